@@ -1,0 +1,1 @@
+"""Raw videos to training clips: importers, shots, scores, near-duplicates, captions, ledger."""

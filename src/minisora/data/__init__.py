@@ -1,0 +1,1 @@
+"""Clips to batches: shards, windows, packing."""

@@ -1,0 +1,73 @@
+"""Which device, how many threads, which precision: found out once, said in the log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import torch
+
+BF16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
+
+
+def default_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def use_affinity_threads() -> int:
+    """As many threads as the process may run on; a container's share is often less than the machine has."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(cores)
+    return torch.get_num_threads()
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """True where bfloat16 matmuls are faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(flag, False) for flag in BF16_CPU_FLAGS)
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, *, sizes: tuple[int, ...] = (1024, 2048)) -> float:
+    """Best FLOP/s of a square matmul on this machine now: the peak that MFU is a share of."""
+    best = 0.0
+    for size in sizes:
+        a, b = torch.randn(2, size, size, device=device).to(dtype)
+        for _ in range(4):
+            start = time.perf_counter()
+            c = a @ b
+            float(c[0, 0])  # waits for the device
+            best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def peak_memory_bytes() -> int:
+    """Most memory this process has held so far; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def machine_bytes() -> int:
+    """Memory of this machine, or of the container's share; 0 where the system does not tell."""
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:
+            limit = file.read().strip()
+    except OSError:
+        return whole
+    return min(whole, int(limit)) if limit.isdigit() else whole

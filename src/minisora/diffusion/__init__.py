@@ -1,0 +1,38 @@
+"""The mathematics of diffusion: path, times, loss, denoiser, guidance, samplers. Torch only; it knows no network."""
+
+from minisora.diffusion.denoiser import Denoiser, VelocityFn, finish, from_velocity, start
+from minisora.diffusion.guidance import JointDenoiser, guided, guided_joint
+from minisora.diffusion.loss import flow_matching_loss, loss_by_bin, velocity_error
+from minisora.diffusion.path import eps_from_velocity, interpolate, velocity, x0_from_velocity
+from minisora.diffusion.samplers import SAMPLERS, Sampler, dpmpp_2m, euler, heun, sampler_named, unipc
+from minisora.diffusion.times import logit_normal, schedule, shift_for_tokens, shift_times, unshift_times
+
+__all__ = [
+    "SAMPLERS",
+    "Denoiser",
+    "JointDenoiser",
+    "Sampler",
+    "VelocityFn",
+    "dpmpp_2m",
+    "eps_from_velocity",
+    "euler",
+    "finish",
+    "flow_matching_loss",
+    "from_velocity",
+    "guided",
+    "guided_joint",
+    "heun",
+    "interpolate",
+    "logit_normal",
+    "loss_by_bin",
+    "sampler_named",
+    "schedule",
+    "shift_for_tokens",
+    "shift_times",
+    "start",
+    "unipc",
+    "unshift_times",
+    "velocity",
+    "velocity_error",
+    "x0_from_velocity",
+]

@@ -1,0 +1,1 @@
+"""Latents to tokens to velocity: the diffusion transformer."""

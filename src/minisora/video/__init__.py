@@ -1,0 +1,26 @@
+"""Files <-> frames: reading and writing videos and pictures, sizes, contact sheets."""
+
+from minisora.video.clip import Video, read_video
+from minisora.video.frames import fit, fit_size, resize, to_float, to_uint8
+from minisora.video.read import Background, Probe, probe, read_clip, read_frames, read_image
+from minisora.video.sheet import contact_sheet
+from minisora.video.write import check_writable, write_video
+
+__all__ = [
+    "Background",
+    "Probe",
+    "Video",
+    "check_writable",
+    "contact_sheet",
+    "fit",
+    "fit_size",
+    "probe",
+    "read_clip",
+    "read_frames",
+    "read_image",
+    "read_video",
+    "resize",
+    "to_float",
+    "to_uint8",
+    "write_video",
+]

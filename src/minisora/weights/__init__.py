@@ -1,0 +1,1 @@
+"""The embedded bundle and its model card."""
