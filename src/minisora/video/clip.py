@@ -1,0 +1,92 @@
+"""A video in memory: its frames and their rate, with the ways to keep it and to look at it.
+
+Here: the type that every verb returns. Not here: how files are read and written (read.py, write.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from minisora.video.files import replacing
+from minisora.video.read import Background, read_frames
+from minisora.video.sheet import tiled
+from minisora.video.write import check_writable, write_video
+
+_SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about this
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Frames in memory, and how fast they go.
+
+    frames:  (T, H, W, 3) uint8 RGB
+    fps:     frames per second
+    """
+
+    frames: Tensor
+    fps: float
+
+    def __post_init__(self) -> None:
+        assert self.frames.dtype == torch.uint8 and self.frames.ndim == 4, (self.frames.dtype, self.frames.shape)
+        assert self.frames.shape[-1] == 3 and len(self.frames) and self.fps > 0, (self.frames.shape, self.fps)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Read a whole file. Raises UsageError when it cannot be decoded."""
+        return cls(*read_frames(path))
+
+    @property
+    def seconds(self) -> float:
+        """How long the video lasts; the last frame is on show as long as the others."""
+        return len(self.frames) / self.fps
+
+    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
+        """Write a file in the format that its suffix names; arguments, result and errors as in `write_video`."""
+        return write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf)
+
+    def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6, most: int = 48) -> Image.Image:
+        """Its frames on one picture, numbered; written to `path` (a .png) where one is given.
+
+        most:    frames to show; evenly spaced where the video has more
+
+        Raises UsageError when the file cannot be written.
+        """
+        sheet = tiled(self.frames, self.fps, columns=columns, most=most)
+        if path is not None:
+            path = Path(path).with_suffix(".png")
+            check_writable(path)
+            with replacing(path) as temporary:
+                sheet.save(temporary, format="png")
+        return sheet
+
+    def __repr__(self) -> str:
+        count, height, width, _ = self.frames.shape
+        return f"Video({count} frames of {height}x{width} at {self.fps:g} fps, {self.seconds:.2f} s)"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """How a notebook shows it: one frame as a picture, several as a player."""
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _repr_html_(self) -> str:
+        zoom = max(1, _SHOWN_HEIGHT // self.frames.shape[1])
+        suffix = ".png" if len(self.frames) == 1 else ".mp4"
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder) / f"shown{suffix}", zoom=zoom)
+            data = base64.b64encode((Path(folder) / f"shown{suffix}").read_bytes()).decode()
+        if suffix == ".png":
+            return f'<img src="data:image/png;base64,{data}" alt="{escape(repr(self))}">'
+        return f'<video controls autoplay loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
+
+
+def read_video(path: str | Path, *, fps: float | None = None, background: Background = "white") -> Video:
+    """Read a whole file; arguments and errors as in `read_frames`."""
+    return Video(*read_frames(path, fps=fps, background=background))

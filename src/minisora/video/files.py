@@ -1,0 +1,42 @@
+"""Writing a file so that it is there whole or not at all.
+
+Here: a temporary file beside the target and the rename that puts it in place; what the system's refusals mean in words.
+Not here: what goes into the file (write.py, data/shards.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from minisora.errors import UsageError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`: it takes the place of `path` when the block ends, and is removed when it raises.
+
+    Raises UsageError when the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # a rename that reaches the disk before the data would leave an empty file
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> UsageError:
+    """What to tell the user about a write that the system refused."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UsageError(f"the disk is full: {path} was not written. Free some space or choose another folder.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UsageError(f"{path} cannot be written: permission denied. Choose another folder.")
+    return UsageError(f"{path} was not written: {error.strerror or error}.")

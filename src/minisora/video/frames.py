@@ -1,0 +1,89 @@
+"""Frames in memory: sizes, crops, and the two scales of their values.
+
+Here: resizing, cropping, uint8 0..255 <-> float -1..1, the size that suits a model.
+Not here: files (read.py, write.py).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minisora.errors import UsageError
+
+
+def to_float(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(*) uint8 0..255 -> (*) float -1..1."""
+    assert frames.dtype == torch.uint8, frames.dtype
+    return frames.to(dtype) / 127.5 - 1
+
+
+def to_uint8(frames: Tensor) -> Tensor:
+    """(*) float -1..1 -> (*) uint8 0..255, rounded; what lies outside is clipped."""
+    assert frames.is_floating_point(), frames.dtype
+    return ((frames.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def resize(frames: Tensor, height: int, width: int) -> Tensor:
+    """Bicubic, antialiased: the filter widens with the reduction, as in Pillow.
+
+    frames:  (..., H, W, C) uint8, or float of any range
+    returns  (..., height, width, C) of the same type; floats may overshoot at sharp edges, as cubic filters do
+    """
+    *lead, source_height, source_width, channels = frames.shape
+    if (source_height, source_width) == (height, width):
+        return frames
+    assert height > 0 and width > 0, (height, width)
+    planes = frames.reshape(-1, source_height, source_width, channels).permute(0, 3, 1, 2)
+    native = frames.dtype == torch.uint8 and frames.device.type == "cpu"  # other devices have no uint8 kernel
+    planes = planes if native else planes.float()
+    planes = F.interpolate(planes, (height, width), mode="bicubic", antialias=True)
+    if not native and frames.dtype == torch.uint8:
+        planes = planes.round().clamp(0, 255)
+    return planes.permute(0, 2, 3, 1).to(frames.dtype).reshape(*lead, height, width, channels).contiguous()
+
+
+def fit(frames: Tensor, height: int, width: int) -> tuple[Tensor, str]:
+    """Scale until the frames cover the size, then cut away what stands over, half on each side.
+
+    frames:  (..., H, W, C) uint8 or float
+    returns  (..., height, width, C) and one line that says what was done; the line is empty where nothing was
+    """
+    source_height, source_width = frames.shape[-3:-1]
+    if (source_height, source_width) == (height, width):
+        return frames, ""
+    scale = max(height / source_height, width / source_width)
+    scaled_height, scaled_width = max(height, round(source_height * scale)), max(width, round(source_width * scale))
+    top, left = (scaled_height - height) // 2, (scaled_width - width) // 2
+    scaled = resize(frames, scaled_height, scaled_width)
+    said = []
+    if (scaled_height, scaled_width) != (source_height, source_width):
+        said.append(f"scaled from {source_height}x{source_width} to {scaled_height}x{scaled_width} (rows x columns)")
+    if top or left or (scaled_height, scaled_width) != (height, width):
+        lost = 1 - height * width / (scaled_height * scaled_width)
+        said.append(f"cropped to the middle {height}x{width} ({lost:.0%} of the picture is cut away)")
+    return scaled[..., top : top + height, left : left + width, :].contiguous(), ", ".join(said)
+
+
+def fit_size(source_height: int, source_width: int, *, area: int, multiple: int) -> tuple[int, int]:
+    """The size with about `area` pixels that is nearest to the shape of the source.
+
+    area:     pixels of one frame that the model was trained on
+    multiple: both sides are multiples of this many pixels
+    returns   (height, width)
+    """
+    if source_height <= 0 or source_width <= 0:
+        raise UsageError(f"a frame of {source_height}x{source_width} pixels has no area. Give a positive size.")
+    aspect = source_width / source_height
+    ideal = math.sqrt(area / aspect)
+
+    def misfit(height: int) -> tuple[float, int, int]:
+        width = max(multiple, round(height * aspect / multiple) * multiple)
+        return abs(math.log(width / height / aspect)) + abs(math.log(width * height / area)), height, width
+
+    below = max(multiple, math.floor(ideal / multiple) * multiple)
+    _, height, width = min(misfit(below), misfit(below + multiple))
+    return height, width

@@ -1,0 +1,431 @@
+"""Files -> frames, for any video or picture that FFmpeg or Pillow reads.
+
+What the file says about showing it is obeyed: display matrix and EXIF rotation, pixel aspect, colour matrix and range,
+the time of each frame. Transparent pixels are laid over a plain background. Rates are changed by time: a frame of the
+result is the one on show at its moment.
+
+Here: probing, decoding, resampling in time.
+Not here: resizing (frames.py), writing (write.py), the type `Video` (clip.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+import torch
+from av.sidedata.sidedata import Type as SideData
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from minisora.errors import UsageError
+
+Background = Literal["white", "black"]
+Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+
+_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws text files as videos; nobody here means that
+_MOST_BYTES = 8 << 30  # of pixels in one whole file
+_SEEK_FROM_SECONDS = 2.0  # nearer starts are reached by decoding from the first frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a file holds, as it is shown: height and width are those after rotation."""
+
+    seconds: float
+    fps: float  # on average, where the rate varies
+    height: int
+    width: int
+    num_frames: int | None  # None where the file does not say
+    has_audio: bool
+    codec: str
+    pixel_format: str
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One frame and when it is on show, in seconds after the first; its pixels are converted on demand."""
+
+    seconds: float
+    duration: float
+    rate: float  # frames per second of the file, on average
+    pixels: Callable[[], Pixels]
+
+
+def probe(path: str | Path) -> Probe:
+    """What a video file holds; its first frame is decoded.
+
+    Raises UsageError when the file is missing, holds no video or cannot be decoded.
+    """
+    path = Path(path)
+    with _decodable(path):
+        if _is_webp(path):
+            shown = list(_decode_webp(path, "white"))
+            height, width, _ = shown[0].pixels().shape
+            seconds = shown[-1].seconds + shown[-1].duration
+            return Probe(
+                seconds=seconds,
+                fps=shown[0].rate,
+                height=height,
+                width=width,
+                num_frames=len(shown),
+                has_audio=False,
+                codec="webp",
+                pixel_format="rgba",
+            )
+        with _open(path) as (container, stream):
+            first = next(_decode_stream(path, container, stream, 0.0, "white"), None)
+            if first is None:
+                raise UsageError(f"{path} holds no frame: it is damaged or cut short. Try another copy.")
+            height, width, _ = first.pixels().shape
+            return Probe(
+                seconds=_seconds(container, stream),
+                fps=first.rate,
+                height=height,
+                width=width,
+                num_frames=stream.frames or None,
+                has_audio=bool(container.streams.audio),
+                codec=stream.codec_context.name,
+                pixel_format=stream.codec_context.pix_fmt or "unknown",
+            )
+
+
+def read_clip(
+    path: str | Path, *, start: float, num_frames: int, fps: float, background: Background = "white"
+) -> Tensor:
+    """Decode one clip, resampled in time.
+
+    start:      seconds after the first frame of the file
+    fps:        frames per second of the result, whatever rate the file has
+    background: what transparent pixels are laid over
+    returns     (T, H, W, C) uint8 RGB in 0..255, with T = num_frames
+
+    Raises UsageError when the file cannot be decoded or ends too early.
+    """
+    path = Path(path)
+    if not (start >= 0 and num_frames > 0 and fps > 0 and math.isfinite(start + fps)):
+        raise UsageError(
+            f"start={start:g}, num_frames={num_frames}, fps={fps:g} name no clip: "
+            "start must be 0 or more, the other two positive."
+        )
+    with closing(_decode(path, start, background)) as shown:
+        frames = list(islice(_resampled(shown, start, fps), num_frames))
+    if len(frames) < num_frames:
+        raise UsageError(
+            f"{path} ends too early: {num_frames} frames at {fps:g} fps from {start:g} s need "
+            f"{start + num_frames / fps:g} s of video, and it holds {len(frames)} of them. "
+            "Start earlier or ask for fewer."
+        )
+    return torch.from_numpy(np.stack(frames))
+
+
+def read_frames(
+    path: str | Path, *, fps: float | None = None, background: Background = "white"
+) -> tuple[Tensor, float]:
+    """Decode a whole file.
+
+    fps:     of the result. None keeps every frame of a file of constant rate; one of variable rate is resampled at
+             the rate of its commonest interval
+    returns  (T, H, W, 3) uint8 RGB and the frames per second
+
+    Raises UsageError when the file cannot be decoded.
+    """
+    path = Path(path)
+    if fps is not None:
+        if not (fps > 0 and math.isfinite(fps)):
+            raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
+        with closing(_decode(path, 0.0, background)) as shown:
+            return _stacked(path, _resampled(shown, 0.0, fps)), fps
+    times: list[_Shown] = []
+
+    def kept(shown: Iterator[_Shown]) -> Iterator[Pixels]:
+        for frame in shown:
+            pixels = frame.pixels()
+            times.append(replace(frame, pixels=partial(np.asarray, pixels)))  # lets go of the decoder's own copy
+            yield pixels
+
+    with closing(_decode(path, 0.0, background)) as shown:
+        frames = _stacked(path, kept(shown))
+    seconds = [frame.seconds for frame in times]
+    rate = _constant_rate(seconds, times[0].rate)
+    if rate is None:
+        rate = 1 / float(np.median([step for step in np.diff(seconds) if step > 0]))
+        frames = _stacked(path, _resampled(iter(times), 0.0, rate))
+    return frames, rate
+
+
+def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
+    """Decode one picture, turned as its EXIF data say; of a moving one, the first frame.
+
+    returns  (H, W, 3) uint8 RGB
+
+    Raises UsageError when the file cannot be decoded.
+    """
+    path = Path(path)
+    with _decodable(path):
+        try:
+            with Image.open(path) as picture:
+                picture.load()
+                return torch.from_numpy(_from_picture(ImageOps.exif_transpose(picture), background))
+        except UnidentifiedImageError:
+            with closing(_decode(path, 0.0, background)) as shown:
+                return torch.from_numpy(next(shown).pixels())
+
+
+def _decode(path: Path, start: float, background: Background) -> Generator[_Shown]:
+    """Frames in the order of showing, the first of them on show at `start` or before; at least one."""
+    with _decodable(path):
+        if _is_webp(path):
+            yield from _decode_webp(path, background)
+            return
+        with _open(path) as (container, stream):
+            none = True
+            for shown in _decode_stream(path, container, stream, start, background):
+                none = False
+                yield shown
+            if none:
+                raise UsageError(f"{path} holds no frame: it is damaged or cut short. Try another copy.")
+
+
+def _decode_stream(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    start: float,
+    background: Background,
+) -> Generator[_Shown]:
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    zero, size, last = None, None, 0.0
+    frames = _decoded(container, stream)
+    skipping = start > _SEEK_FROM_SECONDS
+    try:
+        while (frame := next(frames, None)) is not None:
+            at = _moment(frame)
+            if zero is None:
+                zero = at or 0.0
+            if skipping:
+                skipping = False
+                target = zero + start - 1 / rate
+                try:
+                    container.seek(int(target * av.time_base))  # to the keyframe before
+                    frames = _decoded(container, stream)
+                    frame = next(frames, None)
+                except av.FFmpegError:
+                    frame = None
+                at = _moment(frame) if frame is not None else None
+                if frame is None or at is None or at > target + 1 / rate:  # no index, or a wrong one
+                    container.seek(stream.start_time or 0, stream=stream)
+                    frames = _decoded(container, stream)
+                    continue
+            size = size or _display_size(frame, stream)
+            seconds = at - zero if at is not None else last
+            duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
+            last = seconds + duration
+            yield _Shown(seconds, duration, rate, partial(_pixels, frame, size, background))
+    except av.FFmpegError as error:
+        raise UsageError(
+            f"{path} is damaged: decoding stopped {last:.2f} s after its first frame ({error.strerror}). "
+            "Use a shorter stretch of it, or another copy."
+        ) from error
+    expected = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+    if container.format.name.startswith("mov") and last < expected - max(0.5, 0.1 * expected):
+        raise UsageError(f"{path} is cut short: it ends after {last:.2f} s, and should last {expected:.2f} s.")
+
+
+def _moment(frame: av.VideoFrame) -> float | None:
+    """The time stamp in seconds, where the frame has one."""
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
+    transparent = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name) if alpha else None
+    if transparent is None:
+        yield from container.decode(stream)
+        return
+    decoder = cast(av.VideoCodecContext, av.CodecContext.create(transparent, "r"))  # FFmpeg's own drops the alpha
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet if packet.size else None)
+
+
+def _decode_webp(path: Path, background: Background) -> Generator[_Shown]:
+    """Moving WebP, which FFmpeg does not decode."""
+    with Image.open(path) as picture:
+        count, at = getattr(picture, "n_frames", 1), 0.0
+        lengths = []
+        for i in range(count):
+            picture.seek(i)
+            picture.load()
+            lengths.append(picture.info.get("duration", 0) / 1000 or 0.1)
+        rate = count / sum(lengths)
+        for i, length in enumerate(lengths):
+            picture.seek(i)
+            pixels = _from_picture(picture, background)
+            yield _Shown(at, length, rate, partial(np.asarray, pixels))
+            at += length
+
+
+def _stacked(path: Path, frames: Iterator[Pixels]) -> Tensor:
+    """(T, H, W, 3) of frames of one size, unless they are more than memory should be asked for."""
+    held: list[Pixels] = []
+    for pixels in frames:
+        held.append(pixels)
+        if len(held) * pixels.nbytes > _MOST_BYTES:  # also what a damaged time stamp asks for: hours of one frame
+            raise UsageError(
+                f"{path} is too long to be read whole: its frames take more than {_MOST_BYTES >> 30} GiB of memory. "
+                "Read a stretch of it, or cut it first."
+            )
+    return torch.from_numpy(np.stack(held))
+
+
+def _constant_rate(seconds: list[float], said: float) -> float | None:
+    """The frames per second that put every frame at its time; None where the rate varies.
+
+    seconds: when each frame is on show
+    said:    frames per second by the file's own account, which is kept where it holds
+    """
+    if max(seconds) <= 0:
+        return said
+    measured = (len(seconds) - 1) / max(seconds)
+    whole = float(max(1, round(measured)))
+    for rate, slack in (
+        (said, 0.002),  # Matroska rounds times to 1 ms
+        (whole, 0.006),  # gif rounds them to 10 ms
+        (said, 0.25 / said),
+        (measured, 0.25 / measured),
+    ):
+        if all(abs(at - i / rate) < slack for i, at in enumerate(seconds)):
+            return rate
+    return None
+
+
+def _resampled(shown: Iterator[_Shown], start: float, fps: float) -> Iterator[Pixels]:
+    """The frame on show at start, start + 1/fps, ... until the video ends.
+
+    A quarter of a frame is allowed for, as containers round times (Matroska to 1 ms).
+    """
+    held, count, slack = None, 0, 0.0
+    for frame in shown:
+        slack = min(1 / frame.rate, 1 / fps) / 4
+        if held is not None and start + count / fps < frame.seconds - slack:
+            pixels = held.pixels()
+            while start + count / fps < frame.seconds - slack:
+                yield pixels
+                count += 1
+        held = frame
+    assert held is not None
+    pixels = held.pixels()
+    while start + count / fps < held.seconds + held.duration - slack:
+        yield pixels
+        count += 1
+
+
+def _display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]:
+    """(width, height) before rotation, with square pixels."""
+    aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+    if abs(aspect - 1) < 0.02:  # rounding of encoders, not meant
+        aspect = 1.0
+    return max(1, round(frame.width * aspect)), frame.height
+
+
+def _pixels(frame: av.VideoFrame, size: tuple[int, int], background: Background) -> Pixels:
+    transparent = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+    plain = frame.reformat(width=size[0], height=size[1], format="rgba" if transparent else "rgb24")
+    array = cast(Pixels, plain.to_ndarray())
+    matrix = cast(Mapping[SideData, Any], frame.side_data).get(SideData.DISPLAYMATRIX)
+    return _turned(_over(array, background) if transparent else array, bytes(matrix or b""))
+
+
+def _turned(array: Pixels, matrix: bytes) -> Pixels:
+    """Rotate and flip as the display matrix says: (x, y) is shown at (a x + c y, b x + d y), y downwards."""
+    if len(matrix) < 36:
+        return array
+    a, b, _, c, d = np.frombuffer(matrix, dtype="<i4")[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        array, right, down = array.transpose(1, 0, 2), c, b
+    else:
+        right, down = a, d
+    return np.ascontiguousarray(array[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
+
+
+def _over(rgba: Pixels, background: Background) -> Pixels:
+    """Lay a picture over a plain background: (H, W, 4) -> (H, W, 3)."""
+    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    behind = 255 if background == "white" else 0
+    return ((colour * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _from_picture(picture: Image.Image, background: Background) -> Pixels:
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
+        array = np.asarray(picture).astype(np.uint16) >> 8
+        return np.repeat(array.astype(np.uint8)[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        return _over(np.asarray(picture.convert("RGBA")), background)
+    return np.array(picture.convert("RGB"))
+
+
+def _is_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:4] == b"RIFF" and head[8:] == b"WEBP"
+
+
+def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if container.duration:
+        return container.duration / av.time_base
+    container.seek(stream.start_time or 0, stream=stream)
+    ends = [
+        float((packet.pts + (packet.duration or 0)) * packet.time_base)
+        for packet in container.demux(stream)
+        if packet.pts is not None
+    ]
+    return max(ends, default=0.0)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its first video stream that is not the cover picture of a sound file."""
+    options = {"protocol_whitelist": "file"}  # a playlist must not make us open addresses
+    with av.open(str(path), options=options, metadata_errors="replace") as container:
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams or container.format.name in _TEXT_ART:
+            kinds = ", ".join(sorted({s.type for s in container.streams})) if not streams else "text"
+            raise UsageError(f"{path} holds no video (only {kinds or 'an empty container'}). Give a video file.")
+        yield container, streams[0]
+
+
+@contextmanager
+def _decodable(path: Path) -> Iterator[None]:
+    """Turn everything that a file can do to a decoder into words."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder. Name one file in it.")
+    if not path.exists():
+        raise UsageError(f"there is no file {path}. Check the name.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UsageError(f"{path} is empty (0 bytes). Try another copy.")
+    try:
+        yield
+    except PermissionError as error:
+        raise UsageError(f"{path} may not be read: permission denied.") from error
+    except Image.DecompressionBombError as error:
+        raise UsageError(f"{path} is too large a picture: {error}.") from error
+    except _DAMAGE as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UsageError(
+            f"{path} cannot be decoded: {reason}. It is damaged, cut short, or no video or picture. Try another copy."
+        ) from error
+
+
+# What av and Pillow raise on damaged input.
+_DAMAGE: tuple[type[Any], ...] = (av.FFmpegError, OSError, ValueError, EOFError, SyntaxError, IndexError, MemoryError)
