@@ -1,0 +1,32 @@
+"""The playroom: things that roll, bounce, spin and meet on a floor, drawn from a seed, with all that is true of them.
+
+Reading order: scene.py, motion.py, camera.py, draw.py, render.py, facts.py, captions.py, clips.py.
+"""
+
+from minisora.worlds.playroom.captions import captions
+from minisora.worlds.playroom.clips import clip, clips
+from minisora.worlds.playroom.draw import draw
+from minisora.worlds.playroom.facts import facts
+from minisora.worlds.playroom.render import Rendered, render
+from minisora.worlds.playroom.scene import COLOURS, FLOORS, LIGHTS, MATERIALS, MOTIONS, MOVES, SHAPES, SIZES, Scene
+from minisora.worlds.playroom.scene import is_held_out as is_held_out
+
+__all__ = [
+    "COLOURS",
+    "FLOORS",
+    "LIGHTS",
+    "MATERIALS",
+    "MOTIONS",
+    "MOVES",
+    "SHAPES",
+    "SIZES",
+    "Rendered",
+    "Scene",
+    "captions",
+    "clip",
+    "clips",
+    "draw",
+    "facts",
+    "is_held_out",
+    "render",
+]

@@ -1,0 +1,162 @@
+"""The words of the playroom's captions: one set to train on, one kept for asking what was never asked so.
+
+`{go}` is the verb for a straight way, which depends on the shape; `{other}` the thing met; `{colour}` the thing's
+own. No template of one set is in the other (a test holds this).
+
+Here: templates only. Not here: which of them is true of a stretch (facts.py), putting them together (captions.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Phrases:
+    go_ball: tuple[str, ...]
+    go_other: tuple[str, ...]
+    motions: dict[str, tuple[str, ...]]  # after the thing's name; keys: facts.Seen.motion, or a direction
+    past: dict[str, tuple[str, ...]]
+    hits: tuple[str, ...]  # the one that comes, all in one
+    cameras: dict[str, tuple[str, ...]]
+    cut: tuple[str, ...]
+    floors: dict[str, tuple[str, ...]]
+    lights: dict[str, tuple[str, ...]]
+    relations: dict[str, tuple[str, ...]]
+    openings: tuple[str, ...]  # before a list of things in a single moment
+    joins: tuple[str, ...]  # between the clauses of two things
+
+
+TRAIN = Phrases(
+    go_ball=("rolls", "rolls", "rolls", "moves"),
+    go_other=("slides", "slides", "moves", "glides"),
+    motions={
+        "left": ("{go} to the left", "{go} left", "{go} from right to left"),
+        "right": ("{go} to the right", "{go} right", "{go} from left to right"),
+        "toward": ("{go} toward the camera", "{go} toward us", "comes closer to the camera"),
+        "away": ("{go} away from the camera", "{go} away", "{go} into the distance"),
+        "moves": ("{go} across the floor", "{go} over the floor"),
+        "bounces": ("bounces up and down", "bounces", "keeps bouncing"),
+        "spins": ("spins", "spins in place", "turns around on the spot"),
+        "still": ("stays still", "stands still", "does not move"),
+        "circles": ("{go} in a circle", "circles around", "goes round in a circle"),
+        "leaves_and_returns": (
+            "{go} out of the frame to the {side} and comes back",
+            "leaves the frame on the {side} and then returns",
+        ),
+        "leaves": ("{go} out of the frame to the {side}", "leaves the frame on the {side}"),
+        "returns": ("comes back into the frame from the {side}", "returns into the frame from the {side}"),
+        "turns_back": ("{go} to the {side} and comes back", "{go} to the {side}, then turns back"),
+        "trail": (
+            "{way}, leaving a painted {colour} trail",
+            "{way} and leaves {colour_article} {colour} trail",
+            "{way}, painting {colour_article} {colour} stripe",
+        ),
+    },
+    past={
+        "past": ("past {other}",),
+        "behind": ("behind {other}", "and passes behind {other}"),
+        "in front of": ("in front of {other}", "and passes in front of {other}"),
+    },
+    hits=(
+        "{way}, hits {other} and sets it moving",
+        "{way} and bumps into {other}, which starts moving {side}",
+        "{way}, collides with {other} and pushes it {side}",
+        "{way} into {other} and knocks it {side}",
+    ),
+    cameras={
+        "static": ("static camera", "the camera stays still", "the camera does not move"),
+        "orbit_left": ("the camera orbits left", "the camera orbits to the left", "the camera circles to the left"),
+        "orbit_right": ("the camera orbits right", "the camera orbits to the right", "the camera circles to the right"),
+        "zoom_in": ("the camera zooms in", "the view zooms in", "zooming in"),
+        "zoom_out": ("the camera zooms out", "the view zooms out", "zooming out"),
+        "pan_left": ("the camera pans left", "the camera pans to the left", "the camera turns left"),
+        "pan_right": ("the camera pans right", "the camera pans to the right", "the camera turns right"),
+    },
+    cut=("then the view cuts to another angle", "then a cut to another camera angle", "cut to a different view"),
+    floors={
+        "grey": ("on a grey floor", "on a grey tiled floor"),
+        "wood": ("on a wooden floor", "on wooden planks"),
+        "checker": ("on a checkered floor", "on a floor of dark and light squares"),
+        "grass": ("on grass", "on a green lawn"),
+        "sand": ("on sand", "on a sandy floor"),
+    },
+    lights={
+        "day": ("in daylight", "by day", "on a bright day"),
+        "sunset": ("at sunset", "in warm evening light"),
+        "night": ("at night", "in the dark of night"),
+    },
+    relations={
+        "left of": ("to the left of", "left of"),
+        "right of": ("to the right of", "right of"),
+        "behind": ("behind",),
+        "in front of": ("in front of",),
+    },
+    openings=("", "", "a picture of ", "a view of "),
+    joins=(", ", " and ", " while ", "; "),
+)
+
+HELD_OUT = Phrases(
+    go_ball=("heads", "travels"),
+    go_other=("heads", "travels"),
+    motions={
+        "left": ("{go} leftward", "{go} towards the left side"),
+        "right": ("{go} rightward", "{go} towards the right side"),
+        "toward": ("approaches the viewer", "{go} nearer and nearer"),
+        "away": ("{go} farther off", "recedes from the viewer"),
+        "moves": ("{go} along the ground",),
+        "bounces": ("hops again and again", "jumps up and falls back repeatedly"),
+        "spins": ("keeps rotating", "whirls around its own axis"),
+        "still": ("remains motionless", "is at rest"),
+        "circles": ("{go} round and round", "follows a circular path"),
+        "leaves_and_returns": ("disappears past the {side} edge and reappears",),
+        "leaves": ("disappears past the {side} edge",),
+        "returns": ("reappears from the {side} edge",),
+        "turns_back": ("{go} towards the {side} side and back again",),
+        "trail": (
+            "{way} and draws {colour_article} {colour} line behind it",
+            "{way} with {colour_article} {colour} streak of paint behind it",
+        ),
+    },
+    past={
+        "past": ("by {other}",),
+        "behind": ("round the back of {other}", "and is hidden by {other} for a moment"),
+        "in front of": ("across the front of {other}",),
+    },
+    hits=(
+        "{way} until it strikes {other} and drives it {side}",
+        "{way} and crashes into {other}, sending it {side}",
+    ),
+    cameras={
+        "static": ("filmed with a fixed camera", "seen from a camera at rest"),
+        "orbit_left": ("as the camera swings round to the left", "filmed while orbiting leftward"),
+        "orbit_right": ("as the camera swings round to the right", "filmed while orbiting rightward"),
+        "zoom_in": ("as the shot grows tighter, zooming in", "with a zoom in"),
+        "zoom_out": ("as the shot grows wider, zooming out", "with a zoom out"),
+        "pan_left": ("as the camera sweeps leftward in a pan", "with a pan to the left"),
+        "pan_right": ("as the camera sweeps rightward in a pan", "with a pan to the right"),
+    },
+    cut=("before the shot changes to a new viewpoint", "and then it is seen from a second camera"),
+    floors={
+        "grey": ("upon grey tiles", "over grey ground"),
+        "wood": ("upon floorboards made of wood",),
+        "checker": ("upon a chessboard-like floor",),
+        "grass": ("upon a grassy meadow",),
+        "sand": ("upon a beach of sand",),
+    },
+    lights={
+        "day": ("under a clear daytime sky",),
+        "sunset": ("while the sun is setting",),
+        "night": ("during the night",),
+    },
+    relations={
+        "left of": ("on the left side of",),
+        "right of": ("on the right side of",),
+        "behind": ("farther back than",),
+        "in front of": ("closer to the viewer than",),
+    },
+    openings=("one can see ", "here is "),
+    joins=(", as ", ", whereas "),
+)
+
+PHRASES = {"train": TRAIN, "held_out": HELD_OUT}

@@ -1,0 +1,70 @@
+"""Stagings as `Clip`s: frames, captions for the stretches that training cuts, and the truth.
+
+Here: `clip`, `clips`.
+Not here: drawing, rendering and describing a staging (staging.py, drawing.py, wording.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from minisora.worlds.clip import Caption, Clip
+from minisora.worlds.stickers.drawing import render
+from minisora.worlds.stickers.staging import Staging, draw, facts
+from minisora.worlds.stickers.wording import captions
+
+_STRETCHES = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))  # seconds
+
+
+def clip(
+    seed: int,
+    *,
+    split: str = "train",
+    height: int,
+    width: int,
+    fps: float = 8.0,
+    num_frames: int = 33,
+    phrasing: str = "train",
+) -> Clip:
+    """The clip of a seed; of any size and length, it is the same scene.
+
+    split, phrasing: "train" or "held_out"; what is shown (`draw`) and how it is said (`captions`)
+    Its captions are for the stretches and moments that lie within it, and for the whole where none does.
+    Raises UsageError when the stickers are not in the cache.
+    """
+    staging = draw(seed, split=split)
+    frames = render([staging], height=height, width=width, fps=fps, num_frames=num_frames)[0]
+    seconds = (num_frames - 1) / fps
+    return Clip(
+        key=f"stickers-{split}-{seed}",
+        frames=frames,
+        fps=fps,
+        captions=tuple(_within(staging, seed, seconds, phrasing)),
+        truth=facts(staging),
+    )
+
+
+def clips(
+    seeds: Iterable[int],
+    *,
+    split: str = "train",
+    height: int,
+    width: int,
+    fps: float = 8.0,
+    num_frames: int = 33,
+    phrasing: str = "train",
+) -> Iterator[Clip]:
+    """The clips of many seeds, one after another; see `clip`."""
+    for seed in seeds:
+        yield clip(seed, split=split, height=height, width=width, fps=fps, num_frames=num_frames, phrasing=phrasing)
+
+
+def _within(staging: Staging, seed: int, seconds: float, phrasing: str) -> list[Caption]:
+    stretches = [each for each in _STRETCHES if each[1] <= seconds + 1e-6]
+    if not any(stop > start for start, stop in stretches) and seconds > 0:
+        stretches.insert(0, (0.0, seconds))
+    return [
+        each
+        for start, stop in stretches
+        for each in captions(staging, seed=seed, start=start, stop=stop, phrasing=phrasing)
+    ]

@@ -1,0 +1,121 @@
+"""Captions say only what their stretch shows, judged by the scene or by the pixels."""
+
+import re
+
+import pytest
+import torch
+
+from minisora.errors import UsageError
+from minisora.worlds.playroom import COLOURS, SHAPES, SIZES, Scene, captions, clip, clips, draw, facts, render
+from minisora.worlds.playroom.phrases import HELD_OUT, TRAIN
+
+SPANS = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))
+NAME = re.compile(rf"((?:(?:small|large|matte|shiny) )*)({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})")
+
+
+def cases(count, phrasing):
+    for seed in range(count):
+        scene = draw(seed)
+        for start, stop in SPANS:
+            for caption in captions(scene, seed=1, start=start, stop=stop, phrasing=phrasing):
+                yield scene, start, stop, caption.text.lower()
+
+
+@pytest.mark.parametrize("phrasing", ["train", "held_out"])
+def test_all_that_is_seen_is_named_and_nothing_else(phrasing):
+    for scene, start, stop, text in cases(70, phrasing):
+        seen = {(t["colour"], t["shape"]): t for t in facts(scene, start, stop)["things"]}
+        named = NAME.findall(text)
+        assert {(colour, shape) for _, colour, shape in named} == set(seen), text
+        for looks, colour, shape in named:
+            thing = seen[colour, shape]
+            assert set(looks.split()) <= {thing["size"], thing["material"]}, text
+        assert not set(SIZES) & set(NAME.sub("", text).split())
+
+
+def test_a_single_moment_has_no_motion():
+    verbs = re.compile(r"\b(rolls|slides|moves|glides|bounc|spins|circles|camera|zoom|cut|leaves|collides|hits)")
+    for _, start, stop, text in cases(40, "train"):
+        if start == stop:
+            assert not verbs.search(text), text
+
+
+def test_camera_and_cut_are_said_when_and_only_when_they_are_seen():
+    moves = {"orbit": ("orbits", "circles to the"), "zoom": ("zoom",), "pan": ("pans", "camera turns")}
+    for scene, start, stop, text in cases(80, "train"):
+        known = facts(scene, start, stop)
+        both = {move.split("_")[0] for move in (known["camera"], known["camera_after"]) if move}
+        for kind, words in moves.items():
+            assert any(word in text for word in words) == (kind in both), (text, known["camera"])
+        assert bool(re.search(r"\bcuts?\b", text)) == known["cut"], text
+
+
+def test_left_and_right_are_as_the_pixels_go():
+    checked = 0
+    for seed in range(250):
+        scene = draw(seed)
+        first = scene.things[0]
+        if len(scene.things) > 1 or scene.shots[0].move != "static" or scene.cut is not None:
+            continue
+        if first.motion not in ("rolls_left", "rolls_right", "trail"):
+            continue
+        masks = render([scene], height=48, width=48, num_frames=2, fps=0.5, truth=True).masks[0]
+        middle = [torch.nonzero(mask == 1)[:, 1].float().mean() for mask in masks]
+        side = "right" if middle[1] > middle[0] else "left"
+        other = {"left": "right", "right": "left"}[side]
+        for caption in captions(scene, seed=0, start=0.0, stop=2.0):
+            words = re.findall(r"\b(?:left|right)\b", caption.text)
+            assert words in ([side], [other, side]), caption.text
+            checked += 1
+    assert checked > 20
+
+
+def test_a_collision_outside_the_stretch_is_not_told():
+    told = 0
+    for seed in range(200):
+        scene = draw(seed)
+        if scene.things[0].motion != "collides" or scene.cut is not None:
+            continue
+        event = scene.things[0].path.event
+        assert event < 1.8
+        for start, stop in ((0.0, event - 0.1), (event + 0.1, 4.0), (0.0, 4.0)):
+            for caption in captions(scene, seed=0, start=start, stop=stop):
+                says = re.search(r"\b(hits|bumps|collides|knocks)\b", caption.text)
+                assert bool(says) == (start == 0.0 and stop == 4.0), caption.text
+                told += bool(says)
+    assert told > 10
+
+
+def test_the_two_phrasings_share_no_template():
+    def templates(phrases):
+        for value in vars(phrases).values():
+            for group in value.values() if isinstance(value, dict) else [value]:
+                yield from (template.strip(" ,") for template in group)
+
+    shared = set(templates(TRAIN)) & set(templates(HELD_OUT))
+    assert shared <= {""}, shared
+
+
+def test_the_example_of_the_readme_is_in_the_grammar():
+    """Every part of it is a template of the training set."""
+    assert "rolls" in TRAIN.go_ball and "{go} to the left" in TRAIN.motions["left"]
+    assert "past {other}" in TRAIN.past["past"] and "the camera orbits right" in TRAIN.cameras["orbit_right"]
+
+
+def test_lengths_are_as_readers_write():
+    words = [len(text.split()) for _, start, stop, text in cases(40, "train") if start < stop]
+    assert min(words) >= 7 and max(words) <= 60 and 12 < sum(words) / len(words) < 30
+
+
+def test_clips_carry_captions_and_truth():
+    short = clip(5, height=32, width=48, num_frames=9)
+    assert short.frames.shape == (9, 32, 48, 3)
+    assert {(c.start, c.stop) for c in short.captions} == {(0.0, 1.0), (0.0, 0.0)}
+    assert Scene.from_json(short.truth["scene"]) == draw(5)
+    (same,) = clips([5], height=32, width=48, num_frames=9)
+    assert torch.equal(same.frames, short.frames) and same.captions == short.captions
+
+
+def test_another_phrasing_is_refused():
+    with pytest.raises(UsageError, match="held_out"):
+        captions(draw(0), seed=0, start=0.0, stop=1.0, phrasing="odd")
