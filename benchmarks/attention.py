@@ -1,0 +1,82 @@
+"""Attention by the plain form and by the fused kernel, forward and with its backward.
+
+    python benchmarks/attention.py --tokens 80 180 320 1024 --clips 8
+
+Why there are two: dit/attention.py. Ratios are of one run, side by side; the plain form is the first line of each pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch.utils.benchmark import Compare, Measurement, Timer
+
+from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
+from minisora.dit import attention as module
+from minisora.dit.attention import attention
+
+FORMS = {"plain": 1 << 62, "fused": 0}  # the most queries times keys that take the plain form
+
+
+def measure(
+    form: str, tokens: int, *, clips: int, heads: int, head_width: int, backward: bool, seconds: float
+) -> Measurement:
+    device = default_device()
+    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    lengths = (tokens,) * clips
+    q, k, v = (
+        torch.randn(clips * tokens, heads, head_width, device=device, dtype=dtype).requires_grad_(backward)
+        for _ in range(3)
+    )
+    module.PLAIN_UP_TO = FORMS[form]
+    call = "attention(q, k, v, lengths, lengths)"
+    timer = Timer(
+        f"{call}.backward(towards)" if backward else call,
+        globals={"attention": attention, "q": q, "k": k, "v": v, "lengths": lengths, "towards": torch.randn_like(q)},
+        label=f"attention of {clips} clips, {heads} heads of {head_width}, {dtype} on {device}",
+        sub_label=f"{tokens} tokens, {'forward and backward' if backward else 'forward'}",
+        description=form,
+        num_threads=torch.get_num_threads(),
+    )
+    return timer.blocked_autorange(min_run_time=seconds)  # warms up, waits for the GPU, keeps the spread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[80, 180, 320, 1024])
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--head-width", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=1.0, help="least time for each line")
+    asked = parser.parse_args()
+    device = default_device()
+    if device.type == "cuda":
+        parser.exit(message="on CUDA one kernel serves all packs: there is nothing to compare here.\n")
+    threads = use_affinity_threads()
+    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    peak = matmul_peak(device, dtype)
+    found: list[tuple[Measurement, float]] = []
+    for tokens in asked.tokens:
+        flops = 4 * asked.clips * tokens**2 * asked.heads * asked.head_width
+        for backward in (False, True):
+            for form in FORMS:
+                one = measure(
+                    form,
+                    tokens,
+                    clips=asked.clips,
+                    heads=asked.heads,
+                    head_width=asked.head_width,
+                    backward=backward,
+                    seconds=asked.seconds,
+                )
+                found.append((one, flops * (3 if backward else 1) / one.median))
+    peak = max(peak, matmul_peak(device, dtype))
+    Compare([one for one, _ in found]).print()
+    for one, rate in found:
+        print(f"{one.sub_label}, {one.description}: {rate / peak:.1%} of the matmul peak")
+    print(f"{threads} threads, matmul peak {peak / 1e12:.2f} TFLOP/s, the better of one before and one after")
+
+
+if __name__ == "__main__":
+    main()

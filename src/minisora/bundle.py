@@ -1,0 +1,205 @@
+"""A bundle: the parts of a model in one folder, and what a user should know of them.
+
+    bundle.json        configs, how to sample, what it was trained on, the SHA-256 of each weights file
+    vae.safetensors    bf16
+    dit.safetensors    bf16
+    known.safetensors  directions of captions it was trained on, for telling a prompt that is far from all of them
+    card.md            the model card
+
+Here: saving, loading, checking. Not here: making videos with it (canvas.py, tasks.py, model.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from minisora.dit.model import DiT, DiTConfig
+from minisora.errors import UsageError, WeightsError
+from minisora.text.encoder import TextEncoder
+from minisora.vae.model import VAEConfig, VideoVAE
+
+FORMAT = 1
+EMBEDDED = Path(__file__).parent / "weights"
+Config = TypeVar("Config", VAEConfig, DiTConfig, "Sampling")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What the weights were trained for; the defaults of the verbs."""
+
+    fps: float = 8.0  # frames per second of the training clips
+    size: tuple[int, int] = (96, 96)  # height and width in pixels, where none is asked for
+    seconds: float = 2.0
+    time_rate: float = 2.0  # RoPE positions per second: groups of four frames at `fps`
+    shift: float = 1.0  # timestep shift at `shift_tokens`, see diffusion/times.py
+    shift_tokens: int = 180
+    guidance: float = 4.0
+    steps: int = 24
+
+
+@dataclass(eq=False)
+class Bundle:
+    """The parts, on one device, ready to run."""
+
+    name: str
+    vae: VideoVAE
+    dit: DiT
+    text: TextEncoder
+    sampling: Sampling
+    trained: dict[str, Any] = field(default_factory=dict)  # data, steps, compute, scores: for the card and the notes
+    known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see TextEncoder.sentence
+    card: str = ""
+
+
+def available() -> dict[str, Path]:
+    """Bundles that come with the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(EMBEDDED.glob("*/bundle.json"))}
+
+
+def find(name_or_folder: str | Path) -> Path:
+    """The folder of a bundle: a name from `available`, or a folder."""
+    known = available()
+    if str(name_or_folder) in known:
+        return known[str(name_or_folder)]
+    folder = Path(name_or_folder)
+    if (folder / "bundle.json").exists():
+        return folder
+    names = ", ".join(known) or "none"
+    if folder.is_dir():
+        raise UsageError(f"{folder} is not a bundle: it has no bundle.json. The embedded ones are: {names}.")
+    raise UsageError(f"there is no model {str(name_or_folder)!r}. Choose one of: {names}; or give a bundle's folder.")
+
+
+def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype) -> Bundle:
+    """Read a bundle, checking every file against its hash.
+
+    Raises WeightsError for a file that is missing, cut short, changed, or of another shape than its config says.
+    """
+    folder = find(name_or_folder)
+    about = _about(folder)
+    vae = VideoVAE(_config(VAEConfig, about["vae"], folder))
+    dit = DiT(_config(DiTConfig, about["dit"], folder))
+    for part, file in ((vae, "vae.safetensors"), (dit, "dit.safetensors")):
+        _fill(part, _read(folder / file, about["sha256"].get(file, "")), folder / file)
+        part.to(device, dtype).eval().requires_grad_(False)
+    card, known = folder / "card.md", folder / "known.safetensors"
+    return Bundle(
+        name=about["name"],
+        vae=vae,
+        dit=dit,
+        text=TextEncoder(device=device),
+        sampling=_config(Sampling, about["sampling"], folder),
+        trained=about["trained"],
+        known=_read(known, about["sha256"][known.name])["known"] if known.name in about["sha256"] else None,
+        card=card.read_text(encoding="utf-8") if card.exists() else "",
+    )
+
+
+def save(
+    folder: Path,
+    *,
+    name: str,
+    vae: VideoVAE,
+    dit: DiT,
+    sampling: Sampling,
+    trained: Mapping[str, Any],
+    card: str,
+    known: Tensor | None = None,
+) -> None:
+    """Write a bundle; bundle.json comes last, so a half-written one is never found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.json").unlink(missing_ok=True)
+    hashes = {
+        "vae.safetensors": save_part(vae, folder / "vae.safetensors"),
+        "dit.safetensors": save_part(dit, folder / "dit.safetensors"),
+    }
+    if known is not None:
+        hashes["known.safetensors"] = _save({"known": known.to(torch.bfloat16)}, folder / "known.safetensors")
+    (folder / "card.md").write_text(card, encoding="utf-8")
+    about = {
+        "format": FORMAT,
+        "name": name,
+        "vae": asdict(vae.config),
+        "dit": asdict(dit.config),
+        "sampling": asdict(sampling),
+        "trained": dict(trained),
+        "sha256": hashes,
+    }
+    (folder / "bundle.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def save_part(part: nn.Module, path: Path) -> str:
+    """Weights in bf16; the latents' statistics stay in float32. Returns the SHA-256."""
+    tensors = {
+        name: value.detach().to("cpu", torch.float32 if name.startswith("latent_") else torch.bfloat16).contiguous()
+        for name, value in part.state_dict().items()
+    }
+    return _save(tensors, path)
+
+
+def load_part(part: nn.Module, path: Path) -> None:
+    """Weights that `save_part` wrote, into a part of the same shape."""
+    _fill(part, _read(path, None), path)
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> str:
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    path = folder / "bundle.json"
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = about["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}). Copy the bundle again.") from error
+    if version > FORMAT:
+        raise WeightsError(f"{path} has format {version}, newer than {FORMAT}, the newest known here. Update minisora.")
+    missing = [key for key in ("name", "vae", "dit", "sampling", "trained", "sha256") if key not in about]
+    if missing:
+        raise WeightsError(f"{path} lacks {', '.join(missing)}. Copy the bundle again.")
+    return about
+
+
+def _config(kind: type[Config], values: dict[str, Any], folder: Path) -> Config:
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise WeightsError(f"{folder / 'bundle.json'} has unknown fields: {', '.join(unknown)}. Update minisora.")
+    ready: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return kind(**ready)
+    except TypeError as error:
+        raise WeightsError(f"{folder / 'bundle.json'} cannot be right ({error}). Copy the bundle again.") from error
+
+
+def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    try:
+        if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise WeightsError(f"{path} is not the file that its bundle was saved with. Install or copy it again.")
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} is missing. Install or copy the bundle again.") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}). Install or copy it again.") from error
+
+
+def _fill(part: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        part.load_state_dict(tensors)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise WeightsError(
+            f"{path} does not fit its config: {lines[1].strip() if len(lines) > 1 else error}"
+        ) from error

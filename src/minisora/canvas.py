@@ -1,0 +1,215 @@
+"""Conditions to a canvas: which latents are known, and the level of every token.
+
+A canvas is the video to be made, as the network sees it: tokens in time, row and column, each at a level c in 0..1.
+At 0 a token is given, at 1 it is to be made, between them it is given in part. Every task is such a pattern, and no
+more: nothing here knows which verb asked.
+
+A stretch of given frames is held as the latents of the groups that it fills. Frames of a group that it fills only in
+part are held by one-frame latents beside the canvas, each at its own moment, so that they are seen too.
+
+Here: the pattern, and given frames put back exactly after decoding. Not here: sampling (tasks.py), the rule of levels
+(diffusion/denoiser.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minisora.bundle import Bundle
+from minisora.data.patch import grid_positions, patchify, unpatchify
+from minisora.errors import UsageError
+from minisora.vae.model import GROUP, STRIDE, num_latents
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """Frames that the video is to hold, or to start from.
+
+    media:   (T, H, W, 3) uint8, of the video's size
+    at:      the output frame at which they begin
+    noise:   0 keeps them exactly, 1 frees them wholly; between, they are noised in part (SDEdit)
+    region:  (H, W) bool, True where they hold; None: everywhere. A token that the rest touches is free
+    """
+
+    media: Tensor
+    at: int = 0
+    noise: float = 0.0
+    region: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.media):
+            raise UsageError("a condition of no frames holds nothing. Leave it out.")
+        if not 0 <= self.noise <= 1:
+            raise UsageError(f"a condition's noise is between 0 (kept) and 1 (free), not {self.noise:g}.")
+        if self.region is not None and self.region.shape != self.media.shape[1:3]:
+            (rows, columns), (height, width) = self.region.shape, self.media.shape[1:3]
+            raise UsageError(
+                f"a region of {columns}x{rows} does not fit media of {width}x{height}. Resize one of them."
+            )
+        if self.region is not None and not self.region.any():
+            raise UsageError("the region of a condition is empty: it holds nothing. Leave the condition out.")
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.media)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What is asked for. It is made on the next larger grid that the network knows, and cropped."""
+
+    num_frames: int
+    height: int  # pixels
+    width: int
+    fps: float
+
+    def grid(self, patch: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Tokens along time, rows and columns that cover the shape."""
+        rows, columns = (-(-side // (STRIDE * p)) for side, p in zip((self.height, self.width), patch[1:], strict=True))
+        return num_latents(self.num_frames), rows, columns
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """One video to be made: L tokens, those of the grid first, then those of one-frame latents beside it."""
+
+    shape: Shape
+    grid: tuple[int, int, int]
+    patch: tuple[int, int, int]
+    known: Tensor  # (1, L, Ct), zeros where nothing is known
+    levels: Tensor  # (L,)
+    positions: Tensor  # (L, 3)
+    single: Tensor  # (L,) bool
+    conditions: tuple[Condition, ...]
+
+    def latents(self, tokens: Tensor) -> Tensor:
+        """(1, L, Ct) tokens -> (1, Tz, Hz, Wz, Cz), without those beside the grid"""
+        t, h, w = self.grid
+        return unpatchify(tokens[:, : t * h * w], self.patch, self.grid)
+
+    def put_back(self, frames: Tensor) -> Tensor:
+        """Given frames over decoded ones, exactly. frames: (T, H, W, 3) uint8, changed in place."""
+        for condition in self.conditions:
+            if condition.noise == 0:
+                span = frames[condition.at : condition.end]
+                span.copy_(
+                    condition.media
+                    if condition.region is None
+                    else torch.where(condition.region[None, :, :, None], condition.media, span)
+                )
+        return frames
+
+
+def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) -> Canvas:
+    """Encode what is given and set the levels.
+
+    Raises UsageError where a condition is of another size than the video, ends after it, or overlaps another.
+    """
+    for condition in conditions:
+        check_fits(condition, shape)
+    check_apart(conditions)
+    patch = bundle.dit.config.patch
+    grid = t, rows, columns = shape.grid(patch)
+    device = bundle.vae.latent_mean.device
+    group_seconds = GROUP / shape.fps
+    known = torch.zeros(1, t, rows * patch[1], columns * patch[2], bundle.vae.config.latent_channels, device=device)
+    levels = torch.ones(t, rows, columns, device=device)
+    beside: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
+    for condition in conditions:
+        level = _levels(condition, rows, columns, patch).to(device)
+        media = _on_grid(condition.media, rows * STRIDE * patch[1], columns * STRIDE * patch[2]).to(device)
+        filled, left = _latents_of(condition)
+        for latent in filled:
+            first = max(0, GROUP * (latent - 1) + 1) - condition.at
+            frames = media[first : GROUP * latent + 1 - condition.at]
+            known[:, latent] = _encode(bundle, frames)
+            levels[latent] = level
+        if condition.noise < 1:
+            for frame in left:
+                z = _encode(bundle, media[frame - condition.at][None])
+                beside.append((z, level, frame / shape.fps))
+    rate = bundle.sampling.time_rate
+    blocks = [known, *(z[:, None] for z, _, _ in beside)]
+    moments = torch.tensor([n * group_seconds for n in range(t)] + [seconds for _, _, seconds in beside])
+    return Canvas(
+        shape=shape,
+        grid=grid,
+        patch=patch,
+        known=patchify(torch.cat(blocks, 1), patch),
+        levels=torch.cat([levels, *(level[None] for _, level, _ in beside)]).flatten(),
+        positions=grid_positions(moments * rate, rows, columns).to(device),
+        single=_each_token([True] + [False] * (t - 1) + [True] * len(beside), rows * columns).to(device),
+        conditions=tuple(conditions),
+    )
+
+
+def check_fits(condition: Condition, shape: Shape) -> None:
+    if tuple(condition.media.shape[1:3]) != (shape.height, shape.width):
+        height, width = condition.media.shape[1:3]
+        raise UsageError(
+            f"a condition of {width}x{height} pixels does not fit a video of {shape.width}x{shape.height}. "
+            f"Resize one of them."
+        )
+    if len(condition.media) > shape.num_frames:
+        raise UsageError(
+            f"a clip of {len(condition.media)} frames does not fit a video of {shape.num_frames}. "
+            f"Ask for {len(condition.media)} frames, or cut the clip."
+        )
+    if condition.at < 0 or condition.end > shape.num_frames:
+        raise UsageError(
+            f"a clip of {len(condition.media)} frames placed at frame {condition.at} ends at {condition.end}, "
+            f"but the video has {shape.num_frames}. Place it between 0 and "
+            f"{shape.num_frames - len(condition.media)}, or ask for {condition.end} frames."
+        )
+
+
+def check_apart(conditions: Sequence[Condition]) -> None:
+    ordered = sorted(conditions, key=lambda condition: condition.at)
+    for one, other in pairwise(ordered):
+        if one.end > other.at:
+            raise UsageError(
+                f"two conditions overlap: one ends at frame {one.end}, the next begins at {other.at}. "
+                f"Place the second at {one.end} or later."
+            )
+
+
+def _latents_of(condition: Condition) -> tuple[list[int], list[int]]:
+    """Latents whose every frame is given, and the given frames that are in no such latent."""
+    frames = range(condition.at, condition.end)
+    touched = sorted({num_latents(frame + 1) - 1 for frame in frames})
+    filled = [n for n in touched if max(0, GROUP * (n - 1) + 1) >= condition.at and GROUP * n < condition.end]
+    return filled, [frame for frame in frames if num_latents(frame + 1) - 1 not in filled]
+
+
+def _levels(condition: Condition, rows: int, columns: int, patch: tuple[int, int, int]) -> Tensor:
+    """(rows, columns) level of each token: the condition's noise where it holds in every pixel, 1 elsewhere."""
+    if condition.region is None:
+        return torch.full((rows, columns), condition.noise)
+    cell = (STRIDE * patch[1], STRIDE * patch[2])
+    holds = _on_grid(condition.region[None, :, :, None], rows * cell[0], columns * cell[1])[..., 0]
+    whole = F.max_pool2d(1 - holds.float(), cell)[0] == 0
+    return torch.where(whole, condition.noise, 1.0)
+
+
+def _on_grid(media: Tensor, height: int, width: int) -> Tensor:
+    """(T, H, W, C), made larger by repeating its last row and column."""
+    rows = torch.arange(height).clamp(max=media.shape[1] - 1)
+    columns = torch.arange(width).clamp(max=media.shape[2] - 1)
+    return media[:, rows][:, :, columns]
+
+
+def _encode(bundle: Bundle, frames: Tensor) -> Tensor:
+    """(n, H, W, 3) uint8, n = 1 or GROUP -> (1, Hz, Wz, Cz)"""
+    dtype = next(bundle.vae.parameters()).dtype
+    pixels = (frames.float() / 127.5 - 1).to(dtype)[None]
+    return bundle.vae.encode(pixels, first_alone=len(frames) == 1)[:, 0].float()
+
+
+def _each_token(flags: list[bool], tokens: int) -> Tensor:
+    return torch.tensor(flags).repeat_interleave(tokens)

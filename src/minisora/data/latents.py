@@ -1,0 +1,139 @@
+"""Shards of latents to batches for the transformer: one pack a step, filled to a token budget.
+
+A sample in a shard:
+
+    latents.safetensors  groups (1 + K, Hz, Wz, Cz) and singles (M, Hz, Wz, Cz), float16
+    text.safetensors     tokens (S, Dt) float16 of all captions end to end
+    json                 fps, frames of the singles, captions with the seconds they hold for and their lengths
+
+Here: reading them, and the batch of a step, a pure function of (seed, step). Not here: what is cut and what is given
+(windows.py), making the shards (train/latents.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from minisora.data.order import sample_at
+from minisora.data.pack import Pack, distinct_times
+from minisora.data.patch import grid_positions, patchify
+from minisora.data.shards import Shards
+from minisora.data.windows import StoredClip, Window, WindowConfig, draw_window
+from minisora.worlds.clip import Caption
+
+
+def to_members(clip: StoredClip, lengths: Sequence[int], truth: Mapping[str, Any]) -> dict[str, bytes]:
+    """A sample's bytes by suffix. `lengths`: text tokens of each caption."""
+    about = {
+        "fps": clip.fps,
+        "frames": list(clip.frames),
+        "captions": [[c.text, c.start, c.stop, n] for c, n in zip(clip.captions, lengths, strict=True)],
+        "truth": dict(truth),
+    }
+    latents = {"groups": clip.groups.half().contiguous(), "singles": clip.singles.half().contiguous()}
+    return {
+        "latents.safetensors": save(latents),
+        "text.safetensors": save({"tokens": torch.cat(clip.texts).half()}),
+        "json": json.dumps(about, ensure_ascii=False).encode(),
+    }
+
+
+def from_members(members: Mapping[str, bytes]) -> StoredClip:
+    latents, about = load(members["latents.safetensors"]), json.loads(members["json"])
+    text = load(members["text.safetensors"])["tokens"].float()
+    return StoredClip(
+        groups=latents["groups"].float(),
+        singles=latents["singles"].float(),
+        frames=tuple(about["frames"]),
+        fps=about["fps"],
+        captions=tuple(Caption(text, start, stop) for text, start, stop, _ in about["captions"]),
+        texts=text.split([length for *_, length in about["captions"]]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LatentBatch:
+    """A pack whose tokens are still clean, and which of them carry loss."""
+
+    clean: Pack
+    made: Tensor  # (L,) bool
+    flops: float
+
+    @property
+    def tokens(self) -> int:
+        return len(self.made)
+
+    def to(self, device: torch.device) -> LatentBatch:
+        return replace(self, clean=self.clean.to(device), made=self.made.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentBatches:
+    """step -> LatentBatch.
+
+    sources:     shards and the weight with which a sample is drawn from them
+    budget:      most tokens in a pack; samples are added until the next does not fit
+    time_rate:   RoPE positions per second
+    flops:       of one forward pass, from the lengths of clips and texts
+    """
+
+    sources: Sequence[tuple[Shards, float]]
+    null_text: Tensor
+    windows: WindowConfig
+    patch: tuple[int, int, int]
+    budget: int
+    time_rate: float
+    flops: Callable[[tuple[int, ...], tuple[int, ...]], float]
+    seed: int = 0
+
+    def __call__(self, step: int) -> LatentBatch:
+        chosen: list[Window] = []
+        room = self.budget
+        while True:
+            window = self._sample(step, len(chosen))
+            if window.made.numel() > room:
+                break
+            room -= window.made.numel()
+            chosen.append(window)
+        assert chosen, f"a window has more tokens than the budget of a pack, {self.budget}"
+        # neighbours of equal length are attended to in one call
+        chosen.sort(key=lambda window: window.made.numel())
+        return self._laid_out(chosen)
+
+    def _sample(self, step: int, place: int) -> Window:
+        rng = Random(f"{self.seed}/{step}/{place}")
+        shards, _ = rng.choices(self.sources, [weight for _, weight in self.sources])[0]
+        # a place's position among all draws; the stride only has to exceed the places of a step
+        index = sample_at(self.seed, step * 4096 + place, len(shards))
+        return draw_window(from_members(shards.read(index)), self.null_text, self.windows, self.patch[1:], rng)
+
+    def _laid_out(self, windows: list[Window]) -> LatentBatch:
+        lengths = tuple(window.made.numel() for window in windows)
+        text_lengths = tuple(len(window.text) for window in windows)
+        times, index = distinct_times(torch.cat([window.times.flatten() for window in windows]))
+        pack = Pack(
+            tokens=torch.cat([self._tokens(window) for window in windows]),
+            times=times,
+            time_index=index,
+            positions=torch.cat([self._positions(window) for window in windows]),
+            single=torch.cat([window.single.repeat_interleave(window.made[0].numel()) for window in windows]),
+            lengths=lengths,
+            text=torch.cat([window.text for window in windows]),
+            text_lengths=text_lengths,
+        )
+        made = torch.cat([window.made.flatten() for window in windows])
+        return LatentBatch(pack, made, 3 * self.flops(lengths, text_lengths))
+
+    def _tokens(self, window: Window) -> Tensor:
+        return patchify(window.latents[None], self.patch)[0]
+
+    def _positions(self, window: Window) -> Tensor:
+        return grid_positions(window.seconds * self.time_rate, *window.made.shape[1:])

@@ -1,0 +1,62 @@
+"""A batch for the transformer: clips of any size and length laid end to end in one stream of tokens.
+
+Nothing is padded and there are no buckets: a pack says where each clip begins and ends, and attention stays inside.
+Source: Dehghani et al. 2023, "Patch n' Pack: NaViT" (arXiv:2307.06304), section 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pack:
+    """L video tokens of B clips, with their S text tokens.
+
+    Clips of the same length are best laid side by side: a CPU then attends to them in one batched call.
+    """
+
+    tokens: Tensor  # (L, Ct) noised latents, patchified
+    times: Tensor  # (K,) the distinct noise times in this pack
+    time_index: Tensor  # (L,) which of them is a token's own
+    positions: Tensor  # (L, 3) float32: time, row, column in the units of RoPE
+    single: Tensor  # (L,) bool: the token covers one frame, not a group
+    lengths: tuple[int, ...]  # tokens of each clip; sums to L
+    text: Tensor  # (S, Dt)
+    text_lengths: tuple[int, ...]  # text tokens of each clip; sums to S
+
+    def __post_init__(self) -> None:
+        assert sum(self.lengths) == len(self.tokens) == len(self.time_index) == len(self.positions) == len(self.single)
+        assert len(self.lengths) == len(self.text_lengths)
+        assert sum(self.text_lengths) == len(self.text)
+
+    def to(self, device: torch.device | str) -> Pack:
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in tensors.items()}
+        return replace(self, **moved)
+
+
+def distinct_times(token_times: Tensor) -> tuple[Tensor, Tensor]:
+    """(L,) times -> the (K,) distinct ones and each token's index among them."""
+    times, index = torch.unique(token_times, return_inverse=True)
+    return times, index
+
+
+def concat(packs: Sequence[Pack]) -> Pack:
+    """Several packs as one."""
+    times, index = distinct_times(torch.cat([pack.times[pack.time_index] for pack in packs]))
+    return Pack(
+        tokens=torch.cat([pack.tokens for pack in packs]),
+        times=times,
+        time_index=index,
+        positions=torch.cat([pack.positions for pack in packs]),
+        single=torch.cat([pack.single for pack in packs]),
+        lengths=tuple(n for pack in packs for n in pack.lengths),
+        text=torch.cat([pack.text for pack in packs]),
+        text_lengths=tuple(n for pack in packs for n in pack.text_lengths),
+    )

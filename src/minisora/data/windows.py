@@ -1,0 +1,178 @@
+"""Stored latents to training samples: a window of a clip, its caption, and a noise time for each of its tokens.
+
+The times are the one idea of this project. One pattern in two gives all tokens one time, as text to video needs. One
+gives every latent its own (diffusion forcing, Chen et al. 2024, arXiv:2407.01392). The rest are tasks: a first frame,
+the first or last stretch, both ends, some frames, or all but a region are given, at time 0 or slightly noised, and
+carry no loss. Open-Sora 1.1's report: a network that was not trained so cannot be conditioned so.
+
+Everything is drawn from a `random.Random` of the caller's, so a sample is a pure function of its place.
+
+Here: what is cut and what is given. Not here: reading shards (latents.py), the loss (diffusion/loss.py).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+
+from minisora.worlds.clip import Caption
+
+GROUP = 4  # frames in a latent that is not of one frame; a test holds it equal to the VAE's
+
+
+@dataclass(frozen=True, eq=False)
+class StoredClip:
+    """A clip as shards hold it.
+
+    groups:  (1 + K, Hz, Wz, Cz) latents of frame 0, then of frames 1-4, 5-8 and so on
+    singles: (M, Hz, Wz, Cz) latents of single frames
+    frames:  which, M of them in rising order
+    """
+
+    groups: Tensor
+    singles: Tensor
+    frames: tuple[int, ...]
+    fps: float
+    captions: tuple[Caption, ...]
+    texts: tuple[Tensor, ...]  # (S_i, Dt), the token states of each caption
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Latents in the order of their tokens, what the network is told of them, and a text.
+
+    latents: (n, Hz, Wz, Cz)
+    seconds: (n,) of each latent's last frame after the last frame of the window's first latent
+    single:  (n,) bool, the latent is of one frame
+    times:   (n, Hz/ph, Wz/pw) float32 noise time of each token
+    made:    (n, Hz/ph, Wz/pw) bool, the token carries loss
+    text:    (S, Dt)
+    """
+
+    latents: Tensor
+    seconds: Tensor
+    single: Tensor
+    times: Tensor
+    made: Tensor
+    text: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """How samples are drawn. Shares need not sum to 1: they are weights."""
+
+    lengths: tuple[tuple[int, float], ...] = ((1, 0.1), (2, 0.04), (3, 0.06), (5, 0.65), (9, 0.15))  # latents, weight
+    begin_later: float = 0.4  # share of windows that begin inside the clip
+    begin_with_group: float = 0.2  # share of those that begin without a frame of its own
+    drop_text: float = 0.1  # share with the null text, for guidance
+    extra_frame: float = (
+        0.05  # share with one to three one-frame blocks beside the window's own latents
+    )
+    patterns: tuple[tuple[str, float], ...] = (
+        ("all", 0.55),
+        ("each", 0.12),
+        ("first", 0.13),
+        ("first_k", 0.05),
+        ("last_k", 0.04),
+        ("ends", 0.05),
+        ("some", 0.03),
+        ("region", 0.03),
+    )
+    context_noise: float = 0.3  # share of given sets that are slightly noised
+    most_context_noise: float = 0.2
+    time_mean: float = 0.0  # of the logit of t
+    time_std: float = 1.0
+    shift: float = 1.0  # at shift_tokens, growing with the square root of the tokens
+    shift_tokens: int = 180
+
+
+def draw_window(
+    clip: StoredClip, null_text: Tensor, config: WindowConfig, patch: tuple[int, int], rng: Random
+) -> Window:
+    """One sample of a clip. `patch`: rows and columns of latent cells in a token."""
+    latents, seconds, single, begin = _cut(clip, config, rng)
+    text = null_text if rng.random() < config.drop_text else _caption(clip, begin, begin + float(seconds[-1]), rng)
+    rows, columns = latents.shape[1] // patch[0], latents.shape[2] // patch[1]
+    times, made = draw_times(len(latents), rows, columns, config, rng)
+    if rng.random() < config.extra_frame and len(latents) > 1:
+        inside = [n for n, f in enumerate(clip.frames) if begin < f / clip.fps < begin + float(seconds[-1])]
+        for n in rng.sample(inside, min(len(inside), rng.randint(1, 3))):
+            latents = torch.cat([latents, clip.singles[n : n + 1]])
+            seconds = torch.cat([seconds, torch.tensor([clip.frames[n] / clip.fps - begin])])
+            single = torch.cat([single, torch.tensor([True])])
+            times = torch.cat([times, torch.zeros(1, rows, columns)])
+            made = torch.cat([made, torch.zeros(1, rows, columns, dtype=torch.bool)])
+    return Window(latents, seconds, single, times, made, text)
+
+
+def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Latents of a window, their seconds, which are of one frame, and where in the clip it begins, in seconds."""
+    most = len(clip.groups)
+    length = min(most, rng.choices([n for n, _ in config.lengths], [w for _, w in config.lengths])[0])
+    if length == 1:
+        n = rng.randrange(len(clip.frames))
+        return clip.singles[n : n + 1], torch.zeros(1), torch.tensor([True]), clip.frames[n] / clip.fps
+    first = rng.randint(0, most - length) if rng.random() < config.begin_later else 0
+    latents = clip.groups[first : first + length]
+    single = torch.zeros(length, dtype=torch.bool)
+    if first == 0:
+        single[0] = True
+    elif rng.random() >= config.begin_with_group:
+        latents = torch.cat([clip.singles[clip.frames.index(first * GROUP)][None], latents[1:]])
+        single[0] = True
+    return latents, torch.arange(length) * GROUP / clip.fps, single, first * GROUP / clip.fps
+
+
+def _caption(clip: StoredClip, start: float, stop: float, rng: Random) -> Tensor:
+    """The text of a caption for the stretch nearest to this one."""
+
+    def distance(caption: Caption) -> float:
+        return abs(caption.start - start) + abs(caption.stop - stop)
+
+    nearest = min(map(distance, clip.captions))
+    return rng.choice(
+        [text for caption, text in zip(clip.captions, clip.texts, strict=True) if distance(caption) <= nearest + 1e-6]
+    )
+
+
+def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: Random) -> tuple[Tensor, Tensor]:
+    """Noise times of `count` latents of rows x columns tokens, and which of the tokens are to be made.
+
+    At least one token is to be made.
+    """
+    name = rng.choices([n for n, _ in config.patterns], [w for _, w in config.patterns])[0] if count > 1 else "all"
+    tokens = count * rows * columns
+    shift = config.shift * math.sqrt(tokens / config.shift_tokens)
+    if name == "each":
+        times = torch.tensor([_time(config, shift, rng) for _ in range(count)])
+        return times[:, None, None].expand(count, rows, columns), torch.ones(count, rows, columns, dtype=torch.bool)
+    made = torch.ones(count, rows, columns, dtype=torch.bool)
+    k = rng.randint(1, count - 1) if count > 1 else 0
+    if name == "first":
+        made[0] = False
+    elif name == "first_k":
+        made[:k] = False
+    elif name == "last_k":
+        made[-k:] = False
+    elif name == "ends":
+        made[0] = made[-1] = count == 2 or False
+        made[-1] = False
+    elif name == "some":
+        made[rng.sample(range(count), k)] = False
+    elif name == "region":
+        height, width = rng.randint(1, rows), rng.randint(1, columns)
+        top, left = rng.randint(0, rows - height), rng.randint(0, columns - width)
+        made[:] = False
+        made[:, top : top + height, left : left + width] = True
+    t = _time(config, shift, rng)
+    given = rng.uniform(0, config.most_context_noise) if rng.random() < config.context_noise else 0.0
+    return torch.where(made, t, min(t, given)), made
+
+
+def _time(config: WindowConfig, shift: float, rng: Random) -> float:
+    t = 1 / (1 + math.exp(-rng.gauss(config.time_mean, config.time_std)))
+    return shift * t / (1 + (shift - 1) * t)

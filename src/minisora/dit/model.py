@@ -1,0 +1,144 @@
+"""The diffusion transformer: a pack of noised tokens, each with its own time, to their velocities.
+
+Here: the network as a whole and its config; `DiTConfig` can say the shapes of Wan2.1 and 2.2 exactly.
+Next door: its block (layers.py), attention.py, rope.py, patch.py. What the velocity means is in diffusion/path.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minisora.data.pack import Pack
+from minisora.dit.layers import Block, Context, time_features
+from minisora.dit.rope import rope_table
+from minisora.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTConfig:
+    """The shape of the diffusion transformer: every field here changes the weights or what they mean."""
+
+    width: int
+    depth: int
+    num_heads: int
+    mlp_width: int
+    text_width: int
+    latent_channels: int = 16
+    patch: tuple[int, int, int] = (1, 2, 2)  # latent cells a token covers: time, rows, columns
+    time_width: int = 256  # sines and cosines that tell the time
+    cross_norm: bool = True  # an affine norm before cross-attention
+    frame_kinds: bool = True  # tell a one-frame token from a group's; Wan does not
+    text_pad: int = 0  # text is padded with zeros to this many tokens, and attended to, as in Wan; 0: not at all
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.width % self.num_heads or (self.width // self.num_heads) % 2:
+            raise UsageError(
+                f"width={self.width} does not split into num_heads={self.num_heads} equal heads of even width. "
+                f"Use a width that is a multiple of {2 * self.num_heads}."
+            )
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.num_heads
+
+    @property
+    def token_channels(self) -> int:
+        pt, ph, pw = self.patch
+        return pt * ph * pw * self.latent_channels
+
+    def flops(self, lengths: tuple[int, ...], text_lengths: tuple[int, ...]) -> float:
+        """Multiply-adds counted twice of one forward pass over a pack; a training step does three times as many.
+
+        All matmuls, and attention in full; norms, activations and the time MLP are left out.
+        """
+        tokens, text = sum(lengths), sum(text_lengths)
+        per_token = 6 * self.width**2 + 2 * self.width * self.mlp_width
+        attended = sum(n * n + n * s for n, s in zip(lengths, text_lengths, strict=True))
+        block = tokens * per_token + text * 2 * self.width**2 + 2 * attended * self.width
+        doors = 2 * tokens * self.token_channels * self.width + text * (self.text_width + self.width) * self.width
+        return 2.0 * (self.depth * block + doors)
+
+
+class DiT(nn.Module):
+    """tokens (L, Ct) and all that a Pack says of them -> velocities (L, Ct)."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.enter = nn.Linear(config.token_channels, width)
+        self.kind = nn.Parameter(torch.zeros(2, width)) if config.frame_kinds else None
+        self.time_mlp = nn.Sequential(nn.Linear(config.time_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.time_table = nn.Linear(width, 6 * width)
+        self.text_mlp = nn.Sequential(
+            nn.Linear(config.text_width, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
+        )
+        self.blocks = nn.ModuleList(
+            Block(width, config.num_heads, config.mlp_width, config.cross_norm, config.eps) for _ in range(config.depth)
+        )
+        self.final_table = nn.Parameter(torch.zeros(2, width))  # shift, scale
+        self.leave = nn.Linear(width, config.token_channels)
+        self._init()
+
+    def context(self, text: Tensor, lengths: tuple[int, ...]) -> Context:
+        """What every block needs of the text; once a prompt.
+
+        text:    (S, Dt), the texts of the clips end to end
+        lengths: of each
+        """
+        if self.config.text_pad:
+            if max(lengths) > self.config.text_pad:
+                raise UsageError(
+                    f"a text of {max(lengths)} tokens is longer than the {self.config.text_pad} that this model reads. "
+                    f"Say it in fewer words."
+                )
+            parts = [F.pad(part, (0, 0, 0, self.config.text_pad - len(part))) for part in text.split(lengths)]
+            text, lengths = torch.cat(parts), (self.config.text_pad,) * len(lengths)
+        text = self.text_mlp(text.to(self.enter.weight.dtype))
+        pairs = [block.text_kv(text) for block in self.blocks]  # type: ignore[operator]  # a ModuleList forgets its type
+        return Context(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), lengths)
+
+    def forward(self, pack: Pack, context: Context | None = None) -> Tensor:
+        """Velocities of the pack's tokens, (L, Ct) float32. `context`: of the pack's text, where it is at hand."""
+        if context is None:
+            context = self.context(pack.text, pack.text_lengths)
+        rope = rope_table(pack.positions, self.config.head_width)
+        x = self.enter(pack.tokens.to(self.enter.weight.dtype))
+        if self.kind is not None:
+            x = x + self.kind.to(x.dtype)[pack.single.long()]
+        time = self.time_mlp(time_features(pack.times, self.config.time_width).to(self.enter.weight.dtype))
+        modulation = self.time_table(F.silu(time)).unflatten(-1, (6, -1))
+        for block, k, v in zip(self.blocks, context.keys, context.values, strict=True):
+            x = block(x, modulation, pack.time_index, rope, pack.lengths, (k, v, context.lengths))
+        shift, scale = (self.final_table + time.float()[:, None]).unbind(1)
+        h = F.layer_norm(x.float(), x.shape[-1:], eps=self.config.eps)
+        h = h * (1 + scale[pack.time_index]) + shift[pack.time_index]
+        velocity: Tensor = self.leave(h.to(x.dtype))
+        return velocity.float()
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Weights that Muon may take: those inside the blocks, not the layers at the doors."""
+        return [p for p in self.blocks.parameters() if p.ndim == 2 and min(p.shape) > 16]
+
+    def compile_parts(self) -> None:
+        """One compilation serves every block and every pack. Needs a C++ compiler on a CPU; training only."""
+        for block in self.blocks:
+            block.forward = torch.compile(block.forward, dynamic=True)
+
+    def _init(self) -> None:
+        """Xavier matrices; every branch starts closed (Peebles and Xie 2022, section 3.2: adaLN-Zero)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.time_mlp[0].weight, std=0.02)  # type: ignore[arg-type]  # a Sequential forgets its types
+        nn.init.normal_(self.time_mlp[2].weight, std=0.02)  # type: ignore[arg-type]
+        for closed in (self.time_table, self.leave, *(block.cross_out for block in self.blocks)):
+            nn.init.zeros_(closed.weight)  # type: ignore[union-attr, arg-type]
+        if self.kind is not None:
+            nn.init.normal_(self.kind, std=0.02)

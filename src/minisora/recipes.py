@@ -1,0 +1,205 @@
+"""Whole runs, each a function that returns one complete config: the way the embedded weights were made.
+
+A variant calls one of these and applies `dataclasses.replace`. `minisora train NAME` runs one; the same command again
+goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor
+
+from minisora.bundle import Sampling, load_part, save_part
+from minisora.bundle import save as save_bundle
+from minisora.data.frames import FrameBatches
+from minisora.data.latents import LatentBatches
+from minisora.data.shards import Shards
+from minisora.data.windows import WindowConfig
+from minisora.device import has_fast_bf16
+from minisora.dit.model import DiT, DiTConfig
+from minisora.text.encoder import TextEncoder
+from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.latents import LatentJob, write_latents
+from minisora.train.velocity import dit_loss
+from minisora.vae.loss import VAELoss
+from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.worlds.clip import Clip
+
+RUNS = Path(".cache/runs")
+LATENTS = Path(".cache/latents")
+
+
+def playroom_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
+    from minisora.worlds import playroom
+
+    return playroom.render([playroom.draw(seed)], height=height, width=width, num_frames=num_frames).frames[0]
+
+
+def sticker_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
+    from minisora.worlds import stickers
+
+    return stickers.render([stickers.draw(seed)], height=height, width=width, num_frames=num_frames)[0]
+
+
+def footage_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
+    from minisora.worlds import footage
+
+    clip = next(footage.train_clips(height=height, width=width, num_frames=num_frames, fps=8.0, seed=seed))
+    return clip.frames
+
+
+def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+    from minisora.worlds import playroom
+
+    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames)
+
+
+def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+    from minisora.worlds import stickers
+
+    return list(stickers.clips(seeds, height=height, width=width, num_frames=num_frames))
+
+
+def vae_toybox(steps: int = 1400) -> RunConfig:
+    """The VAE of `toybox`: playroom, stickers and freely licensed footage, in crops of 64 pixels and 13 frames."""
+    config = VAEConfig()
+    batches = FrameBatches(
+        sources={
+            "playroom": (0.4, playroom_frames),
+            "stickers": (0.35, sticker_frames),
+            "footage": (0.25, footage_frames),
+        },
+        batch_size=3,
+        num_frames=13,
+        side=64,
+        flops_per_pixel=3 * VideoVAE.flops_per_pixel(config),
+    )
+
+    def publish(vae: VideoVAE, folder: Path) -> None:
+        calibrate(vae, batches, num_batches=100)
+        save_part(vae, folder / "vae.safetensors")
+
+    return RunConfig(
+        name="vae-toybox",
+        steps=steps,
+        build=lambda: VideoVAE(config),
+        batch=batches,
+        loss=VAELoss(),
+        publish=publish,
+        optim=OptimConfig(lr=3e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0),
+        ema_decay=0.995,
+        prefetch=1,
+        compile=True,
+    )
+
+
+def dit_toybox_start(steps: int = 1500) -> RunConfig:
+    """The transformer of `toybox`, first part: small clips, many of them. Needs vae-toybox."""
+    return _dit("dit-toybox-start", steps, {"playroom-64": 1.0}, start_from=None)
+
+
+def dit_toybox(steps: int = 700) -> RunConfig:
+    """The transformer of `toybox`, second part: 96 pixels, three aspects; leaves the bundle. Needs dit-toybox-start."""
+    sources = {"playroom-64": 0.25, "playroom-96": 0.6, "playroom-wide": 0.075, "playroom-tall": 0.075}
+    return _dit("dit-toybox", steps, sources, start_from="dit-toybox-start")
+
+
+DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384)
+SAMPLING = Sampling(fps=8.0, size=(96, 96), seconds=2.0, time_rate=2.0, shift=1.5, shift_tokens=180)
+JOBS = {  # name -> clips, height, width, how many
+    "playroom-64": (playroom_clips, 64, 64, 6000),
+    "playroom-96": (playroom_clips, 96, 96, 2200),
+    "playroom-wide": (playroom_clips, 64, 112, 250),
+    "playroom-tall": (playroom_clips, 112, 64, 250),
+}
+
+
+def _dit(name: str, steps: int, sources: Mapping[str, float], *, start_from: str | None) -> RunConfig:
+    text = TextEncoder(dtype=torch.bfloat16 if has_fast_bf16(torch.device("cpu")) else torch.float32)
+    vae = VideoVAE(VAEConfig())
+    load_part(vae, RUNS / "vae-toybox" / "vae.safetensors")
+    write_latents(LATENTS, latent_jobs(sources), vae, text)
+    batches = LatentBatches(
+        sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
+        null_text=text.encode([""]).tokens,
+        windows=WindowConfig(shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
+        patch=DIT.patch,
+        budget=4608,
+        time_rate=SAMPLING.time_rate,
+        flops=DIT.flops,
+    )
+
+    def build() -> DiT:
+        dit = DiT(DIT)
+        if start_from is not None:
+            load_part(dit, RUNS / start_from / "dit.safetensors")
+        return dit
+
+    def publish(dit: DiT, folder: Path) -> None:
+        save_part(dit, folder / "dit.safetensors")
+        known, least = known_captions([Shards(LATENTS / name) for name in sources], text)
+        trained = {"recipe": name, "steps": steps, "least_similarity": least}
+        save_bundle(
+            folder / "bundle", name="toybox", vae=vae, dit=dit, sampling=SAMPLING, trained=trained, card="", known=known
+        )
+
+    return RunConfig(
+        name=name,
+        steps=steps,
+        build=build,
+        batch=batches,
+        loss=dit_loss,
+        publish=publish,
+        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.1 if start_from is None else 0.5),
+        ema_decay=0.997,
+        compile=True,
+        prefetch=1,
+    )
+
+
+def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int = 400) -> tuple[Tensor, float]:
+    """Directions of some captions of the training set, and the similarity that all but one in a hundred others have."""
+    captions = []
+    for shards in sources:
+        for index in range(min(count, len(shards))):
+            captions.append(json.loads(shards.read(index)["json"])["captions"][0][0])
+    Random(0).shuffle(captions)
+    directions = text.sentence(captions[: 2 * count]).cpu()
+    known, others = directions[:count], directions[count:]
+    nearest = (others @ known.T).amax(1) if len(others) else torch.ones(1)
+    return known, float(nearest.quantile(0.01))
+
+
+def latent_jobs(names: Iterable[str]) -> list[LatentJob]:
+    """Jobs by name. Each has seeds of its own, so that no scene is seen at two sizes."""
+    jobs = []
+    for n, (name, (clips, height, width, count)) in enumerate(JOBS.items()):
+        if name in names:
+            seeds = range(n * 1_000_000, n * 1_000_000 + count)
+            jobs.append(LatentJob(name=name, clips=clips, seeds=seeds, height=height, width=width))
+    return jobs
+
+
+@torch.no_grad()
+def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None:
+    """Measure mean and deviation of each latent channel on batches that training did not see."""
+    total = square = torch.zeros(vae.config.latent_channels, dtype=torch.float64)
+    count = 0
+    for step in range(num_batches):
+        frames = batches(10_000_000 + step).frames.float() / 127.5 - 1
+        mean = vae.moments(frames).chunk(2, 2)[0].double().movedim(2, -1).flatten(0, -2)
+        total, square, count = total + mean.sum(0), square + mean.square().sum(0), count + len(mean)
+    average = total / count
+    vae.calibrate(average.float(), (square / count - average.square()).sqrt().float())
+
+
+RECIPES: dict[str, Callable[[], RunConfig]] = {
+    "vae-toybox": vae_toybox,
+    "dit-toybox-start": dit_toybox_start,
+    "dit-toybox": dit_toybox,
+}

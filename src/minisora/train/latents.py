@@ -1,0 +1,110 @@
+"""Clips to shards of latents and text embeddings, once, so that training the transformer reads and does not encode.
+
+Each clip gives the latents of its groups, of every frame that ends a group as a picture of its own (a window may begin
+there), and of a few frames inside groups (keyframes at any moment). Going on after a stop is the shard writer's: what
+is in whole shards is not made again.
+
+Here: making the shards. Not here: their format (data/latents.py), the worlds that clips come from.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor
+
+from minisora.data.ahead import ahead
+from minisora.data.latents import to_members
+from minisora.data.shards import ShardWriter
+from minisora.data.windows import StoredClip
+from minisora.text.encoder import TextEncoder
+from minisora.vae.model import GROUP, VideoVAE
+from minisora.worlds.clip import Caption, Clip
+
+INSIDE = 2  # single frames inside groups, beside those that end one
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentJob:
+    """Clips of one world at one size. `clips`: (seeds, height, width, num_frames) -> clips in that order."""
+
+    name: str
+    clips: Callable[[Sequence[int], int, int, int], Sequence[Clip]]
+    seeds: range
+    height: int
+    width: int
+    num_frames: int = 33
+
+    def __call__(self, seeds: Sequence[int]) -> Sequence[Clip]:
+        return self.clips(seeds, self.height, self.width, self.num_frames)
+
+
+def write_latents(
+    folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: TextEncoder, *, batch_size: int = 8
+) -> None:
+    """Shards of every job, each in a folder of its own below `folder`."""
+    for job in jobs:
+        with ShardWriter(folder / job.name) as writer:
+            left = [seed for seed in job.seeds if f"{job.name}-{seed}" not in writer.keys_done]
+            batches = [left[start : start + batch_size] for start in range(0, len(left), batch_size)]
+            began = time.monotonic()
+            for n, (seeds, clips) in enumerate(zip(batches, ahead(job, batches, workers=1), strict=True)):
+                for seed, clip, stored in zip(seeds, clips, encode_clips(vae, text, seeds, clips), strict=True):
+                    members = to_members(stored, [len(one) for one in stored.texts], clip.truth)
+                    columns = {"height": job.height, "width": job.width, "num_frames": job.num_frames}
+                    writer.add(f"{job.name}-{seed}", members, columns=columns)
+                if n % 25 == 24 or n + 1 == len(batches):
+                    made = min(len(left), (n + 1) * batch_size)
+                    rate = made / (time.monotonic() - began)
+                    print(f"{job.name}: {made} of {len(left)} clips, {rate:.1f} a second", file=sys.stderr, flush=True)
+
+
+@torch.no_grad()
+def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: Sequence[Clip]) -> list[StoredClip]:
+    """Clips of one size and length; one caption is chosen for each stretch that has any."""
+    dtype = next(vae.parameters()).dtype
+    frames = (torch.stack([clip.frames for clip in clips]).float() / 127.5 - 1).to(vae.latent_mean.device, dtype)
+    groups = vae.encode(frames).float().cpu()
+    chosen = [_single_frames(frames.shape[1], Random(f"singles/{seed}")) for seed in seeds]
+    singles = (
+        vae.encode_each(torch.stack([video[list(at)] for video, at in zip(frames, chosen, strict=True)])).float().cpu()
+    )
+    captions = [
+        _one_for_each_stretch(clip, Random(f"captions/{seed}")) for seed, clip in zip(seeds, clips, strict=True)
+    ]
+    encoded = iter(text.encode([caption.text for row in captions for caption in row]).split())
+    return [
+        StoredClip(
+            groups=groups[n],
+            singles=singles[n],
+            frames=chosen[n],
+            fps=clip.fps,
+            captions=tuple(captions[n]),
+            texts=tuple(_next(encoded, len(captions[n]))),
+        )
+        for n, clip in enumerate(clips)
+    ]
+
+
+def _single_frames(num_frames: int, rng: Random) -> tuple[int, ...]:
+    ends = range(0, num_frames, GROUP)
+    inside = [frame for frame in range(num_frames) if frame % GROUP]
+    return tuple(sorted([*ends, *rng.sample(inside, min(INSIDE, len(inside)))]))
+
+
+def _one_for_each_stretch(clip: Clip, rng: Random) -> list[Caption]:
+    stretches = dict.fromkeys((caption.start, caption.stop) for caption in clip.captions)
+    return [
+        rng.choice([caption for caption in clip.captions if (caption.start, caption.stop) == stretch])
+        for stretch in stretches
+    ]
+
+
+def _next(tensors: Iterator[Tensor], count: int) -> list[Tensor]:
+    return [next(tensors).cpu() for _ in range(count)]

@@ -1,0 +1,129 @@
+"""Optimiser, learning rate and clipping.
+
+Sources: AdamW, Loshchilov and Hutter 2017 (arXiv:1711.05101). Muon, Jordan et al. 2024, as torch.optim.Muon has it.
+Warm-up, constant, decay to zero: Hu et al. 2024 (arXiv:2404.06395, section 4). Clipping at the running mean of the
+gradient's norm plus three deviations: Open-Sora-Plan 1.5's report.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minisora.train.config import OptimConfig
+
+
+class Muon(torch.optim.Muon):
+    """torch's Muon, for convolutions too: a kernel is taken as a matrix of its output channels by all the rest."""
+
+    def __init__(self, parameters: list[nn.Parameter], **options: Any) -> None:
+        self.pairs = [(p, nn.Parameter(_as_matrix(p.data))) for p in parameters]
+        assert all(p.data_ptr() == matrix.data_ptr() for p, matrix in self.pairs), "a matrix must share its storage"
+        super().__init__([matrix for _, matrix in self.pairs], **options)
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures here
+        for p, matrix in self.pairs:
+            matrix.grad = None if p.grad is None else _as_matrix(p.grad)
+        super().step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for p, matrix in self.pairs:
+            p.grad = matrix.grad = None
+
+
+def _as_matrix(x: Tensor) -> Tensor:
+    """(O, I, kh, kw) in channels-last layout -> (O, kh*kw*I), a view of the same numbers; a matrix stays as it is."""
+    return x if x.ndim == 2 else x.movedim(1, -1).flatten(1)
+
+
+def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon for `model.matrices()` and AdamW for the rest, where `muon_lr` is set."""
+    matrices: list[nn.Parameter] = model.matrices() if config.muon_lr is not None else []  # type: ignore[operator]
+    taken = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=1e-8, fused=True)
+    ]
+    if matrices:
+        options = {"weight_decay": config.weight_decay, "momentum": 0.95, "adjust_lr_fn": "original"}
+        optimizers.append(Muon(matrices, lr=config.muon_lr, **options))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+def set_rate(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    """Set every rate to `share` of its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * share
+
+
+def rate_at(step: int, steps: int, config: OptimConfig) -> float:
+    """Share of the peak rate at a step: linear warm-up, constant, linear to zero."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    decay_steps = max(1, round(steps * config.decay_fraction))
+    return warm * min(1.0, (steps - step) / decay_steps)
+
+
+class AdaptiveClip:
+    """Scales a gradient down when its norm leaves what it has been lately.
+
+    The state is two running moments of the norm; it belongs in the checkpoint.
+    """
+
+    def __init__(self, sigmas: float, decay: float = 0.98) -> None:
+        self.sigmas, self.decay = sigmas, decay
+        self.mean = self.square = 0.0
+        self.seen = 0
+
+    def __call__(self, parameters: list[nn.Parameter]) -> tuple[float, float]:
+        """Clip in place. Returns the norm before and the bound; a norm that is not finite is left for the caller."""
+        norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        bound = self.bound()
+        if not math.isfinite(norm):
+            return norm, bound
+        torch.nn.utils.clip_grads_with_norm_(parameters, bound, torch.tensor(norm))
+        kept = min(norm, bound)
+        self.seen += 1
+        keep = min(self.decay, 1 - 1 / self.seen)
+        self.mean = keep * self.mean + (1 - keep) * kept
+        self.square = keep * self.square + (1 - keep) * kept**2
+        return norm, bound
+
+    def bound(self) -> float:
+        if self.seen < 20:  # too few to know the spread
+            return max(1.0, 2 * self.mean)
+        deviation = math.sqrt(max(0.0, self.square - self.mean**2))
+        return self.mean + max(self.sigmas * deviation, 0.1 * self.mean)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"mean": self.mean, "square": self.square, "seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.mean, self.square, self.seen = state["mean"], state["square"], int(state["seen"])
+
+
+class EMA:
+    """Running average of the weights, in float32; what is published and sampled from.
+
+    The decay rises to its final value over the first steps, so that the start is forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().float().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        now: list[Tensor] = [value.detach().float() for value in model.state_dict().values()]
+        torch._foreach_lerp_(list(self.weights.values()), now, 1 - decay)

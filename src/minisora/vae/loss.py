@@ -1,0 +1,43 @@
+"""What the VAE is trained on: pixels as they were, changes between frames as they were, latents near a unit Gaussian.
+
+Source: Kingma and Welling 2013 (arXiv:1312.6114), Eq. 10 for the divergence. The loss on changes between frames is
+ours: flicker is an error of the change, and the plain loss hardly sees it. No adversary and no perceptual network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minisora.data.frames import FrameBatch
+from minisora.vae.model import VideoVAE, sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAELoss:
+    """Weights of the parts, beside the mean absolute error of pixels in -1..1."""
+
+    change: float = 0.5
+    divergence: float = 1e-4
+
+    def __call__(self, vae: VideoVAE, batch: FrameBatch, noise: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Returns scalars: `loss`, and its parts for the log."""
+        frames = batch.frames.float() / 127.5 - 1
+        moments = vae.moments(frames)
+        decoded, _ = vae.decoder(sample(moments, noise), None, first_alone=True)
+        error = decoded.permute(0, 1, 3, 4, 2).float() - frames
+        pixel = error.abs().mean()
+        # an image has no change between frames
+        change = error.diff(dim=1).abs().mean() if frames.shape[1] > 1 else torch.zeros_like(pixel)
+        divergence = kl_to_unit(moments.float()).mean()
+        loss = pixel + self.change * change + self.divergence * divergence
+        return {"loss": loss, "pixel": pixel, "change": change, "kl": divergence, "mse": error.square().mean()}
+
+
+def kl_to_unit(moments: Tensor) -> Tensor:
+    """KL(N(mean, var) || N(0, 1)) of each latent value, in nats. moments: (..., 2*Cz, Hz, Wz), dimension 2."""
+    mean, log_var = moments.chunk(2, 2)
+    log_var = log_var.clamp(-20.0, 4.0)
+    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var)

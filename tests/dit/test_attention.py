@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from minisora.dit import attention as module
+from minisora.dit.attention import attention
+
+
+def reference(q: Tensor, k: Tensor, v: Tensor, q_lengths: tuple[int, ...], k_lengths: tuple[int, ...]) -> Tensor:
+    """Clip by clip, head by head, as in the paper."""
+    parts = []
+    for one_q, one_k, one_v in zip(q.split(q_lengths), k.split(k_lengths), v.split(k_lengths), strict=True):
+        weights = (torch.einsum("lnd,snd->nls", one_q, one_k) / q.shape[-1] ** 0.5).softmax(-1)
+        parts.append(torch.einsum("nls,snd->lnd", weights, one_v))
+    return torch.cat(parts)
+
+
+LENGTHS = {
+    "one clip": ((7,), (3,)),
+    "equal": ((4, 4, 4), (4, 4, 4)),
+    "equal queries, unequal keys": ((4, 4, 4), (2, 5, 1)),
+    "unequal queries, equal keys": ((3, 5, 2), (4, 4, 4)),
+    "runs": ((2, 2, 5, 5, 5, 1), (3, 1, 2, 2, 2, 6)),
+    "the same length, apart": ((3, 1, 3), (2, 2, 4)),
+}
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "fused"])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_each_clip_attends_to_itself(lengths, plain, monkeypatch):
+    monkeypatch.setattr(module, "PLAIN_UP_TO", 10**9 if plain else 0)
+    torch.manual_seed(0)
+    q_lengths, k_lengths = lengths
+    q = torch.randn(sum(q_lengths), 2, 6, dtype=torch.float64, requires_grad=True)
+    k, v = (torch.randn(sum(k_lengths), 2, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    out, expected = attention(q, k, v, q_lengths, k_lengths), reference(q, k, v, q_lengths, k_lengths)
+    torch.testing.assert_close(out, expected)
+    towards = torch.randn_like(out)
+    for got, wanted in zip(
+        torch.autograd.grad(out, (q, k, v), towards), torch.autograd.grad(expected, (q, k, v), towards), strict=True
+    ):
+        torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "fused"])
+def test_bfloat16_is_near(plain, monkeypatch):
+    monkeypatch.setattr(module, "PLAIN_UP_TO", 10**9 if plain else 0)
+    q, k, v = torch.randn(3, 12, 2, 32, generator=torch.Generator().manual_seed(0))
+    expected = reference(q, k, v, (6, 6), (6, 6))
+    out = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), (6, 6), (6, 6))
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), expected, atol=0.03, rtol=0.03)

@@ -1,0 +1,141 @@
+"""Our transformer against the one that diffusers has, on the same random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from minisora.data.pack import Pack, distinct_times
+from minisora.data.patch import grid_positions, patchify, unpatchify
+from minisora.dit.model import DiT
+from minisora.dit.wan import config_from_wan, state_from_wan
+from minisora.errors import UsageError, WeightsError
+
+diffusers = pytest.importorskip("diffusers")
+
+SHAPE = (3, 4, 6)  # latents in time, rows, columns
+TEXT_PAD = 9
+
+
+def both(dtype: torch.dtype = torch.float32, **changes: Any) -> tuple[Any, DiT]:
+    """A tiny random network of theirs, and ours with its weights."""
+    torch.manual_seed(0)
+    given: dict[str, Any] = dict(
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=24,
+        in_channels=4,
+        out_channels=4,
+        text_dim=20,
+        freq_dim=32,
+        ffn_dim=80,
+        num_layers=2,
+        cross_attn_norm=True,
+    )
+    theirs = diffusers.WanTransformer3DModel(**{**given, **changes}).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():  # gains of 1 and biases of 0 would hide a wrong place
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    config = config_from_wan(theirs.config, text_pad=TEXT_PAD)
+    ours = DiT(config).eval()
+    ours.load_state_dict(state_from_wan(theirs.state_dict(), config))
+    return theirs.to(dtype), ours.to(dtype)
+
+
+def pack_of(ours: DiT, z: torch.Tensor, times: torch.Tensor, texts: list[torch.Tensor]) -> Pack:
+    """z: (B, Tz, Hz, Wz, Cz), times: (B, L)"""
+    patch = ours.config.patch
+    grid = [size // p for size, p in zip(SHAPE, patch, strict=True)]
+    tokens = patchify(z, patch)
+    distinct, index = distinct_times(times.flatten())
+    count = tokens.shape[1]
+    return Pack(
+        tokens=tokens.flatten(0, 1),
+        times=distinct,
+        time_index=index,
+        positions=grid_positions(torch.arange(grid[0]), grid[1], grid[2]).repeat(len(z), 1),
+        single=torch.zeros(len(z) * count, dtype=torch.bool),
+        lengths=(count,) * len(z),
+        text=torch.cat(texts),
+        text_lengths=tuple(len(text) for text in texts),
+    )
+
+
+def difference(theirs: Any, ours: DiT, dtype: torch.dtype, *, by_token: bool) -> float:
+    torch.manual_seed(1)
+    patch = ours.config.patch
+    grid = (SHAPE[0] // patch[0], SHAPE[1] // patch[1], SHAPE[2] // patch[2])
+    count = grid[0] * grid[1] * grid[2]
+    z = torch.randn(2, *SHAPE, 4, dtype=dtype)
+    texts = [torch.randn(n, 20, dtype=dtype) for n in (5, TEXT_PAD)]
+    padded = torch.stack([torch.cat([text, text.new_zeros(TEXT_PAD - len(text), 20)]) for text in texts])
+    times = torch.rand(2, count) if by_token else torch.rand(2, 1).expand(2, count)
+    with torch.no_grad():
+        expected = theirs(
+            hidden_states=z.permute(0, 4, 1, 2, 3),
+            timestep=1000 * (times if by_token else times[:, 0]),
+            encoder_hidden_states=padded,
+            return_dict=False,
+        )[0].permute(0, 2, 3, 4, 1)
+        velocity = ours(pack_of(ours, z, times, texts)).unflatten(0, (2, count))
+    assert expected.std() > 0.1
+    return float((unpatchify(velocity, patch, grid) - expected).abs().max())
+
+
+@pytest.mark.parametrize("by_token", [False, True], ids=["one time", "a time for each token"])
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 2e-5), (torch.float64, 2e-5)], ids=["float32", "float64"])
+def test_gives_what_wan_gives(dtype, atol, by_token):
+    """The norms are in float32 in both networks, whatever the dtype."""
+    theirs, ours = both(dtype)
+    assert difference(theirs, ours, dtype, by_token=by_token) < atol
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(cross_attn_norm=False), dict(patch_size=(1, 1, 1)), dict(attention_head_dim=16, eps=1e-3)],
+    ids=["no norm before cross-attention", "patches of one cell", "other heads and eps"],
+)
+def test_gives_what_wan_gives_in_other_shapes(changes):
+    theirs, ours = both(**changes)
+    assert difference(theirs, ours, torch.float32, by_token=False) < 2e-5
+
+
+def test_every_parameter_is_carried_over():
+    theirs, ours = both()
+    assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters())
+
+
+def test_the_sizes_of_the_released_models():
+    """Configs as their config.json have them; parameters counted on the meta device."""
+    small = dict(num_attention_heads=12, attention_head_dim=128, num_layers=30, ffn_dim=8960, in_channels=16)
+    middle = dict(num_attention_heads=24, attention_head_dim=128, num_layers=30, ffn_dim=14336, in_channels=48)
+    large = dict(num_attention_heads=40, attention_head_dim=128, num_layers=40, ffn_dim=13824, in_channels=16)
+    common = dict(patch_size=[1, 2, 2], text_dim=4096, freq_dim=256, cross_attn_norm=True, eps=1e-6)
+    for given, billions in ((small, 1.42), (middle, 5.0), (large, 14.3)):
+        config = config_from_wan({**common, **given, "out_channels": given["in_channels"]})
+        with torch.device("meta"):
+            ours = DiT(config)
+            theirs = diffusers.WanTransformer3DModel(**common, **given, out_channels=given["in_channels"])
+        count = sum(p.numel() for p in ours.parameters())
+        assert count == sum(p.numel() for p in theirs.parameters())
+        assert count / 1e9 == pytest.approx(billions, rel=0.02)
+        converted = state_from_wan(theirs.state_dict(), config)
+        assert {name: value.shape for name, value in converted.items()} == {
+            name: value.shape for name, value in ours.state_dict().items()
+        }
+
+
+def test_other_kinds_are_refused():
+    theirs, ours = both()
+    with pytest.raises(UsageError, match="in_channels=36"):
+        config_from_wan({**theirs.config, "in_channels": 36})
+    with pytest.raises(UsageError, match="image_dim=1280"):
+        config_from_wan({**theirs.config, "image_dim": 1280})
+    state = theirs.state_dict()
+    with pytest.raises(WeightsError, match=r"blocks.2"):
+        state_from_wan({**state, "blocks.2.attn1.to_q.weight": torch.zeros(1)}, ours.config)
+    del state["blocks.1.ffn.net.2.bias"]
+    with pytest.raises(WeightsError, match=r"lack blocks.1.ffn.net.2.bias"):
+        state_from_wan(state, ours.config)

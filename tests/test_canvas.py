@@ -1,0 +1,309 @@
+"""What is given is held, exactly; what is beside it is free; and the way from a canvas to a video."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from minisora import diffusion, tasks
+from minisora.bundle import Bundle, Sampling
+from minisora.canvas import Canvas, Condition, Shape, build
+from minisora.data.pack import Pack
+from minisora.data.patch import patchify
+from minisora.diffusion.samplers import SAMPLERS
+from minisora.dit.model import DiT, DiTConfig
+from minisora.errors import UsageError
+from minisora.tasks import Settings
+from minisora.text.encoder import TextTokens
+from minisora.vae.model import VAEConfig, VideoVAE
+
+VAE = VAEConfig(latent_channels=4, widths=(4, 4, 8), latent_width=8, latent_blocks=1)
+DIT = DiTConfig(width=24, depth=2, num_heads=2, mlp_width=32, text_width=6, latent_channels=4, time_width=8)
+
+
+class Words:
+    """A text encoder: a random state for each word, always the same for the same word."""
+
+    def encode(self, texts: Sequence[str]) -> TextTokens:
+        rows = [
+            [
+                torch.randn(6, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
+                for word in ["[CLS]", *t.split()]
+            ]
+            for t in texts
+        ]
+        return TextTokens(torch.stack([word for row in rows for word in row]), [len(row) for row in rows])
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    """Random everywhere: branches that start closed would hide what flows through them."""
+    torch.manual_seed(0)
+    vae, dit = VideoVAE(VAE).eval().requires_grad_(False), DiT(DIT).eval().requires_grad_(False)
+    for parameter in (*vae.parameters(), *dit.parameters()):
+        parameter.add_(torch.randn_like(parameter) * 0.1)
+    return Bundle(name="tiny", vae=vae, dit=dit, text=Words(), sampling=Sampling(fps=8.0, time_rate=2.0, shift=1.5))  # type: ignore[arg-type]
+
+
+def picture(num_frames: int, height: int, width: int, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (num_frames, height, width, 3), dtype=torch.uint8, generator=generator)
+
+
+def by_latent(canvas: Canvas, values: Tensor) -> Tensor:
+    """(L, ...) -> (latents, rows, columns, ...)"""
+    return values.unflatten(0, (-1, *canvas.grid[1:]))
+
+
+def encoded(bundle: Bundle, frames: Tensor, *, first_alone: bool) -> Tensor:
+    """(1, n, rows * columns, Ct) tokens of frames whose size fits the grid"""
+    z = bundle.vae.encode(frames[None].float() / 127.5 - 1, first_alone=first_alone)
+    return patchify(z, DIT.patch).unflatten(1, (z.shape[1], -1))
+
+
+SHAPE = Shape(num_frames=13, height=32, width=48, fps=8.0)
+
+
+def test_nothing_given_is_all_free(bundle):
+    canvas = build(bundle, SHAPE)
+    assert canvas.grid == (4, 2, 3) and len(canvas.levels) == 24
+    assert (canvas.levels == 1).all() and not canvas.known.any()
+    assert by_latent(canvas, canvas.single)[:, 0, 0].tolist() == [True, False, False, False]
+    seconds = by_latent(canvas, canvas.positions)[:, 0, 0, 0] / bundle.sampling.time_rate
+    torch.testing.assert_close(seconds, torch.tensor([0, 0.5, 1.0, 1.5]))  # the last frame of each latent, at 8 fps
+
+
+@pytest.mark.parametrize(
+    ("at", "count", "filled", "beside"),
+    [
+        (0, 1, [0], []),
+        (0, 5, [0, 1], []),
+        (5, 8, [2, 3], []),
+        (0, 13, [0, 1, 2, 3], []),
+        (0, 3, [0], [1, 2]),
+        (2, 4, [], [2, 3, 4, 5]),
+        (3, 9, [2], [3, 4, 9, 10, 11]),
+        (12, 1, [], [12]),
+    ],
+)
+def test_full_groups_are_held_and_single_frames_stand_beside(bundle, at, count, filled, beside):
+    video = picture(13, 32, 48)
+    canvas = build(bundle, SHAPE, [Condition(video[at : at + count], at=at)])
+    levels = by_latent(canvas, canvas.levels)
+    assert (levels.amax((1, 2)) == levels.amin((1, 2))).all()
+    assert levels[:, 0, 0].tolist() == [0.0 if n in filled else 1.0 for n in range(4)] + [0.0] * len(beside)
+    assert by_latent(canvas, canvas.single)[4:].all()
+    seconds = by_latent(canvas, canvas.positions)[4:, 0, 0, 0] / bundle.sampling.time_rate
+    torch.testing.assert_close(seconds, torch.tensor(beside) / SHAPE.fps)
+    known = canvas.known.unflatten(1, (-1, 6))
+    whole = encoded(bundle, video, first_alone=True)
+    for n in range(4):
+        torch.testing.assert_close(known[:, n], whole[:, n] if n in filled else torch.zeros(1, 6, 16))
+    for n, frame in enumerate(beside):
+        torch.testing.assert_close(known[:, 4 + n], encoded(bundle, video[frame : frame + 1], first_alone=True)[:, 0])
+
+
+@pytest.mark.parametrize(("noise", "level"), [(0.0, 0.0), (0.4, 0.4), (1.0, 1.0)])
+def test_noise_is_the_level(bundle, noise, level):
+    canvas = build(bundle, SHAPE, [Condition(picture(5, 32, 48), at=0, noise=noise)])
+    assert by_latent(canvas, canvas.levels)[:, 0, 0].tolist() == pytest.approx([level, level, 1, 1])
+
+
+def test_a_token_is_held_only_where_the_region_holds_all_of_it(bundle):
+    """Against a count, pixel by pixel."""
+    region = torch.zeros(32, 48, dtype=torch.bool)
+    region[:16, :32] = True
+    region[16:32, 33:] = True  # one column short of the token
+    canvas = build(bundle, SHAPE, [Condition(picture(5, 32, 48), at=0, region=region)])
+    held = [[bool(region[16 * r : 16 * r + 16, 16 * c : 16 * c + 16].all()) for c in range(3)] for r in range(2)]
+    assert held == [[True, True, False], [False, False, False]]
+    levels = by_latent(canvas, canvas.levels)
+    assert torch.equal(levels[0] == 0, torch.tensor(held)) and torch.equal(levels[1] == 0, torch.tensor(held))
+    assert (levels[2:] == 1).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(31, 33), (1, 1), (32, 48), (17, 40)])
+def test_given_pixels_come_back_exactly_at_any_size(bundle, height, width):
+    shape = replace(SHAPE, height=height, width=width, num_frames=7)
+    first, last = picture(1, height, width), picture(2, height, width, seed=2)
+    canvas = build(bundle, shape, [Condition(first, at=0), Condition(last, at=5)])
+    decoded = picture(7, height, width, seed=3)
+    frames = canvas.put_back(decoded.clone())
+    assert torch.equal(frames[:1], first) and torch.equal(frames[5:], last) and torch.equal(frames[1:5], decoded[1:5])
+
+
+def test_a_region_is_put_back_and_the_rest_left(bundle):
+    region = torch.rand(31, 33, generator=torch.Generator().manual_seed(0)) < 0.5
+    media, decoded = picture(4, 31, 33), picture(7, 31, 33, seed=3)
+    shape = replace(SHAPE, height=31, width=33, num_frames=7)
+    frames = build(bundle, shape, [Condition(media, at=1, region=region)]).put_back(decoded.clone())
+    assert torch.equal(frames[1:5][:, region], media[:, region])
+    assert torch.equal(frames[:, ~region], decoded[:, ~region]) and torch.equal(frames[5:], decoded[5:])
+
+
+def test_what_is_noised_is_not_put_back(bundle):
+    decoded = picture(13, 32, 48, seed=3)
+    canvas = build(bundle, SHAPE, [Condition(picture(13, 32, 48), noise=0.5)])
+    assert torch.equal(canvas.put_back(decoded.clone()), decoded)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "said"),
+    [
+        ([(5, 32, 48, 9)], r"5 frames placed at frame 9 ends at 14, but the video has 13.*between 0 and 8.*14 frames"),
+        ([(1, 32, 48, -1)], r"placed at frame -1"),
+        ([(1, 32, 40, 0)], r"40x32 pixels does not fit a video of 48x32"),
+        ([(5, 32, 48, 0), (1, 32, 48, 4)], r"overlap: one ends at frame 5, the next begins at 4"),
+        ([(1, 32, 48, 8), (9, 32, 48, 0)], r"overlap: one ends at frame 9, the next begins at 8"),
+    ],
+    ids=["past the end", "before the start", "another size", "overlap", "overlap, later first"],
+)
+def test_what_does_not_fit_is_refused(bundle, conditions, said):
+    with pytest.raises(UsageError, match=said):
+        build(bundle, SHAPE, [Condition(picture(n, height, width), at=at) for n, height, width, at in conditions])
+
+
+def test_conditions_longer_than_the_video_or_empty_are_refused(bundle):
+    with pytest.raises(UsageError, match="14 frames") as caught:
+        build(bundle, SHAPE, [Condition(picture(14, 32, 48))])
+    assert "-1" not in str(caught.value)
+    with pytest.raises(UsageError):
+        build(bundle, SHAPE, [Condition(picture(0, 32, 48))])
+
+
+@pytest.mark.parametrize("noise", [-0.1, 1.1, float("nan")])
+def test_noise_outside_its_range_is_refused(noise):
+    with pytest.raises(UsageError, match="between 0"):
+        Condition(picture(1, 8, 8), noise=noise)
+
+
+def test_an_empty_region_and_one_of_another_size_are_refused(bundle):
+    with pytest.raises(UsageError, match="empty"):
+        Condition(picture(1, 8, 8), region=torch.zeros(8, 8, dtype=torch.bool))
+    with pytest.raises(UsageError, match="region"):
+        build(bundle, SHAPE, [Condition(picture(1, 32, 48), region=torch.ones(16, 48, dtype=torch.bool))])
+
+
+# From a canvas to a video
+
+
+def settings(**changes: object) -> Settings:
+    return Settings(**{"steps": 3, "guidance": 3.0, "seed": 5, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("height", "width", "num_frames"), [(31, 33, 7), (16, 16, 1), (9, 50, 5)])
+def test_animate_holds_its_first_frame_at_any_size(bundle, height, width, num_frames):
+    first = picture(1, height, width)[0]
+    shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
+    video = tasks.animate(bundle, first, "it moves", shape, settings())
+    assert video.frames.shape == (num_frames, height, width, 3) and video.frames.dtype == torch.uint8
+    assert torch.equal(video.frames[0], first) and video.fps == 8.0
+
+
+def test_known_tokens_end_as_they_were_given(bundle):
+    canvas = build(bundle, SHAPE, [Condition(picture(5, 32, 48), at=0), Condition(picture(2, 32, 48), at=10)])
+    text = Words().encode(["a ball", ""])
+    for context_noise in (0.0, 0.2):
+        tokens = tasks.sample(bundle, canvas, text.tokens, tuple(text.lengths), settings(context_noise=context_noise))
+        given = canvas.levels == 0
+        assert torch.equal(tokens[:, given], canvas.known[:, given]) and tokens.isfinite().all()
+
+
+def test_a_seed_says_the_video(bundle):
+    shape = Shape(num_frames=5, height=32, width=32, fps=8.0)
+    one, again, other = (tasks.generate(bundle, "a ball", shape, settings(seed=seed)).frames for seed in (5, 5, 6))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    said_otherwise = tasks.generate(bundle, "two cubes", shape, settings()).frames
+    assert not torch.equal(one, said_otherwise)
+
+
+def test_frames_are_the_users_to_change(bundle):
+    shape = Shape(num_frames=1, height=16, width=16, fps=8.0)
+    video = tasks.image(bundle, "a ball", shape, settings())
+    video.frames[0] = 0
+    assert not video.frames.any()
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"guidance_interval": (0.2, 0.7)}, {"guidance_rescale": 0.5}, {"guidance": 1.0}]
+)
+def test_both_texts_in_one_call_are_as_each_alone(bundle, change):
+    canvas = build(bundle, SHAPE, [Condition(picture(3, 32, 48), at=0, noise=0.0)])
+    text = Words().encode(["a red ball", ""])
+    how = settings(**change)
+    got = tasks.sample(bundle, canvas, text.tokens, tuple(text.lengths), how)
+
+    def one_text(states: Tensor) -> diffusion.Denoiser:
+        def velocity(x: Tensor, times: Tensor) -> Tensor:
+            pack = Pack(
+                tokens=x[0],
+                times=times[0],
+                time_index=torch.arange(len(canvas.levels)),
+                positions=canvas.positions,
+                single=canvas.single,
+                lengths=(len(canvas.levels),),
+                text=states,
+                text_lengths=(len(states),),
+            )
+            return bundle.dit(pack)[None]
+
+        return diffusion.from_velocity(velocity, canvas.levels, canvas.known)
+
+    denoise = diffusion.guided(
+        *(one_text(states) for states in text.split()),
+        how.guidance,
+        interval=how.guidance_interval,
+        rescale=how.guidance_rescale,
+    )
+    generator = torch.Generator().manual_seed(how.seed)
+    x = diffusion.start(canvas.known, canvas.levels, torch.randn(canvas.known.shape, generator=generator))
+    count, sampling = len(canvas.levels), bundle.sampling
+    shift = diffusion.shift_for_tokens(count, base_tokens=sampling.shift_tokens, base_shift=sampling.shift)
+    x = how.sampler(denoise, x, diffusion.schedule(how.steps, shift=shift))
+    torch.testing.assert_close(got, diffusion.finish(x, canvas.known, canvas.levels), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 5, 24])
+def test_progress_reaches_the_last_step(bundle, sampler, steps):
+    """Whatever the shift makes of the times."""
+    for num_frames in (1, 9):
+        told: list[tuple[int, int]] = []
+        shape = Shape(num_frames=num_frames, height=16, width=16, fps=8.0)
+        how = settings(steps=steps, sampler=sampler, guidance=1.0, on_step=lambda *at, told=told: told.append(at))
+        tasks.generate(bundle, "a ball", shape, how)
+        assert {total for _, total in told} == {steps}
+        done = [at for at, _ in told]
+        assert all(before <= after <= before + 1 for before, after in pairwise(done))
+        assert done[0] <= 1 and done[-1] == steps
+
+
+def test_raising_in_on_step_cancels(bundle):
+    def cancel(done: int, steps: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tasks.generate(bundle, "a ball", SHAPE, settings(on_step=cancel))
+
+
+def test_every_stage_is_timed(bundle):
+    how = settings()
+    tasks.generate(bundle, "a ball", Shape(num_frames=1, height=16, width=16, fps=8.0), how)
+    assert list(how.timings) == ["text", "canvas", "denoise", "decode"] and all(t >= 0 for t in how.timings.values())
+
+
+def test_bfloat16_weights_make_a_video_like_that_of_float32(bundle):
+    import copy
+
+    half = replace(bundle, vae=copy.deepcopy(bundle.vae).bfloat16(), dit=copy.deepcopy(bundle.dit).bfloat16())
+    shape = Shape(num_frames=5, height=32, width=32, fps=8.0)
+    first = picture(1, 32, 32)[0]
+    one, other = (tasks.animate(b, first, "a ball", shape, settings()).frames.float() for b in (bundle, half))
+    assert torch.equal(one[0], other[0])
+    assert (one - other).abs().mean() < 0.1 * one.std()

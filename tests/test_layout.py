@@ -1,0 +1,93 @@
+"""The shape of the project: which part may import which, how long files may grow, what may be installed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "minisora"
+
+# A part may import from those before it in this list, and from itself.
+ORDER = [
+    *("errors", "device", "video", "worlds", "curate", "data", "vae", "text", "dit", "diffusion", "bundle", "canvas"),
+    *("tasks", "model", "weights", "train", "eval", "recipes", "console", "cli", "__main__", "studio"),
+]
+LONGEST_FILE = 420
+CORE_LINES = 10_000
+OUTSIDE_THE_CORE = ("studio", "curate/importers", "play", "film", "zoo")
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_parts(path: Path, text: str) -> set[str]:
+    """The parts of minisora that the text of a file names anywhere, inside functions too."""
+    names: set[str] = set()
+    package = ("minisora", *path.relative_to(SOURCE).parent.parts)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    pieces = [name.split(".") for name in names if name.startswith("minisora.")]
+    return {piece[1] for piece in pieces if piece[1] in ORDER}
+
+
+def test_every_part_has_its_place():
+    parts = {part(path) for path in FILES} - {"__init__"}
+    assert parts <= set(ORDER), f"give {sorted(parts - set(ORDER))} a place in ORDER"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_imports_go_one_way(path):
+    if path == SOURCE / "__init__.py":
+        return
+    imported = imported_parts(path, path.read_text(encoding="utf-8"))
+    later = {name for name in imported if ORDER.index(name) > ORDER.index(part(path))}
+    assert not later, f"{part(path)} may not import {sorted(later)}"
+
+
+def test_the_reader_of_imports_sees_them_all():
+    text = """
+import minisora.vae
+from . import encoder
+def late():
+    from minisora import dit
+    from ..data import pack
+"""
+    assert imported_parts(SOURCE / "text" / "unwritten.py", text) == {"vae", "dit", "data", "text"}
+
+
+def test_files_and_the_core_stay_short():
+    lines = {path.relative_to(SOURCE).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: count for name, count in lines.items() if count > LONGEST_FILE} == {}
+    assert sum(count for name, count in lines.items() if not name.startswith(OUTSIDE_THE_CORE)) < CORE_LINES
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_no_torchvision_and_one_opencv():
+    """In the versions we pin and in the environment the tests run in: both bring a second copy of shared libraries."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    for line in pins:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line), f"{line!r} is no exact version"
+    pinned = [normal(line.split("==")[0]) for line in pins]
+    assert len(pinned) == len(set(pinned))
+    installed = {normal(found.metadata["Name"]) for found in distributions()}
+    for names in (set(pinned), installed):
+        assert "torchvision" not in names
+        assert sum(name.startswith("opencv-") for name in names) <= 1

@@ -1,0 +1,321 @@
+"""A run is a function of its config: stopped and gone on with, it ends bit for bit where an unbroken one does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from minisora.data.ahead import ahead
+from minisora.data.order import batch_at
+from minisora.errors import UsageError
+from minisora.train import checkpoint, loop
+from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.loop import run
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Points:
+    x: Tensor
+    tokens: int = 8
+    flops: float = 1e3
+
+    def to(self, device: torch.device) -> Points:
+        return Points(self.x.to(device))
+
+
+def points(step: int) -> Points:
+    return Points(torch.randn(8, 4, generator=torch.Generator().manual_seed(step)))
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 24), nn.Tanh(), nn.Linear(24, 2))
+
+
+def noisy_loss(model: nn.Module, batch: Points, noise: torch.Generator) -> dict[str, Tensor]:
+    x = batch.x + 0.1 * torch.randn(batch.x.shape, generator=noise, device=batch.x.device)
+    error = (model(x) - batch.x[:, :2].sin()).square().mean()
+    return {"loss": error, "twice": 2 * error}
+
+
+def publish(model: nn.Module, folder: Path) -> None:
+    torch.save(model.state_dict(), folder / "published.pt")
+
+
+CONFIG = RunConfig(
+    name="tiny",
+    steps=20,
+    build=network,
+    batch=points,
+    loss=noisy_loss,
+    publish=publish,
+    optim=OptimConfig(lr=1e-2, warmup_steps=4),
+    ema_decay=0.9,
+    bf16=False,
+    log_every=5,
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Measuring the peak and starting processes each take longer than these runs."""
+    monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
+    monkeypatch.setattr(loop, "ahead", lambda make, items, workers: (make(item) for item in items))
+
+
+def newest(folder: Path) -> tuple[int, dict[str, Any]]:
+    found = checkpoint.load_newest(folder)
+    assert found is not None
+    return found
+
+
+def flat(state: Any, at: str = "") -> dict[str, Any]:
+    """Every leaf of nested dicts and lists by its path."""
+    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list | tuple) else None
+    if items is None:
+        return {at: state}
+    return {path: leaf for key, value in items for path, leaf in flat(value, f"{at}/{key}").items()}
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    one, other = flat(one), flat(other)
+    assert one.keys() == other.keys()
+    for path, value in one.items():
+        same = torch.equal(value, other[path]) if isinstance(value, Tensor) else value == other[path]
+        assert same, path
+
+
+@pytest.mark.parametrize("stops", [(7,), (1, 2, 19), (10, 10)])
+def test_gone_on_with_is_unbroken(tmp_path, stops):
+    whole = run(CONFIG, tmp_path / "whole")
+    for stop in stops:
+        run(CONFIG, tmp_path / "broken", stop_at=stop)
+        assert newest(tmp_path / "broken")[0] == stop
+    torch.manual_seed(99)  # nothing may hang on the state of the process
+    resumed = run(CONFIG, tmp_path / "broken")
+    assert_same(newest(tmp_path / "whole")[1], newest(tmp_path / "broken")[1])
+    assert_same(whole.state_dict(), resumed.state_dict())
+    assert_same(torch.load(tmp_path / "broken" / "published.pt"), resumed.state_dict())
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    first = run(CONFIG, tmp_path)
+    again = run(CONFIG, tmp_path)
+    assert_same(first.state_dict(), again.state_dict())
+
+
+def test_it_learns(tmp_path):
+    run(replace(CONFIG, steps=200), tmp_path)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0] / 3
+
+
+def test_the_log_says_what_was_done(tmp_path):
+    run(CONFIG, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]
+    for row in rows:
+        assert row["twice"] == pytest.approx(2 * row["loss"]) and row["skipped"] == 0
+        assert row["tokens_per_second"] * row["seconds_per_step"] == pytest.approx(8)
+        assert 0 < row["mfu"] < 1 and 0 <= row["wait_share"] <= 1 and row["memory_bytes"] > 0
+
+
+def sometimes_broken(bad: set[int], what: str):
+    """The loss, or only its gradient, is not finite at some steps; the step is read off the batch."""
+    marks = {float(points(step).x[0, 0]) for step in bad}
+
+    def loss(model: nn.Module, batch: Points, noise: torch.Generator) -> dict[str, Tensor]:
+        parts = noisy_loss(model, batch, noise)
+        if float(batch.x[0, 0]) in marks:
+            weight = model[2].weight  # type: ignore[index]
+            zero = (weight - weight.detach()).sum()
+            broken = {
+                "nan": parts["loss"] * float("nan"),
+                "inf": parts["loss"] + float("inf"),
+                "slope": zero.abs().sqrt(),
+            }
+            parts = {**parts, "loss": broken[what]}
+        return parts
+
+    return loss
+
+
+@pytest.mark.parametrize("what", ["nan", "inf", "slope"])
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, what):
+    run(replace(CONFIG, loss=sometimes_broken({3, 4, 11}, what)), tmp_path)
+    step, state = newest(tmp_path)
+    assert step == 20 and state["skipped"] == 3
+    assert all(value.isfinite().all() for value in (*state["model"].values(), *state["ema"].values()))
+    optimizer = state["optimizers"][0]["state"]
+    assert {float(one["step"]) for one in optimizer.values()} == {17.0}
+    rows = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["skipped"] == 3
+    for row in rows:
+        json.loads(row, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_a_step_skipped_at_once_leaves_the_weights(tmp_path):
+    untouched = replace(CONFIG, loss=sometimes_broken({0}, "nan"))
+    run(untouched, tmp_path, stop_at=1)
+    torch.manual_seed(CONFIG.seed)
+    assert_same(newest(tmp_path)[1]["model"], network().state_dict())
+
+
+def test_ten_in_a_row_end_the_run_nine_do_not(tmp_path):
+    run(replace(CONFIG, loss=sometimes_broken(set(range(5, 14)), "nan")), tmp_path / "nine")
+    with pytest.raises(UsageError, match=r"10 steps in a row were not finite \(step 14\).*Lower the learning rate"):
+        run(replace(CONFIG, loss=sometimes_broken(set(range(5, 20)), "nan")), tmp_path / "ten")
+
+
+def a_bit_of_a_weight(data: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        largest = max((one for one in file.infolist() if "/data/" in one.filename), key=lambda one: one.file_size)
+        at = data.index(file.read(largest))
+    return data[:at] + bytes([data[at] ^ 8]) + data[at + 1 :]
+
+
+def damages() -> dict[str, Any]:
+    return {
+        "empty": lambda data: b"",
+        "half": lambda data: data[: len(data) // 2],
+        "a byte short": lambda data: data[:-1],
+        "zeros": lambda data: bytes(len(data)),
+        "noise": lambda data: bytes(range(256)) * (len(data) // 256),
+        "a bit of a weight": a_bit_of_a_weight,
+        "bits inside": lambda data: data[:4000] + bytes(byte ^ 8 for byte in data[4000:5000]) + data[5000:],
+    }
+
+
+@pytest.mark.parametrize("damage", damages().values(), ids=damages())
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
+    whole = run(CONFIG, tmp_path / "whole")
+    folder = tmp_path / "broken"
+    for stop in (6, 12):
+        run(CONFIG, folder, stop_at=stop)
+    file = folder / "step-00000012" / "state.pt"
+    file.write_bytes(damage(file.read_bytes()))
+    said: list[str] = []
+    found = checkpoint.load_newest(folder, warn=said.append)
+    assert found is not None and found[0] == 6
+    assert len(said) == 1 and "step-00000012" in said[0]
+    assert_same(run(CONFIG, folder).state_dict(), whole.state_dict())
+
+
+def test_the_newest_two_are_kept_and_half_written_ones_are_not_seen(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {"at": torch.tensor(step)})
+    (tmp_path / ".step-00000009.partial").mkdir()
+    (tmp_path / ".step-00000009.partial" / "state.pt").write_bytes(b"half")
+    assert [path.name for path in checkpoint.all_checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
+    assert newest(tmp_path)[0] == 3
+    assert checkpoint.load_newest(tmp_path / "nothing") is None
+
+
+def test_a_disk_that_refuses_is_said_and_leaves_the_one_before(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, 1, {"at": 1})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UsageError, match=r"step 2 could not be written .*No space left on device"):
+        checkpoint.save(tmp_path, 2, {"at": 2})
+    assert newest(tmp_path) == (1, {"at": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_batches_made_ahead_are_the_same_in_the_same_order():
+    make = partial(batch_at, 7, batch_size=3, size=50)
+    assert list(ahead(make, range(3, 12), workers=2)) == [make(step) for step in range(3, 12)]
+    with contextlib.closing(ahead(math.sqrt, [4.0, -1.0, 9.0], workers=1)) as made:
+        assert next(made) == 2.0
+        with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+            next(made)
+
+
+def test_an_error_in_a_batch_comes_out(tmp_path):
+    def batch(step: int) -> Points:
+        if step == 6:
+            raise UsageError("shard 6 is missing")
+        return points(step)
+
+    with pytest.raises(UsageError, match="shard 6 is missing"):
+        run(replace(CONFIG, batch=batch), tmp_path)
+
+
+SCRIPT = """
+import importlib.util, os, sys, time
+from dataclasses import replace
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("runs", sys.argv[1])
+runs = importlib.util.module_from_spec(spec)
+sys.modules["runs"] = runs
+spec.loader.exec_module(runs)
+
+def slow(step):
+    time.sleep(0.02)
+    (Path(sys.argv[2]).parent / f"worker-{os.getpid()}").touch()
+    return runs.points(step)
+
+if __name__ == "__main__":
+    runs.run(replace(runs.CONFIG, steps=400, batch=slow), Path(sys.argv[2]))
+"""
+
+
+def is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process_id}/stat")  # one that ended and was not waited for still has its number
+    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_run_that_is_told_to_stop_saves_and_goes_on_unbroken(tmp_path, how):
+    whole = run(replace(CONFIG, steps=400), tmp_path / "whole")
+    folder = tmp_path / "broken"
+    (tmp_path / "script.py").write_text(SCRIPT)
+    child = [sys.executable, str(tmp_path / "script.py"), __file__, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with (tmp_path / "said").open("w") as said:  # a pipe would stay open as long as any worker
+        process = subprocess.Popen(child, env=environment, stderr=said)
+    while not list(tmp_path.glob("worker-*")) and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(how)
+    process.wait(timeout=120)
+    if how == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 0, (tmp_path / "said").read_text()
+        assert 0 < newest(folder)[0] < 400 and "goes on from there" in (tmp_path / "said").read_text()
+    workers = [int(path.name.removeprefix("worker-")) for path in tmp_path.glob("worker-*")]
+    patience = time.monotonic() + 30
+    while any(map(is_alive, workers)) and time.monotonic() < patience:
+        time.sleep(0.1)
+    left = [worker for worker in workers if is_alive(worker)]
+    for worker in left:
+        os.kill(worker, signal.SIGKILL)
+    assert not left, "workers outlive the run"
+    assert_same(run(replace(CONFIG, steps=400), folder).state_dict(), whole.state_dict())
