@@ -21,6 +21,7 @@ from torch import Tensor
 
 from minisora.worlds.clip import Caption
 
+NEAR_SECONDS = 1.0  # a caption whose stretch begins and ends farther off, both added up, is of something else
 GROUP = 4  # frames in a latent that is not of one frame; a test holds it equal to the VAE's
 
 
@@ -65,22 +66,20 @@ class Window:
 class WindowConfig:
     """How samples are drawn. Shares need not sum to 1: they are weights."""
 
-    lengths: tuple[tuple[int, float], ...] = ((1, 0.1), (2, 0.04), (3, 0.06), (5, 0.65), (9, 0.15))  # latents, weight
-    begin_later: float = 0.4  # share of windows that begin inside the clip
+    lengths: tuple[tuple[int, float], ...] = ((1, 0.12), (2, 0.03), (3, 0.05), (5, 0.7), (9, 0.1))  # latents, weight
+    begin_later: float = 0.3  # share of windows that begin inside the clip
     begin_with_group: float = 0.2  # share of those that begin without a frame of its own
     drop_text: float = 0.1  # share with the null text, for guidance
-    extra_frame: float = (
-        0.05  # share with one to three one-frame blocks beside the window's own latents
-    )
+    extra_frame: float = 0.05  # share with one to three one-frame blocks beside the window's own latents
     patterns: tuple[tuple[str, float], ...] = (
-        ("all", 0.55),
-        ("each", 0.12),
-        ("first", 0.13),
-        ("first_k", 0.05),
-        ("last_k", 0.04),
-        ("ends", 0.05),
-        ("some", 0.03),
-        ("region", 0.03),
+        ("all", 0.62),
+        ("each", 0.1),
+        ("first", 0.12),
+        ("first_k", 0.04),
+        ("last_k", 0.03),
+        ("ends", 0.04),
+        ("some", 0.025),
+        ("region", 0.025),
     )
     context_noise: float = 0.3  # share of given sets that are slightly noised
     most_context_noise: float = 0.2
@@ -95,7 +94,9 @@ def draw_window(
 ) -> Window:
     """One sample of a clip. `patch`: rows and columns of latent cells in a token."""
     latents, seconds, single, begin = _cut(clip, config, rng)
-    text = null_text if rng.random() < config.drop_text else _caption(clip, begin, begin + float(seconds[-1]), rng)
+    text = _caption(clip, begin, begin + float(seconds[-1]), rng)
+    if text is None or rng.random() < config.drop_text:
+        text = null_text
     rows, columns = latents.shape[1] // patch[0], latents.shape[2] // patch[1]
     times, made = draw_times(len(latents), rows, columns, config, rng)
     if rng.random() < config.extra_frame and len(latents) > 1:
@@ -127,16 +128,18 @@ def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[Tensor, T
     return latents, torch.arange(length) * GROUP / clip.fps, single, first * GROUP / clip.fps
 
 
-def _caption(clip: StoredClip, start: float, stop: float, rng: Random) -> Tensor:
-    """The text of a caption for the stretch nearest to this one."""
+def _caption(clip: StoredClip, start: float, stop: float, rng: Random) -> Tensor | None:
+    """The text of a caption for the stretch nearest to this one; None where all are of another part of the clip."""
 
     def distance(caption: Caption) -> float:
         return abs(caption.start - start) + abs(caption.stop - stop)
 
-    nearest = min(map(distance, clip.captions))
-    return rng.choice(
-        [text for caption, text in zip(clip.captions, clip.texts, strict=True) if distance(caption) <= nearest + 1e-6]
-    )
+    moment = [caption.stop == caption.start for caption in clip.captions]
+    fitting = [n for n, is_moment in enumerate(moment) if is_moment == (start == stop)] or list(range(len(moment)))
+    nearest = min(distance(clip.captions[n]) for n in fitting)
+    if nearest > NEAR_SECONDS:
+        return None
+    return clip.texts[rng.choice([n for n in fitting if distance(clip.captions[n]) <= nearest + 1e-6])]
 
 
 def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: Random) -> tuple[Tensor, Tensor]:
