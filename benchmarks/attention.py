@@ -14,7 +14,7 @@ from torch.utils.benchmark import Compare, Measurement, Timer
 
 from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
 from minisora.dit import attention as module
-from minisora.dit.attention import attention
+from minisora.dit.attention import Segments, attention
 
 FORMS = {"plain": 1 << 62, "fused": 0}  # the most queries times keys that take the plain form
 
@@ -24,16 +24,16 @@ def measure(
 ) -> Measurement:
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
-    lengths = (tokens,) * clips
+    segments = Segments((tokens,) * clips, (tokens,) * clips)
     q, k, v = (
         torch.randn(clips * tokens, heads, head_width, device=device, dtype=dtype).requires_grad_(backward)
         for _ in range(3)
     )
     module.PLAIN_UP_TO = FORMS[form]
-    call = "attention(q, k, v, lengths, lengths)"
+    call = "attention(q, k, v, segments)"
     timer = Timer(
         f"{call}.backward(towards)" if backward else call,
-        globals={"attention": attention, "q": q, "k": k, "v": v, "lengths": lengths, "towards": torch.randn_like(q)},
+        globals={"attention": attention, "q": q, "k": k, "v": v, "segments": segments, "towards": torch.randn_like(q)},
         label=f"attention of {clips} clips, {heads} heads of {head_width}, {dtype} on {device}",
         sub_label=f"{tokens} tokens, {'forward and backward' if backward else 'forward'}",
         description=form,

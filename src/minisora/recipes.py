@@ -20,7 +20,7 @@ from minisora.data.frames import FrameBatches
 from minisora.data.latents import LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
-from minisora.device import has_fast_bf16
+from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig
@@ -32,6 +32,7 @@ from minisora.worlds.clip import Clip
 
 RUNS = Path(".cache/runs")
 LATENTS = Path(".cache/latents")
+CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
 
 
 def playroom_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
@@ -98,35 +99,35 @@ def vae_toybox(steps: int = 1400) -> RunConfig:
     )
 
 
-def dit_toybox_start(steps: int = 1500) -> RunConfig:
+def dit_toybox_start(steps: int = 1300) -> RunConfig:
     """The transformer of `toybox`, first part: small clips, many of them. Needs vae-toybox."""
     return _dit("dit-toybox-start", steps, {"playroom-64": 1.0}, start_from=None)
 
 
-def dit_toybox(steps: int = 700) -> RunConfig:
+def dit_toybox(steps: int = 800) -> RunConfig:
     """The transformer of `toybox`, second part: 96 pixels, three aspects; leaves the bundle. Needs dit-toybox-start."""
     sources = {"playroom-64": 0.25, "playroom-96": 0.6, "playroom-wide": 0.075, "playroom-tall": 0.075}
     return _dit("dit-toybox", steps, sources, start_from="dit-toybox-start")
 
 
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384)
-SAMPLING = Sampling(fps=8.0, size=(96, 96), seconds=2.0, time_rate=2.0, shift=1.5, shift_tokens=180)
+SAMPLING = Sampling(fps=8.0, size=(64, 64), seconds=2.0, time_rate=2.0, shift=1.5, shift_tokens=180)
 JOBS = {  # name -> clips, height, width, how many
-    "playroom-64": (playroom_clips, 64, 64, 6000),
-    "playroom-96": (playroom_clips, 96, 96, 2200),
-    "playroom-wide": (playroom_clips, 64, 112, 250),
-    "playroom-tall": (playroom_clips, 112, 64, 250),
+    "playroom-64": (playroom_clips, 64, 64, 3780),
+    "playroom-96": (playroom_clips, 96, 96, 1500),
+    "playroom-wide": (playroom_clips, 64, 112, 150),
+    "playroom-tall": (playroom_clips, 112, 64, 150),
 }
 
 
 def _dit(name: str, steps: int, sources: Mapping[str, float], *, start_from: str | None) -> RunConfig:
-    text = TextEncoder(dtype=torch.bfloat16 if has_fast_bf16(torch.device("cpu")) else torch.float32)
-    vae = VideoVAE(VAEConfig())
-    load_part(vae, RUNS / "vae-toybox" / "vae.safetensors")
-    write_latents(LATENTS, latent_jobs(sources), vae, text)
+    device = default_device()
+    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    text = TextEncoder(device=device, dtype=dtype)
+    write_latents(LATENTS, latent_jobs(sources), _trained_vae().to(device, dtype), text)
     batches = LatentBatches(
         sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
-        null_text=text.encode([""]).tokens,
+        null_text=text.encode([""]).tokens.cpu(),
         windows=WindowConfig(shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
         patch=DIT.patch,
         budget=4608,
@@ -145,7 +146,14 @@ def _dit(name: str, steps: int, sources: Mapping[str, float], *, start_from: str
         known, least = known_captions([Shards(LATENTS / name) for name in sources], text)
         trained = {"recipe": name, "steps": steps, "least_similarity": least}
         save_bundle(
-            folder / "bundle", name="toybox", vae=vae, dit=dit, sampling=SAMPLING, trained=trained, card="", known=known
+            folder / "bundle",
+            name="toybox",
+            vae=_trained_vae(),
+            dit=dit,
+            sampling=SAMPLING,
+            trained=trained,
+            card=CARD,
+            known=known,
         )
 
     return RunConfig(
@@ -155,7 +163,7 @@ def _dit(name: str, steps: int, sources: Mapping[str, float], *, start_from: str
         batch=batches,
         loss=dit_loss,
         publish=publish,
-        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.1 if start_from is None else 0.5),
+        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.45),
         ema_decay=0.997,
         compile=True,
         prefetch=1,
@@ -173,6 +181,12 @@ def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int =
     known, others = directions[:count], directions[count:]
     nearest = (others @ known.T).amax(1) if len(others) else torch.ones(1)
     return known, float(nearest.quantile(0.01))
+
+
+def _trained_vae() -> VideoVAE:
+    vae = VideoVAE(VAEConfig())
+    load_part(vae, RUNS / "vae-toybox" / "vae.safetensors")
+    return vae.eval().requires_grad_(False)
 
 
 def latent_jobs(names: Iterable[str]) -> list[LatentJob]:

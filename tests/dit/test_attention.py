@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from minisora.dit import attention as module
-from minisora.dit.attention import attention
+from minisora.dit.attention import Segments, attention
 
 
 def reference(q: Tensor, k: Tensor, v: Tensor, q_lengths: tuple[int, ...], k_lengths: tuple[int, ...]) -> Tensor:
@@ -35,7 +35,7 @@ def test_each_clip_attends_to_itself(lengths, plain, monkeypatch):
     q_lengths, k_lengths = lengths
     q = torch.randn(sum(q_lengths), 2, 6, dtype=torch.float64, requires_grad=True)
     k, v = (torch.randn(sum(k_lengths), 2, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    out, expected = attention(q, k, v, q_lengths, k_lengths), reference(q, k, v, q_lengths, k_lengths)
+    out, expected = attention(q, k, v, Segments(q_lengths, k_lengths)), reference(q, k, v, q_lengths, k_lengths)
     torch.testing.assert_close(out, expected)
     towards = torch.randn_like(out)
     for got, wanted in zip(
@@ -49,6 +49,6 @@ def test_bfloat16_is_near(plain, monkeypatch):
     monkeypatch.setattr(module, "PLAIN_UP_TO", 10**9 if plain else 0)
     q, k, v = torch.randn(3, 12, 2, 32, generator=torch.Generator().manual_seed(0))
     expected = reference(q, k, v, (6, 6), (6, 6))
-    out = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), (6, 6), (6, 6))
+    out = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), Segments((6, 6), (6, 6)))
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), expected, atol=0.03, rtol=0.03)

@@ -9,6 +9,7 @@ whose memory does not grow with the square of the length.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -18,15 +19,26 @@ from torch.nn import functional as F
 PLAIN_UP_TO = 1024 * 1024  # queries times keys, on a CPU
 
 
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Which queries attend to which keys: lengths of each clip's, summing to L and to S.
+
+    An object, not two tuples: a compiled block takes any of it for the same, and would compile anew for each tuple.
+    """
+
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+
+
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch leaves it so
-def attention(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     """softmax(q k^T / sqrt(head_width)) v, each clip's queries against the same clip's keys.
 
     q:       (L, N, head_width)
     k, v:    (S, N, head_width)
-    q_lengths, k_lengths: of each clip, summing to L and to S
     returns  (L, N, head_width)
     """
+    q_lengths, k_lengths = segments.queries, segments.keys
     if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
         return _varlen(q, k, v, q_lengths, k_lengths)
     parts = []

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.dit.attention import attention
+from minisora.dit.attention import Segments, attention
 from minisora.dit.rope import rotate
 
 
@@ -74,15 +74,18 @@ class Block(nn.Module):
         modulation: Tensor,
         time_index: Tensor,
         rope: Tensor,
-        lengths: tuple[int, ...],
-        text: tuple[Tensor, Tensor, tuple[int, ...]],
+        clips: Segments,
+        text: tuple[Tensor, Tensor],
+        to_text: Segments,
     ) -> Tensor:
         """
         x:          (L, D)
         modulation: (K, 6, D) of the distinct times; the block adds its table
         time_index: (L,)
         rope:       (L, 2, head_width/2)
-        text:       keys, values (S, N, head_width) and lengths
+        clips:      which tokens attend to which
+        text:       keys, values (S, N, head_width)
+        to_text:    which tokens attend to which text
         returns     (L, D)
         """
         mod = (self.table + modulation.float()).to(x.dtype)
@@ -91,11 +94,11 @@ class Block(nn.Module):
         h = self._norm(x) * (1 + gather(scale1, time_index)) + gather(shift1, time_index)
         q, k, v = self.qkv(h).chunk(3, -1)
         q, k = (rotate(self._heads(n), rope) for n in (self.q_norm(q), self.k_norm(k)))
-        a = attention(q, k, self._heads(v), lengths, lengths).flatten(1)
+        a = attention(q, k, self._heads(v), clips).flatten(1)
         x = x + self.out(a) * gather(gate1, time_index)
 
         q = self._heads(self.cross_q_norm(self.cross_q(self.cross_norm(x).to(x.dtype))))
-        x = x + self.cross_out(attention(q, text[0], text[1], lengths, text[2]).flatten(1))
+        x = x + self.cross_out(attention(q, text[0], text[1], to_text).flatten(1))
 
         h = self._norm(x) * (1 + gather(scale2, time_index)) + gather(shift2, time_index)
         h = self.mlp_out(F.gelu(self.mlp_in(h), approximate="tanh"))

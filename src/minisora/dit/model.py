@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minisora.data.pack import Pack
+from minisora.dit.attention import Segments
 from minisora.dit.layers import Block, Context, time_features
 from minisora.dit.rope import rope_table
 from minisora.errors import UsageError
@@ -113,8 +114,9 @@ class DiT(nn.Module):
             x = x + self.kind.to(x.dtype)[pack.single.long()]
         time = self.time_mlp(time_features(pack.times, self.config.time_width).to(self.enter.weight.dtype))
         modulation = self.time_table(F.silu(time)).unflatten(-1, (6, -1))
-        for block, k, v in zip(self.blocks, context.keys, context.values, strict=True):
-            x = block(x, modulation, pack.time_index, rope, pack.lengths, (k, v, context.lengths))
+        clips, to_text = Segments(pack.lengths, pack.lengths), Segments(pack.lengths, context.lengths)
+        for block, *text in zip(self.blocks, context.keys, context.values, strict=True):
+            x = block(x, modulation, pack.time_index, rope, clips, tuple(text), to_text)
         shift, scale = (self.final_table + time.float()[:, None]).unbind(1)
         h = F.layer_norm(x.float(), x.shape[-1:], eps=self.config.eps)
         h = h * (1 + scale[pack.time_index]) + shift[pack.time_index]

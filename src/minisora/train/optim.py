@@ -27,7 +27,7 @@ class Muon(torch.optim.Muon):
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures here
         for p, matrix in self.pairs:
             matrix.grad = None if p.grad is None else _as_matrix(p.grad)
-        super().step()
+        super().step()  # type: ignore[no-untyped-call]  # torch leaves it so
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for p, matrix in self.pairs:

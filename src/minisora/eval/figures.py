@@ -1,0 +1,102 @@
+"""Figures beside the score: what the VAE loses, and the transformer's loss at each noise level, on held-out clips.
+
+Here: measuring. Not here: prompt following (score.py), the report (report.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from minisora import diffusion
+from minisora.bundle import Bundle
+from minisora.canvas import Shape, build
+from minisora.data.pack import Pack, distinct_times
+from minisora.data.patch import patchify
+from minisora.errors import UsageError
+from minisora.eval.metrics import psnr, ssim
+from minisora.vae.model import VideoVAE
+from minisora.video import to_float, to_uint8
+from minisora.worlds import footage, stickers
+
+FIRST_SEED = 910_000_000
+FOOTAGE_SIDE = 128  # pixels
+BINS = 10  # of noise level
+
+
+@torch.inference_mode()
+def round_trip(vae: VideoVAE, frames: Tensor) -> Tensor:
+    """A clip through the VAE and back: (T, H, W, 3) uint8, T = 1 + 4k, sides multiples of its stride."""
+    mean = vae.latent_mean
+    dtype = next(vae.parameters()).dtype
+    return to_uint8(vae.decode(vae.encode(to_float(frames[None]).to(mean.device, dtype)))[0].float().cpu())
+
+
+def vae_figures(
+    vae: VideoVAE, playroom: Sequence[Tensor], *, count: int, num_frames: int
+) -> dict[str, dict[str, float]]:
+    """PSNR in dB and SSIM over held-out clips of each source; a source that is not in the cache is left out."""
+    side = playroom[0].shape[1:3]
+    sources: dict[str, Callable[[], Iterator[Tensor]]] = {
+        "playroom": lambda: iter(playroom[:count]),
+        "stickers": lambda: (
+            stickers.clip(
+                FIRST_SEED + n, split="held_out", height=side[0], width=side[1], fps=8.0, num_frames=num_frames
+            ).frames
+            for n in range(count)
+        ),
+        "footage": lambda: (
+            clip.frames
+            for clip in footage.held_out_clips(
+                height=FOOTAGE_SIDE, width=FOOTAGE_SIDE, num_frames=num_frames, fps=8.0, seed=FIRST_SEED
+            )
+        ),
+    }
+    told = {}
+    for name, clips in sources.items():
+        try:
+            pairs = [(frames, round_trip(vae, frames)) for frames in islice(clips(), count)]
+        except UsageError:  # not in the cache
+            continue
+        told[name] = {
+            "psnr_db": sum(psnr(*pair) for pair in pairs) / len(pairs),
+            "ssim": sum(ssim(*pair) for pair in pairs) / len(pairs),
+            "clips": len(pairs),
+        }
+    return told
+
+
+@torch.inference_mode()
+def loss_by_noise(bundle: Bundle, clips: Sequence[Tensor], prompts: Sequence[str], fps: float) -> list[float]:
+    """The flow-matching loss at the middle of each of BINS noise levels, over held-out clips with their prompts."""
+    count, height, width, _ = clips[0].shape
+    canvas = build(bundle, Shape(num_frames=count, height=height, width=width, fps=fps))
+    dtype, device = next(bundle.vae.parameters()).dtype, bundle.vae.latent_mean.device
+    generator = torch.Generator().manual_seed(0)
+    errors, times = [], []
+    for frames, prompt in zip(clips, prompts, strict=True):
+        latents = bundle.vae.encode(to_float(frames[None]).to(device, dtype)).float()
+        x0 = patchify(latents, canvas.patch)[0]
+        text = bundle.text.encode([prompt])
+        context = bundle.dit.context(text.tokens, tuple(text.lengths))
+        for n in range(BINS):
+            t = torch.full((len(x0),), (n + 0.5) / BINS, device=device)
+            eps = torch.randn(x0.shape, generator=generator).to(device)
+            distinct, index = distinct_times(t)
+            pack = Pack(
+                tokens=diffusion.interpolate(x0, eps, t),
+                times=distinct,
+                time_index=index,
+                positions=canvas.positions,
+                single=canvas.single,
+                lengths=(len(x0),),
+                text=text.tokens,
+                text_lengths=tuple(text.lengths),
+            )
+            errors.append(diffusion.velocity_error(bundle.dit(pack, context), x0, eps).cpu())
+            times.append(t.cpu())
+    by_bin: list[float] = diffusion.loss_by_bin(torch.cat(errors), torch.cat(times), BINS).tolist()
+    return by_bin

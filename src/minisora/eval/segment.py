@@ -1,0 +1,92 @@
+"""Frames to what stands where: a colour for every cell, by a small network trained on real renders.
+
+Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the floor is background.
+The answer is soft, so that areas and middles are finer than a cell.
+
+Here: the network, its targets, and the wear that training adds so that a blurred clip is read as well as a sharp one.
+Not here: what is made of the cells (tracks.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minisora.worlds.playroom.render import Rendered
+from minisora.worlds.playroom.scene import COLOURS, Scene
+
+SIDE = 96  # pixels of a frame's smaller side, as the judge looks at it
+CELL = 2  # pixels of a cell's side
+BACKGROUND, FIRST_COLOUR, SKY = 0, 1, 1 + len(COLOURS)
+CLASSES = SKY + 1
+_WIDTH = 24
+
+
+class Segmenter(nn.Module):
+    """(F, H, W, 3) uint8 -> (F, CLASSES, H/CELL, W/CELL) logits; H and W multiples of 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(nn.PixelUnshuffle(CELL), _conv(3 * CELL**2, _WIDTH), _conv(_WIDTH, _WIDTH))
+        self.coarse = nn.Sequential(_conv(_WIDTH, 32, stride=2), _conv(32, 32))
+        self.coarser = nn.Sequential(_conv(32, 32, stride=2), _conv(32, 32))
+        self.join = _conv(32, 32)
+        self.leave = nn.Sequential(_conv(32 + _WIDTH, _WIDTH), nn.Conv2d(_WIDTH, CLASSES, 1))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = (frames.float() / 127.5 - 1).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        fine = self.enter(x)
+        coarse = self.coarse(fine)
+        coarse = self.join(coarse + F.interpolate(self.coarser(coarse), scale_factor=2.0))
+        logits: Tensor = self.leave(torch.cat([F.interpolate(coarse, scale_factor=2.0), fine], 1))
+        return logits
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def targets(scenes: Sequence[Scene], rendered: Rendered) -> Tensor:
+    """What the segmenter should say: (B, T, CLASSES, H/CELL, W/CELL) shares of each class in a cell.
+
+    The horizon is a row: above it, where no thing is, is sky.
+    """
+    assert rendered.masks is not None
+    masks, pose, focal = rendered.masks, rendered.pose, rendered.focal
+    batch, frames, height, width = masks.shape
+    numbers = list(COLOURS)
+    named = torch.zeros(batch, 256, dtype=torch.long)
+    for row, scene in zip(named, scenes, strict=True):
+        for n, thing in enumerate(scene.things):
+            row[n + 1] = FIRST_COLOUR + numbers.index(thing.colour)
+    labels = named.gather(1, masks.flatten(1).long()).view(batch, frames, height, width)
+    slope = (torch.arange(height) + 0.5 - height / 2) / focal[..., None]  # down, for one ahead
+    rises = pose[..., 1, 2, None] * slope + pose[..., 2, 2, None] > 0  # (B, T, H): the ray goes up
+    labels = torch.where((labels == BACKGROUND) & rises[..., None], SKY, labels)
+    shares = [F.avg_pool2d((labels == n).float(), CELL) for n in range(CLASSES)]
+    return torch.stack(shares, 2)
+
+
+def wear(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """(T, H, W, 3) uint8, softened, smeared in time and made noisy by a random amount, as a codec or a model would."""
+    if float(torch.rand((), generator=generator)) < 0.3:
+        return frames
+    blur, smear, noise, gain, light = torch.rand(5, generator=generator).tolist()
+    x = frames.permute(0, 3, 1, 2).float().contiguous()
+    height, width = x.shape[2:]
+    for factor in (2, 4):
+        soft = F.interpolate(F.avg_pool2d(x, factor), (height, width), mode="bilinear", align_corners=False)
+        x = torch.lerp(x, soft, (0.9 if factor == 2 else 0.35) * blur)
+    before = torch.cat([x[:1], x[:-1]])
+    x = torch.lerp(x, before, 0.25 * smear)
+    coarse = torch.randn(len(x), 3, height // 4, width // 4, generator=generator)
+    coarse = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    x = x + 6 * noise * (coarse + 0.5 * torch.randn(x.shape, generator=generator))
+    x = (x - 128) * (0.9 + 0.2 * gain) + 128 + 16 * (light - 0.5)
+    worn: Tensor = x.round().clamp(0, 255).to(torch.uint8)
+    return worn.permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,62 @@
+"""The embedded weights: they load, do what they are asked, and have learned what their prompts say."""
+
+import shutil
+
+import pytest
+import torch
+
+import minisora
+from minisora.bundle import available
+from minisora.errors import WeightsError
+
+CHANNEL = {"red": 0, "green": 1, "blue": 2}
+
+
+def colourful(frames: torch.Tensor, channel: int) -> float:
+    """How far one channel stands above the other two, where it does: mean over pixels, 0..255."""
+    pixels = frames.float()
+    others = [n for n in range(3) if n != channel]
+    return (pixels[..., channel] - pixels[..., others].amax(-1)).clamp(min=0).mean().item()
+
+
+def test_the_colour_that_is_asked_for_is_shown_more_than_the_others(toybox):
+    for asked in CHANNEL:
+        prompt = f"a large {asked} ball on a grey floor"
+        shown = [toybox.generate(prompt, seed=seed, steps=12).frames for seed in (0, 1)]
+        amounts = {name: colourful(torch.cat(shown), n) for name, n in CHANNEL.items()}
+        assert max(amounts, key=amounts.get) == asked, amounts
+
+
+def test_a_seed_means_the_same_video_and_another_another(toybox):
+    prompt = "a small yellow cube spins"
+    first, again, other = (toybox.generate(prompt, seconds=1, seed=seed, steps=4).frames for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (47, 75)])
+def test_a_picture_is_the_first_frame_exactly_and_what_follows_moves(toybox, size):
+    picture = toybox.image("a large red ball on grass", size=size, steps=8, seed=1).frames[0]
+    video = toybox.animate(picture, "a large red ball rolls to the left on grass", size=size, seconds=1, steps=8)
+    assert torch.equal(video.frames[0], picture)
+    assert video.frames.shape == (9, *size, 3)
+    assert (video.frames[-1].float() - video.frames[0].float()).abs().mean() > 1
+
+
+def test_notes_say_when_a_prompt_is_far_or_cannot_be_read(toybox):
+    assert toybox.notes("a small red ball rolls to the left past a green cube") == []
+    assert "far from" in toybox.notes("the quarterly report of a bank about interest rates")[0]
+    assert "English" in toybox.notes("一个红色的球")[0]
+
+
+def test_the_bundle_says_what_it_is(toybox):
+    assert toybox.card().startswith("# toybox")
+    assert sum(p.numel() for p in toybox.bundle.vae.parameters()) < 10e6
+
+
+def test_a_truncated_copy_is_refused(toybox, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(available()["toybox"], copy)
+    weights = copy / "dit.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match=r"dit\.safetensors"):
+        minisora.load(copy)
