@@ -174,7 +174,7 @@ def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int =
     """Directions of some captions of the training set, and the similarity that all but one in a hundred others have."""
     captions = []
     for shards in sources:
-        for index in range(min(count, len(shards))):
+        for index in range(min(2 * count, len(shards))):
             captions.append(json.loads(shards.read(index)["json"])["captions"][0][0])
     Random(0).shuffle(captions)
     directions = text.sentence(captions[: 2 * count]).cpu()
