@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import torch
@@ -18,18 +19,16 @@ PROMPTS = (
     "an orange cube circles, the camera orbits right",
     "a white ball rolls toward the camera at sunset",
 )
-ZOOM, LINE = 2, 26  # enlargement, and pixels for the prompt under each video
+ZOOM, LINE = 3, 28  # enlargement, and pixels for the prompt under each video
 
 
 def captioned(video: Video, prompt: str) -> list[Image.Image]:
-    words = prompt.split()
-    half = (len(words) + 1) // 2
+    text = "\n".join(textwrap.wrap(prompt, 34))
     pictures = []
     for frame in video.frames.numpy():
         size = (frame.shape[1] * ZOOM, frame.shape[0] * ZOOM)
         picture = Image.new("RGB", (size[0], size[1] + LINE), "white")
         picture.paste(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC), (0, 0))
-        text = " ".join(words[:half]) + "\n" + " ".join(words[half:])
         ImageDraw.Draw(picture).text((3, size[1]), text, fill="black", font_size=10, spacing=1)
         pictures.append(picture)
     return pictures

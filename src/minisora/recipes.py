@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -67,7 +68,17 @@ def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int
 
 
 def vae_toybox(steps: int = 1400) -> RunConfig:
-    """The VAE of `toybox`: playroom, stickers and freely licensed footage, in crops of 64 pixels and 13 frames."""
+    """The VAE of `toybox`: playroom, stickers and freely licensed footage, in crops of 64 pixels and 13 frames.
+
+    `minisora train vae-toybox`; 2 CPU cores, 20 minutes; held out: playroom 30.5 dB, camera footage 27.9 dB.
+    Fetches what it needs first, once (0.8 GB, and 8 GB decoded).
+    """
+    from minisora.worlds import footage, stickers
+
+    if stickers.missing([sticker.key for sticker in stickers.names()]):
+        stickers.prepare()
+    if footage.missing():
+        footage.prepare()
     config = VAEConfig()
     batches = FrameBatches(
         sources={
@@ -100,18 +111,25 @@ def vae_toybox(steps: int = 1400) -> RunConfig:
 
 
 def dit_toybox_start(steps: int = 1300) -> RunConfig:
-    """The transformer of `toybox`, first part: small clips, many of them. Needs vae-toybox."""
-    return _dit("dit-toybox-start", steps, {"playroom-64": 1.0}, start_from=None)
+    """The transformer of `toybox`, first part: small clips, many of them. Needs vae-toybox.
+
+    `minisora train dit-toybox-start`; 2 CPU cores, 9 minutes for the latents and 36 to train; colour 0.81 normalised.
+    The embedded weights are the bundle that this leaves in its folder.
+    """
+    return _dit("dit-toybox-start", steps, {"playroom-64": 1.0}, size=(64, 64), start_from=None)
 
 
 def dit_toybox(steps: int = 800) -> RunConfig:
-    """The transformer of `toybox`, second part: 96 pixels, three aspects; leaves the bundle. Needs dit-toybox-start."""
+    """The transformer of `toybox`, second part: 96 pixels, three aspects. Needs dit-toybox-start.
+
+    `minisora train dit-toybox`. Not yet run: the embedded weights are those of the first part.
+    """
     sources = {"playroom-64": 0.25, "playroom-96": 0.6, "playroom-wide": 0.075, "playroom-tall": 0.075}
-    return _dit("dit-toybox", steps, sources, start_from="dit-toybox-start")
+    return _dit("dit-toybox", steps, sources, size=(96, 96), start_from="dit-toybox-start")
 
 
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384)
-SAMPLING = Sampling(fps=8.0, size=(64, 64), seconds=2.0, time_rate=2.0, shift=1.5, shift_tokens=180)
+SAMPLING = Sampling(fps=8.0, seconds=2.0, time_rate=2.0, shift=1.5, shift_tokens=180)
 JOBS = {  # name -> clips, height, width, how many
     "playroom-64": (playroom_clips, 64, 64, 3780),
     "playroom-96": (playroom_clips, 96, 96, 1500),
@@ -120,7 +138,9 @@ JOBS = {  # name -> clips, height, width, how many
 }
 
 
-def _dit(name: str, steps: int, sources: Mapping[str, float], *, start_from: str | None) -> RunConfig:
+def _dit(
+    name: str, steps: int, sources: Mapping[str, float], *, size: tuple[int, int], start_from: str | None
+) -> RunConfig:
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     text = TextEncoder(device=device, dtype=dtype)
@@ -150,7 +170,7 @@ def _dit(name: str, steps: int, sources: Mapping[str, float], *, start_from: str
             name="toybox",
             vae=_trained_vae(),
             dit=dit,
-            sampling=SAMPLING,
+            sampling=replace(SAMPLING, size=size),
             trained=trained,
             card=CARD,
             known=known,
