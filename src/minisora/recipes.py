@@ -119,13 +119,16 @@ def dit_toybox_start(steps: int = 1300) -> RunConfig:
     return _dit("dit-toybox-start", steps, {"playroom-64": 1.0}, size=(64, 64), start_from=None)
 
 
-def dit_toybox(steps: int = 800) -> RunConfig:
-    """The transformer of `toybox`, second part: 96 pixels, three aspects. Needs dit-toybox-start.
+def dit_toybox_more(steps: int = 480) -> RunConfig:
+    """The transformer of `toybox`, second part: the same clips again, at a rate that falls from the start."""
+    config = _dit("dit-toybox-more", steps, {"playroom-64": 1.0}, size=(64, 64), start_from="dit-toybox-start")
+    return replace(config, optim=OptimConfig(lr=1e-3, muon_lr=0.012, warmup_steps=20, decay_fraction=0.95))
 
-    `minisora train dit-toybox`. Not yet run: the embedded weights are those of the first part.
-    """
+
+def dit_toybox_96(steps: int = 800) -> RunConfig:
+    """The transformer of `toybox`, third part: 96 pixels, three aspects. Needs dit-toybox-more. Not yet run."""
     sources = {"playroom-64": 0.25, "playroom-96": 0.6, "playroom-wide": 0.075, "playroom-tall": 0.075}
-    return _dit("dit-toybox", steps, sources, size=(96, 96), start_from="dit-toybox-start")
+    return _dit("dit-toybox-96", steps, sources, size=(96, 96), start_from="dit-toybox-more")
 
 
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384)
@@ -235,5 +238,6 @@ def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "vae-toybox": vae_toybox,
     "dit-toybox-start": dit_toybox_start,
-    "dit-toybox": dit_toybox,
+    "dit-toybox-more": dit_toybox_more,
+    "dit-toybox-96": dit_toybox_96,
 }

@@ -116,13 +116,14 @@ def test_every_weight_has_one_optimiser(muon_lr):
     dit = DiT(DiTConfig(width=32, depth=1, num_heads=2, mlp_width=48, text_width=20, latent_channels=4))
     dit.enter.bias.requires_grad_(False)
     optimizers = build_optimizers(dit, replace(CONFIG, muon_lr=muon_lr))
-    taken = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
-    wanted = {id(p): name for name, p in dit.named_parameters() if p.requires_grad}
+    # by storage: Muon holds its weights as matrices, views of the same numbers
+    taken = [p.data_ptr() for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    wanted = {p.data_ptr(): name for name, p in dit.named_parameters() if p.requires_grad}
     assert len(taken) == len(set(taken)) and set(taken) == set(wanted)
     for group in optimizers[0].param_groups:
         assert (group["weight_decay"] > 0) == all(p.ndim >= 2 for p in group["params"])
     if muon_lr is not None:
-        names = {wanted[id(p)] for group in optimizers[1].param_groups for p in group["params"]}
+        names = {wanted[p.data_ptr()] for group in optimizers[1].param_groups for p in group["params"]}
         matrices = ("qkv", "out", "cross_q", "cross_kv", "cross_out", "mlp_in", "mlp_out")
         assert names == {f"blocks.0.{matrix}.weight" for matrix in matrices}
 

@@ -2,7 +2,8 @@
 
 from minisora.video.clip import Video, read_video
 from minisora.video.frames import fit, fit_size, resize, to_float, to_uint8
-from minisora.video.read import Background, Probe, probe, read_clip, read_frames, read_image
+from minisora.video.pixels import Background
+from minisora.video.read import Probe, probe, read_clip, read_frames, read_image
 from minisora.video.sheet import contact_sheet
 from minisora.video.write import check_writable, write_video
 

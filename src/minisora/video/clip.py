@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from minisora.video.files import replacing
-from minisora.video.read import Background, read_frames
+from minisora.video.pixels import Background
+from minisora.video.read import read_frames
 from minisora.video.sheet import tiled
 from minisora.video.write import check_writable, write_video
 

@@ -11,26 +11,22 @@ Not here: resizing (frames.py), writing (write.py), the type `Video` (clip.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import av
 import numpy as np
-import numpy.typing as npt
 import torch
-from av.sidedata.sidedata import Type as SideData
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from minisora.errors import UsageError
-
-Background = Literal["white", "black"]
-Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+from minisora.video.pixels import Background, Pixels, display_size, frame_pixels, picture_pixels
 
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws text files as videos; nobody here means that
 _MOST_BYTES = 8 << 30  # of pixels in one whole file
@@ -175,7 +171,7 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
         try:
             with Image.open(path) as picture:
                 picture.load()
-                return torch.from_numpy(_from_picture(ImageOps.exif_transpose(picture), background))
+                return torch.from_numpy(picture_pixels(ImageOps.exif_transpose(picture), background))
         except UnidentifiedImageError:
             with closing(_decode(path, 0.0, background)) as shown:
                 return torch.from_numpy(next(shown).pixels())
@@ -226,11 +222,11 @@ def _decode_stream(
                     container.seek(stream.start_time or 0, stream=stream)
                     frames = _decoded(container, stream)
                     continue
-            size = size or _display_size(frame, stream)
+            size = size or display_size(frame, stream)
             seconds = at - zero if at is not None else last
             duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
             last = seconds + duration
-            yield _Shown(seconds, duration, rate, partial(_pixels, frame, size, background))
+            yield _Shown(seconds, duration, rate, partial(frame_pixels, frame, size, background))
     except av.FFmpegError as error:
         raise UsageError(
             f"{path} is damaged: decoding stopped {last:.2f} s after its first frame ({error.strerror}). "
@@ -269,7 +265,7 @@ def _decode_webp(path: Path, background: Background) -> Generator[_Shown]:
         rate = count / sum(lengths)
         for i, length in enumerate(lengths):
             picture.seek(i)
-            pixels = _from_picture(picture, background)
+            pixels = picture_pixels(picture, background)
             yield _Shown(at, length, rate, partial(np.asarray, pixels))
             at += length
 
@@ -327,50 +323,6 @@ def _resampled(shown: Iterator[_Shown], start: float, fps: float) -> Iterator[Pi
     while start + count / fps < held.seconds + held.duration - slack:
         yield pixels
         count += 1
-
-
-def _display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]:
-    """(width, height) before rotation, with square pixels."""
-    aspect = float(stream.sample_aspect_ratio or 1) or 1.0
-    if abs(aspect - 1) < 0.02:  # rounding of encoders, not meant
-        aspect = 1.0
-    return max(1, round(frame.width * aspect)), frame.height
-
-
-def _pixels(frame: av.VideoFrame, size: tuple[int, int], background: Background) -> Pixels:
-    transparent = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
-    plain = frame.reformat(width=size[0], height=size[1], format="rgba" if transparent else "rgb24")
-    array = cast(Pixels, plain.to_ndarray())
-    matrix = cast(Mapping[SideData, Any], frame.side_data).get(SideData.DISPLAYMATRIX)
-    return _turned(_over(array, background) if transparent else array, bytes(matrix or b""))
-
-
-def _turned(array: Pixels, matrix: bytes) -> Pixels:
-    """Rotate and flip as the display matrix says: (x, y) is shown at (a x + c y, b x + d y), y downwards."""
-    if len(matrix) < 36:
-        return array
-    a, b, _, c, d = np.frombuffer(matrix, dtype="<i4")[:5].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        array, right, down = array.transpose(1, 0, 2), c, b
-    else:
-        right, down = a, d
-    return np.ascontiguousarray(array[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
-
-
-def _over(rgba: Pixels, background: Background) -> Pixels:
-    """Lay a picture over a plain background: (H, W, 4) -> (H, W, 3)."""
-    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
-    behind = 255 if background == "white" else 0
-    return ((colour * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _from_picture(picture: Image.Image, background: Background) -> Pixels:
-    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
-        array = np.asarray(picture).astype(np.uint16) >> 8
-        return np.repeat(array.astype(np.uint8)[..., None], 3, axis=2)
-    if picture.has_transparency_data:
-        return _over(np.asarray(picture.convert("RGBA")), background)
-    return np.array(picture.convert("RGB"))
 
 
 def _is_webp(path: Path) -> bool:
