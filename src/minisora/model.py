@@ -112,7 +112,7 @@ class Model:
             return []
         return [
             f"this prompt is far from all that {self.bundle.name} was trained on (similarity {similarity:.2f}, "
-            f"{least:.2f} is usual). `minisora models {self.bundle.name}` says what it knows; "
+            f"{least:.2f} and more is near). `minisora models {self.bundle.name}` says what it knows; "
             "released weights know more."
         ]
 
