@@ -165,13 +165,21 @@ def _wheel_tags(file: str) -> list[str]:
 
 
 def _run_apt_source(asset: Asset, folder: Path) -> None:
-    """`apt-get source` with a deb-src line of its own, so that the system's settings stay as they are."""
-    lists = folder / "lists"
+    """`apt-get source` with the system's own sources, asked for source packages too; its settings stay as they are."""
+    lists, parts = folder / "lists", folder / "parts"
     (lists / "partial").mkdir(parents=True)
-    source_list = folder / "sources.list"
-    key = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    source_list.write_text(f"deb-src [signed-by={key}] http://deb.debian.org/debian bookworm main\n")
-    settings = {"Dir::Etc::SourceList": source_list, "Dir::Etc::SourceParts": "/dev/null", "Dir::State::Lists": lists}
+    parts.mkdir()
+    for path in Path("/etc/apt/sources.list.d").glob("*.sources"):  # deb822: sources.list(5)
+        text = path.read_text(encoding="utf-8", errors="replace")
+        (parts / path.name).write_text(re.sub(r"^Types:.*$", "Types: deb-src", text, flags=re.MULTILINE))
+    plain = Path("/etc/apt/sources.list")
+    one_line = plain.read_text(encoding="utf-8", errors="replace") if plain.exists() else ""
+    (folder / "sources.list").write_text(re.sub(r"^deb ", "deb-src ", one_line, flags=re.MULTILINE))
+    settings = {
+        "Dir::Etc::SourceList": folder / "sources.list",
+        "Dir::Etc::SourceParts": parts,
+        "Dir::State::Lists": lists,
+    }
     apt = ["apt-get", *(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))]
     _run(asset, folder, [*apt, "--quiet", "update"])
     _run(asset, folder, [*apt, "--quiet", "source", "--download-only", f"{asset.name}={asset.version}"])
