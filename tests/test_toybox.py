@@ -8,25 +8,18 @@ import torch
 import minisora
 from minisora.bundle import available
 from minisora.errors import WeightsError
-
-CHANNEL = {"red": 0, "green": 1, "blue": 2}
-
-
-def colourful(frames: torch.Tensor, channel: int) -> float:
-    """How far one channel stands above the other two, where it does: mean over pixels, 0..255."""
-    pixels = frames.float()
-    others = [n for n in range(3) if n != channel]
-    return (pixels[..., channel] - pixels[..., others].amax(-1)).clamp(min=0).mean().item()
+from minisora.eval.judge import load_judge
+from minisora.worlds.playroom import COLOURS
 
 
-def test_each_colour_is_shown_most_where_it_is_asked_for(toybox):
-    shown = {}
-    for asked in CHANNEL:
-        prompt = f"a large {asked} ball on a grey floor"
-        shown[asked] = torch.cat([toybox.generate(prompt, seed=seed, steps=12).frames for seed in (0, 1)])
-    for name, channel in CHANNEL.items():
-        amounts = {asked: colourful(frames, channel) for asked, frames in shown.items()}
-        assert max(amounts, key=amounts.get) == name, amounts
+def test_the_colour_that_is_asked_for_is_shown_and_hardly_another(toybox):
+    """By the judge, which reads pixels. The report's score over 200 prompts is the measure; this is its smoke test."""
+    prompts = {colour: f"a large {colour} ball rolls to the left on a grey floor" for colour in COLOURS}
+    clips = [toybox.generate(prompt, seed=n).frames for n, prompt in enumerate(prompts.values())]
+    found = [{thing.colour for thing in told.things} for told in load_judge().describe(clips)]
+    right = sum(colour in seen for colour, seen in zip(prompts, found, strict=True))
+    wrong = sum(len(seen - {colour}) for colour, seen in zip(prompts, found, strict=True))
+    assert right >= 5 and wrong < right, found
 
 
 def test_a_seed_means_the_same_video_and_another_another(toybox):
