@@ -121,10 +121,9 @@ def make_folder(folder: Path) -> None:
 
 def check_bytes(needed: int, asked: str) -> None:
     """Refuses what the machine's memory cannot hold."""
-    try:
-        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows does not say
-        present = 64 * 2**30
+    from minisora.device import machine_bytes
+
+    present = machine_bytes() or 64 * 2**30  # Windows does not say
     if needed > present:
         asks, has = (f"{size / 2**30:,.0f}" if size < 2**50 else f"{size / 2**30:.0e}" for size in (needed, present))
         raise UsageError(

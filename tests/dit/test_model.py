@@ -6,10 +6,26 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from minisora.data.pack import Pack, concat, distinct_times
+from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
+
+
+def concat(packs: list[Pack]) -> Pack:
+    """Several packs as one."""
+    times, index = distinct_times(torch.cat([pack.times[pack.time_index] for pack in packs]))
+    return Pack(
+        tokens=torch.cat([pack.tokens for pack in packs]),
+        times=times,
+        time_index=index,
+        positions=torch.cat([pack.positions for pack in packs]),
+        single=torch.cat([pack.single for pack in packs]),
+        lengths=tuple(n for pack in packs for n in pack.lengths),
+        text=torch.cat([pack.text for pack in packs]),
+        text_lengths=tuple(n for pack in packs for n in pack.text_lengths),
+    )
+
 
 TINY = DiTConfig(
     width=24, depth=2, num_heads=2, mlp_width=40, text_width=10, latent_channels=3, patch=(1, 1, 1), time_width=16

@@ -6,7 +6,6 @@ Source: Dehghani et al. 2023, "Patch n' Pack: NaViT" (arXiv:2307.06304), section
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,18 +44,3 @@ def distinct_times(token_times: Tensor) -> tuple[Tensor, Tensor]:
     """(L,) times -> the (K,) distinct ones and each token's index among them."""
     times, index = torch.unique(token_times, return_inverse=True)
     return times, index
-
-
-def concat(packs: Sequence[Pack]) -> Pack:
-    """Several packs as one."""
-    times, index = distinct_times(torch.cat([pack.times[pack.time_index] for pack in packs]))
-    return Pack(
-        tokens=torch.cat([pack.tokens for pack in packs]),
-        times=times,
-        time_index=index,
-        positions=torch.cat([pack.positions for pack in packs]),
-        single=torch.cat([pack.single for pack in packs]),
-        lengths=tuple(n for pack in packs for n in pack.lengths),
-        text=torch.cat([pack.text for pack in packs]),
-        text_lengths=tuple(n for pack in packs for n in pack.text_lengths),
-    )

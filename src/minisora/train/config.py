@@ -6,7 +6,7 @@ Here: the types. The recipes that fill them in are in recipes.py, the loop that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,4 +62,3 @@ class RunConfig:
     log_every: int = 20
     save_every_seconds: float = 300.0
     prefetch: int = 2  # batches made ahead, each by a process of its own; 0: in the loop itself
-    notes: dict[str, Any] = field(default_factory=dict)  # what a reader should know; written into the log
