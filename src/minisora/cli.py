@@ -252,15 +252,26 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation"),
     count: Annotated[int, typer.Option(help="Held-out prompts to ask for.")] = 200,
 ) -> None:
-    """Score a model by what it shows, between shuffled captions and real renders."""
-    from minisora.eval import evaluate
+    """Score a model by what it shows, between shuffled captions and real renders.
+
+    Stickers are judged too, where they were fetched; each of the two worlds gets a table.
+    """
+    from minisora.eval import evaluate, left_out, sticker_report
+    from minisora.eval.stickers import COUNT
 
     if count < 1:
         raise UsageError(f"--count {count}: give 1 or more.")
     make_folder(out)
     with progress() as bar:
-        report = evaluate(_load(model, bar), out, count=count, on_step=bar.step)
+        loaded = _load(model, bar)
+        report = evaluate(loaded, out, count=count, on_step=bar.step)
+        reason = left_out()
+        told = sticker_report(loaded, out, count=min(count, COUNT), on_step=bar.step) if reason is None else None
     typer.echo(str(report))
+    if told is None:
+        typer.echo(f"note: stickers are not judged: {reason}", err=True)
+    else:
+        typer.echo(f"\n{told}")
     typer.echo(f"{out}: the report")
 
 

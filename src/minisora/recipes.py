@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -61,13 +60,20 @@ def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: in
     return playroom.clips(seeds, height=height, width=width, num_frames=num_frames)
 
 
+def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+    """At twice the usual rate, for what is asked at other rates."""
+    from minisora.worlds import playroom
+
+    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=16.0)
+
+
 def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
     from minisora.worlds import stickers
 
     return list(stickers.clips(seeds, height=height, width=width, num_frames=num_frames))
 
 
-def vae_toybox(steps: int = 1400) -> RunConfig:
+def vae_toybox(steps: int = 4600) -> RunConfig:
     """The VAE of `toybox`: playroom, stickers and freely licensed footage, in crops of 64 pixels and 13 frames.
 
     `minisora train vae-toybox`; 2 CPU cores, 20 minutes; held out: playroom 30.5 dB, camera footage 27.9 dB.
@@ -101,7 +107,7 @@ def vae_toybox(steps: int = 1400) -> RunConfig:
         steps=steps,
         build=lambda: VideoVAE(config),
         batch=batches,
-        loss=VAELoss(),
+        loss=VAELoss(latent_noise=0.2),
         publish=publish,
         optim=OptimConfig(lr=3e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0),
         ema_decay=0.995,
@@ -110,36 +116,64 @@ def vae_toybox(steps: int = 1400) -> RunConfig:
     )
 
 
-def dit_toybox_start(steps: int = 1300) -> RunConfig:
-    """The transformer of `toybox`, first part: small clips, many of them. Needs vae-toybox.
+def dit_toybox_start(steps: int = 800) -> RunConfig:
+    """The transformer of `toybox`, first part: mostly single frames, where colours, shapes and names are learnt cheaply.
 
-    `minisora train dit-toybox-start`; 2 CPU cores, 9 minutes for the latents and 36 to train; colour 0.81 normalised.
-    The embedded weights are the bundle that this leaves in its folder.
+    Needs vae-toybox. `minisora train dit-toybox-start`.
     """
-    return _dit("dit-toybox-start", steps, {"playroom-64": 1.0}, size=(64, 64), start_from=None)
+    sources = {
+        "playroom-pictures": 0.46,
+        "stickers-pictures": 0.24,
+        "playroom-short": 0.17,
+        "playroom-wide": 0.02,
+        "playroom-tall": 0.02,
+        "stickers-short": 0.09,
+    }
+    lengths = ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))
+    return _dit("dit-toybox-start", steps, sources, lengths=lengths, decay_fraction=0.1, start_from=None)
 
 
-def dit_toybox(steps: int = 800) -> RunConfig:
-    """The transformer of `toybox`, second part: 96 pixels, three aspects. Needs dit-toybox-start.
+def dit_toybox(steps: int = 2400) -> RunConfig:
+    """The transformer of `toybox`, second part: videos, three aspects. Needs dit-toybox-start.
 
-    `minisora train dit-toybox`. Not yet run: the embedded weights are those of the first part.
+    `minisora train dit-toybox`. The embedded weights are the bundle that this leaves in its folder.
     """
-    sources = {"playroom-64": 0.25, "playroom-96": 0.6, "playroom-wide": 0.075, "playroom-tall": 0.075}
-    return _dit("dit-toybox", steps, sources, size=(96, 96), start_from="dit-toybox-start")
+    sources = {
+        "playroom-pictures": 0.16,
+        "stickers-pictures": 0.1,
+        "playroom-short": 0.35,
+        "playroom-long": 0.14,
+        "playroom-fast": 0.04,
+        "playroom-wide": 0.03,
+        "playroom-tall": 0.03,
+        "stickers-short": 0.16,
+    }
+    lengths = ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))
+    return _dit("dit-toybox", steps, sources, lengths=lengths, decay_fraction=0.45, start_from="dit-toybox-start")
 
 
-DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384)
-SAMPLING = Sampling(fps=8.0, seconds=2.0, time_rate=2.0, shift=1.5, shift_tokens=180)
-JOBS = {  # name -> clips, height, width, how many
-    "playroom-64": (playroom_clips, 64, 64, 3780),
-    "playroom-96": (playroom_clips, 96, 96, 1500),
-    "playroom-wide": (playroom_clips, 64, 112, 150),
-    "playroom-tall": (playroom_clips, 112, 64, 150),
+DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
+SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=1.0, shift_tokens=320)
+JOBS = {  # name -> clips, height, width, frames, how many
+    "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
+    "playroom-short": (playroom_clips, 64, 64, 17, 4500),
+    "playroom-long": (playroom_clips, 64, 64, 33, 800),
+    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
+    "playroom-wide": (playroom_clips, 56, 96, 17, 250),
+    "playroom-tall": (playroom_clips, 96, 56, 17, 250),
+    "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
+    "stickers-short": (sticker_clips, 64, 64, 17, 2400),
 }
 
 
 def _dit(
-    name: str, steps: int, sources: Mapping[str, float], *, size: tuple[int, int], start_from: str | None
+    name: str,
+    steps: int,
+    sources: Mapping[str, float],
+    *,
+    lengths: tuple[tuple[int, float], ...],
+    decay_fraction: float,
+    start_from: str | None,
 ) -> RunConfig:
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
@@ -148,9 +182,9 @@ def _dit(
     batches = LatentBatches(
         sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
         null_text=text.encode([""]).tokens.cpu(),
-        windows=WindowConfig(shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
+        windows=WindowConfig(lengths=lengths, shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
         patch=DIT.patch,
-        budget=4608,
+        budget=8192,
         time_rate=SAMPLING.time_rate,
         flops=DIT.flops,
     )
@@ -170,7 +204,7 @@ def _dit(
             name="toybox",
             vae=_trained_vae(),
             dit=dit,
-            sampling=replace(SAMPLING, size=size),
+            sampling=SAMPLING,
             trained=trained,
             card=CARD,
             known=known,
@@ -183,7 +217,7 @@ def _dit(
         batch=batches,
         loss=dit_loss,
         publish=publish,
-        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.45),
+        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=decay_fraction),
         ema_decay=0.997,
         compile=True,
         prefetch=1,
@@ -216,10 +250,11 @@ def _trained_vae() -> VideoVAE:
 def latent_jobs(names: Iterable[str]) -> list[LatentJob]:
     """Jobs by name. Each has seeds of its own, so that no scene is seen at two sizes."""
     jobs = []
-    for n, (name, (clips, height, width, count)) in enumerate(JOBS.items()):
+    for n, (name, (clips, height, width, num_frames, count)) in enumerate(JOBS.items()):
         if name in names:
             seeds = range(n * 1_000_000, n * 1_000_000 + count)
-            jobs.append(LatentJob(name=name, clips=clips, seeds=seeds, height=height, width=width))
+            job = LatentJob(name=name, clips=clips, seeds=seeds, height=height, width=width, num_frames=num_frames)
+            jobs.append(job)
     return jobs
 
 

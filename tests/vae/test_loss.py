@@ -28,6 +28,18 @@ def test_parts_add_up_and_reach_every_weight():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in vae.parameters())
 
 
+def test_latent_noise_reaches_the_decoder_alone():
+    """Some clips more, some less, none where it is 0; the divergence is that of the clean posterior."""
+    torch.manual_seed(0)
+    vae = VideoVAE(VAEConfig(latent_channels=4, widths=(4, 4, 8), latent_width=8, latent_blocks=1))
+    batch = FrameBatch(torch.randint(0, 256, (2, 5, 16, 16, 3), dtype=torch.uint8), flops=1.0)
+    clean, noised = (VAELoss(latent_noise=n)(vae, batch, torch.Generator().manual_seed(3)) for n in (0.0, 0.5))
+    torch.testing.assert_close(noised["kl"], clean["kl"])
+    assert noised["mse"] > 1.01 * clean["mse"]
+    levels = VAELoss(latent_noise=0.5)._disturbed(torch.zeros(64, 3, 4, 8, 8), torch.Generator().manual_seed(0))
+    assert 0.45 < levels.flatten(1).std(1).max() < 0.52 and levels.flatten(1).std(1).min() < 0.05
+
+
 def test_one_frame_has_no_change():
     vae = VideoVAE(VAEConfig(latent_channels=4, widths=(4, 4, 8), latent_width=8, latent_blocks=1))
     parts = VAELoss()(vae, FrameBatch(torch.zeros(1, 1, 16, 16, 3, dtype=torch.uint8), flops=1.0))

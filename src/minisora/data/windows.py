@@ -68,18 +68,18 @@ class WindowConfig:
 
     lengths: tuple[tuple[int, float], ...] = ((1, 0.12), (2, 0.03), (3, 0.05), (5, 0.7), (9, 0.1))  # latents, weight
     begin_later: float = 0.3  # share of windows that begin inside the clip
-    begin_with_group: float = 0.2  # share of those that begin without a frame of its own
+    begin_with_group: float = 0.5  # share of those that begin without a frame of its own
     drop_text: float = 0.1  # share with the null text, for guidance
-    extra_frame: float = 0.05  # share with one to three one-frame blocks beside the window's own latents
+    extra_frame: float = 0.06  # share with one-frame blocks beside the window's own latents: one to three, or all
     patterns: tuple[tuple[str, float], ...] = (
-        ("all", 0.62),
-        ("each", 0.1),
+        ("all", 0.58),
+        ("each", 0.08),
         ("first", 0.12),
-        ("first_k", 0.04),
-        ("last_k", 0.03),
-        ("ends", 0.04),
-        ("some", 0.025),
-        ("region", 0.025),
+        ("first_k", 0.07),
+        ("last_k", 0.04),
+        ("ends", 0.05),
+        ("some", 0.03),
+        ("region", 0.03),
     )
     context_noise: float = 0.3  # share of given sets that are slightly noised
     most_context_noise: float = 0.2
@@ -101,7 +101,7 @@ def draw_window(
     times, made = draw_times(len(latents), rows, columns, config, rng)
     if rng.random() < config.extra_frame and len(latents) > 1:
         inside = [n for n, f in enumerate(clip.frames) if begin < f / clip.fps < begin + float(seconds[-1])]
-        for n in rng.sample(inside, min(len(inside), rng.randint(1, 3))):
+        for n in rng.sample(inside, min(len(inside), rng.choice((1, 2, 3, len(inside))))):
             latents = torch.cat([latents, clip.singles[n : n + 1]])
             seconds = torch.cat([seconds, torch.tensor([clip.frames[n] / clip.fps - begin])])
             single = torch.cat([single, torch.tensor([True])])
@@ -162,8 +162,9 @@ def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: R
     elif name == "last_k":
         made[-k:] = False
     elif name == "ends":
-        made[0] = made[-1] = count == 2 or False
-        made[-1] = False
+        most = (count - 1) // 2
+        made[: rng.randint(min(1, most), most)] = False
+        made[count - rng.randint(1, max(1, most)) :] = False
     elif name == "some":
         made[rng.sample(range(count), k)] = False
     elif name == "region":

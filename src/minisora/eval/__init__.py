@@ -1,23 +1,33 @@
 """Metrics and the report: how well a model follows prompts, between floor and ceiling.
 
-Reading order: report.py, score.py, judge.py, tracks.py, segment.py, train.py; metrics.py and figures.py beside them.
+Reading order: report.py, score.py, judge.py, tracks.py, segment.py, train.py; metrics.py and figures.py beside them;
+stickers.py, sticker_judge.py.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minisora.eval.report import Report as Report
     from minisora.eval.report import evaluate as evaluate
+    from minisora.eval.stickers import StickerReport as StickerReport
+    from minisora.eval.stickers import left_out as left_out
+    from minisora.eval.stickers import sticker_report as sticker_report
 
-__all__ = ["Report", "evaluate"]
+_PLACES = {
+    "Report": "report",
+    "evaluate": "report",
+    "StickerReport": "stickers",
+    "left_out": "stickers",
+    "sticker_report": "stickers",
+}
+__all__ = ["Report", "StickerReport", "evaluate", "left_out", "sticker_report"]
 
 
 def __getattr__(name: str) -> Any:
     """Loaded at first use, so that `python -m minisora.eval.judge` does not import itself first."""
     if name not in __all__:
         raise AttributeError(f"module 'minisora.eval' has no attribute {name!r}")
-    from minisora.eval import report
-
-    return getattr(report, name)
+    return getattr(import_module(f"minisora.eval.{_PLACES[name]}"), name)

@@ -27,6 +27,7 @@ from minisora.text.encoder import TextEncoder
 from minisora.vae.model import GROUP, VideoVAE
 from minisora.worlds.clip import Caption, Clip
 
+FRAMES_AT_ONCE = 128  # for clips so short that eight of them leave the cores waiting
 INSIDE = 2  # single frames inside groups, beside those that end one
 
 
@@ -45,12 +46,11 @@ class LatentJob:
         return self.clips(seeds, self.height, self.width, self.num_frames)
 
 
-def write_latents(
-    folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: TextEncoder, *, batch_size: int = 8
-) -> None:
+def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: TextEncoder) -> None:
     """Shards of every job, each in a folder of its own below `folder`."""
     for job in jobs:
         with ShardWriter(folder / job.name) as writer:
+            batch_size = max(8, FRAMES_AT_ONCE // job.num_frames)
             left = [seed for seed in job.seeds if f"{job.name}-{seed}" not in writer.keys_done]
             batches = [left[start : start + batch_size] for start in range(0, len(left), batch_size)]
             began = time.monotonic()
@@ -72,9 +72,11 @@ def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: 
     frames = (torch.stack([clip.frames for clip in clips]).float() / 127.5 - 1).to(vae.latent_mean.device, dtype)
     groups = vae.encode(frames).float().cpu()
     chosen = [_single_frames(frames.shape[1], Random(f"singles/{seed}")) for seed in seeds]
-    singles = (
-        vae.encode_each(torch.stack([video[list(at)] for video, at in zip(frames, chosen, strict=True)])).float().cpu()
-    )
+    if frames.shape[1] == 1:
+        singles = groups
+    else:
+        alone = torch.stack([video[list(at)] for video, at in zip(frames, chosen, strict=True)])
+        singles = vae.encode_each(alone).float().cpu()
     captions = [
         _one_for_each_stretch(clip, Random(f"captions/{seed}")) for seed, clip in zip(seeds, clips, strict=True)
     ]

@@ -2,6 +2,8 @@
 
 Source: Kingma and Welling 2013 (arXiv:1312.6114), Eq. 10 for the divergence. The loss on changes between frames is
 ours: flicker is an error of the change, and the plain loss hardly sees it. No adversary and no perceptual network.
+The decoder is shown latents that are a little wrong, as the transformer's will be: without it the posterior shrank to
+a hundredth of the latents' deviation, and what the transformer left open came out as torn cells (docs/log.md).
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ class VAELoss:
 
     change: float = 0.5
     divergence: float = 1e-4
+    latent_noise: float = 0.0  # most deviation of noise on the latents of a clip, beyond the posterior's own
 
     def __call__(self, vae: VideoVAE, batch: FrameBatch, noise: torch.Generator | None = None) -> dict[str, Tensor]:
         """Returns scalars: `loss`, and its parts for the log."""
         frames = batch.frames.float() / 127.5 - 1
         moments = vae.moments(frames)
-        decoded, _ = vae.decoder(sample(moments, noise), None, first_alone=True)
+        decoded, _ = vae.decoder(self._disturbed(sample(moments, noise), noise), None, first_alone=True)
         error = decoded.permute(0, 1, 3, 4, 2).float() - frames
         pixel = error.abs().mean()
         # an image has no change between frames
@@ -34,6 +37,14 @@ class VAELoss:
         divergence = kl_to_unit(moments.float()).mean()
         loss = pixel + self.change * change + self.divergence * divergence
         return {"loss": loss, "pixel": pixel, "change": change, "kl": divergence, "mse": error.square().mean()}
+
+    def _disturbed(self, latents: Tensor, noise: torch.Generator | None) -> Tensor:
+        """Each clip's latents with noise of a level of its own, from none to `latent_noise`."""
+        if self.latent_noise == 0:
+            return latents
+        level = torch.rand(len(latents), 1, 1, 1, 1, generator=noise, device=latents.device, dtype=latents.dtype)
+        wrong = torch.randn(latents.shape, generator=noise, device=latents.device, dtype=latents.dtype)
+        return latents + self.latent_noise * level * wrong
 
 
 def kl_to_unit(moments: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Frames:
 def flatten(
     scenes: Sequence[Scene], times: Array, focal_scale: float, device: torch.device
 ) -> tuple[Frames, Tensor, Tensor, Tensor]:
-    most = max((len(scene.things) for scene in scenes), default=1)
+    most = max([1, *(len(scene.things) for scene in scenes)])
     count, length = len(scenes), len(times)
     pose, focal = np.empty((count, length, 4, 4)), np.empty((count, length))
     centre = np.full((count, length, most, 3), np.nan)

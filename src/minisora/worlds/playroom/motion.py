@@ -75,6 +75,8 @@ def rotations(thing: Thing, times: Array) -> Array:
 
 def state(scene: Scene, times: Array) -> tuple[Array, Array]:
     """All things of a scene: centres (T, N, 3) and rotations (T, N, 3, 3) at `times` (T,) seconds."""
+    if not scene.things:
+        return np.empty((len(times), 0, 3)), np.empty((len(times), 0, 3, 3))
     centres = np.stack([positions(thing, times) for thing in scene.things], axis=1)
     turns = np.stack([rotations(thing, times) for thing in scene.things], axis=1)
     return centres, turns

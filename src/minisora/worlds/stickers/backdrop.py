@@ -1,4 +1,4 @@
-"""What is behind the stickers: a colour, two colours, or a soft landscape made from noise.
+"""What is behind the stickers: a colour, two colours, a soft landscape made from noise, or the empty playroom.
 
 Here: `backdrop`.
 Not here: where it is seen from (drawing.py).
@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from minisora.worlds.playroom.render import render
+from minisora.worlds.playroom.scene import Scene, Shot
 from minisora.worlds.stickers.staging import COLOURS, Background
 
 MARGIN = 0.5  # of height and width on each side, for a camera that pans or zooms out
@@ -34,6 +36,8 @@ def backdrop(background: Background, height: int, width: int) -> Tensor:
         top, bottom = (_colour(name).numpy() for name in background.names)
         return torch.from_numpy(np.moveaxis(top + (bottom - top) * ramp, -1, 0)).contiguous()
     random = np.random.default_rng(background.seed)
+    if background.kind == "playroom":
+        return _playroom(background, random, height / width)
     short = min(height, width)
     # in short sides, the middle of the picture at 0.5: a round sun stays round at any aspect ratio
     y = (np.linspace(-0.5 - MARGIN, 0.5 + MARGIN, _ROWS) * (height / short) + 0.5).astype(np.float32)
@@ -41,6 +45,26 @@ def backdrop(background: Background, height: int, width: int) -> Tensor:
     columns, rows = np.meshgrid(x, y)
     picture = _PICTURES[background.names[0]](rows, columns, random)
     return torch.from_numpy(np.moveaxis(picture.clip(0, 1), -1, 0)).float().contiguous()
+
+
+def _playroom(background: Background, random: np.random.Generator, aspect: float) -> Tensor:
+    """The floor from low above it, so that the horizon is in sight."""
+    floor, light = background.names
+    shot = Shot(z=0.8, distance=4.0, elevation=random.uniform(0.05, 0.12))
+    yaw, azimuth = random.uniform(0, 2 * np.pi, 2)
+    scene = Scene(
+        seed=background.seed,
+        split="train",
+        things=(),
+        shots=(shot,),
+        floor=floor,
+        floor_yaw=float(yaw),
+        light=light,
+        light_azimuth=float(azimuth),
+    )
+    height, width = (round(_ROWS * max(1, ratio)) for ratio in (aspect, 1 / aspect))
+    frames = render([scene], height=height, width=width, num_frames=1).frames
+    return frames[0, 0].permute(2, 0, 1).float().div(255).contiguous()
 
 
 def _colour(name: str) -> Tensor:

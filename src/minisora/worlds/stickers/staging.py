@@ -36,13 +36,15 @@ COLOURS = {
 }
 PICTURES = ("hills", "sea", "sunset", "night", "snow", "desert", "clouds", "meadow", "lights")
 MOVES = ("stay", "slide left", "slide right", "grow", "shrink", "bob")
+FLOORS = ("grey", "wood", "checker", "grass", "sand")  # of the playroom
+LIGHTS = ("day", "sunset", "night")
 CAMERAS = ("static", "pan left", "pan right", "zoom in", "zoom out")
 
 
 @dataclass(frozen=True)
 class Background:
-    kind: str  # "plain", "gradient" or "picture"
-    names: tuple[str, ...]  # one colour; two colours, top and bottom; one of PICTURES
+    kind: str  # "plain", "gradient", "picture" or "playroom"
+    names: tuple[str, ...]  # one colour; two colours, top and bottom; one of PICTURES; a floor and a light
     seed: int  # of what the picture leaves to chance
 
 
@@ -93,7 +95,7 @@ def draw(seed: int, *, split: str = "train") -> Staging:
 def _cameras(actors: tuple[Actor, ...], background: Background) -> tuple[str, ...]:
     """What the camera may do so that one can see it: a pan only before a picture, no zoom against a change of size."""
     resized = any(move in ("grow", "shrink") for actor in actors for move in actor.moves)
-    pans = ("pan left", "pan right") if background.kind == "picture" else ()
+    pans = ("pan left", "pan right") if background.kind in ("picture", "playroom") else ()
     return (*pans, *(() if resized else ("zoom in", "zoom out"))) or ("static",)
 
 
@@ -122,9 +124,11 @@ def _draw_actor(random: Random, key: str, place: int, count: int) -> Actor:
 
 
 def _draw_background(random: Random) -> Background:
-    kind = random.choices(("plain", "gradient", "picture"), (0.40, 0.20, 0.40))[0]
+    kind = random.choices(("plain", "gradient", "picture", "playroom"), (0.38, 0.17, 0.33, 0.12))[0]
     if kind == "picture":
         names: tuple[str, ...] = (random.choice(PICTURES),)
+    elif kind == "playroom":
+        names = (random.choice(FLOORS), random.choice(LIGHTS))
     else:
         names = tuple(random.sample(list(COLOURS), 1 if kind == "plain" else 2))
     return Background(kind, names, random.randrange(2**31))

@@ -42,6 +42,14 @@ _PICTURES = {
     "meadow": "a meadow with flowers",
     "lights": "blurry coloured lights",
 }
+_FLOORS = {
+    "grey": "a grey floor",
+    "wood": "a wooden floor",
+    "checker": "a checkered floor",
+    "grass": "a lawn",
+    "sand": "a sandy floor",
+}
+_LIGHTS = {"day": "by day", "sunset": "at sunset", "night": "at night"}
 
 # Each takes: who (nouns), does (clauses with a verb), doing (with a participle), on (the background after "on" or "in
 # front of"), stage (the background alone), camera.
@@ -148,6 +156,8 @@ def _active(actor: Actor, start: float, stop: float) -> tuple[str, ...]:
 def _stage(background: Background) -> str:
     if background.kind == "picture":
         return _PICTURES[background.names[0]]
+    if background.kind == "playroom":
+        return f"{_FLOORS[background.names[0]]} {_LIGHTS[background.names[1]]}"
     if background.kind == "plain":
         return f"plain {background.names[0]}"
     return f"a gradient from {background.names[0]} to {background.names[1]}"
@@ -156,6 +166,8 @@ def _stage(background: Background) -> str:
 def _on(background: Background) -> str:
     if background.kind == "picture":
         return f"in front of {_stage(background)}"
+    if background.kind == "playroom":
+        return f"over {_stage(background)}"
     if background.kind == "plain":
         return f"on {'an' if background.names[0] == 'orange' else 'a'} {background.names[0]} background"
     return f"on {_stage(background)}"
