@@ -19,7 +19,7 @@ from minisora.data.patch import patchify
 from minisora.diffusion.samplers import SAMPLERS
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.tasks import Settings
+from minisora.sampling import Settings, sample, tell
 from minisora.text.encoder import TextTokens
 from minisora.vae.model import VAEConfig, VideoVAE
 
@@ -201,16 +201,15 @@ def settings(**changes: object) -> Settings:
 def test_animate_holds_its_first_frame_at_any_size(bundle, height, width, num_frames):
     first = picture(1, height, width)[0]
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
-    video = tasks.animate(bundle, first, "it moves", shape, settings())
+    video = tasks.animate(bundle, [(0, first)], "it moves", shape, settings())
     assert video.frames.shape == (num_frames, height, width, 3) and video.frames.dtype == torch.uint8
     assert torch.equal(video.frames[0], first) and video.fps == 8.0
 
 
 def test_known_tokens_end_as_they_were_given(bundle):
     canvas = build(bundle, SHAPE, [Condition(picture(5, 32, 48), at=0), Condition(picture(2, 32, 48), at=10)])
-    text = Words().encode(["a ball", ""])
     for context_noise in (0.0, 0.2):
-        tokens = tasks.sample(bundle, canvas, text.tokens, tuple(text.lengths), settings(context_noise=context_noise))
+        tokens = sample(bundle, canvas, tell(bundle, "a ball"), settings(context_noise=context_noise))
         given = canvas.levels == 0
         assert torch.equal(tokens[:, given], canvas.known[:, given]) and tokens.isfinite().all()
 
@@ -237,7 +236,7 @@ def test_both_texts_in_one_call_are_as_each_alone(bundle, change):
     canvas = build(bundle, SHAPE, [Condition(picture(3, 32, 48), at=0, noise=0.0)])
     text = Words().encode(["a red ball", ""])
     how = settings(**change)
-    got = tasks.sample(bundle, canvas, text.tokens, tuple(text.lengths), how)
+    got = sample(bundle, canvas, tell(bundle, "a red ball"), how)
 
     def one_text(states: Tensor) -> diffusion.Denoiser:
         def velocity(x: Tensor, times: Tensor) -> Tensor:
@@ -295,7 +294,7 @@ def test_raising_in_on_step_cancels(bundle):
 def test_every_stage_is_timed(bundle):
     how = settings()
     tasks.generate(bundle, "a ball", Shape(num_frames=1, height=16, width=16, fps=8.0), how)
-    assert list(how.timings) == ["text", "canvas", "denoise", "decode"] and all(t >= 0 for t in how.timings.values())
+    assert list(how.timings) == ["canvas", "text", "denoise", "decode"] and all(t >= 0 for t in how.timings.values())
 
 
 def test_bfloat16_weights_make_a_video_like_that_of_float32(bundle):
@@ -304,6 +303,6 @@ def test_bfloat16_weights_make_a_video_like_that_of_float32(bundle):
     half = replace(bundle, vae=copy.deepcopy(bundle.vae).bfloat16(), dit=copy.deepcopy(bundle.dit).bfloat16())
     shape = Shape(num_frames=5, height=32, width=32, fps=8.0)
     first = picture(1, 32, 32)[0]
-    one, other = (tasks.animate(b, first, "a ball", shape, settings()).frames.float() for b in (bundle, half))
+    one, other = (tasks.animate(b, [(0, first)], "a ball", shape, settings()).frames.float() for b in (bundle, half))
     assert torch.equal(one[0], other[0])
     assert (one - other).abs().mean() < 0.1 * one.std()

@@ -7,7 +7,7 @@ import torch
 
 import minisora
 from minisora.bundle import available
-from minisora.errors import WeightsError
+from minisora.errors import UsageError, WeightsError
 from minisora.eval.judge import load_judge
 from minisora.worlds.playroom import COLOURS
 
@@ -46,6 +46,12 @@ def test_notes_say_when_a_prompt_is_far_or_cannot_be_read(toybox):
 def test_the_bundle_says_what_it_is(toybox):
     assert toybox.card().startswith("# toybox")
     assert sum(p.numel() for p in toybox.bundle.vae.parameters()) < 10e6
+
+
+@pytest.mark.parametrize("asked", [{"size": (100_000, 100_000)}, {"seconds": 1e9}, {"size": (10**9, 10**9)}])
+def test_what_no_memory_holds_is_refused_with_what_it_would_need(toybox, asked):
+    with pytest.raises(UsageError, match=r"would need [\d,e+]+ GiB of memory and this machine has \d+\."):
+        toybox.generate("a ball", **asked)
 
 
 def test_a_truncated_copy_is_refused(toybox, tmp_path):

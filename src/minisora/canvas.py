@@ -14,7 +14,7 @@ Here: the pattern, and given frames put back exactly after decoding. Not here: s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -93,19 +93,57 @@ class Canvas:
         t, h, w = self.grid
         return unpatchify(tokens[:, : t * h * w], self.patch, self.grid)
 
-    def put_back(self, frames: Tensor) -> Tensor:
-        """Given frames over decoded ones, exactly. frames: (T, H, W, 3) uint8, changed in place."""
+    def held(self) -> list[bool]:
+        """Whether a latent of the grid is given whole."""
+        return (self._by_latent(self.levels) == 0).flatten(1).all(1).tolist()
+
+    def window(self, first: int, stop: int, tokens: Tensor, done: Sequence[bool]) -> Canvas:
+        """The stretch of latents first..stop as a canvas of its own, whose time begins with it.
+
+        tokens: (1, L, Ct) what is known or was made so far
+        done:   for each latent of the grid, whether it is to be held as `tokens` has it
+        """
+        t, rows, columns = self.grid
+        cells = rows * columns
+        begin = float(self.positions[first * cells, 0])
+        end = float(self.positions[stop * cells - 1, 0])
+        here = torch.zeros(len(self.levels), dtype=torch.bool, device=self.levels.device)
+        here[first * cells : stop * cells] = True
+        beside = self.positions[t * cells :, 0]
+        here[t * cells :] = (beside >= begin) & (beside <= end)
+        levels = self.levels.clone()
+        levels[: t * cells] *= ~_each_token(list(done), cells).to(levels.device)
+        return replace(
+            self,
+            grid=(stop - first, rows, columns),
+            known=tokens[:, here],
+            levels=levels[here],
+            positions=self.positions[here] - torch.tensor([begin, 0.0, 0.0], device=self.positions.device),
+            single=self.single[here],
+        )
+
+    def put_back(self, frames: Tensor, start: int = 0) -> Tensor:
+        """Given frames over decoded ones, exactly.
+
+        frames: (n, H, W, 3) uint8, changed in place
+        start:  which frame of the video the first of them is
+        """
         for condition in self.conditions:
-            if condition.noise == 0:
-                span = frames[condition.at : condition.end]
-                span.copy_(
-                    condition.media
-                    if condition.region is None
-                    else torch.where(condition.region[None, :, :, None], condition.media, span)
-                )
+            first, end = max(condition.at, start), min(condition.end, start + len(frames))
+            if condition.noise == 0 and first < end:
+                span = frames[first - start : end - start]
+                media = condition.media[first - condition.at : end - condition.at]
+                held = True if condition.region is None else condition.region[None, :, :, None]
+                span.copy_(media if held is True else torch.where(held, media, span))
         return frames
 
+    def _by_latent(self, values: Tensor) -> Tensor:
+        """(L,) -> (Tz, rows, columns), without those beside the grid"""
+        t, h, w = self.grid
+        return values[: t * h * w].unflatten(0, self.grid)
 
+
+@torch.no_grad()
 def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) -> Canvas:
     """Encode what is given and set the levels.
 

@@ -82,7 +82,7 @@ def check_numbers(
     guidance: float = 1.0,
     count: int = 1,
 ) -> None:
-    """Refuses numbers that mean nothing; how much the machine can hold is for `check_bytes`."""
+    """Refuses numbers that mean nothing; how much the machine can hold is for `device.check_memory`."""
     for name, value, most in (("seconds", seconds, 1e9), ("fps", fps, 1000.0)):
         if value is not None and not 0 < value <= most:
             raise UsageError(f"--{name} {value:g}: give a number above 0, at most {most:g}.")
@@ -117,16 +117,3 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"the folder {folder} cannot be made: {error.strerror}. Name another.") from None
     if not os.access(folder, os.W_OK):
         raise UsageError(f"the folder {folder} cannot be written. Name another.")
-
-
-def check_bytes(needed: int, asked: str) -> None:
-    """Refuses what the machine's memory cannot hold."""
-    from minisora.device import machine_bytes
-
-    present = machine_bytes() or 64 * 2**30  # Windows does not say
-    if needed > present:
-        asks, has = (f"{size / 2**30:,.0f}" if size < 2**50 else f"{size / 2**30:.0e}" for size in (needed, present))
-        raise UsageError(
-            f"{asked} would need {asks} GiB of memory and this machine has {has}. "
-            "Ask for fewer seconds or a smaller size."
-        )

@@ -8,6 +8,8 @@ import time
 
 import torch
 
+from minisora.errors import UsageError
+
 BF16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
@@ -57,6 +59,20 @@ def peak_memory_bytes() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+MOST_BYTES_SHARE = 0.9  # of the machine's memory that one video may need
+
+
+def check_memory(needed: int, asked: str) -> None:
+    """Raises UsageError where `asked`, in words, needs more bytes than this machine may give it."""
+    present = machine_bytes() or 64 * 2**30  # Windows does not say
+    if needed > MOST_BYTES_SHARE * present:
+        asks, has = (f"{size / 2**30:,.0f}" if size < 2**50 else f"{size / 2**30:.0e}" for size in (needed, present))
+        raise UsageError(
+            f"{asked} would need {asks} GiB of memory and this machine has {has}. "
+            "Ask for fewer seconds or a smaller size."
+        )
 
 
 def machine_bytes() -> int:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from minisora import bundle as bundles
 from minisora import tasks
 from minisora.canvas import Shape
-from minisora.device import default_device, has_fast_bf16, machine_bytes, use_affinity_threads
+from minisora.device import check_memory, default_device, has_fast_bf16, use_affinity_threads
 from minisora.diffusion.samplers import sampler_named
 from minisora.errors import UsageError
-from minisora.tasks import Settings
-from minisora.vae.model import STRIDE
-from minisora.video import Video, fit, fit_size, read_image
-
-MOST_BYTES_SHARE = 0.9  # of the machine's memory that one video may need
+from minisora.sampling import Settings
+from minisora.vae.model import STRIDE, num_latents
+from minisora.video import Stream, Video, fit, fit_size, read_image, read_video
 
 
 def load(name: str | Path = "toybox", *, device: str | None = None) -> Model:
@@ -68,13 +69,26 @@ class Model:
         shape = self._shape(seconds, size, fps)
         return tasks.generate(self.bundle, self._checked(prompt), shape, self._settings(settings))
 
+    def stream(
+        self,
+        prompt: str,
+        *,
+        seconds: float,
+        fps: float | None = None,
+        size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Stream:
+        """`generate` for a video that is not to be held in memory: it is made while it is saved."""
+        shape, how = self._shape(seconds, size, fps), self._settings(settings)
+        return Stream(tasks.stream(self.bundle, self._checked(prompt), shape, [], how), shape.num_frames, shape.fps)
+
     def image(self, prompt: str, *, size: tuple[int, int] | None = None, **settings: Any) -> Video:
         """Text to picture: a video of one frame."""
         return tasks.image(self.bundle, self._checked(prompt), self._shape(0.0, size, None), self._settings(settings))
 
     def animate(
         self,
-        picture: str | Path | Tensor,
+        picture: str | Path | Tensor | Mapping[float, str | Path | Tensor],
         prompt: str,
         *,
         seconds: float | None = None,
@@ -84,17 +98,165 @@ class Model:
     ) -> Video:
         """A picture set in motion; it is the first frame, exactly, once it is fitted to the video's size.
 
-        picture: a file, or (H, W, 3) uint8
-        size:    without one, the model's pixel area at the picture's own aspect
+        picture: a file, or (H, W, 3) uint8; or several, by the second at which each is shown
+        size:    without one, the model's pixel area at the first picture's own aspect
         """
-        first = picture if isinstance(picture, Tensor) else read_image(picture)
-        if size is None:
-            height, width = self.bundle.sampling.size
-            cell = STRIDE * self.bundle.dit.config.patch[1]
-            size = fit_size(first.shape[0], first.shape[1], area=height * width, multiple=cell)
-        shape = self._shape(seconds, size, fps)
-        fitted, _ = fit(first[None], shape.height, shape.width)
-        return tasks.animate(self.bundle, fitted[0], self._checked(prompt), shape, self._settings(settings))
+        given = picture if isinstance(picture, Mapping) else {0.0: picture}
+        pictures = {at: one if isinstance(one, Tensor) else read_image(one) for at, one in sorted(given.items())}
+        shape = self._shape(seconds, size or self.size_for(next(iter(pictures.values()))), fps)
+        fitted = [(round(at * shape.fps), fit(one, shape.height, shape.width)[0]) for at, one in pictures.items()]
+        return tasks.animate(self.bundle, fitted, self._checked(prompt), shape, self._settings(settings))
+
+    def extend(
+        self,
+        clip: str | Path | Video,
+        prompt: str,
+        *,
+        after: float = 0.0,
+        before: float = 0.0,
+        size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Video:
+        """A clip with `before` and `after` seconds more; its own frames, once fitted, are kept exactly."""
+        if after < 0 or before < 0 or after + before == 0:
+            raise UsageError(f"an extension of {before:g} s before and {after:g} s after adds nothing. Ask for some.")
+        video = self._fitted(clip, size)
+        at, end = round(before * video.fps), round(after * video.fps)
+        shape = self._around(video, at + len(video.frames) + end)
+        return tasks.extend(self.bundle, video.frames, self._checked(prompt), shape, at, self._settings(settings))
+
+    def connect(
+        self,
+        one: str | Path | Video,
+        other: str | Path | Video,
+        prompt: str,
+        *,
+        seconds: float = 2.0,
+        size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Video:
+        """Two clips, and `seconds` that lead from the end of one to the start of the other."""
+        first = self._fitted(one, size)
+        second = self._fitted(other, (first.frames.shape[1], first.frames.shape[2]))
+        shape = self._around(first, len(first.frames) + round(seconds * first.fps) + len(second.frames))
+        how = self._settings(settings)
+        return tasks.connect(self.bundle, first.frames, second.frames, self._checked(prompt), shape, how)
+
+    def loop(
+        self,
+        prompt: str,
+        *,
+        clip: str | Path | Video | None = None,
+        seconds: float = 2.0,
+        size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Video:
+        """A video that can be played over and over without a seam.
+
+        clip:    what it begins with, kept exactly; then `seconds` lead back to its start
+        seconds: without a clip, how long one round takes
+        """
+        how = self._settings(settings)
+        if clip is None:
+            shape = self._shape(seconds, size, None)
+            shape = replace(shape, num_frames=shape.num_frames - 1)
+            return tasks.loop(self.bundle, self._checked(prompt), shape, how)
+        video = self._fitted(clip, size)
+        shape = self._around(video, len(video.frames) + round(seconds * video.fps))
+        return tasks.loop_back(self.bundle, video.frames, self._checked(prompt), shape, how)
+
+    def edit(
+        self,
+        clip: str | Path | Video,
+        prompt: str,
+        *,
+        source: str | None = None,
+        strength: float = 0.7,
+        size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Video:
+        """A clip as the prompt would have it.
+
+        source:   what the clip shows now; with it the clip is turned along the difference of the two texts
+                  (FlowEdit), without it made anew from noise (SDEdit)
+        strength: 0 keeps the clip, 1 keeps nothing of it
+        """
+        if not 0 <= strength <= 1:
+            raise UsageError(f"a strength of {strength:g} is out of range. Give 0 (keep all) to 1 (keep nothing).")
+        video, how = self._fitted(clip, size), self._settings(settings)
+        self._around(video, len(video.frames))
+        if source is None:
+            return tasks.redo(self.bundle, video.frames, self._checked(prompt), video.fps, strength, how)
+        said = self._checked(source), self._checked(prompt)
+        return tasks.edit(self.bundle, video.frames, *said, video.fps, strength, how)
+
+    def inpaint(
+        self,
+        clip: str | Path | Video,
+        region: tuple[int, int, int, int] | Tensor,
+        prompt: str,
+        *,
+        size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Video:
+        """A part of a clip made anew; all other pixels, once fitted, are kept exactly.
+
+        region: left, top, right, bottom in pixels of the fitted clip, right and bottom not included; or (H, W) bool
+        """
+        video = self._fitted(clip, size)
+        shape = self._around(video, len(video.frames))
+        hole = region if isinstance(region, Tensor) else _box(region, shape)
+        if hole.shape != (shape.height, shape.width):
+            (rows, columns), fitted = hole.shape, f"{shape.width}x{shape.height}"
+            raise UsageError(f"a mask of {columns}x{rows} does not fit the clip, {fitted}. Resize it.")
+        how = self._settings(settings)
+        return tasks.inpaint(self.bundle, video.frames, hole, self._checked(prompt), shape, how)
+
+    def outpaint(
+        self,
+        clip: str | Path | Video,
+        prompt: str,
+        *,
+        size: tuple[int, int],
+        corner: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Video:
+        """A clip inside a larger frame, which is made around it.
+
+        size:   of the larger frame
+        corner: row and column of the clip's upper left corner in it; without one the clip is in the middle
+        """
+        video = self._fitted(clip, None)
+        height, width = video.frames.shape[1:3]
+        top, left = corner or ((size[0] - height) // 2, (size[1] - width) // 2)
+        if min(top, left) < 0 or top + height > size[0] or left + width > size[1] or (height, width) == size:
+            raise UsageError(
+                f"a clip of {width}x{height} at column {left}, row {top} does not lie inside {size[1]}x{size[0]}. "
+                "Ask for a larger frame."
+            )
+        shape = replace(self._around(video, len(video.frames)), height=size[0], width=size[1])
+        framed = F.pad(video.frames, (0, 0, left, size[1] - left - width, top, size[0] - top - height))
+        hole = ~_box((left, top, left + width, top + height), shape)
+        how = self._settings(settings)
+        return tasks.inpaint(self.bundle, framed, hole, self._checked(prompt), shape, how)
+
+    def interpolate(
+        self,
+        clip: str | Path | Video,
+        prompt: str,
+        *,
+        times: int = 2,
+        size: tuple[int, int] | None = None,
+        **settings: Any,
+    ) -> Video:
+        """A clip at `times` its rate; its own frames, once fitted in size, are kept exactly."""
+        if times < 2:
+            raise UsageError(f"{times} times the rate leaves nothing between the frames. Ask for 2 or more.")
+        video = self._fitted(clip, size, fps=None)
+        count = 1 + times * (len(video.frames) - 1)
+        shape = replace(self._around(video, count), fps=video.fps * times)
+        how = self._settings(settings)
+        return tasks.interpolate(self.bundle, video.frames, times, self._checked(prompt), shape, how)
 
     def notes(self, prompt: str) -> list[str]:
         """What a user should know about a prompt before blaming the video; empty for one the model was trained for."""
@@ -127,7 +289,8 @@ class Model:
         frames = 1 + round((how.seconds if seconds is None else seconds) * (fps or how.fps))
         config = self.bundle.dit.config
         cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
-        tokens = -(-frames // 4) * height * width / cell
+        latents = min(how.window, num_latents(frames))
+        tokens = latents * height * width / cell
         states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
         decoding = 8 * height * width * 200  # a piece of two latents, at the decoder's widest
         return round(states + decoding + 2 * frames * height * width * 3)
@@ -142,13 +305,39 @@ class Model:
                 f"a video of {width}x{height}, {seconds:g} s at {fps:g} fps cannot be. Give a size and a rate above 0, "
                 f"and 0 seconds or more."
             )
-        needed, there = self.memory_bytes(seconds, (height, width), fps), machine_bytes()
-        if there and needed > MOST_BYTES_SHARE * there:
-            raise UsageError(
-                f"{seconds:g} s of {width}x{height} at {fps:g} fps needs about {needed / 2**30:,.0f} GiB; "
-                f"this machine has {there / 2**30:.0f}. Ask for a smaller or shorter video."
-            )
+        asked = f"{seconds:g} s of {width}x{height} at {fps:g} fps"
+        check_memory(self.memory_bytes(seconds, (height, width), fps), asked)
         return Shape(num_frames=1 + round(seconds * fps), height=height, width=width, fps=fps)
+
+    def _fitted(self, clip: str | Path | Video, size: tuple[int, int] | None, *, fps: float | None = 0.0) -> Video:
+        """The clip at the model's pixel area and its own aspect, or at `size`; and at a rate.
+
+        fps: 0 for the model's, None for the clip's own
+        """
+        rate = self.bundle.sampling.fps if fps == 0 else fps
+        video = clip if isinstance(clip, Video) else read_video(clip, fps=rate)
+        if rate is not None and video.fps != rate:
+            moments = torch.arange(0, video.seconds - 1e-6, 1 / rate)
+            video = Video(video.frames[(moments * video.fps + 1e-3).long()], rate)
+        height, width = size or self.size_for(video.frames[0])
+        return Video(fit(video.frames, height, width)[0], video.fps)
+
+    def sees_at_once(self, seconds: float, fps: float | None) -> bool:
+        """Whether a video of this length is made in one piece, and not window by window."""
+        frames = 1 + round(seconds * (fps or self.bundle.sampling.fps))
+        return num_latents(frames) <= self.bundle.sampling.window
+
+    def size_for(self, frame: Tensor) -> tuple[int, int]:
+        height, width = self.bundle.sampling.size
+        if frame.shape[:2] == (height, width):
+            return height, width
+        cell = STRIDE * self.bundle.dit.config.patch[1]
+        return fit_size(frame.shape[0], frame.shape[1], area=height * width, multiple=cell)
+
+    def _around(self, video: Video, num_frames: int) -> Shape:
+        """A shape of so many frames, of the video's size and rate."""
+        height, width = video.frames.shape[1:3]
+        return self._shape((num_frames - 1) / video.fps, (height, width), video.fps)
 
     def _settings(self, given: dict[str, Any]) -> Settings:
         how = self.bundle.sampling
@@ -162,3 +351,16 @@ class Model:
         if not prompt.strip():
             raise UsageError("the prompt is empty. Say what the video shows.")
         return prompt
+
+
+def _box(region: tuple[int, int, int, int], shape: Shape) -> Tensor:
+    """(H, W) bool, True inside. region: left, top, right, bottom"""
+    left, top, right, bottom = region
+    if not (0 <= left < right <= shape.width and 0 <= top < bottom <= shape.height):
+        raise UsageError(
+            f"the box {left},{top} to {right},{bottom} does not lie inside {shape.width}x{shape.height}. "
+            "Give left, top, right and bottom in pixels."
+        )
+    inside = torch.zeros(shape.height, shape.width, dtype=torch.bool)
+    inside[top:bottom, left:right] = True
+    return inside

@@ -117,7 +117,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
 
 
 def dit_toybox_start(steps: int = 800) -> RunConfig:
-    """The transformer of `toybox`, first part: mostly single frames, where colours, shapes and names are learnt cheaply.
+    """The transformer of `toybox`, first part: mostly single frames, which teach looks cheaply.
 
     Needs vae-toybox. `minisora train dit-toybox-start`.
     """

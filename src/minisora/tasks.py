@@ -1,43 +1,33 @@
-"""The verbs: each lists its conditions and calls `make`.
+"""The verbs: each lists what is given and calls `make`.
 
-Here: what each verb gives, and the one way from a canvas to a video. Not here: what a canvas is (canvas.py), how the
-defaults are chosen (model.py), the mathematics (diffusion/).
+Sources: loops by shifting latents around a circle while denoising, Bi et al. 2025 (Mobius, arXiv:2502.20307); editing
+from part of the noise, Meng et al. 2021 (SDEdit, arXiv:2108.01073), and along the difference of two velocities,
+Kulikov et al. 2024 (FlowEdit, arXiv:2412.08629).
+
+Here: what each verb gives. Not here: what a canvas is (canvas.py), one window (sampling.py) and many (rollout.py), how
+defaults are chosen and files fitted (model.py), the mathematics (diffusion/).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Condition, Shape, build
-from minisora.data.pack import Pack, distinct_times
-from minisora.diffusion.samplers import Sampler, dpmpp_2m
-from minisora.dit.layers import Context
+from minisora.canvas import Condition, Shape, build
+from minisora.errors import UsageError
+from minisora.rollout import roll_out
+from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
+from minisora.text.schedule import parts
+from minisora.vae.model import GROUP
 from minisora.video import Video
 
-Progress = Callable[[int, int], None]  # (steps done, steps in all)
-
-
-@dataclass(kw_only=True)
-class Settings:
-    """How a video is sampled. `timings` is filled in: seconds by stage."""
-
-    seed: int = 0
-    steps: int = 24
-    guidance: float = 4.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    guidance_rescale: float = 0.0
-    sampler: Sampler = dpmpp_2m
-    context_noise: float = 0.0  # time at which the network is shown what is given, and told so
-    on_step: Progress | None = None
-    timings: dict[str, float] = field(default_factory=dict)
+SOURCE_GUIDANCE = 1.5
+WARM_UP = 6  # latents that the decoder of a loop is shown before its first: no frame depends on more
 
 
 def generate(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video:
@@ -51,117 +41,151 @@ def image(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Vide
     return make(bundle, prompt, shape, [], settings)
 
 
-def animate(bundle: Bundle, picture: Tensor, prompt: str, shape: Shape, settings: Settings) -> Video:
-    """A picture set in motion: the first frame is given. picture: (H, W, 3) uint8, of the video's size."""
-    return make(bundle, prompt, shape, [Condition(picture[None], at=0)], settings)
+def animate(
+    bundle: Bundle, pictures: Sequence[tuple[int, Tensor]], prompt: str, shape: Shape, settings: Settings
+) -> Video:
+    """Pictures set in motion. pictures: at which frame, and (H, W, 3) uint8 of the video's size"""
+    return make(bundle, prompt, shape, [Condition(picture[None], at=at) for at, picture in pictures], settings)
 
 
-@torch.no_grad()  # not inference_mode, whose tensors their owner could not change
+def extend(bundle: Bundle, clip: Tensor, prompt: str, shape: Shape, at: int, settings: Settings) -> Video:
+    """A clip with what comes before and after it. clip: (T, H, W, 3) uint8, at frame `at` of the video"""
+    return make(bundle, prompt, shape, [Condition(clip, at=at)], settings)
+
+
+def connect(bundle: Bundle, one: Tensor, other: Tensor, prompt: str, shape: Shape, settings: Settings) -> Video:
+    """From the end of one clip to the start of another."""
+    given = [Condition(one), Condition(other, at=shape.num_frames - len(other))]
+    return make(bundle, prompt, shape, given, settings)
+
+
+def loop_back(bundle: Bundle, clip: Tensor, prompt: str, shape: Shape, settings: Settings) -> Video:
+    """A clip, and what leads from its end to its start, such that it can be played over and over.
+
+    shape: of the clip and the way back. Only the clip's two ends are seen by the network
+    """
+    way = shape.num_frames - len(clip)
+    held = bundle.sampling.context * GROUP
+    before, after = clip[-held:], clip[: 1 + held]
+    around = replace(shape, num_frames=len(before) + way + len(after))
+    made = connect(bundle, before, after, prompt, around, settings).frames[len(before) : len(before) + way]
+    return Video(torch.cat([clip, made]), shape.fps)
+
+
+@torch.no_grad()
+def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video:
+    """Text to a video that goes on at its start when it ends: its latents lie on a circle.
+
+    At every step of the sampler the circle is cut elsewhere, so that the network joins each place to the next.
+
+    Raises UsageError where the length is no multiple of the frames in a latent, or is more than the network sees.
+    """
+    count = shape.num_frames // GROUP
+    if shape.num_frames % GROUP or count > bundle.sampling.window:
+        most = bundle.sampling.window * GROUP
+        raise UsageError(
+            f"a loop of {shape.num_frames} frames does not close. Ask for a multiple of {GROUP} frames, at most {most} "
+            f"({most / shape.fps:g} s)."
+        )
+    with_first = build(bundle, replace(shape, num_frames=1 + shape.num_frames))
+    canvas = with_first.window(1, 1 + count, with_first.known, [False] * (1 + count))
+    turns = torch.Generator().manual_seed(settings.seed)
+
+    def around(denoise: diffusion.Denoiser) -> diffusion.Denoiser:
+        def turned(x: Tensor, t: Tensor) -> Tensor:
+            shift = int(torch.randint(count, (), generator=turns)) * x.shape[1] // count
+            return denoise(x.roll(shift, 1), t).roll(-shift, 1)
+
+        return turned
+
+    with timed(settings, "denoise"):
+        tokens = sample(bundle, canvas, tell(bundle, prompt), settings, around=around)
+    latents = canvas.latents(tokens)
+    before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
+    frames = torch.cat(list(decode(bundle, [before, latents], shape, settings, first_alone=False)))
+    return Video(frames[WARM_UP * GROUP :], shape.fps)
+
+
+def redo(bundle: Bundle, clip: Tensor, prompt: str, fps: float, strength: float, settings: Settings) -> Video:
+    """A clip made anew from part of the noise (SDEdit). strength: 0 keeps it, 1 frees it wholly"""
+    whole = _to_whole_latents(clip)
+    shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
+    made = make(bundle, prompt, shape, [Condition(whole, noise=strength)], settings)
+    return Video(made.frames[: len(clip)], fps)
+
+
+@torch.no_grad()
+def edit(
+    bundle: Bundle, clip: Tensor, source: str, prompt: str, fps: float, strength: float, settings: Settings
+) -> Video:
+    """A clip turned from what `source` says of it into what `prompt` says (FlowEdit, Algorithm 1).
+
+    strength: the noise time at which the change begins; the source is guided by SOURCE_GUIDANCE
+
+    Raises UsageError for a clip longer than the network sees.
+    """
+    whole = _to_whole_latents(clip)
+    shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
+    canvas = build(bundle, shape, [Condition(whole, noise=1.0)])  # known, and free
+    if canvas.grid[0] > bundle.sampling.window:
+        most = 1 + GROUP * (bundle.sampling.window - 1)
+        raise UsageError(f"an edit by difference takes {most} frames at most, not {len(clip)}. Cut the clip.")
+    generator = torch.Generator().manual_seed(settings.seed)
+
+    def told_of(text: str, how: Settings) -> diffusion.Denoiser:
+        return guided_denoiser(bundle, canvas, tell(bundle, text), how, torch.zeros_like(canvas.known))
+
+    of_source = told_of(source, replace(settings, guidance=SOURCE_GUIDANCE))
+    of_target = told_of(prompt, settings)
+
+    def difference(x: Tensor, t: Tensor) -> Tensor:
+        eps = torch.randn(canvas.known.shape, generator=generator).to(x.device)
+        source_state = diffusion.interpolate(canvas.known, eps, t[:, None])
+        target_state = x + source_state - canvas.known
+        # of the two velocities, each (state - x0) / t, as the x0 of which (x - x0) / t is that difference
+        return x - (target_state - of_target(target_state, t)) + (source_state - of_source(source_state, t))
+
+    times = [t for t in schedule(bundle, canvas, settings.steps) if t <= strength]
+    with timed(settings, "denoise"):
+        x = diffusion.euler(watched(difference, times, settings.on_step), canvas.known, times)
+    frames = torch.cat(list(decode(bundle, [canvas.latents(x)], shape, settings)))
+    return Video(frames[: len(clip)], fps)
+
+
+def _to_whole_latents(clip: Tensor) -> Tensor:
+    """The clip, its last frame repeated until no latent is left in part."""
+    return torch.cat([clip, clip[-1:].expand((1 - len(clip)) % GROUP, -1, -1, -1)])
+
+
+def inpaint(bundle: Bundle, clip: Tensor, hole: Tensor, prompt: str, shape: Shape, settings: Settings) -> Video:
+    """A part of a clip made anew; every other pixel is kept. hole: (H, W) bool, True where it is made"""
+    if hole.all():
+        raise UsageError("the region is the whole frame: nothing would be kept. Use generate, or a smaller region.")
+    if not hole.any():
+        raise UsageError("the region is empty: nothing would be made. Name pixels that are to change.")
+    return make(bundle, prompt, shape, [Condition(clip, region=~hole)], settings)
+
+
+def interpolate(bundle: Bundle, clip: Tensor, times: int, prompt: str, shape: Shape, settings: Settings) -> Video:
+    """Frames between those of a clip: every `times`-th of the video is given."""
+    given = [Condition(frame[None], at=n * times) for n, frame in enumerate(clip)]
+    return make(bundle, prompt, shape, given, settings)
+
+
 def make(bundle: Bundle, prompt: str, shape: Shape, conditions: Sequence[Condition], settings: Settings) -> Video:
     """One video of `shape`, holding to `conditions`, of what `prompt` says."""
-    with timed(settings, "text"):
-        text = bundle.text.encode([prompt, ""])
+    return Video(torch.cat(list(stream(bundle, prompt, shape, conditions, settings))), shape.fps)
+
+
+def stream(
+    bundle: Bundle, prompt: str, shape: Shape, conditions: Sequence[Condition], settings: Settings
+) -> Iterator[Tensor]:
+    """The same, piece by piece as it is made: (n, H, W, 3) uint8."""
     with timed(settings, "canvas"):
         canvas = build(bundle, shape, conditions)
-    with timed(settings, "denoise"):
-        tokens = sample(bundle, canvas, text.tokens, tuple(text.lengths), settings)
-    with timed(settings, "decode"):
-        frames = decode(bundle, canvas, tokens)
-    return Video(canvas.put_back(frames), shape.fps)
-
-
-def sample(bundle: Bundle, canvas: Canvas, text: Tensor, text_lengths: tuple[int, ...], settings: Settings) -> Tensor:
-    """Noise to tokens.
-
-    text:    (S, Dt) the prompt's token states, then the null text's; text_lengths: of the two
-    returns  (1, L, Ct)
-    """
-    device, count = canvas.known.device, len(canvas.levels)
-    # on the CPU in float32, so that a seed means the same on every device
-    generator = torch.Generator().manual_seed(settings.seed)
-    eps, context_eps = (torch.randn(canvas.known.shape, generator=generator).to(device) for _ in range(2))
-    both = bundle.dit.context(text, text_lengths)
-    first = text_lengths[0]
-    with_text = Context(
-        tuple(k[: both.lengths[0]] for k in both.keys),
-        tuple(v[: both.lengths[0]] for v in both.values),
-        both.lengths[:1],
-    )
-
-    def velocity(x: Tensor, times: Tensor) -> Tensor:
-        copies = len(x)
-        distinct, index = distinct_times(times.flatten())
-        pack = Pack(
-            tokens=x.flatten(0, 1),
-            times=distinct,
-            time_index=index,
-            positions=canvas.positions.repeat(copies, 1),
-            single=canvas.single.repeat(copies),
-            lengths=(count,) * copies,
-            text=text if copies == 2 else text[:first],
-            text_lengths=text_lengths[:copies],
-        )
-        predicted: Tensor = bundle.dit(pack, both if copies == 2 else with_text)
-        return predicted.reshape(copies, count, -1)
-
-    def denoiser(copies: int) -> diffusion.Denoiser:
-        return diffusion.from_velocity(
-            velocity,
-            canvas.levels,
-            canvas.known.expand(copies, -1, -1),
-            settings.context_noise,
-            context_eps.expand(copies, -1, -1),
-        )
-
-    alone, doubled = denoiser(1), denoiser(2)
-
-    def joint(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        with_prompt, without = doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
-        return with_prompt, without
-
-    guided = diffusion.guided_joint(
-        joint,
-        settings.guidance,
-        with_text=alone,
-        interval=settings.guidance_interval,
-        rescale=settings.guidance_rescale,
-    )
-    how = bundle.sampling
-    shift = diffusion.shift_for_tokens(count, base_tokens=how.shift_tokens, base_shift=how.shift)
-    times = diffusion.schedule(settings.steps, shift=shift)
-    x = settings.sampler(
-        watched(guided, times, settings.on_step), diffusion.start(canvas.known, canvas.levels, eps), times
-    )
-    return diffusion.finish(x, canvas.known, canvas.levels)
-
-
-def watched(denoise: diffusion.Denoiser, times: Sequence[float], on_step: Progress | None) -> diffusion.Denoiser:
-    """The same denoiser, telling how many of the steps are behind it. Raising in `on_step` cancels."""
-    if on_step is None:
-        return denoise
-    steps = len(times) - 1
-
-    def told(x: Tensor, t: Tensor) -> Tensor:
-        estimate = denoise(x, t)
-        on_step(min(steps, sum(time >= float(t[0]) * (1 - 1e-6) for time in times)), steps)
-        return estimate
-
-    return told
-
-
-def decode(bundle: Bundle, canvas: Canvas, tokens: Tensor) -> Tensor:
-    """Tokens to frames, (T, H, W, 3) uint8 on the CPU, cropped to what was asked for."""
-    shape = canvas.shape
-    latents = canvas.latents(tokens).to(next(bundle.vae.parameters()).dtype)
-    pieces = [
-        ((piece[0, :, : shape.height, : shape.width].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
-        for piece in bundle.vae.decode_stream(latents)
-    ]
-    return torch.cat(pieces)[: shape.num_frames]
-
-
-@contextmanager
-def timed(settings: Settings, stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    settings.timings[stage] = settings.timings.get(stage, 0.0) + time.perf_counter() - began
+    start = 0
+    latents = roll_out(bundle, canvas, parts(prompt), settings)
+    for frames in decode(bundle, latents, shape, settings):
+        frames = frames[: shape.num_frames - start]  # the last latent may hold more than was asked for
+        yield canvas.put_back(frames, start)
+        start += len(frames)

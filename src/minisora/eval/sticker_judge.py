@@ -2,8 +2,8 @@
 
     python -m minisora.eval.sticker_judge
 
-makes `sticker_judge.safetensors` anew; whoever changes how the stickers look runs it again. The judge sees no prompt and
-no model. Its own mistakes are measured on real stagings, beside every score it gives (stickers.py).
+makes `sticker_judge.safetensors` anew; whoever changes how the stickers look runs it again. The judge sees no prompt
+and no model. Its own mistakes are measured on real stagings, beside every score it gives (stickers.py).
 
 Here: the network, what is made of its logits, and the fit. Not here: what is asked, the table (stickers.py).
 """
@@ -45,7 +45,6 @@ TONES_TOLD = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
 BEST = 5  # names that are told
 BATCH = 48
-_NAMED_BY = 4  # every so many frames is looked at for the name
 _WIDTH, _STEP_WIDTH, _TIME_WIDTH = 192, 96, 64
 
 
@@ -117,20 +116,30 @@ class StickerJudge(nn.Module):
         self.order = nn.Sequential(nn.Linear(3 * _TIME_WIDTH, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = frames.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-        seen = self.look(_flat(x[:, ::_NAMED_BY])).amax((2, 3)).unflatten(0, (len(x), -1))
-        shown = torch.cat([seen.mean(1), seen.amax(1)], 1)
-        # what it is tells how it moves; the name must not bend to that
-        forward, backward = self._order(torch.cat([x, x.flip(1)]), shown.detach().repeat(2, 1)).chunk(2)
-        return self.names(shown).float(), self.tones(shown).float(), (forward - backward).float()
+        names, tones, shown = self.what(frames[:, ::2])
+        return names, tones, self.when(frames, shown)
 
-    def _order(self, x: Tensor, shown: Tensor) -> Tensor:
+    def what(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, SIDE, SIDE, 3) uint8, any T -> logits of names and of tones, each the mean of the frames' own; and
+        (B, 2 * _WIDTH) of what is seen."""
+        x = self.look(_planes(_scaled(frames)))
+        seen = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1).unflatten(0, frames.shape[:2]).mean(1)
+        return self.names(seen).float(), self.tones(seen).float(), seen
+
+    def when(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """(B, NUM_FRAMES, SIDE, SIDE, 3) uint8 and what is seen in them -> (B,) logits of forward in time."""
+        x = _scaled(frames)
+        # what is shown tells how it should move, but must not be seen otherwise for that: detach
+        forward, backward = self._order(torch.cat([x, x.flip(1)]), seen.detach().repeat(2, 1)).chunk(2)
+        return (forward - backward).float()
+
+    def _order(self, x: Tensor, seen: Tensor) -> Tensor:
         """(B, T, 3, H, W) and (B, 2 * _WIDTH) -> (B,)"""
         threes = torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], 2)
-        steps = self.step(_flat(threes))
-        steps = torch.cat([steps.amax((2, 3)), steps.mean((2, 3))], 1).unflatten(0, (len(x), -1))
+        steps = self.step(_planes(threes))
+        steps = torch.cat([steps.amax((2, 3)), steps.mean((2, 3))], 1).unflatten(0, threes.shape[:2])
         times = F.relu(self.time(steps.mT))
-        told: Tensor = self.order(torch.cat([times.mean(2), times.amax(2), F.relu(self.shown(shown))], 1))
+        told: Tensor = self.order(torch.cat([times.mean(2), times.amax(2), F.relu(self.shown(seen))], 1))
         return told[:, 0]
 
     @torch.inference_mode()
@@ -148,7 +157,12 @@ def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def _flat(x: Tensor) -> Tensor:
+def _scaled(frames: Tensor) -> Tensor:
+    """(B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float"""
+    return frames.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+
+
+def _planes(x: Tensor) -> Tensor:
     return x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
@@ -217,15 +231,18 @@ def rendered(staging: Staging, height: int, width: int, *, start: float = 0.0) -
 
 
 def loss(judge: StickerJudge, batch: Examples) -> Tensor:
-    names, tones, order = judge(batch.frames)
-    wrong = F.softplus(-batch.forward * order).mean()  # -log of the probability given to what is true
+    """Names and tones from three frames of each clip, the order from every second clip: more clips in the same time."""
+    first = int(torch.randint(5, ()))
+    names, tones, seen = judge.what(batch.frames[:, first::6])
+    order = judge.when(batch.frames[::2], seen[::2])
+    wrong = F.softplus(-batch.forward[::2] * order).mean()  # -log of the probability given to what is true
     return F.cross_entropy(names, batch.names) + F.cross_entropy(tones, batch.tones) + wrong
 
 
-def fit_judge(path: Path = WEIGHTS, *, steps: int = 1000, seed: int = 0) -> StickerJudge:
-    """Render, fit, save, check. Half of the cores render ahead.
+def fit_judge(path: Path = WEIGHTS, *, steps: int = 1300, seed: int = 0) -> StickerJudge:
+    """Render, fit, save, check. Renders are made ahead, as many at once as there are cores.
 
-    steps: each of BATCH new stagings; 1000 are about 12 minutes of two quiet cores
+    steps: each of BATCH new stagings; 1300 are about 12 minutes of two quiet cores
     """
     torch.manual_seed(seed)
     began = time.perf_counter()
@@ -234,15 +251,15 @@ def fit_judge(path: Path = WEIGHTS, *, steps: int = 1000, seed: int = 0) -> Stic
         print(f"{time.perf_counter() - began:5.0f} s  {line}", file=sys.stderr, flush=True)
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, cores // 2)
-    torch.set_num_threads(max(1, cores - workers))
-    judge = StickerJudge().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    torch.set_num_threads(max(1, cores // 2))  # rendering takes more of the time than fitting
+    judge = StickerJudge()
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)
     first = FIRST_SEED + seed * steps * BATCH
     chunks = [range(first + n * BATCH, first + (n + 1) * BATCH) for n in range(steps)]
     mean = math.nan
-    for step, batch in enumerate(ahead(examples, chunks, workers=workers)):
+    for step, batch in enumerate(ahead(examples, chunks, workers=cores)):
         with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(torch.device("cpu"))):
             value = loss(judge, batch)
         optimizer.zero_grad()
@@ -250,7 +267,7 @@ def fit_judge(path: Path = WEIGHTS, *, steps: int = 1000, seed: int = 0) -> Stic
         nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
         optimizer.step()
         schedule.step()
-        mean = float(value) if math.isnan(mean) else 0.95 * mean + 0.05 * float(value)
+        mean = value.item() if math.isnan(mean) else 0.95 * mean + 0.05 * value.item()
         if step % 20 == 19 or step + 1 == steps:
             tell(f"step {step + 1} of {steps}: loss {mean:.3f}")
     judge.eval().requires_grad_(False)
@@ -287,7 +304,7 @@ def accuracies(judge: StickerJudge, *, number: int = 200, worn: bool = False) ->
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Fit the judge of stickers anew.")
-    parser.add_argument("--steps", type=int, default=1000, help=f"of {BATCH} stagings each")
+    parser.add_argument("--steps", type=int, default=1300, help=f"of {BATCH} stagings each")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the weights' file")
     chosen = parser.parse_args()
     fit_judge(chosen.out, steps=chosen.steps)

@@ -120,15 +120,11 @@ def left_out() -> str | None:
     """Why stickers cannot be judged here, in one line; None where they can."""
     try:
         keys = [each.key for each in stickers.names()]
+        if missing := len(stickers.missing(keys)):
+            return f"{missing} of {len(keys)} are not in the cache. Fetch them: minisora.worlds.stickers.prepare()."
         load_sticker_judge()
     except UsageError as error:  # no names, or no weights
         return str(error)
-    missing = len(stickers.missing(keys))
-    if missing:
-        return (
-            f"{missing} of {len(keys)} stickers are not in the cache. "
-            "Fetch them first: minisora.worlds.stickers.prepare()."
-        )
     return None
 
 
@@ -235,7 +231,7 @@ def marks_of(told: dict[str, list[Reading]], asked: Sequence[Asked]) -> dict[str
         alike = [m for m, other in enumerate(asked) if other.facts["split"] == one.facts["split"]]
         place, length = alike.index(n), len(alike)
         others = [alike[(place + shift) % length] for shift in (1, 2, 3, 5, 8, 13, 21) if shift < length]
-        against = torch.tensor([marks(made[m], one, sure=known) for m in others]).view(-1, len(ATTRIBUTES))
+        against = torch.tensor([marks(made[m], one, sure=known) for m in others]).reshape(len(others), len(ATTRIBUTES))
         floor.append(against.mean(0))
     table[ROWS[3]] = torch.stack(floor)
     table[ROWS[3]][:, ATTRIBUTES.index("order")] = torch.where(torch.tensor(sure), CHANCE, math.nan)

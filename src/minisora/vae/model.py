@@ -203,10 +203,14 @@ class VideoVAE(nn.Module):
         Equal to `decode` within rounding.
         """
         past: Past | None = None
-        for start in range(0, z.shape[1], chunk):
-            piece = self._unnormalised(z[:, start : start + chunk])
-            frames, past = self.decoder(piece, past, first_alone=first_alone and start == 0)
-            yield frames.permute(0, 1, 3, 4, 2)
+        for piece in z.split(chunk, 1):
+            frames, past = self.decode_next(piece, past, first_alone=first_alone)
+            yield frames
+
+    def decode_next(self, z: Tensor, past: Past | None, *, first_alone: bool = True) -> tuple[Tensor, Past]:
+        """The frames of the next latents of a video, and the past for those that follow. past: None for the first"""
+        frames, after = self.decoder(self._unnormalised(z), past, first_alone=first_alone and past is None)
+        return frames.permute(0, 1, 3, 4, 2), after
 
     def calibrate(self, mean: Tensor, std: Tensor) -> None:
         """Fix what `encode` subtracts and divides by: (Cz,) each, measured over many latents."""

@@ -1,15 +1,16 @@
 """Files <-> frames: reading and writing videos and pictures, sizes, contact sheets."""
 
-from minisora.video.clip import Video, read_video
+from minisora.video.clip import Stream, Video, read_video
 from minisora.video.frames import fit, fit_size, resize, to_float, to_uint8
 from minisora.video.pixels import Background
 from minisora.video.read import Probe, probe, read_clip, read_frames, read_image
 from minisora.video.sheet import contact_sheet
-from minisora.video.write import check_writable, write_video
+from minisora.video.write import check_writable, write_stream, write_video
 
 __all__ = [
     "Background",
     "Probe",
+    "Stream",
     "Video",
     "check_writable",
     "contact_sheet",
@@ -23,5 +24,6 @@ __all__ = [
     "resize",
     "to_float",
     "to_uint8",
+    "write_stream",
     "write_video",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,7 +21,7 @@ from minisora.video.files import replacing
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
 from minisora.video.sheet import tiled
-from minisora.video.write import check_writable, write_video
+from minisora.video.write import check_writable, write_stream, write_video
 
 _SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about this
 
@@ -86,6 +87,38 @@ class Video:
         if suffix == ".png":
             return f'<img src="data:image/png;base64,{data}" alt="{escape(repr(self))}">'
         return f'<video controls autoplay loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
+
+
+@dataclass(eq=False)
+class Stream:
+    """A video that is still being made: frames come piece by piece, and go to a file as they come.
+
+    pieces:     (n, H, W, 3) uint8 RGB each
+    num_frames: that there will be in all
+    made:       that there are so far
+    """
+
+    pieces: Iterator[Tensor]
+    num_frames: int
+    fps: float
+    made: int = 0
+
+    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
+        """Write a file; arguments, result and errors as in `write_video`.
+
+        Ctrl-C keeps what is made as a whole file: then `made` is less than `num_frames`. Before the first piece it
+        leaves no file, and raises KeyboardInterrupt.
+        """
+        return write_stream(path, self._until_interrupted(), fps=self.fps, zoom=zoom, crf=crf)
+
+    def _until_interrupted(self) -> Iterator[Tensor]:
+        try:
+            for piece in self.pieces:
+                self.made += len(piece)
+                yield piece
+        except KeyboardInterrupt:
+            if not self.made:
+                raise
 
 
 def read_video(path: str | Path, *, fps: float | None = None, background: Background = "white") -> Video:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -72,10 +73,20 @@ def write_video(path: str | Path, frames: Tensor, *, fps: float, zoom: int = 1, 
 
     Raises UsageError when the format cannot hold the video or the file cannot be written.
     """
-    path = Path(path)
-    assert frames.dtype == torch.uint8 and frames.ndim == 4 and frames.shape[-1] == 3, (frames.dtype, frames.shape)
-    assert min(frames.shape) > 0, frames.shape
     check_writable(path, num_frames=len(frames))
+    return write_stream(path, [frames], fps=fps, zoom=zoom, crf=crf)
+
+
+def write_stream(path: str | Path, pieces: Iterable[Tensor], *, fps: float, zoom: int = 1, crf: int = 17) -> list[str]:
+    """The same of frames that come piece by piece, of which only one piece is in memory (a .gif keeps all).
+
+    pieces: (n, H, W, 3) uint8 RGB each, all of one size, at least one
+    """
+    path, rest = Path(path), iter(pieces)
+    check_writable(path)
+    first = next(rest)
+    assert first.dtype == torch.uint8 and first.ndim == 4 and first.shape[-1] == 3, (first.dtype, first.shape)
+    assert min(first.shape) > 0, first.shape
     if not (fps > 0 and math.isfinite(fps)):
         raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
     if zoom < 1:
@@ -84,7 +95,7 @@ def write_video(path: str | Path, frames: Tensor, *, fps: float, zoom: int = 1, 
         raise UsageError(
             f"crf={crf} is out of range. Give 0 (the best) to 51 (the smallest); 17 looks like the source."
         )
-    pictures = _Pictures(frames, zoom)
+    pictures = _Pictures(chain([first], rest), first.shape[1], first.shape[2], zoom)
     try:
         return _WRITERS[path.suffix.lower()](path, pictures, Fraction(fps).limit_denominator(100_000), crf)
     except av.FFmpegError as error:
@@ -92,19 +103,22 @@ def write_video(path: str | Path, frames: Tensor, *, fps: float, zoom: int = 1, 
 
 
 class _Pictures:
-    """Frames as arrays, enlarged one at a time."""
+    """Frames as arrays, enlarged one at a time; they can be gone through once.
 
-    def __init__(self, frames: Tensor, zoom: int) -> None:
-        self.frames, self.zoom = frames, zoom
-        self.height, self.width = frames.shape[1] * zoom, frames.shape[2] * zoom
+    count: those that were gone through
+    """
 
-    def __len__(self) -> int:
-        return len(self.frames)
+    def __init__(self, pieces: Iterator[Tensor], height: int, width: int, zoom: int) -> None:
+        self.pieces, self.zoom = pieces, zoom
+        self.height, self.width = height * zoom, width * zoom
+        self.count = 0
 
     def __iter__(self) -> Iterator[Pixels]:
-        for frame in self.frames:
-            array = frame.cpu().numpy()
-            yield np.ascontiguousarray(array.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1))
+        for piece in self.pieces:
+            for frame in piece:
+                self.count += 1
+                array = frame.cpu().numpy()
+                yield np.ascontiguousarray(array.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1))
 
 
 def _write_mp4(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list[str]:
@@ -219,7 +233,7 @@ def _with_palette(pictures: _Pictures, fps: Fraction) -> Iterator[av.VideoFrame]
         frame.pts, frame.time_base = number, 1 / fps
         source.push(frame)
     source.push(None)
-    for _ in range(len(pictures)):
+    for _ in range(pictures.count):
         yield sink.pull()  # type: ignore[misc]
 
 

@@ -1,0 +1,122 @@
+"""Videos longer than what the network sees at once: windows over one canvas, each holding on to what is there already.
+
+A window begins with latents that were given or made before, as they are: nothing is decoded and encoded again between
+windows. From the first given stretch the windows go forward to the end, then back to the beginning; before a later
+given stretch they reach into it, so that the join has both sides in view. Where the prompt changes, a window ends.
+
+Context noise lessens drift, at the cost of likeness: Chen et al. 2024 (diffusion forcing, arXiv:2407.01392).
+
+Here: which windows, and their latents in order as soon as no later window can change them. Not here: one window
+(sampling.py), what is given (canvas.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from minisora.bundle import Bundle
+from minisora.canvas import Canvas
+from minisora.sampling import Progress, Settings, Told, sample, tell, timed
+from minisora.text.schedule import Part
+from minisora.vae.model import GROUP
+
+_SEED_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of windows: far from what people type
+
+
+@dataclass(frozen=True)
+class Window:
+    """Latents first..stop, of which `new` is the first that is made in it."""
+
+    first: int
+    stop: int
+    new: int
+
+
+def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[int] = ()) -> list[Window]:
+    """Windows of at most `length` latents that make all that is not held.
+
+    context: latents before (going back: after) the new ones that a window holds on to, where there are any
+    breaks:  latents at which a window may begin its new ones, but which it may not cross with them
+    """
+    assert 0 < context < length, (context, length)
+    done, windows = list(held), list[Window]()
+    if len(done) <= length and not breaks:
+        return [] if all(done) else [Window(0, len(done), done.index(False))]
+    forward_from = next((n for n, given in enumerate(held) if given), 0)
+    while (new := _next(done, False, forward_from)) < len(done):
+        first = max(0, new - context)
+        gap_end = _next(done, True, new)
+        given_end = min(_next(done, False, gap_end), gap_end + context)
+        stop = min(first + length, given_end)
+        if gap_end <= stop < given_end and gap_end - 1 > new:
+            stop = gap_end - 1  # the next window has the whole of the given context in view
+        stop = min([stop, *(at for at in breaks if at > new)])
+        windows.append(Window(first, stop, new))
+        done[new:stop] = [True] * (stop - new)
+    while not done[0]:
+        new_end = _next(done, True, 0)
+        stop = min(len(done), new_end + context)
+        first = max([0, stop - length, *(at for at in breaks if at < new_end)])
+        windows.append(Window(first, stop, first))
+        done[first:new_end] = [True] * (new_end - first)
+    return windows
+
+
+def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: Settings) -> Iterator[Tensor]:
+    """Make what the canvas leaves open.
+
+    yields (1, n, Hz, Wz, Cz) latents, in order, without gaps
+    """
+    cells = canvas.grid[1] * canvas.grid[2]
+    starts = [latent_at(part.start, canvas.shape.fps) for part in prompt]
+    how = bundle.sampling
+    done, tokens = canvas.held(), canvas.known.clone()
+    windows = plan(done, length=how.window, context=how.context, breaks=starts[1:])
+    told: dict[str, Told] = {}
+    ready = 0
+    for number, window in enumerate(windows):
+        text = [part.text for part, start in zip(prompt, starts, strict=True) if start <= window.new][-1]
+        if text not in told:
+            with timed(settings, "text"):
+                told[text] = tell(bundle, text)
+        here = canvas.window(window.first, window.stop, tokens, done)
+        with timed(settings, "denoise"):
+            made = sample(
+                bundle,
+                here,
+                told[text],
+                settings,
+                seed=(settings.seed + number * _SEED_STRIDE) % 2**63,
+                on_step=_within(settings, number, len(windows)),
+            )
+        span = (window.stop - window.first) * cells
+        tokens[:, window.first * cells : window.stop * cells] = made[:, :span]
+        done[window.first : window.stop] = [True] * (window.stop - window.first)
+        if (now := _next(done, False, 0)) > ready:
+            yield canvas.latents(tokens)[:, ready:now]
+            ready = now
+    if ready < len(done):
+        yield canvas.latents(tokens)[:, ready:]
+
+
+def latent_at(seconds: float, fps: float) -> int:
+    """The first latent of which every frame is at `seconds` or later."""
+    frame = math.ceil(seconds * fps - 1e-6)
+    return 0 if frame <= 0 else 1 + math.ceil((frame - 1) / GROUP)
+
+
+def _next(flags: Sequence[bool], value: bool, start: int) -> int:
+    """The first place from `start` on that holds `value`; the length where none does."""
+    return next((n for n in range(start, len(flags)) if flags[n] == value), len(flags))
+
+
+def _within(settings: Settings, number: int, count: int) -> Progress | None:
+    """Steps of one window as steps of all."""
+    on_step = settings.on_step
+    if on_step is None:
+        return None
+    return lambda done, total: on_step(number * total + done, count * total)

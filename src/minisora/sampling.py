@@ -1,0 +1,179 @@
+"""From a canvas to frames: noise to tokens for what the network sees at once, and tokens to pixels.
+
+Here: one window of a video, guidance and sampler around the network, decoding piece by piece. Not here: what is given
+(canvas.py), videos of more than one window (rollout.py), the mathematics (diffusion/).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from minisora import diffusion
+from minisora.bundle import Bundle
+from minisora.canvas import Canvas, Shape
+from minisora.data.pack import Pack, distinct_times
+from minisora.diffusion.samplers import Sampler, dpmpp_2m
+from minisora.dit.layers import Context
+
+LATENTS_AT_ONCE = 2  # that are decoded: all of a long video's would not fit
+Progress = Callable[[int, int], None]  # (steps done, steps in all)
+Around = Callable[[diffusion.Denoiser], diffusion.Denoiser]
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """How a video is sampled. `timings` is filled in: seconds by stage."""
+
+    seed: int = 0
+    steps: int = 24
+    guidance: float = 4.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_rescale: float = 0.0
+    sampler: Sampler = dpmpp_2m
+    context_noise: float = 0.0  # time at which the network is shown what is given, and told so
+    on_step: Progress | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A prompt as the network reads it, beside the null text, with its keys and values worked out once."""
+
+    tokens: Tensor  # (S, Dt) of the prompt, then of the null text
+    lengths: tuple[int, int]
+    both: Context
+    prompt_alone: Context
+
+
+def tell(bundle: Bundle, prompt: str) -> Told:
+    text = bundle.text.encode([prompt, ""])
+    length, null_length = text.lengths
+    both = bundle.dit.context(text.tokens, (length, null_length))
+    alone = Context(tuple(k[:length] for k in both.keys), tuple(v[:length] for v in both.values), (length,))
+    return Told(text.tokens, (length, null_length), both, alone)
+
+
+@torch.no_grad()  # not inference_mode, whose tensors their owner could not change
+def sample(
+    bundle: Bundle,
+    canvas: Canvas,
+    told: Told,
+    settings: Settings,
+    *,
+    seed: int | None = None,
+    on_step: Progress | None = None,
+    around: Around | None = None,
+) -> Tensor:
+    """Noise to tokens.
+
+    seed, on_step: instead of those of the settings
+    around:        wraps the guided denoiser
+    returns        (1, L, Ct)
+    """
+    # on the CPU in float32, so that a seed means the same on every device
+    generator = torch.Generator().manual_seed(settings.seed if seed is None else seed)
+    eps, context_eps = (torch.randn(canvas.known.shape, generator=generator).to(canvas.known.device) for _ in range(2))
+    denoise = guided_denoiser(bundle, canvas, told, settings, context_eps)
+    if around is not None:
+        denoise = around(denoise)
+    times = schedule(bundle, canvas, settings.steps)
+    told_on = watched(denoise, times, on_step or settings.on_step)
+    x = settings.sampler(told_on, diffusion.start(canvas.known, canvas.levels, eps), times)
+    return diffusion.finish(x, canvas.known, canvas.levels)
+
+
+def schedule(bundle: Bundle, canvas: Canvas, steps: int) -> list[float]:
+    """The times of the sampler, by how many tokens there are."""
+    how = bundle.sampling
+    shift = diffusion.shift_for_tokens(len(canvas.levels), base_tokens=how.shift_tokens, base_shift=how.shift)
+    return diffusion.schedule(steps, shift=shift)
+
+
+def guided_denoiser(
+    bundle: Bundle, canvas: Canvas, told: Told, settings: Settings, context_eps: Tensor
+) -> diffusion.Denoiser:
+    """The network on one canvas, guided away from the null text; both texts run in one pack."""
+    count = len(canvas.levels)
+
+    def velocity(x: Tensor, times: Tensor) -> Tensor:
+        copies = len(x)
+        distinct, index = distinct_times(times.flatten())
+        pack = Pack(
+            tokens=x.flatten(0, 1),
+            times=distinct,
+            time_index=index,
+            positions=canvas.positions.repeat(copies, 1),
+            single=canvas.single.repeat(copies),
+            lengths=(count,) * copies,
+            text=told.tokens if copies == 2 else told.tokens[: told.lengths[0]],
+            text_lengths=told.lengths[:copies],
+        )
+        predicted: Tensor = bundle.dit(pack, told.both if copies == 2 else told.prompt_alone)
+        return predicted.reshape(copies, count, -1)
+
+    def denoiser(copies: int) -> diffusion.Denoiser:
+        return diffusion.from_velocity(
+            velocity,
+            canvas.levels,
+            canvas.known.expand(copies, -1, -1),
+            settings.context_noise,
+            context_eps.expand(copies, -1, -1),
+        )
+
+    alone, doubled = denoiser(1), denoiser(2)
+
+    def joint(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        with_prompt, without = doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
+        return with_prompt, without
+
+    return diffusion.guided_joint(
+        joint,
+        settings.guidance,
+        with_text=alone,
+        interval=settings.guidance_interval,
+        rescale=settings.guidance_rescale,
+    )
+
+
+def watched(denoise: diffusion.Denoiser, times: Sequence[float], on_step: Progress | None) -> diffusion.Denoiser:
+    """The same denoiser, telling how many of the steps are behind it. Raising in `on_step` cancels."""
+    if on_step is None:
+        return denoise
+    steps = len(times) - 1
+
+    def told(x: Tensor, t: Tensor) -> Tensor:
+        estimate = denoise(x, t)
+        on_step(min(steps, sum(time >= float(t[0]) * (1 - 1e-6) for time in times)), steps)
+        return estimate
+
+    return told
+
+
+@torch.no_grad()
+def decode(
+    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, settings: Settings, *, first_alone: bool = True
+) -> Iterator[Tensor]:
+    """Latents, in order and in pieces of any length, to frames: (n, H, W, 3) uint8 on the CPU, of the shape's size.
+
+    Memory does not grow with the length.
+    """
+    dtype = next(bundle.vae.parameters()).dtype
+    past = None
+    for latents in (few for piece in pieces for few in piece.split(LATENTS_AT_ONCE, 1)):
+        with timed(settings, "decode"):
+            frames, past = bundle.vae.decode_next(latents.to(dtype), past, first_alone=first_alone)
+            pixels = ((frames[0, :, : shape.height, : shape.width].float() + 1) * 127.5).round()
+        yield pixels.clamp(0, 255).to(torch.uint8).cpu()
+
+
+@contextmanager
+def timed(settings: Settings, stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    settings.timings[stage] = settings.timings.get(stage, 0.0) + time.perf_counter() - began

@@ -1,0 +1,337 @@
+"""The commands that make videos: their options, and the one way from a verb to a file.
+
+Here: `generate`, `image`, `animate`, `extend`, `connect`, `loop`, `edit`, `inpaint`, `outpaint`, `interpolate`.
+Not here: the other commands (cli.py), what is refused before any work starts (console.py), the verbs themselves
+(tasks.py, model.py), files (video/).
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from minisora.console import Bar, check_numbers, check_outputs, check_prompt, parse_size, progress
+from minisora.errors import UsageError
+
+if TYPE_CHECKING:
+    from minisora.model import Model
+    from minisora.video import Stream, Video
+
+STARTED = time.perf_counter()  # nothing before this line takes long
+
+Prompt = Annotated[str, typer.Argument(help="What to show, in English.", show_default=False)]
+Seconds = Annotated[float, typer.Option(help="Length of the video.")]
+Fps = Annotated[float | None, typer.Option(help="Frames per second; the model's own if not given.", show_default=False)]
+ClipFile = Annotated[Path, typer.Argument(help="A video; fitted to the model's size and rate.", show_default=False)]
+ModelName = Annotated[str, typer.Option("--model", help="A name from `minisora models`, or a folder.")]
+Zoom = Annotated[int, typer.Option(help="Write each pixel this many times as wide and as high.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """The options that all verbs have."""
+
+    out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")]
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.", show_default=False),
+    ] = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
+    steps: Annotated[int, typer.Option(help="Sampler steps: more are slower and finer.")] = 24
+    guidance: Annotated[float, typer.Option(help="How far to push along the prompt; 1 adds nothing.")] = 4.0
+    sampler: Annotated[str, typer.Option(help="Such as dpmpp_2m, unipc, heun or euler.")] = "dpmpp_2m"
+    context_noise: Annotated[float, typer.Option(help="How noisy the network sees what is given, 0 to 1.")] = 0.0
+    model: ModelName = "toybox"
+    zoom: Zoom = 1
+    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="A contact sheet too.", show_default=False)] = None
+    timings: Annotated[bool, typer.Option("--timings", help="Print how long each stage took.")] = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a method of `Model` takes."""
+        names = ("seed", "steps", "guidance", "sampler", "context_noise")
+        return {**{name: getattr(self, name) for name in names}, "size": parse_size(self.size)}
+
+
+Make = Callable[..., Any]  # (model, **settings) -> Video or Stream
+Verb = Callable[..., Make]  # a verb's own arguments are checked before the model is loaded; what it returns makes
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Make a command of each verb: its own arguments, then those of `Common`."""
+    for verb in (generate, image, animate, extend, connect, loop, edit, inpaint, outpaint, interpolate):
+        app.command()(_command(verb, Path("out.png" if verb is image else "out.mp4")))
+
+
+def _command(verb: Verb, out: Path) -> Callable[..., None]:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    hints = {**get_type_hints(Common, include_extras=True), **get_type_hints(verb, include_extras=True)}
+    own = [p.replace(kind=keyword, annotation=hints[name]) for name, p in inspect.signature(verb).parameters.items()]
+    common = [
+        inspect.Parameter(f.name, keyword, default=out if f.name == "out" else f.default, annotation=hints[f.name])
+        for f in fields(Common)
+    ]
+
+    def command(**given: Any) -> None:
+        how = Common(**{f.name: given.pop(f.name) for f in fields(Common)})
+        check_numbers(seed=how.seed, zoom=how.zoom, steps=how.steps, guidance=how.guidance)
+        numbers = {name: given[name] for name in ("seconds", "fps") if name in given}
+        check_numbers(seed=0, zoom=1, **numbers)
+        check_prompt(given["prompt"])
+        if not 0 <= how.context_noise <= 1:
+            raise UsageError(f"--context-noise {how.context_noise:g}: give 0 to 1.")
+        parse_size(how.size)
+        check_outputs(how.out, how.sheet, moving=verb is not image)
+        _produce(verb(**given), given["prompt"], how)
+
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+    return command
+
+
+def generate(prompt: Prompt, seconds: Seconds = 2.0, fps: Fps = None) -> Make:
+    """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
+
+    A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
+    """
+
+    def make(model: Model, **settings: Any) -> Video | Stream:
+        way = model.generate if model.sees_at_once(seconds, fps) else model.stream
+        return way(prompt, seconds=seconds, fps=fps, **settings)
+
+    return make
+
+
+def image(prompt: Prompt) -> Make:
+    """One picture of what the prompt says."""
+    return lambda model, **settings: model.image(prompt, **settings)
+
+
+def animate(
+    photo: Annotated[Path, typer.Argument(help="The first frame of the video.", show_default=False)],
+    prompt: Prompt,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SECONDS=FILE", help="Another picture, at a moment; may be repeated.", show_default=False),
+    ] = None,
+    seconds: Seconds = 2.0,
+    fps: Fps = None,
+) -> Make:
+    """A video that starts from a picture and goes on as the prompt says.
+
+    The picture is fitted to the model's pixel area at its own aspect first, or to --size.
+    """
+    from minisora.video import read_image
+
+    pictures = {0.0: read_image(photo)}
+    for each in at or ():
+        moment, _, file = each.partition("=")
+        try:
+            when = float(moment.removesuffix("s"))
+        except ValueError:
+            raise UsageError(f"--at {each}: give SECONDS=FILE, such as 1.5=end.png.") from None
+        if not 0 <= when <= seconds or when in pictures:
+            raise UsageError(f"--at {each}: give a moment above 0, within {seconds:g} s, and each once.")
+        pictures[when] = read_image(file)
+
+    def make(model: Model, **settings: Any) -> Video:
+        video = model.animate(pictures, prompt, seconds=seconds, fps=fps, **settings)
+        _say_fitted(photo, pictures[0.0].shape[:2], video)
+        return video
+
+    return make
+
+
+def extend(
+    clip: ClipFile,
+    prompt: Prompt,
+    after: Annotated[float, typer.Option(help="Seconds to add at the end.")] = 0.0,
+    before: Annotated[float, typer.Option(help="Seconds to add at the beginning.")] = 0.0,
+) -> Make:
+    """A clip with more before it, after it, or both; its own frames are kept."""
+    if after == before == 0:
+        raise UsageError("say how much to add: --after SECONDS, --before SECONDS, or both.")
+    return _on_clip(clip, lambda model, video, **how: model.extend(video, prompt, after=after, before=before, **how))
+
+
+def connect(
+    one: ClipFile,
+    other: ClipFile,
+    prompt: Prompt,
+    seconds: Annotated[float, typer.Option(help="Length of what leads from one to the other.")] = 2.0,
+) -> Make:
+    """A video that leads from one clip to another; the frames of both are kept."""
+    from minisora.video import read_video
+
+    second = read_video(other)
+    return _on_clip(one, lambda model, video, **how: model.connect(video, second, prompt, seconds=seconds, **how))
+
+
+def loop(
+    prompt: Prompt,
+    clip: Annotated[Path | None, typer.Option(help="Begin with this video, kept.", show_default=False)] = None,
+    seconds: Annotated[float, typer.Option(help="Of one round; with a clip, of the way back to its start.")] = 2.0,
+) -> Make:
+    """A video without a seam, to be played over and over."""
+    if clip is None:
+        return lambda model, **settings: model.loop(prompt, seconds=seconds, **settings)
+    return _on_clip(clip, lambda model, video, **how: model.loop(prompt, clip=video, seconds=seconds, **how))
+
+
+def edit(
+    clip: ClipFile,
+    prompt: Prompt,
+    source: Annotated[str | None, typer.Option(help="What the clip shows now.", show_default=False)] = None,
+    strength: Annotated[float, typer.Option(help="0 keeps the clip, 1 replaces all of it.")] = 0.7,
+) -> Make:
+    """A clip as the prompt would have it: made anew from noise, or, with --source, turned along the difference."""
+    if not 0 <= strength <= 1:
+        raise UsageError(f"--strength {strength:g}: give 0 (keep all) to 1 (replace all).")
+    return _on_clip(
+        clip, lambda model, video, **how: model.edit(video, prompt, source=source, strength=strength, **how)
+    )
+
+
+def inpaint(
+    clip: ClipFile,
+    prompt: Prompt,
+    box: Annotated[
+        str | None, typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="What to make anew, in pixels.", show_default=False)
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="White where to make anew.", show_default=False)
+    ] = None,
+) -> Make:
+    """A part of a clip made anew; the rest is kept. Boxes and masks are in pixels of the file, and fitted with it."""
+    import torch
+
+    from minisora.video import fit, read_image, read_video
+
+    if (box is None) == (mask is None):
+        raise UsageError("say which part: --box X,Y,WIDTH,HEIGHT or --mask FILE.")
+    height, width = read_video(clip).frames.shape[1:3]
+    if mask is not None:
+        hole = read_image(mask)
+        if hole.shape[:2] != (height, width):
+            raise UsageError(f"{mask} is {hole.shape[1]}x{hole.shape[0]}, the clip {width}x{height}. Make them equal.")
+    else:
+        left, top, across, down = _whole_numbers(box or "", "--box", 4)
+        if not (left >= 0 and top >= 0 and across > 0 < down and left + across <= width and top + down <= height):
+            raise UsageError(f"--box {box} does not lie inside the clip, {width}x{height}.")
+        hole = torch.zeros(height, width, 3, dtype=torch.uint8)
+        hole[top : top + down, left : left + across] = 255
+
+    def make(model: Model, video: Video, **how: Any) -> Video:
+        size = how["size"] or model.size_for(video.frames[0])
+        return model.inpaint(video, fit(hole, *size)[0].float().mean(-1) > 127.5, prompt, **how)
+
+    return _on_clip(clip, make)
+
+
+def outpaint(
+    clip: ClipFile,
+    prompt: Prompt,
+    to: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="The larger frame.", show_default=False)],
+    corner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y", help="Where the clip's upper left corner is; the middle if not given.", show_default=False
+        ),
+    ] = None,
+) -> Make:
+    """A clip inside a larger frame, which is made around it; the clip is kept."""
+    size = parse_size(to)
+    assert size is not None
+    at = tuple(reversed(_whole_numbers(corner, "--corner", 2))) if corner is not None else None
+
+    def make(model: Model, video: Video, **how: Any) -> Video:
+        if how.pop("size") is not None:
+            raise UsageError("--size does not go with outpaint: --to says how large the frame is.")
+        return model.outpaint(video, prompt, size=size, corner=at, **how)  # type: ignore[arg-type]
+
+    return _on_clip(clip, make)
+
+
+def interpolate(
+    clip: ClipFile,
+    prompt: Prompt,
+    times: Annotated[int, typer.Option(help="How many times the rate.")] = 2,
+) -> Make:
+    """A clip at a multiple of its rate; its own frames are kept."""
+    if times < 2:
+        raise UsageError(f"--times {times}: give 2 or more.")
+    return _on_clip(clip, lambda model, video, **how: model.interpolate(video, prompt, times=times, **how))
+
+
+def load(name: str, bar: Bar) -> Model:
+    import minisora
+
+    bar.doing(f"loading {name}")
+    return minisora.load(name)
+
+
+def _produce(make: Make, prompt: str, how: Common) -> None:
+    """Load the model, make the video, write it and say what there is now."""
+    from minisora.video import Stream, read_video
+
+    with progress() as bar:
+        loaded = load(how.model, bar)
+        made = make(loaded, **how.settings, on_step=bar.step)
+        started = time.perf_counter()
+        notes = made.save(how.out, zoom=how.zoom)
+        write_seconds = time.perf_counter() - started
+    stopped = isinstance(made, Stream) and made.made < made.num_frames
+    video = read_video(how.out) if isinstance(made, Stream) else made
+    if how.sheet is not None:
+        video.contact_sheet(how.sheet)
+    for note in [*loaded.notes(prompt), *notes]:
+        typer.echo(f"note: {note}", err=True)
+    num_frames, height, width, _ = video.frames.shape
+    length = f", {num_frames} frames at {video.fps:g} fps" if num_frames > 1 else ""
+    typer.echo(f"{how.out}: {width}x{height}{length}")
+    if how.sheet is not None:
+        typer.echo(f"{how.sheet}: contact sheet")
+    if how.timings:
+        whole = time.perf_counter() - STARTED
+        for stage, seconds in {**loaded.timings, "write": write_seconds, "all of it": whole}.items():
+            typer.echo(f"{stage:>10} {seconds:7.2f} s")
+    if stopped:
+        left = (made.num_frames - made.made) / made.fps
+        typer.echo(f'stopped; to go on: minisora extend {how.out} "PROMPT" --after {left:g}', err=True)
+        raise typer.Exit(130)
+
+
+def _on_clip(path: Path, make: Make) -> Make:
+    """A verb on a file: read first, so that a bad one is refused before the model is loaded."""
+    from minisora.video import read_video
+
+    video = read_video(path)
+
+    def on_video(model: Model, **settings: Any) -> Video:
+        made: Video = make(model, video, **settings)
+        _say_fitted(path, video.frames.shape[1:3], made)
+        return made
+
+    return on_video
+
+
+def _say_fitted(path: Path, size: Any, made: Video) -> None:
+    (height, width), (rows, columns) = size, made.frames.shape[1:3]
+    if (height, width) != (rows, columns):
+        typer.echo(f"note: {path} ({width}x{height}) was fitted to {columns}x{rows}", err=True)
+
+
+def _whole_numbers(text: str, option: str, count: int) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise UsageError(f"{option} {text}: give {count} whole numbers with commas between them.")
+    return numbers

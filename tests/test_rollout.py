@@ -1,0 +1,101 @@
+"""Windows make everything once, hold on to what is there, and end where the prompt changes."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+
+from minisora.canvas import Condition, build
+from minisora.errors import UsageError
+from minisora.rollout import latent_at, plan, roll_out
+from minisora.text.schedule import Part, parts
+from tests.test_canvas import SHAPE, bundle, picture, settings
+
+__all__ = ["bundle"]  # a fixture
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_latent_is_made_once_and_each_window_holds_on_to_something(seed):
+    rng = Random(seed)
+    total, length = rng.randint(1, 60), rng.randint(4, 10)
+    context = rng.randint(1, length // 2)
+    held = [False] * total
+    for _ in range(rng.randint(0, 3)):
+        first = rng.randrange(total)
+        held[first : first + rng.randint(1, 12)] = [True] * min(12, total - first)
+    held = held[:total]
+    breaks = sorted(rng.sample(range(1, total + 1), min(total, rng.randint(0, 2))))
+    done = list(held)
+    for number, window in enumerate(plan(held, length=length, context=context, breaks=breaks)):
+        made = [n for n in range(window.first, window.stop) if not done[n]]
+        assert made and window.new == made[0] and window.stop - window.first <= length
+        if number or any(held):
+            known_inside = any(done[window.first : window.stop])
+            assert known_inside, "nothing to hold on to"
+        assert not any(made[0] < at <= made[-1] for at in breaks)
+        for n in made:
+            done[n] = True
+    assert all(done)
+
+
+def test_before_a_later_given_stretch_the_last_window_sees_it():
+    held = [True] * 5 + [False] * 13 + [True] * 5
+    last = plan(held, length=9, context=3)[-1]
+    assert not held[last.new] and last.stop == 18 + 3 and last.first == last.new - 3
+
+
+def test_going_back_from_a_clip_at_the_end():
+    windows = plan([False] * 12 + [True] * 4, length=8, context=3)
+    assert [(w.first, w.stop) for w in windows] == [(7, 15), (2, 10), (0, 5)]
+
+
+def test_a_video_of_one_window_is_seen_whole():
+    assert [(w.first, w.stop, w.new) for w in plan([True, True, False, False], length=4, context=1)] == [(0, 4, 2)]
+    assert plan([True, True], length=4, context=1) == []
+
+
+def test_windows_yield_latents_in_order_and_hold_what_is_given(bundle):
+    from dataclasses import replace
+
+    short = replace(bundle, sampling=replace(bundle.sampling, window=3, context=1))
+    given = picture(5, 32, 48)
+    shape = replace(SHAPE, num_frames=29)
+    for at in (0, 12, 24):
+        canvas = build(short, shape, [Condition(given, at=at)])
+        pieces = list(roll_out(short, canvas, [Part(0.0, "a ball"), Part(2.0, "two balls")], settings()))
+        latents = torch.cat(pieces, 1)
+        assert latents.shape[1] == 8 and latents.isfinite().all()
+        held = [n for n, whole in enumerate(canvas.held()) if whole]
+        assert torch.equal(latents[:, held], canvas.latents(canvas.known)[:, held])
+        if at == 0:
+            assert len(pieces) > 2
+
+
+def test_the_first_latent_wholly_after_a_moment():
+    assert [latent_at(s, 8.0) for s in (0, 0.125, 0.126, 0.5, 0.625, 1.0, 2.0)] == [0, 1, 2, 2, 2, 3, 5]
+
+
+def test_parts_of_a_prompt():
+    assert parts("a ball: 3-4 of them") == (Part(0.0, "a ball: 3-4 of them"),)
+    assert parts("0-4s: a red ball rolls in | 4s-: it bounces") == (
+        Part(0.0, "a red ball rolls in"),
+        Part(4.0, "it bounces"),
+    )
+    assert parts("0s - 1.5s: one|1.5-3: two") == (Part(0.0, "one"), Part(1.5, "two"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("0-4s: a ball | it bounces", "no times"),
+        ("0-4s: a ball | 5s-: it bounces", "ends at 4 s"),
+        ("1-4s: a ball", "ends at 0 s"),
+        ("0-: a ball | 4-5: it bounces", "no end"),
+        ("0-4: a ball | 4-4: it bounces", "after it starts"),
+    ],
+)
+def test_times_that_do_not_follow_each_other_are_refused(prompt, said):
+    with pytest.raises(UsageError, match=said):
+        parts(prompt)
