@@ -109,27 +109,31 @@ def evaluate(
     model: ModelName = "toybox",
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation"),
     count: Annotated[int, typer.Option(help="Held-out prompts to ask for.")] = 200,
+    verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24,
 ) -> None:
     """Score a model by what it shows, between shuffled captions and real renders.
 
-    Stickers are judged too, where they were fetched; each of the two worlds gets a table.
+    Stickers are judged too, where they were fetched; each of the two worlds gets a table, and the other verbs one.
     """
-    from minisora.eval import evaluate, left_out, sticker_report
+    from minisora.eval import evaluate, left_out, sticker_report, verb_figures, verb_table
     from minisora.eval.stickers import COUNT
 
-    if count < 1:
-        raise UsageError(f"--count {count}: give 1 or more.")
+    if count < 1 or verbs < 0:
+        raise UsageError(f"--count {count} --verbs {verbs}: give 1 or more prompts, and 0 or more clips.")
     make_folder(out)
     with progress() as bar:
         loaded = load(model, bar)
         report = evaluate(loaded, out, count=count, on_step=bar.step)
         reason = left_out()
         told = sticker_report(loaded, out, count=min(count, COUNT), on_step=bar.step) if reason is None else None
+        figures = verb_figures(loaded, out, count=verbs, on_step=bar.step) if verbs else []
     typer.echo(str(report))
     if told is None:
         typer.echo(f"note: stickers are not judged: {reason}", err=True)
     else:
         typer.echo(f"\n{told}")
+    if figures:
+        typer.echo(f"\n{verb_table(figures)}")
     typer.echo(f"{out}: the report")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from minisora.bundle import Sampling, load_part, save_part
 from minisora.bundle import save as save_bundle
 from minisora.data.frames import FrameBatches
-from minisora.data.latents import LatentBatches
+from minisora.data.latents import Curriculum, LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.device import default_device, has_fast_bf16
@@ -116,89 +116,33 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def dit_toybox_start(steps: int = 800) -> RunConfig:
-    """The transformer of `toybox`, first part: mostly single frames, which teach looks cheaply.
+def dit_toybox(steps: int = 1750, picture_steps: int = 450) -> RunConfig:
+    """The transformer of `toybox`: first mostly single frames, which teach looks cheaply, then videos.
 
-    Needs vae-toybox. `minisora train dit-toybox-start`.
+    `minisora train dit-toybox`, after vae-toybox. The embedded weights are the bundle that it leaves in its folder.
     """
-    sources = {
-        "playroom-pictures": 0.46,
-        "stickers-pictures": 0.24,
-        "playroom-short": 0.17,
-        "playroom-wide": 0.02,
-        "playroom-tall": 0.02,
-        "stickers-short": 0.09,
-    }
-    lengths = ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))
-    return _dit("dit-toybox-start", steps, sources, lengths=lengths, decay_fraction=0.1, start_from=None)
-
-
-def dit_toybox(steps: int = 2400) -> RunConfig:
-    """The transformer of `toybox`, second part: videos, three aspects. Needs dit-toybox-start.
-
-    `minisora train dit-toybox`. The embedded weights are the bundle that this leaves in its folder.
-    """
-    sources = {
-        "playroom-pictures": 0.16,
-        "stickers-pictures": 0.1,
-        "playroom-short": 0.35,
-        "playroom-long": 0.14,
-        "playroom-fast": 0.04,
-        "playroom-wide": 0.03,
-        "playroom-tall": 0.03,
-        "stickers-short": 0.16,
-    }
-    lengths = ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))
-    return _dit("dit-toybox", steps, sources, lengths=lengths, decay_fraction=0.45, start_from="dit-toybox-start")
-
-
-DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
-SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=1.0, shift_tokens=320)
-JOBS = {  # name -> clips, height, width, frames, how many
-    "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
-    "playroom-short": (playroom_clips, 64, 64, 17, 4500),
-    "playroom-long": (playroom_clips, 64, 64, 33, 800),
-    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
-    "playroom-wide": (playroom_clips, 56, 96, 17, 250),
-    "playroom-tall": (playroom_clips, 96, 56, 17, 250),
-    "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
-    "stickers-short": (sticker_clips, 64, 64, 17, 2400),
-}
-
-
-def _dit(
-    name: str,
-    steps: int,
-    sources: Mapping[str, float],
-    *,
-    lengths: tuple[tuple[int, float], ...],
-    decay_fraction: float,
-    start_from: str | None,
-) -> RunConfig:
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     text = TextEncoder(device=device, dtype=dtype)
-    write_latents(LATENTS, latent_jobs(sources), _trained_vae().to(device, dtype), text)
-    batches = LatentBatches(
-        sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
-        null_text=text.encode([""]).tokens.cpu(),
-        windows=WindowConfig(lengths=lengths, shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
-        patch=DIT.patch,
-        budget=8192,
-        time_rate=SAMPLING.time_rate,
-        flops=DIT.flops,
-    )
+    names = sorted({*PICTURES_FIRST, *THEN_VIDEOS})
+    write_latents(LATENTS, latent_jobs(names), _trained_vae().to(device, dtype), text)
+    null_text = text.encode([""]).tokens.cpu()
 
-    def build() -> DiT:
-        dit = DiT(DIT)
-        if start_from is not None:
-            load_part(dit, RUNS / start_from / "dit.safetensors")
-        return dit
+    def batches(sources: Mapping[str, float], lengths: tuple[tuple[int, float], ...]) -> LatentBatches:
+        return LatentBatches(
+            sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
+            null_text=null_text,
+            windows=WindowConfig(lengths=lengths, shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
+            patch=DIT.patch,
+            budget=8192,
+            time_rate=SAMPLING.time_rate,
+            flops=DIT.flops,
+        )
 
     def publish(dit: DiT, folder: Path) -> None:
         save_part(dit, folder / "dit.safetensors")
-        known, least = known_captions([Shards(LATENTS / name) for name in sources], text)
-        trained = {"recipe": name, "steps": steps, "least_similarity": least}
+        known, least = known_captions([Shards(LATENTS / name) for name in names], text)
+        trained = {"recipe": "dit-toybox", "steps": steps, "least_similarity": least}
         save_bundle(
             folder / "bundle",
             name="toybox",
@@ -211,17 +155,53 @@ def _dit(
         )
 
     return RunConfig(
-        name=name,
+        name="dit-toybox",
         steps=steps,
-        build=build,
-        batch=batches,
+        build=lambda: DiT(DIT),
+        batch=Curriculum(
+            first=batches(PICTURES_FIRST, ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))),
+            first_steps=picture_steps,
+            then=batches(THEN_VIDEOS, ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))),
+        ),
         loss=dit_loss,
         publish=publish,
-        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=decay_fraction),
+        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.45),
         ema_decay=0.997,
         compile=True,
         prefetch=1,
     )
+
+
+PICTURES_FIRST = {  # shards and how often a sample is drawn from them
+    "playroom-pictures": 0.46,
+    "stickers-pictures": 0.24,
+    "playroom-short": 0.17,
+    "playroom-wide": 0.02,
+    "playroom-tall": 0.02,
+    "stickers-short": 0.09,
+}
+THEN_VIDEOS = {
+    "playroom-pictures": 0.16,
+    "stickers-pictures": 0.1,
+    "playroom-short": 0.35,
+    "playroom-long": 0.14,
+    "playroom-fast": 0.04,
+    "playroom-wide": 0.03,
+    "playroom-tall": 0.03,
+    "stickers-short": 0.16,
+}
+DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
+SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=1.0, shift_tokens=320)
+JOBS = {  # name -> clips, height, width, frames, how many
+    "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
+    "playroom-short": (playroom_clips, 64, 64, 17, 4500),
+    "playroom-long": (playroom_clips, 64, 64, 33, 800),
+    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
+    "playroom-wide": (playroom_clips, 56, 96, 17, 250),
+    "playroom-tall": (playroom_clips, 96, 56, 17, 250),
+    "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
+    "stickers-short": (sticker_clips, 64, 64, 17, 2400),
+}
 
 
 def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int = 400) -> tuple[Tensor, float]:
@@ -273,6 +253,5 @@ def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "vae-toybox": vae_toybox,
-    "dit-toybox-start": dit_toybox_start,
     "dit-toybox": dit_toybox,
 }

@@ -137,3 +137,15 @@ class LatentBatches:
 
     def _positions(self, window: Window) -> Tensor:
         return grid_positions(window.seconds * self.time_rate, *window.made.shape[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curriculum:
+    """step -> LatentBatch: of one kind before `first_steps`, of another from then on."""
+
+    first: LatentBatches
+    first_steps: int
+    then: LatentBatches
+
+    def __call__(self, step: int) -> LatentBatch:
+        return self.first(step) if step < self.first_steps else self.then(step)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from minisora.eval.stickers import StickerReport as StickerReport
     from minisora.eval.stickers import left_out as left_out
     from minisora.eval.stickers import sticker_report as sticker_report
+    from minisora.eval.verbs import verb_figures as verb_figures
+    from minisora.eval.verbs import verb_table as verb_table
 
 _PLACES = {
     "Report": "report",
@@ -22,8 +24,10 @@ _PLACES = {
     "StickerReport": "stickers",
     "left_out": "stickers",
     "sticker_report": "stickers",
+    "verb_figures": "verbs",
+    "verb_table": "verbs",
 }
-__all__ = ["Report", "StickerReport", "evaluate", "left_out", "sticker_report"]
+__all__ = ["Report", "StickerReport", "evaluate", "left_out", "sticker_report", "verb_figures", "verb_table"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,356 @@
+"""What each verb promises, measured against the truth of the playroom: what was given is exact, joins do not show.
+
+Every figure has a floor, what one gets without a model (a hard cut, a frozen frame, a straight line on, a blend), and
+a ceiling, the real renders. Scenes are held out; those with a cut to another camera are left out.
+
+    join     second difference of frames where given and made meet, over its 95th percentile inside the real clip:
+             1 and less does not show
+    motion   mean difference of neighbouring made frames, over that of the real ones
+    way      distance of things from where they really are, in halves of the frame's smaller side
+
+Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minisora.eval.judge import Judge, load_judge
+from minisora.eval.metrics import motion_energy, psnr
+from minisora.eval.segment import FIRST_COLOUR, SIDE, Segmenter
+from minisora.model import Model
+from minisora.video import Video, contact_sheet, resize
+from minisora.worlds import playroom
+from minisora.worlds.playroom import COLOURS
+
+FIRST_SEED = 920_000_000
+FPS = 8.0
+FRAMES = 17
+GIVEN = 9  # frames of the clip that a verb is given
+NAN = float("nan")
+_DRAWS, _INTERVAL = 2000, (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure of one verb, over n clips; its interval holds 95 % of the bootstrap's draws."""
+
+    verb: str
+    name: str
+    better: str  # "higher" or "lower"
+    n: int
+    mean: float
+    low: float
+    high: float
+    floor: float
+    ceiling: float
+
+    @property
+    def closed(self) -> float:
+        """How much of the way from the floor to the ceiling is gone; NaN where there is none to go."""
+        return (self.mean - self.floor) / (self.ceiling - self.floor) if self.ceiling != self.floor else NAN
+
+    def row(self) -> str:
+        cells = (f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]", f"{self.floor:.3f}", f"{self.ceiling:.3f}")
+        return f"| {self.verb} | {self.name} | {self.better} | {self.n} | {' | '.join(cells)} | {self.closed:.2f} |"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A held-out scene: its prompt for two seconds, and what is really seen."""
+
+    scene: playroom.Scene
+    prompt: str
+    real: Tensor  # (FRAMES, H, W, 3) uint8
+    fast: Tensor  # the same seconds at twice the rate
+
+
+Marks = dict[str, tuple[str, float, float, float]]  # measure -> (better, model, floor, ceiling) of one clip
+Verb = Callable[[Model, Case, Case, Judge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
+
+
+def verb_figures(
+    model: Model, out: Path, *, count: int = 24, on_step: Callable[[int, int, str], None] | None = None
+) -> list[Figure]:
+    """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
+    judge, cases = load_judge(), _cases(count, model.bundle.sampling.size)
+    figures, rows = list[Figure](), []
+    for number, (name, verb) in enumerate(VERBS.items()):
+        found: list[Marks] = []
+        for n, case in enumerate(cases):
+            if on_step is not None:
+                on_step(number * count + n, len(VERBS) * count, name)
+            marks, frames = verb(model, case, cases[(n + 1) % count], judge, n)
+            found.append(marks)
+            if n < 2:
+                rows.append((f"{name}: {case.prompt}", frames, FPS))
+        figures += [_figure(name, measure, found) for measure in found[0]]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "verbs.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
+    (out / "verbs.md").write_text(verb_table(figures) + "\n")
+    contact_sheet(rows, columns=9, tile=96).save(out / "verbs.png")
+    return figures
+
+
+def verb_table(figures: Sequence[Figure]) -> str:
+    head = "| verb | measure | better | n | model [95 %] | floor | ceiling | gap closed |"
+    return "\n".join([head, "|" + " --- |" * 8, *(figure.row() for figure in figures)])
+
+
+def _figure(verb: str, name: str, found: Sequence[Marks]) -> Figure:
+    values = torch.tensor([marks[name][1:] for marks in found], dtype=torch.float64)
+    values = values[~values.isnan().any(1)]
+    if not len(values):
+        values = torch.full((1, 3), NAN, dtype=torch.float64)
+    draws = torch.randint(len(values), (_DRAWS, len(values)), generator=torch.Generator().manual_seed(0))
+    low, high = (float(values[:, 0][draws].mean(1).quantile(share)) for share in _INTERVAL)
+    mean, floor, ceiling = values.mean(0).tolist()
+    return Figure(verb, name, found[0][name][0], len(values), mean, low, high, floor, ceiling)
+
+
+def _cases(count: int, size: tuple[int, int]) -> list[Case]:
+    cases = list[Case]()
+    seed = FIRST_SEED
+    while len(cases) < count:
+        scene = playroom.draw(seed, split="held_out")
+        seed += 1
+        if scene.cut is not None:
+            continue
+        text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
+        fast = playroom.render([scene], height=size[0], width=size[1], fps=2 * FPS, num_frames=2 * FRAMES - 1)
+        cases.append(Case(scene, text, fast.frames[0, ::2], fast.frames[0]))
+    return cases
+
+
+def _animate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    frames = model.animate(case.real[0], case.prompt, seconds=2.0, seed=seed).frames
+    return {
+        "first frame exact": _exact(frames[:1], case.real[:1]),
+        "motion": ("higher", _motion(frames, case), 0.0, 1.0),
+        "way": _way(frames, case, judge, first=1, known=1),
+    }, frames
+
+
+def _extend(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    given = case.real[:GIVEN]
+    frames = model.extend(Video(given, FPS), case.prompt, after=(FRAMES - GIVEN) / FPS, seed=seed).frames
+    return {
+        "clip exact": _exact(frames[:GIVEN], given),
+        "join": _join(frames, case, other, GIVEN),
+        "motion": ("higher", _motion(frames[GIVEN - 1 :], case), 0.0, 1.0),
+        "way": _way(frames, case, judge, first=GIVEN, known=GIVEN),
+    }, frames
+
+
+def _extend_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    given = case.real[-GIVEN + 1 :]
+    at = FRAMES - len(given)
+    frames = model.extend(Video(given, FPS), case.prompt, before=at / FPS, seed=seed).frames
+    return {
+        "clip exact": _exact(frames[at:], given),
+        "join": _join(frames, case, other, at),
+        "motion": ("higher", _motion(frames[: at + 1], case), 0.0, 1.0),
+    }, frames
+
+
+def _connect(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    one, two = case.real[:5], case.real[-4:]
+    gap = FRAMES - len(one) - len(two)
+    frames = model.connect(Video(one, FPS), Video(two, FPS), case.prompt, seconds=gap / FPS, seed=seed).frames
+    blend = _blended(case.real[4], case.real[-4], gap)
+    middle = slice(5, FRAMES - 4)
+    return {
+        "clips exact": _exact(torch.cat([frames[:5], frames[-4:]]), torch.cat([one, two])),
+        "join after the first": _join(frames, case, other, 5),
+        "join before the second": _join(frames, case, other, FRAMES - 4),
+        "PSNR of the gap, dB": (
+            "higher",
+            psnr(frames[middle], case.real[middle]),
+            psnr(blend, case.real[middle]),
+            50.0,
+        ),
+    }, frames
+
+
+def _loop(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    frames = model.loop(case.prompt, seconds=2.0, seed=seed).frames
+    rolled = frames.roll(len(frames) // 2, 0)
+    seam = _roughness(rolled, len(frames) // 2) / _inside(frames)
+    cut = _roughness(case.real[:16].roll(8, 0), 8) / _inside(case.real)
+    return {
+        "seam": ("lower", seam, cut, 1.0),
+        "motion": ("higher", _motion(frames, case), 0.0, 1.0),
+    }, frames
+
+
+def _loop_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    clip = case.real[:GIVEN]
+    frames = model.loop(case.prompt, clip=Video(clip, FPS), seconds=1.0, seed=seed).frames
+    rolled = frames.roll(len(frames) - GIVEN, 0)  # the seam of the two rounds is inside
+    cut = _roughness(torch.cat([clip, clip]), GIVEN) / _inside(case.real)
+    return {
+        "clip exact": _exact(frames[:GIVEN], clip),
+        "join": _join(frames, case, other, GIVEN),
+        "seam": ("lower", _roughness(rolled, len(frames) - GIVEN) / _inside(case.real), cut, 1.0),
+    }, frames
+
+
+def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    thing = case.scene.things[0]
+    used = {each.colour for each in case.scene.things}
+    new = next(colour for colour in list(COLOURS)[seed % len(COLOURS) :] + list(COLOURS) if colour not in used)
+    if thing.colour not in case.prompt:
+        return {name: ("higher", NAN, 0.0, 1.0) for name in ("new colour", "mask IoU")}, case.real
+    prompt = case.prompt.replace(thing.colour, new)
+    made = model.edit(Video(case.real, FPS), prompt, source=case.prompt, strength=0.8, seed=seed).frames
+    things = (replace(thing, colour=new), *case.scene.things[1:])
+    truth = playroom.render(
+        [replace(case.scene, things=things)], height=made.shape[1], width=made.shape[2], fps=FPS, num_frames=FRAMES
+    ).frames[0]
+    was = _mask(case.real, thing.colour, judge.segmenter)
+
+    def found(frames: Tensor) -> float:
+        return float(new in [one.colour for one in judge.describe([frames])[0].things])
+
+    def overlap(frames: Tensor) -> float:
+        now = _mask(frames, new, judge.segmenter)
+        return float((was & now).sum() / (was | now).sum().clamp(min=1))
+
+    return {
+        "new colour": ("higher", found(made), found(case.real), found(truth)),
+        "mask IoU": ("higher", overlap(made), overlap(other.real), overlap(truth)),
+    }, made
+
+
+def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    thing = case.scene.things[0]
+    height, width = case.real.shape[1:3]
+    seen = _mask(case.real, thing.colour, judge.segmenter).any(0)
+    if not seen.any():
+        return {
+            "outside exact": ("higher", 1.0, 0.0, 1.0),
+            "colour in the hole": ("higher", NAN, NAN, NAN),
+        }, case.real
+    rows, columns = seen.any(1).nonzero().flatten(), seen.any(0).nonzero().flatten()
+    unit = height / seen.shape[0]
+    hole = torch.zeros(height, width, dtype=torch.bool)
+    hole[
+        max(0, int((rows[0] - 1) * unit)) : int((rows[-1] + 2) * unit),
+        max(0, int((columns[0] - 1) * unit)) : int((columns[-1] + 2) * unit),
+    ] = True
+    frames = model.inpaint(Video(case.real, FPS), hole, case.prompt, seed=seed).frames
+
+    def shown(clip: Tensor) -> float:
+        return float(thing.colour in [one.colour for one in judge.describe([clip])[0].things])
+
+    empty = torch.where(hole[None, :, :, None], case.real[:, -1:, :1], case.real)  # the floor's own colour
+    return {
+        "outside exact": _exact(frames[:, ~hole], case.real[:, ~hole]),
+        "colour in the hole": ("higher", shown(frames), shown(empty), shown(case.real)),
+    }, frames
+
+
+def _interpolate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    given = case.real[:GIVEN]
+    frames = model.interpolate(Video(given, FPS), case.prompt, times=2, seed=seed).frames
+    truth = case.fast[1 : 2 * GIVEN - 1 : 2]
+    blend = ((given[:-1].float() + given[1:].float()) / 2).round().to(torch.uint8)
+    return {
+        "frames exact": _exact(frames[::2], given),
+        "PSNR between, dB": ("higher", psnr(frames[1::2], truth), psnr(blend, truth), 50.0),
+    }, frames
+
+
+VERBS: dict[str, Verb] = {
+    "animate": _animate,
+    "extend": _extend,
+    "extend back": _extend_back,
+    "connect": _connect,
+    "loop": _loop,
+    "loop back": _loop_back,
+    "edit": _edit,
+    "inpaint": _inpaint,
+    "interpolate": _interpolate,
+}
+
+
+def _exact(made: Tensor, given: Tensor) -> tuple[str, float, float, float]:
+    return "higher", float(torch.equal(made, given)), 0.0, 1.0
+
+
+def _motion(frames: Tensor, case: Case) -> float:
+    return motion_energy(frames) / max(motion_energy(case.real), 1e-6)
+
+
+def _roughness(frames: Tensor, at: int) -> float:
+    """The larger second difference, in 0..255, of the two that reach over the step from frame at - 1 to frame at."""
+    part = frames[max(0, at - 2) : at + 2].float()
+    return float((part[2:] - 2 * part[1:-1] + part[:-2]).abs().mean((1, 2, 3)).max())
+
+
+def _inside(frames: Tensor) -> float:
+    """The 95th percentile of second differences inside a clip."""
+    x = frames.float()
+    return max(0.5, float((x[2:] - 2 * x[1:-1] + x[:-2]).abs().mean((1, 2, 3)).quantile(0.95)))
+
+
+def _join(frames: Tensor, case: Case, other: Case, at: int) -> tuple[str, float, float, float]:
+    cut = torch.cat([case.real[:at], other.real[at:]])
+    usual = _inside(case.real)
+    return "lower", _roughness(frames, at) / usual, _roughness(cut, at) / usual, _roughness(case.real, at) / usual
+
+
+def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
+    share = (torch.arange(1, count + 1) / (count + 1)).view(-1, 1, 1, 1)
+    return (one * (1 - share) + other * share).round().to(torch.uint8)
+
+
+def _mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
+    """(T, rows, columns) bool: cells that show a colour's thing."""
+    scale = SIDE / min(frames.shape[1:3])
+    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
+    with torch.inference_mode():
+        top = segmenter(resize(frames, height, width)).argmax(1)
+    mask: Tensor = top == FIRST_COLOUR + list(COLOURS).index(colour)
+    return mask
+
+
+def _places(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
+    """(T, 2) x, y of the middle of a colour's cells, in halves of the smaller side; NaN where there are none."""
+    mask = _mask(frames, colour, segmenter).float()
+    rows, columns = mask.shape[1:]
+    half = min(rows, columns) / 2
+    x = ((torch.arange(columns) + 0.5 - columns / 2) / half * mask).sum((1, 2))
+    y = ((torch.arange(rows) + 0.5 - rows / 2)[:, None] / half * mask).sum((1, 2))
+    return torch.stack([x, y], 1) / torch.where(mask.sum((1, 2)) > 0, mask.sum((1, 2)), NAN)[:, None]
+
+
+def _way(frames: Tensor, case: Case, judge: Judge, *, first: int, known: int) -> tuple[str, float, float, float]:
+    """Distance from the true places, over frames from `first` on; a thing that is not seen is a whole half side off.
+
+    The floor goes straight on from the last two of the `known` places, or stays where only one is known.
+    """
+    errors = []
+    for thing in case.scene.things:
+        truth = _places(case.real, thing.colour, judge.segmenter)
+        there = ~truth[first:].isnan().any(1)
+        if truth[:known].isnan().any() or not there.any():
+            continue
+        step = truth[known - 1] - truth[known - 2] if known > 1 else torch.zeros(2)
+        ahead = torch.arange(first - known + 1, len(truth) - known + 1)[:, None]
+        line = truth[known - 1] + step * ahead
+        made = _places(frames, thing.colour, judge.segmenter)[first:]
+        off = [
+            (places - truth[first:]).norm(dim=1).nan_to_num(1.0)[there].clamp(max=1.0).mean() for places in (made, line)
+        ]
+        errors.append(torch.stack(off))
+    if not errors:
+        return "lower", NAN, NAN, 0.0
+    model, floor = torch.stack(errors).mean(0).tolist()
+    return "lower", model, floor, 0.0

@@ -1,0 +1,64 @@
+"""The measures of the verbs on clips of which the answer is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from minisora.eval import verbs
+from minisora.eval.verbs import Case, Figure, verb_table
+from minisora.worlds import playroom
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return verbs._cases(1, (64, 64))[0]
+
+
+def test_real_frames_join_without_a_trace_and_cuts_do_not(case):
+    other = case.real.flip(2).roll(3, 0)
+    for at in (5, 9, 13):
+        better, model, floor, ceiling = verbs._join(case.real, case, other, at)
+        assert better == "lower" and model == ceiling and floor > 2 * ceiling
+
+
+def test_roughness_is_the_second_difference_at_the_join():
+    ramp = torch.arange(10, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 4, 4, 3)
+    assert verbs._roughness(ramp, 5) == 0
+    jumped = torch.cat([ramp[:5], ramp[5:] + 20])
+    assert verbs._roughness(jumped, 5) == 20 and verbs._roughness(jumped, 8) == 0
+
+
+def test_the_real_clip_goes_the_real_way_and_a_frozen_one_does_not():
+    from minisora.eval.judge import load_judge
+
+    judge = load_judge()
+    moving = next(case for case in verbs._cases(12, (64, 64)) if any("rolls" in t.motion for t in case.scene.things))
+    better, model, floor, _ = verbs._way(moving.real, moving, judge, first=9, known=9)
+    assert better == "lower" and model == 0 <= floor
+    frozen = moving.real[8:9].expand(17, -1, -1, -1)
+    assert verbs._way(frozen, moving, judge, first=9, known=9)[1] > 0.02
+
+
+def test_half_way_between_is_a_blend():
+    one, other = torch.zeros(2, 2, 3, dtype=torch.uint8), torch.full((2, 2, 3), 100, dtype=torch.uint8)
+    assert verbs._blended(one, other, 3)[:, 0, 0, 0].tolist() == [25, 50, 75]
+
+
+def test_a_figure_says_how_much_of_the_gap_is_closed():
+    found = [
+        {"join": ("lower", 2.0, 5.0, 1.0)},
+        {"join": ("lower", 4.0, 5.0, 1.0)},
+        {"join": ("lower", verbs.NAN, 5.0, 1.0)},
+    ]
+    figure = verbs._figure("extend", "join", found)
+    assert (figure.n, figure.mean, figure.floor, figure.ceiling) == (2, 3.0, 5.0, 1.0)
+    assert figure.closed == 0.5 and figure.low <= 3 <= figure.high
+    assert "| extend | join | lower | 2 |" in verb_table([figure])
+    assert Figure("a", "b", "lower", 1, 1.0, 1.0, 1.0, 1.0, 1.0).row().endswith("nan |")
+
+
+def test_scenes_are_held_out_and_without_a_cut(case):
+    assert case.scene.split == "held_out" and case.scene.cut is None
+    again = playroom.render([case.scene], height=64, width=64, fps=8.0, num_frames=17).frames[0]
+    assert torch.equal(again, case.real) and len(case.fast) == 33
