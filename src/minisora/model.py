@@ -19,6 +19,7 @@ from minisora.device import check_memory, default_device, has_fast_bf16, use_aff
 from minisora.diffusion.samplers import sampler_named
 from minisora.errors import UsageError
 from minisora.sampling import Settings
+from minisora.storyboard import Storyboard, read_storyboard, scene_prompt
 from minisora.vae.model import STRIDE, num_latents
 from minisora.video import Stream, Video, fit, fit_size, read_image, read_video
 
@@ -239,6 +240,28 @@ class Model:
         hole = ~_box((left, top, left + width, top + height), shape)
         how = self._settings(settings)
         return tasks.inpaint(self.bundle, framed, hole, self._checked(prompt), shape, how)
+
+    def storyboard(
+        self, board: str | Path | Storyboard, *, size: tuple[int, int] | None = None, **settings: Any
+    ) -> Video:
+        """A film of shots, from a file or its contents; keyframes, once fitted, are kept exactly.
+
+        Each shot begins where the one before ends, so that it has `seconds` times the rate of new frames; a scene of
+        its own has one more, its first.
+        """
+        film = board if isinstance(board, Storyboard) else read_storyboard(board)
+        rate = film.fps or self.bundle.sampling.fps
+        how, frames = self._settings(settings), list[Tensor]()
+        for scene in film.scenes():
+            shape = self._shape(sum(shot.seconds for shot in scene), size, rate)
+            pictures, start = list[tuple[int, Tensor]](), 0.0
+            for shot in scene:
+                for moment, file in sorted(shot.keyframes.items()):
+                    fitted, _ = fit(read_image(file), shape.height, shape.width)
+                    pictures.append((round((start + moment) * rate), fitted))
+                start += shot.seconds
+            frames.append(tasks.animate(self.bundle, pictures, scene_prompt(scene), shape, how).frames)
+        return Video(torch.cat(frames), rate)
 
     def interpolate(
         self,

@@ -1,6 +1,7 @@
 """The commands that make videos: their options, and the one way from a verb to a file.
 
-Here: `generate`, `image`, `animate`, `extend`, `connect`, `loop`, `edit`, `inpaint`, `outpaint`, `interpolate`.
+Here: `generate`, `image`, `animate`, `extend`, `connect`, `loop`, `edit`, `inpaint`, `outpaint`, `interpolate`,
+`storyboard`.
 Not here: the other commands (cli.py), what is refused before any work starts (console.py), the verbs themselves
 (tasks.py, model.py), files (video/).
 """
@@ -65,7 +66,7 @@ Verb = Callable[..., Make]  # a verb's own arguments are checked before the mode
 
 def add_verbs(app: typer.Typer) -> None:
     """Make a command of each verb: its own arguments, then those of `Common`."""
-    for verb in (generate, image, animate, extend, connect, loop, edit, inpaint, outpaint, interpolate):
+    for verb in (generate, image, animate, extend, connect, loop, edit, inpaint, outpaint, interpolate, storyboard):
         app.command()(_command(verb, Path("out.png" if verb is image else "out.mp4")))
 
 
@@ -83,12 +84,14 @@ def _command(verb: Verb, out: Path) -> Callable[..., None]:
         check_numbers(seed=how.seed, zoom=how.zoom, steps=how.steps, guidance=how.guidance)
         numbers = {name: given[name] for name in ("seconds", "fps") if name in given}
         check_numbers(seed=0, zoom=1, **numbers)
-        check_prompt(given["prompt"])
+        prompt = given.get("prompt", "")
+        if "prompt" in given:
+            check_prompt(prompt)
         if not 0 <= how.context_noise <= 1:
             raise UsageError(f"--context-noise {how.context_noise:g}: give 0 to 1.")
         parse_size(how.size)
         check_outputs(how.out, how.sheet, moving=verb is not image)
-        _produce(verb(**given), given["prompt"], how)
+        _produce(verb(**given), prompt, how)
 
     command.__name__, command.__doc__ = verb.__name__, verb.__doc__
     command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
@@ -269,6 +272,26 @@ def interpolate(
     return _on_clip(clip, lambda model, video, **how: model.interpolate(video, prompt, times=times, **how))
 
 
+def storyboard(
+    board: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The shots.", show_default=False)],
+) -> Make:
+    """A film of several shots, from a file that says what is in each; see `minisora.storyboard`."""
+    from minisora.storyboard import read_storyboard
+    from minisora.video import read_image
+
+    film = read_storyboard(board)
+    for shot in film.shots:
+        check_prompt(shot.prompt)
+        for picture in shot.keyframes.values():
+            read_image(picture)
+
+    def make(model: Model, **settings: Any) -> Video:
+        size = settings.pop("size") or parse_size(film.size)
+        return model.storyboard(film, size=size, **settings)
+
+    return make
+
+
 def load(name: str, bar: Bar) -> Model:
     import minisora
 
@@ -290,7 +313,7 @@ def _produce(make: Make, prompt: str, how: Common) -> None:
     video = read_video(how.out) if isinstance(made, Stream) else made
     if how.sheet is not None:
         video.contact_sheet(how.sheet)
-    for note in [*loaded.notes(prompt), *notes]:
+    for note in [*(loaded.notes(prompt) if prompt else ()), *notes]:
         typer.echo(f"note: {note}", err=True)
     num_frames, height, width, _ = video.frames.shape
     length = f", {num_frames} frames at {video.fps:g} fps" if num_frames > 1 else ""
