@@ -128,31 +128,6 @@ def test_a_token_is_held_only_where_the_region_holds_all_of_it(bundle):
     assert (levels[2:] == 1).all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(31, 33), (1, 1), (32, 48), (17, 40)])
-def test_given_pixels_come_back_exactly_at_any_size(bundle, height, width):
-    shape = replace(SHAPE, height=height, width=width, num_frames=7)
-    first, last = picture(1, height, width), picture(2, height, width, seed=2)
-    canvas = build(bundle, shape, [Condition(first, at=0), Condition(last, at=5)])
-    decoded = picture(7, height, width, seed=3)
-    frames = canvas.put_back(decoded.clone())
-    assert torch.equal(frames[:1], first) and torch.equal(frames[5:], last) and torch.equal(frames[1:5], decoded[1:5])
-
-
-def test_a_region_is_put_back_and_the_rest_left(bundle):
-    region = torch.rand(31, 33, generator=torch.Generator().manual_seed(0)) < 0.5
-    media, decoded = picture(4, 31, 33), picture(7, 31, 33, seed=3)
-    shape = replace(SHAPE, height=31, width=33, num_frames=7)
-    frames = build(bundle, shape, [Condition(media, at=1, region=region)]).put_back(decoded.clone())
-    assert torch.equal(frames[1:5][:, region], media[:, region])
-    assert torch.equal(frames[:, ~region], decoded[:, ~region]) and torch.equal(frames[5:], decoded[5:])
-
-
-def test_what_is_noised_is_not_put_back(bundle):
-    decoded = picture(13, 32, 48, seed=3)
-    canvas = build(bundle, SHAPE, [Condition(picture(13, 32, 48), noise=0.5)])
-    assert torch.equal(canvas.put_back(decoded.clone()), decoded)
-
-
 @pytest.mark.parametrize(
     ("conditions", "said"),
     [

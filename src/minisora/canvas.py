@@ -7,7 +7,7 @@ more: nothing here knows which verb asked.
 A stretch of given frames is held as the latents of the groups that it fills. Frames of a group that it fills only in
 part are held by one-frame latents beside the canvas, each at its own moment, so that they are seen too.
 
-Here: the pattern, and given frames put back exactly after decoding. Not here: sampling (tasks.py), the rule of levels
+Here: the pattern. Not here: sampling (sampling.py), given frames put back after decoding (exact.py), the rule of levels
 (diffusion/denoiser.py).
 """
 
@@ -121,21 +121,6 @@ class Canvas:
             positions=self.positions[here] - torch.tensor([begin, 0.0, 0.0], device=self.positions.device),
             single=self.single[here],
         )
-
-    def put_back(self, frames: Tensor, start: int = 0) -> Tensor:
-        """Given frames over decoded ones, exactly.
-
-        frames: (n, H, W, 3) uint8, changed in place
-        start:  which frame of the video the first of them is
-        """
-        for condition in self.conditions:
-            first, end = max(condition.at, start), min(condition.end, start + len(frames))
-            if condition.noise == 0 and first < end:
-                span = frames[first - start : end - start]
-                media = condition.media[first - condition.at : end - condition.at]
-                held = True if condition.region is None else condition.region[None, :, :, None]
-                span.copy_(media if held is True else torch.where(held, media, span))
-        return frames
 
     def _by_latent(self, values: Tensor) -> Tensor:
         """(L,) -> (Tz, rows, columns), without those beside the grid"""

@@ -20,6 +20,7 @@ from minisora import diffusion
 from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape, build
 from minisora.errors import UsageError
+from minisora.exact import hold_exactly
 from minisora.rollout import roll_out
 from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
 from minisora.text.schedule import parts
@@ -183,9 +184,8 @@ def stream(
     """The same, piece by piece as it is made: (n, H, W, 3) uint8."""
     with timed(settings, "canvas"):
         canvas = build(bundle, shape, conditions)
-    start = 0
     latents = roll_out(bundle, canvas, parts(prompt), settings)
-    for frames in decode(bundle, latents, shape, settings):
-        frames = frames[: shape.num_frames - start]  # the last latent may hold more than was asked for
-        yield canvas.put_back(frames, start)
-        start += len(frames)
+    left = shape.num_frames
+    for frames in hold_exactly(decode(bundle, latents, shape, settings), canvas.conditions):
+        yield frames[:left]  # the last latent may hold more than was asked for
+        left -= len(frames)

@@ -1,0 +1,87 @@
+"""Long videos: memory by second, and what drifts. Run: python benchmarks/long.py [--seconds 60] [--prompts 4]
+
+Memory: what the process holds after each piece of a video that goes to a file as it is made. It should be flat after
+the first window. Drift: by second, how far the mean colour of the frame is from that of the first second, in 0..255;
+the share of prompts whose colours the judge still finds; and the motion against that of the first second; for several
+levels of context noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+import minisora
+from minisora.eval.judge import load_judge
+from minisora.eval.metrics import motion_energy
+from minisora.eval.report import prompts
+
+NOISES = (0.0, 0.1, 0.2)
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def memory(seconds: float, size: tuple[int, int] | None) -> None:
+    model = minisora.load()
+    stream = model.stream("a large red ball rolls to the left on grass", seconds=seconds, size=size)
+    held: list[tuple[int, int]] = []
+    pieces = stream.pieces
+
+    def watched():
+        for piece in pieces:
+            held.append((stream.made + len(piece), resident_bytes()))
+            yield piece
+
+    stream.pieces = watched()
+    with tempfile.TemporaryDirectory() as folder:
+        stream.save(Path(folder) / "long.mp4")
+    print("| second | MiB held |\n| --- | --- |")
+    shown = [held[n] for n in range(0, len(held), max(1, len(held) // 12))]
+    for frames, size_bytes in [*shown, held[-1]]:
+        print(f"| {(frames - 1) / stream.fps:.1f} | {size_bytes / 2**20:.0f} |")
+    first_window = next(n for n, (frames, _) in enumerate(held) if frames > 40)
+    grown = max(b for _, b in held) - held[first_window][1]
+    print(f"\nAfter the first window it grew by {grown / 2**20:.0f} MiB in {seconds:g} s.\n")
+
+
+def drift(seconds: float, count: int) -> None:
+    model, judge = minisora.load(), load_judge()
+    _, asked = prompts(count)
+    print("| context noise | second | colour moved | colours found | motion |\n| --- | --- | --- | --- | --- |")
+    for noise in NOISES:
+        rows: dict[int, list[tuple[float, float, float]]] = {}
+        for n, one in enumerate(asked):
+            wanted = {thing["colour"] for thing in one.facts["things"]}
+            frames = model.generate(one.prompt, seconds=seconds, seed=n, context_noise=noise).frames
+            first = frames[:17]
+            starts = [0, *range(int(model.bundle.sampling.fps) * 2, len(frames), int(model.bundle.sampling.fps) * 4)]
+            for start, _ in pairwise([*starts, len(frames)]):
+                part = frames[start : start + 17]
+                moved = float((part.float().mean((0, 1, 2)) - first.float().mean((0, 1, 2))).abs().mean())
+                found = {thing.colour for thing in judge.describe([part])[0].things}
+                motion = motion_energy(part) / max(motion_energy(first), 1e-6)
+                rows.setdefault(start // 8, []).append((moved, len(found & wanted) / len(wanted), motion))
+        for second, values in rows.items():
+            moved, found, motion = torch.tensor(values).mean(0).tolist()
+            print(f"| {noise:g} | {second} | {moved:.1f} | {found:.2f} | {motion:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--prompts", type=int, default=4)
+    parser.add_argument("--size", type=int, default=96)
+    options = parser.parse_args()
+    memory(options.seconds, (options.size, options.size))
+    drift(min(options.seconds, 20.0), options.prompts)
+
+
+if __name__ == "__main__":
+    main()

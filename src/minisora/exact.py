@@ -1,0 +1,76 @@
+"""Given frames over decoded ones, exactly, and the made frames beside them brought to meet them.
+
+What the VAE loses of a frame it loses of the next one too: a given frame beside a decoded one would flicker. So what
+was lost of the nearest given frames is added to the made ones, less with each frame away from them.
+
+Here: the last touch, on pixels. Not here: what is held in latents (canvas.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from minisora.canvas import Condition
+
+FADE = 4  # frames on each side of given ones; no more than the shortest piece but the first has
+
+
+def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> Iterator[Tensor]:
+    """Decoded frames, in order, to those of the video; one piece is held back until the next is there.
+
+    pieces: (n, H, W, 3) uint8
+    """
+    held = [condition for condition in conditions if condition.noise == 0]
+    whole = [condition for condition in held if condition.region is None]
+    lost: dict[int, Tensor] = {}  # by frame: what the decoded one lacks, (H, W, 3) int16
+    waiting: Tensor | None = None
+    start = 0
+    for piece in pieces:
+        if waiting is not None:
+            first = start + len(waiting)
+            lost.update(_lost(piece, first, whole))
+            yield _finished(waiting, start, held, lost)
+            start = first
+            lost = {frame: what for frame, what in lost.items() if frame >= start - FADE}
+        else:
+            lost.update(_lost(piece, start, whole))
+        waiting = piece
+    if waiting is not None:
+        yield _finished(waiting, start, held, lost)
+
+
+def _lost(frames: Tensor, start: int, conditions: Sequence[Condition]) -> dict[int, Tensor]:
+    return {
+        frame: condition.media[frame - condition.at].short() - frames[frame - start].short()
+        for condition in conditions
+        for frame in range(max(condition.at, start), min(condition.end, start + len(frames)))
+    }
+
+
+def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[int, Tensor]) -> Tensor:
+    result = frames.clone()
+    for n in range(len(frames)):
+        here = start + n
+        weights = {frame: 1 - abs(frame - here) / (FADE + 1) for frame in _neighbours(here, lost)}
+        if here not in lost and weights:
+            scale = max(1.0, sum(weights.values()))  # between two that are near, their mean
+            added = sum(weight / scale * lost[frame] for frame, weight in weights.items())
+            result[n] = (frames[n] + added).round().clamp(0, 255).to(torch.uint8)
+    for condition in held:
+        first, end = max(condition.at, start), min(condition.end, start + len(frames))
+        if first < end:
+            span = result[first - start : end - start]
+            media = condition.media[first - condition.at : end - condition.at]
+            region = condition.region
+            span.copy_(media if region is None else torch.where(region[None, :, :, None], media, span))
+    return result
+
+
+def _neighbours(here: int, lost: dict[int, Tensor]) -> list[int]:
+    """The nearest frame before and the nearest after of which something is known, no more than FADE away."""
+    before = max((frame for frame in lost if here - FADE <= frame < here), default=None)
+    after = min((frame for frame in lost if here < frame <= here + FADE), default=None)
+    return [frame for frame in (before, after) if frame is not None]
