@@ -45,6 +45,7 @@ class Sampling:
     shift_tokens: int = 180
     guidance: float = 4.0
     steps: int = 24
+    tile: int = 16  # most tokens on a side of the frame that the network sees at once
     window: int = 9  # latents that the network sees at once, as in training
     context: int = 4  # of them, in a longer video: those that a window takes over from the one before
 

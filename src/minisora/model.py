@@ -60,15 +60,23 @@ class Model:
         seconds: float | None = None,
         fps: float | None = None,
         size: tuple[int, int] | None = None,
+        preview: str | Path | Video | None = None,
+        strength: float = 0.7,
         **settings: Any,
     ) -> Video:
         """Text to video.
 
         seconds:  length; the video has 1 + seconds * fps frames, the first at 0 and the last at `seconds`
+        preview:  the same scene, made smaller before; it is enlarged and made anew from `strength` of the noise
         settings: seed, steps, guidance, sampler (a name), on_step, and the other fields of `tasks.Settings`
         """
         shape = self._shape(seconds, size, fps)
-        return tasks.generate(self.bundle, self._checked(prompt), shape, self._settings(settings))
+        how = self._settings(settings)
+        if preview is None:
+            return tasks.generate(self.bundle, self._checked(prompt), shape, how)
+        _check_strength(strength)
+        small = self._fitted(preview, (shape.height, shape.width)).frames[: shape.num_frames]
+        return tasks.enlarge(self.bundle, small, self._checked(prompt), shape, strength, how)
 
     def stream(
         self,
@@ -182,8 +190,7 @@ class Model:
                   (FlowEdit), without it made anew from noise (SDEdit)
         strength: 0 keeps the clip, 1 keeps nothing of it
         """
-        if not 0 <= strength <= 1:
-            raise UsageError(f"a strength of {strength:g} is out of range. Give 0 (keep all) to 1 (keep nothing).")
+        _check_strength(strength)
         video, how = self._fitted(clip, size), self._settings(settings)
         self._around(video, len(video.frames))
         if source is None:
@@ -312,8 +319,8 @@ class Model:
         frames = 1 + round((how.seconds if seconds is None else seconds) * (fps or how.fps))
         config = self.bundle.dit.config
         cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
-        latents = min(how.window, num_latents(frames))
-        tokens = latents * height * width / cell
+        side = how.tile * STRIDE
+        tokens = min(how.window, num_latents(frames)) * min(height, side) * min(width, side) / cell
         states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
         decoding = 8 * height * width * 200  # a piece of two latents, at the decoder's widest
         return round(states + decoding + 2 * frames * height * width * 3)
@@ -350,6 +357,11 @@ class Model:
         frames = 1 + round(seconds * (fps or self.bundle.sampling.fps))
         return num_latents(frames) <= self.bundle.sampling.window
 
+    def preview_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        """The model's own area at the aspect of a size."""
+        height, width = size or self.bundle.sampling.size
+        return self.size_for(torch.empty(height, width, 0))
+
     def size_for(self, frame: Tensor) -> tuple[int, int]:
         height, width = self.bundle.sampling.size
         if frame.shape[:2] == (height, width):
@@ -374,6 +386,11 @@ class Model:
         if not prompt.strip():
             raise UsageError("the prompt is empty. Say what the video shows.")
         return prompt
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise UsageError(f"a strength of {strength:g} is out of range. Give 0 (keep all) to 1 (keep nothing).")
 
 
 def _box(region: tuple[int, int, int, int], shape: Shape) -> Tensor:

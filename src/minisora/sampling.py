@@ -89,9 +89,10 @@ def sample(
 
 
 def schedule(bundle: Bundle, canvas: Canvas, steps: int) -> list[float]:
-    """The times of the sampler, by how many tokens there are."""
+    """The times of the sampler, by how many tokens the network sees at once."""
     how = bundle.sampling
-    shift = diffusion.shift_for_tokens(len(canvas.levels), base_tokens=how.shift_tokens, base_shift=how.shift)
+    seen = len(tiles(canvas, how.tile)[0][0])
+    shift = diffusion.shift_for_tokens(seen, base_tokens=how.shift_tokens, base_shift=how.shift)
     return diffusion.schedule(steps, shift=shift)
 
 
@@ -99,17 +100,26 @@ def guided_denoiser(
     bundle: Bundle, canvas: Canvas, told: Told, settings: Settings, context_eps: Tensor
 ) -> diffusion.Denoiser:
     """The network on one canvas, guided away from the null text; both texts run in one pack."""
-    count = len(canvas.levels)
+    pieces = tiles(canvas, bundle.sampling.tile)
 
     def velocity(x: Tensor, times: Tensor) -> Tensor:
-        copies = len(x)
-        distinct, index = distinct_times(times.flatten())
+        if len(pieces) == 1:
+            return of_tokens(x, times, slice(None))
+        total, weight = torch.zeros_like(x), x.new_zeros(x.shape[1], 1)
+        for index, share in pieces:
+            total[:, index] += share * of_tokens(x[:, index], times[:, index], index).to(x.dtype)
+            weight[index] += share
+        return total / weight
+
+    def of_tokens(x: Tensor, times: Tensor, index: Tensor | slice) -> Tensor:
+        copies, count = x.shape[:2]
+        distinct, time_index = distinct_times(times.flatten())
         pack = Pack(
             tokens=x.flatten(0, 1),
             times=distinct,
-            time_index=index,
-            positions=canvas.positions.repeat(copies, 1),
-            single=canvas.single.repeat(copies),
+            time_index=time_index,
+            positions=canvas.positions[index].repeat(copies, 1),
+            single=canvas.single[index].repeat(copies),
             lengths=(count,) * copies,
             text=told.tokens if copies == 2 else told.tokens[: told.lengths[0]],
             text_lengths=told.lengths[:copies],
@@ -139,6 +149,41 @@ def guided_denoiser(
         interval=settings.guidance_interval,
         rescale=settings.guidance_rescale,
     )
+
+
+def tiles(canvas: Canvas, side: int) -> list[tuple[Tensor, Tensor]]:
+    """Overlapping parts of a frame larger than the network knows, each through all latents; one where it is not larger.
+
+    Their velocities are averaged, so time and memory grow with the area and not with its square: Bar-Tal et al. 2023
+    (MultiDiffusion, arXiv:2302.08113, Eq. 5).
+
+    side:    most tokens on a side
+    returns  for each part its tokens (n,) and how much each of them counts there (n, 1), less towards the edges
+    """
+    _, rows, columns = canvas.grid
+    latents = torch.arange(len(canvas.levels) // (rows * columns)) * rows * columns
+    found = []
+    for top, height in _stretches(rows, side):
+        for left, width in _stretches(columns, side):
+            down, across = torch.arange(top, top + height), torch.arange(left, left + width)
+            index = latents[:, None, None] + down[:, None] * columns + across
+            share = (_hill(height)[:, None] * _hill(width)).expand(index.shape)
+            found.append((index.flatten().to(canvas.levels.device), share.reshape(-1, 1).to(canvas.levels.device)))
+    return found
+
+
+def _stretches(length: int, side: int) -> list[tuple[int, int]]:
+    """Begin and length of parts that cover a side and overlap by a quarter at least."""
+    if length <= side:
+        return [(0, length)]
+    count = -(-(length - side) // (side - max(1, side // 4))) + 1
+    return [(round(n * (length - side) / (count - 1)), side) for n in range(count)]
+
+
+def _hill(length: int) -> Tensor:
+    """(length,) rising to the middle and falling again, nowhere 0."""
+    from_edge = torch.arange(1, length + 1)
+    return torch.minimum(from_edge, length + 1 - from_edge).float()
 
 
 def watched(denoise: diffusion.Denoiser, times: Sequence[float], on_step: Progress | None) -> diffusion.Denoiser:

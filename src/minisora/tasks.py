@@ -36,6 +36,14 @@ def generate(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> V
     return make(bundle, prompt, shape, [], settings)
 
 
+def enlarge(bundle: Bundle, preview: Tensor, prompt: str, shape: Shape, strength: float, settings: Settings) -> Video:
+    """A video made small before, made anew at the shape's size. preview: (T, H, W, 3) uint8, already of that size
+
+    strength: the noise from which it is made anew; frames after those of the preview are free
+    """
+    return make(bundle, prompt, shape, [Condition(preview, noise=strength)], settings)
+
+
 def image(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video:
     """Text to picture: a video of one frame."""
     assert shape.num_frames == 1, shape

@@ -98,13 +98,36 @@ def _command(verb: Verb, out: Path) -> Callable[..., None]:
     return command
 
 
-def generate(prompt: Prompt, seconds: Seconds = 2.0, fps: Fps = None) -> Make:
+def generate(
+    prompt: Prompt,
+    seconds: Seconds = 2.0,
+    fps: Fps = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Small and short first, whatever is asked for.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="A preview to make large.", metavar="VIDEO", show_default=False)
+    ] = None,
+    strength: Annotated[float, typer.Option(help="How far --from is made anew: 0.6 to 0.8.")] = 0.7,
+) -> Make:
     """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
 
     A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
     """
+    if not 0 <= strength <= 1:
+        raise UsageError(f"--strength {strength:g}: give 0 (keep all) to 1 (replace all).")
+    if preview and start is not None:
+        raise UsageError("--preview makes a preview and --from takes one: give one of them.")
+    if start is not None:
+        return _on_clip(
+            start,
+            lambda model, video, **how: model.generate(
+                prompt, seconds=seconds, fps=fps, preview=video, strength=strength, **how
+            ),
+        )
 
     def make(model: Model, **settings: Any) -> Video | Stream:
+        if preview:
+            small = model.preview_size(settings.pop("size"))
+            return model.generate(prompt, seconds=min(seconds, model.bundle.sampling.seconds), size=small, **settings)
         way = model.generate if model.sees_at_once(seconds, fps) else model.stream
         return way(prompt, seconds=seconds, fps=fps, **settings)
 

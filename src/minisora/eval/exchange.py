@@ -1,0 +1,400 @@
+"""Clips as other people's benchmarks want them named, and what their result files say.
+
+    VBench           Huang et al. 2023, arXiv:2311.17982   github.com/Vchitect/VBench at 45e79ec
+    VBench-2.0       Zheng et al. 2025, arXiv:2503.21755   the same
+    T2V-CompBench    Sun et al. 2024, arXiv:2407.14505     github.com/KaiyueSun98/T2V-CompBench at 116f996
+    Physics-IQ       Motamed et al. 2025, arXiv:2501.09038 github.com/google-deepmind/physics-IQ-benchmark at e457754
+    WorldModelBench  Li et al. 2025, arXiv:2502.20694      github.com/WorldModelBench-Team/WorldModelBench at 00b7aa1
+
+The prompts come from the benchmark's own files, by path; nothing is fetched. An export skips the clips that are there,
+so the same command goes on where it stopped. A clip's seed is made of its file name: the same whatever was skipped,
+different for every clip, and chosen by nobody. Nothing but clips goes into the folders: VBench takes the suffix of
+the first file that it lists for that of all.
+
+Here: names, counts, totals. Not here: the benchmarks' networks, which run where those were installed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from minisora.errors import UsageError
+from minisora.video import Video
+from minisora.video.files import replacing
+
+Make = Callable[[str, int], Video]  # prompt, seed
+MakeFrom = Callable[[str, int, Path], Video]  # prompt, seed, the file that the clip goes on from
+
+LONGEST_NAME = 230  # bytes of a file name: file systems hold 255, and a file that is being written has a longer one
+
+# What the total of VBench rescales to 0..1, and the weight of each within its half: scripts/constant.py.
+QUALITY = {
+    "subject consistency": (0.1462, 1.0, 1.0),
+    "background consistency": (0.2615, 1.0, 1.0),
+    "temporal flickering": (0.6293, 1.0, 1.0),
+    "motion smoothness": (0.706, 0.9975, 1.0),
+    "aesthetic quality": (0.0, 1.0, 1.0),
+    "imaging quality": (0.0, 1.0, 1.0),
+    "dynamic degree": (0.0, 1.0, 0.5),
+}
+SEMANTIC = {
+    "object class": (0.0, 1.0, 1.0),
+    "multiple objects": (0.0, 1.0, 1.0),
+    "human action": (0.0, 1.0, 1.0),
+    "color": (0.0, 1.0, 1.0),
+    "spatial relationship": (0.0, 1.0, 1.0),
+    "scene": (0.0, 0.8222, 1.0),
+    "appearance style": (0.0009, 0.2855, 1.0),
+    "temporal style": (0.0, 0.364, 1.0),
+    "overall consistency": (0.0, 0.364, 1.0),
+}
+VBENCH2 = {
+    "creativity": ("composition", "diversity"),
+    "commonsense": ("instance preservation", "motion rationality"),
+    "controllability": (
+        *("camera motion", "complex landscape", "complex plot", "dynamic attribute"),
+        *("dynamic spatial relationship", "human interaction", "motion order understanding"),
+    ),
+    "human fidelity": ("human anatomy", "human clothes", "human identity"),
+    "physics": ("material", "mechanics", "multi-view consistency", "thermotics"),
+}
+# Name of a prompt file of T2V-CompBench -> the folder that its readme gives the clips.
+COMPBENCH = {
+    "1_consistent_attr": "consistent_attr",
+    "2_dynamic_attr": "dynamic_attr",
+    "3_spatial_relationship": "spatial_relationships",
+    "4_motion_binding": "motion_binding",
+    "5_action_binding": "action_binding",
+    "6_interaction": "interaction",
+    "7_numeracy": "generative_numeracy",
+}
+LAWS = ("newton", "mass", "fluid", "penetration", "gravity")
+SENSES = ("framewise", "temporal")
+VIEWS = ("perspective-left", "perspective-center", "perspective-right")
+
+
+def export_vbench(prompts: Path, out: Path, make: Make) -> list[Path]:
+    """`out/{prompt}-{n}.mp4`: 5 clips of each prompt, 25 where temporal flickering is measured on it.
+
+    prompts: VBench_full_info.json, or a .txt of prompts/prompts_per_dimension
+    returns  the clips that were made now
+
+    Raises UsageError for a file that is none of these, and for a prompt that cannot be a file's name.
+    """
+    clips = [
+        _Clip(out / f"{prompt}-{n}.mp4", prompt)
+        for prompt, dimensions in _by_dimension(prompts)
+        for n in range(25 if "temporal_flickering" in dimensions else 5)
+    ]
+    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+
+
+def export_vbench2(prompts: Path, out: Path, make: Make) -> list[Path]:
+    """`out/{dimension}/{first 180 characters of the prompt}-{n}.mp4`: 3 clips of each prompt, 20 for Diversity.
+
+    A prompt that several dimensions share is made once and copied.
+
+    prompts: VBench2_full_info.json, or a .txt of prompts/prompt, which is named after its dimension
+    """
+    known = {name for names in VBENCH2.values() for name in names}
+
+    clips = []
+    for prompt, dimensions in _by_dimension(prompts):
+        for dimension in dimensions:
+            if _plain(dimension) not in known:
+                raise UsageError(
+                    f"{prompts}: VBench-2.0 has no dimension {dimension!r}. Give VBench2_full_info.json, or one of the "
+                    "files in prompts/prompt, such as Camera_Motion.txt."
+                )
+            for n in range(20 if dimension == "Diversity" else 3):
+                clips.append(_Clip(out / dimension / f"{prompt[:180]}-{n}.mp4", prompt))
+    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+
+
+def export_compbench(prompts: Path, out: Path, make: Make) -> list[Path]:
+    """`out/{category}/{number of the prompt, from 0001}.mp4`: one clip of each prompt, in the order of the file.
+
+    The benchmark pairs clips and prompts by their order: it is to be run when all are there.
+
+    prompts: one of the files in prompts/, under its own name
+    """
+    if prompts.stem not in COMPBENCH:
+        raise UsageError(f"{prompts}: T2V-CompBench names its prompt files {', '.join(COMPBENCH)} (.txt).")
+    folder = out / COMPBENCH[prompts.stem]
+    clips = [_Clip(folder / f"{n:04d}.mp4", prompt) for n, prompt in enumerate(_lines(prompts), 1)]
+    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+
+
+def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, *, given: Path) -> list[Path]:
+    """`out/{ID}_{view}_{scenario}.mp4`: the five seconds that follow what is given; `out` is named after the model.
+
+    prompts: descriptions.csv; of the two takes of each scene only the first is asked for
+    make:    its clip starts right after what is given and lasts five seconds or more: the rest is cut off
+    given:   the folder switch-frames, or one of split-videos/conditioning-videos
+    """
+    with _opened(prompts) as file:
+        rows = [row for row in csv.DictReader(file) if "_take-1_" in (row.get("scenario") or "")]
+    if not rows or not {"description", "generated_video_name"} <= rows[0].keys():
+        raise UsageError(f"{prompts} is not the descriptions.csv of Physics-IQ: it names no first take.")
+    clips = []
+    for row in rows:
+        number = row["scenario"][:4]
+        found = sorted(given.glob(f"{number}_*"))
+        if len(found) != 1:
+            raise UsageError(
+                f"{given} holds {len(found)} files that begin with {number}_. Give the folder switch-frames of "
+                "Physics-IQ, or that of its conditioning videos at one frame rate."
+            )
+        clips.append(_Clip(out / row["generated_video_name"], row["description"], found[0]))
+
+    def five_seconds(clip: _Clip, seed: int) -> Video:
+        video = make(clip.prompt, seed, clip.given)
+        count = round(5 * video.fps)
+        if video.fps != round(video.fps) or len(video.frames) < count:
+            raise UsageError(
+                f"Physics-IQ takes clips of exactly 5 s at a whole number of frames per second, not "
+                f"{video.seconds:g} s at {video.fps:g}. Make at least 5 s, at 8, 16, 24 or 30."
+            )
+        return Video(video.frames[:count], video.fps)
+
+    return _export(clips, five_seconds)
+
+
+def export_worldmodelbench(prompts: Path, out: Path, make: Make) -> list[Path]:
+    """`out/{name of the first frame}.mp4`, from text alone. prompts: worldmodelbench.json"""
+    clips = _worldmodelbench(prompts, out, ("text_first_frame", "text_instruction"))
+    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+
+
+def export_worldmodelbench_images(prompts: Path, out: Path, make: MakeFrom) -> list[Path]:
+    """The same from the first frames, which lie in the folder images beside the prompts."""
+    clips = _worldmodelbench(prompts, out, ("text_instruction",))
+    return _export(clips, lambda clip, seed: make(clip.prompt, seed, clip.given))
+
+
+def read_vbench(path: Path) -> dict[str, float]:
+    """The scores of VBench or VBench-2.0 by dimension, in lower case with spaces.
+
+    path: an `*_eval_results.json`, or a folder of them at any depth, one for each dimension as their scripts write
+    """
+    files = sorted(path.rglob("*_eval_results.json")) if path.is_dir() else [path]
+    scores: dict[str, float] = {}
+    for file in files:
+        for key, value in _json(file, dict).items():
+            name = _plain(key)
+            if not (isinstance(value, list) and value and isinstance(value[0], int | float)):
+                raise UsageError(f"{file}: {key} is not [score, results of each clip]. Is it a result of VBench?")
+            if scores.setdefault(name, float(value[0])) != float(value[0]):
+                raise UsageError(f"{path}: two files give {name} another score. Leave the results of one run there.")
+    if not scores:
+        raise UsageError(f"{path} holds no *_eval_results.json. Run VBench's evaluate.py first.")
+    return scores
+
+
+@dataclass(frozen=True)
+class VBenchTotal:
+    """All in 0..1; the leaderboard shows percent."""
+
+    quality: float
+    semantic: float
+    total: float
+
+
+def vbench_total(scores: Mapping[str, float]) -> VBenchTotal:
+    """The leaderboard's: every dimension over its range, weighted means of both groups, four parts of quality to one.
+
+    scores: of all 16 dimensions, in 0..1, as `read_vbench` has them
+
+    Raises UsageError where one is missing, which VBench's own script counts as 0.
+    """
+    scores = _complete(scores, [*QUALITY, *SEMANTIC], "VBench")
+
+    def mean(group: Mapping[str, tuple[float, float, float]]) -> float:
+        parts = [weight * (scores[name] - low) / (high - low) for name, (low, high, weight) in group.items()]
+        return sum(parts) / sum(weight for _, _, weight in group.values())
+
+    quality, semantic = mean(QUALITY), mean(SEMANTIC)
+    return VBenchTotal(quality, semantic, (4 * quality + semantic) / 5)
+
+
+def vbench2_total(scores: Mapping[str, float]) -> dict[str, float]:
+    """The five means of VBench-2.0 and their mean, "total". scores: of all 18 dimensions, in 0..1"""
+    scores = _complete(scores, [name for names in VBENCH2.values() for name in names], "VBench-2.0")
+    means = {group: fmean(scores[name] for name in names) for group, names in VBENCH2.items()}
+    return {**means, "total": fmean(means.values())}
+
+
+def read_compbench(path: Path) -> float:
+    """A category's score in 0..1: the last line of the .csv that its script names."""
+    with _opened(path) as file:
+        rows = [row for row in csv.reader(file) if row]
+    if not rows or not rows[-1][0].startswith("score"):
+        raise UsageError(f"{path} does not end with a line `score: `. Let T2V-CompBench's script finish first.")
+    return float(rows[-1][1])
+
+
+@dataclass(frozen=True)
+class PhysicsIQ:
+    """Its score in 0..100, the parts it is made of, and over how many of its 66 scenarios."""
+
+    score: float
+    spatial_iou: float
+    spatiotemporal_iou: float
+    weighted_spatial_iou: float
+    mse: float
+    scenarios: int
+
+
+def read_physics_iq(path: Path) -> PhysicsIQ:
+    """What code/calculate_iq_score.py makes of the .csv of a model, rounding included.
+
+    Each of three overlaps is divided by that of the two real takes; the error beyond theirs is taken off.
+    """
+    with _opened(path) as file:
+        rows = list(csv.DictReader(file))
+
+    def values(name: str) -> list[list[float]]:
+        """Of each scenario and view: one for each frame, or one."""
+        cells = [row.get(f"{name}_{view}") or "" for row in rows for view in VIEWS]
+        found = [re.findall(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?", cell) for cell in cells]
+        if not found or not all(found):
+            raise UsageError(f"{path} lacks a value of {name}. Give the .csv that run_physics_iq.py wrote.")
+        return [[float(text) for text in one] for one in found]
+
+    def over_frames(name: str) -> float:
+        return fmean(fmean(round(value, 4) for value in one) for one in values(name))
+
+    def over_views(name: str) -> float:
+        return fmean(one[0] for one in values(name))
+
+    spatial, weighted = over_views("spatial_iou_v1"), over_views("weighted_spatial_iou_v1")
+    moments, mse = over_frames("spatiotemporal_iou_v1"), over_frames("v1_mse")
+    ratios = (
+        moments / round(over_frames("variance_spatiotemporal_iou"), 4),
+        spatial / round(over_views("variance_spatial"), 5),
+        weighted / round(over_views("variance_weighted_spatial"), 4),
+    )
+    score = 100 * (fmean(ratios) - (mse - round(over_frames("variance_mse"), 4)))
+    return PhysicsIQ(round(max(min(score, 100.0), 0.0), 2), spatial, moments, weighted, mse, len(rows))
+
+
+def read_worldmodelbench(path: Path) -> dict[str, float]:
+    """Of worldmodelbench_results.json: single laws and senses in 0..1, and the four scores that are reported.
+
+    instruction 0..3, physical_laws 0..5 and common_sense 0..2, the sums of the single ones; total 0..10
+    """
+    told = _json(path, dict)
+    try:
+        count, accs = len(told["preds"]), told["accs"]
+        means = {"instruction": fmean(accs["instruction"])}
+        for group, names in (("physical_laws", LAWS), ("common_sense", SENSES)):
+            if len(accs[group]) != count * len(names):
+                raise UsageError(
+                    f"{path}: {len(accs[group])} answers on {group} of {count} clips. Run its judge again."
+                )
+            parts = {name: fmean(accs[group][n :: len(names)]) for n, name in enumerate(names)}
+            means |= {**parts, group: sum(parts.values())}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is not what WorldModelBench's evaluation.py writes: {error!r}.") from error
+    return {**means, "total": means["instruction"] + means["physical_laws"] + means["common_sense"]}
+
+
+@dataclass(frozen=True)
+class _Clip:
+    path: Path
+    prompt: str
+    given: Path = Path()  # what it goes on from, where that is asked
+
+
+def _export(clips: list[_Clip], make: Callable[[_Clip, int], Video]) -> list[Path]:
+    firsts: dict[str, _Clip] = {}  # by name: a prompt of several dimensions is in several folders
+    for clip in clips:  # all are looked at before the first is made
+        name = clip.path.name
+        if len(name.encode()) > LONGEST_NAME:
+            raise UsageError(f"{name!r} is too long for a file's name. Shorten the prompt.")
+        if firsts.setdefault(name, clip).prompt != clip.prompt:
+            raise UsageError(f"two prompts would share the name {name!r}: {firsts[name].prompt!r} and {clip.prompt!r}.")
+    made = []
+    for clip in clips:
+        if clip.path.exists():
+            continue
+        clip.path.parent.mkdir(parents=True, exist_ok=True)
+        first = firsts[clip.path.name]
+        if first.path != clip.path:
+            with replacing(clip.path) as temporary:
+                shutil.copyfile(first.path, temporary)
+        else:
+            seed = int.from_bytes(sha256(clip.path.name.encode()).digest()[:4], "big") >> 1
+            make(clip, seed).save(clip.path)
+        made.append(clip.path)
+    return made
+
+
+def _by_dimension(prompts: Path) -> list[tuple[str, list[str]]]:
+    """Prompts and the dimensions that are measured on each."""
+    if prompts.suffix != ".json":
+        pairs = [(prompt, [prompts.stem]) for prompt in _lines(prompts)]
+    else:
+        try:
+            pairs = [(item["prompt_en"], list(item["dimension"])) for item in _json(prompts, list)]
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"{prompts} is not a full_info.json of VBench: no {error}.") from error
+    if slashed := next((prompt for prompt, _ in pairs if "/" in prompt), None):
+        raise UsageError(f"{prompts}: a file cannot be named after {slashed!r}. Take the / out of the prompt.")
+    return pairs
+
+
+def _worldmodelbench(prompts: Path, out: Path, texts: tuple[str, ...]) -> list[_Clip]:
+    clips = []
+    for item in _json(prompts, list):
+        if not isinstance(item, dict) or not {*texts, "first_frame"} <= item.keys():
+            raise UsageError(f"{prompts} is not worldmodelbench.json: an item lacks its first_frame or a text.")
+        first_frame = prompts.parent / item["first_frame"]
+        prompt = " ".join(item[text] for text in texts)
+        clips.append(_Clip(out / f"{first_frame.stem}.mp4", prompt, first_frame))  # 1.6.jpg becomes 1.6.mp4
+    return clips
+
+
+def _complete(scores: Mapping[str, float], names: list[str], benchmark: str) -> dict[str, float]:
+    told = {_plain(name): value for name, value in scores.items()}
+    if missing := [name for name in names if name not in told]:
+        raise UsageError(f"{benchmark}'s total needs every dimension; these are missing: {', '.join(missing)}.")
+    if wrong := [name for name in names if not abs(told[name]) <= 1]:  # a likeness can be below 0; NaN is wrong too
+        raise UsageError(f"scores are at most 1, and these are not: {', '.join(wrong)}. Divide percent by 100.")
+    return told
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").lower()
+
+
+def _lines(path: Path) -> list[str]:
+    with _opened(path) as file:
+        return [line.strip() for line in file if line.strip()]
+
+
+def _json(path: Path, kind: type[Any]) -> Any:
+    with _opened(path) as file:
+        try:
+            told = json.load(file)
+        except ValueError as error:
+            raise UsageError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(told, kind):
+        raise UsageError(f"{path} holds a {type(told).__name__}, not a {kind.__name__}. Is it the right file?")
+    return told
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,162 @@
+"""The Frechet distance between two sets of clips, by features of any network.
+
+    d = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))        means m and covariances S of the features
+
+Source: Dowson and Landau 1982; Heusel et al. 2017, arXiv:1706.08500; for videos Unterthiner et al. 2018,
+arXiv:1812.01717, with I3D. Only with I3D may it be called FVD; with our own features its numbers stand for themselves.
+
+What makes two distances comparable: as many clips (few give too much, the more so below the number of features), of as
+many frames, at one rate and size, with the same features.
+
+Here: the distance, and two sources of features. Not here: distances between single clips (plain.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minisora.errors import UsageError, WeightsError
+from minisora.eval.judge import load_judge
+from minisora.eval.segment import SIDE, Segmenter
+from minisora.eval.tracks import Tracks, measure
+from minisora.video import resize
+
+Features = Callable[[Tensor], Tensor]  # (T, H, W, 3) uint8 -> (D,)
+
+PLAYROOM_FEATURES = 128
+_OWN = 11  # features of a track that are of the thing itself: seen, x, y, side, box, steps
+_MOVES = 4.0  # weighs what tracks say so that it counts as much as what cells say, on real renders of the playroom
+I3D_SIDE = 224  # pixels
+I3D_FRAMES = 10  # fewer do not reach through its pooling
+
+
+def clip_features(clips: Iterable[Tensor], features: Features) -> Tensor:
+    """Clips (T, H, W, 3) uint8, all of one T -> (N, D) float64."""
+    rows, length = [], 0
+    for clip in clips:
+        length = length or len(clip)
+        if len(clip) != length:
+            raise UsageError(f"clips of {length} and of {len(clip)} frames cannot be compared. Cut all to one length.")
+        rows.append(features(clip).double().cpu())
+    if not rows:
+        raise UsageError("there are no clips to compare. Give 2 or more.")
+    return torch.stack(rows)
+
+
+def frechet_distance(one: Tensor, other: Tensor) -> float:
+    """Between normal distributions with the means and covariances of two sets of features: (N, D) and (M, D).
+
+    Covariances are over N - 1. With P = S1^(1/2), S1 S2 and P S2 P have the same eigenvalues, and the second is
+    symmetric: the trace of the root is the sum of the roots of its eigenvalues, which are real and not below 0.
+    """
+    if one.shape[1:] != other.shape[1:] or min(len(one), len(other)) < 2:
+        raise UsageError(
+            f"features of {tuple(one.shape)} and {tuple(other.shape)} have no distance: give 2 or more clips in each "
+            "set, as one alone has no covariance, and the same features of both."
+        )
+    (mean, cov), (other_mean, other_cov) = _moments(one), _moments(other)
+    values, vectors = torch.linalg.eigh(cov)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
+    shared = torch.linalg.eigvalsh(root @ other_cov @ root).clamp(min=0).sqrt().sum()
+    apart = (mean - other_mean).square().sum() + cov.trace() + other_cov.trace() - 2 * shared
+    return max(0.0, float(apart))  # equal sets: what is left is rounding
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    x = features.double()
+    mean = x.mean(0)
+    return mean, (x - mean).mT @ (x - mean) / (len(x) - 1)
+
+
+def clip_distance(one: Iterable[Tensor], other: Iterable[Tensor], features: Features | None = None) -> float:
+    """The distance between two sets of clips (T, H, W, 3) uint8. features: `playroom_features()` where none are given"""
+    features = playroom_features() if features is None else features
+    first, second = list(one), list(other)
+    both = clip_features([*first, *second], features)
+    return frechet_distance(both[: len(first)], both[len(first) :])
+
+
+def playroom_features(segmenter: Segmenter | None = None) -> Features:
+    """What the judge's segmenter, trained on real renders of the playroom alone, makes of a clip at 8 frames a second.
+
+    Its coarse cells, 32 channels: mean, spread over the frame, and change between frames, each over the whole clip.
+    Tracks up to the first cut: how the background moves, and what the things do, with direction.
+    D = PLAYROOM_FEATURES. Random reordering, freezing and reversal of frames change them as blur does.
+
+    Raises WeightsError where the judge's weights are missing.
+    """
+    network = load_judge().segmenter if segmenter is None else segmenter
+
+    @torch.inference_mode()
+    def features(frames: Tensor) -> Tensor:
+        if len(frames) < 2:
+            raise UsageError("one frame does not move. Give clips of 2 or more.")
+        cells = torch.cat([_cells(part, network) for part in frames.split(32)])
+        looks = [cells.mean((0, 2, 3)), cells.std((2, 3)).mean(0), cells.diff(dim=0).abs().mean((0, 2, 3))]
+        return torch.cat([*looks, _MOVES * _moves(measure(frames, network))])
+
+    return features
+
+
+def _cells(frames: Tensor, network: Segmenter) -> Tensor:
+    """(T, H, W, 3) uint8 -> (T, 32, rows, columns), the segmenter's coarse layers joined, before it names anything."""
+    scale = SIDE / min(frames.shape[1:3])
+    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
+    x = (resize(frames, height, width).float() / 127.5 - 1).permute(0, 3, 1, 2)
+    coarse = network.coarse(network.enter(x))
+    cells: Tensor = network.join(coarse + F.interpolate(network.coarser(coarse), scale_factor=2.0))
+    return cells
+
+
+def _moves(tracks: Tracks) -> Tensor:
+    """(32,): mean and spread of the background's motion, what the largest motion is, and the mean thing."""
+    clip = tracks.clip
+    things = tracks.things[..., :_OWN].mean(1)  # (n, 11)
+    thing = things.mean(0) if len(things) else torch.zeros(_OWN)
+    steps = tracks.things[..., _OWN - 3 : _OWN].abs().mean((0, 1)) if len(things) else torch.zeros(3)
+    counts = torch.tensor([len(tracks.colours) / 4, tracks.doubles / 4])
+    return torch.cat([clip.mean(0), clip.std(0, correction=0)[:4], thing, steps, counts])
+
+
+def load_i3d(path: Path, device: str = "cpu") -> Features:
+    """I3D of Kinetics-400 as the TorchScript file of StyleGAN-V, i3d_torchscript.pt: 400 logits of a clip.
+
+    Skorokhodov et al. 2021, arXiv:2112.14683. With these features `frechet_distance` is FVD: 8 clips of 30 black frames
+    of 64 x 64 against 8 of white ones are 151.26 apart (github.com/JunyaoHu/common_metrics_on_video_quality).
+
+    Raises WeightsError where the file cannot be loaded; the features raise UsageError for clips too short.
+    """
+    try:
+        network = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, OSError) as error:
+        raise WeightsError(f"{path} is no TorchScript file of I3D. Give the file i3d_torchscript.pt.") from error
+
+    @torch.inference_mode()
+    def features(frames: Tensor) -> Tensor:
+        if len(frames) < I3D_FRAMES:
+            raise UsageError(f"I3D reads clips of {I3D_FRAMES} frames or more, and one has {len(frames)}.")
+        logits = network(x=i3d_input(frames)[None].to(device), rescale=False, resize=False, return_features=True)
+        told: Tensor = logits[0].float()
+        return told
+
+    return features
+
+
+def i3d_input(frames: Tensor) -> Tensor:
+    """(T, H, W, 3) uint8 -> (3, T, I3D_SIDE, I3D_SIDE) in -1..1: the smaller side scaled, the middle cut out."""
+    x = frames.permute(3, 0, 1, 2).float() / 255
+    height, width = x.shape[2:]
+    scale = I3D_SIDE / min(height, width)
+    if height < width:
+        size = (I3D_SIDE, math.ceil(width * scale))
+    else:
+        size = (math.ceil(height * scale), I3D_SIDE)
+    x = F.interpolate(x, size, mode="bilinear", align_corners=False)
+    top, left = ((side - I3D_SIDE) // 2 for side in size)
+    return 2 * x[:, :, top : top + I3D_SIDE, left : left + I3D_SIDE] - 1
