@@ -29,8 +29,9 @@ class StandIn:
 
     def generate(self, prompt, *, seconds, fps, size, on_step, **rest):
         self.asked = {"prompt": prompt, "seconds": seconds, "fps": fps, "size": size, **rest}
-        for done in range(rest["steps"] + 1):
-            on_step(done, rest["steps"])
+        steps = rest.get("steps", 2)
+        for done in range(steps + 1):
+            on_step(done, steps)
         height, width = size or (32, 32)
         rate = fps or 8.0
         return Video(torch.full((round(seconds * rate) + 1, height, width, 3), 128, dtype=torch.uint8), rate)

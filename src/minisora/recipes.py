@@ -116,7 +116,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def dit_toybox(steps: int = 1750, picture_steps: int = 456) -> RunConfig:
+def dit_toybox(steps: int = 1640, picture_steps: int = 456) -> RunConfig:
     """The transformer of `toybox`: first mostly single frames, which teach looks cheaply, then videos.
 
     `minisora train dit-toybox`, after vae-toybox. The embedded weights are the bundle that it leaves in its folder.

@@ -44,8 +44,13 @@ class Common:
         typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.", show_default=False),
     ] = None
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
-    steps: Annotated[int, typer.Option(help="Sampler steps: more are slower and finer.")] = 24
-    guidance: Annotated[float, typer.Option(help="How far to push along the prompt; 1 adds nothing.")] = 4.0
+    steps: Annotated[
+        int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.", show_default=False)
+    ] = None
+    guidance: Annotated[
+        float | None,
+        typer.Option(help="How far to push along the prompt, 1 adds nothing; the model's own.", show_default=False),
+    ] = None
     sampler: Annotated[str, typer.Option(help="Such as dpmpp_2m, unipc, heun or euler.")] = "dpmpp_2m"
     context_noise: Annotated[float, typer.Option(help="How noisy the network sees what is given, 0 to 1.")] = 0.0
     model: ModelName = "toybox"
@@ -57,7 +62,8 @@ class Common:
     def settings(self) -> dict[str, Any]:
         """What a method of `Model` takes."""
         names = ("seed", "steps", "guidance", "sampler", "context_noise")
-        return {**{name: getattr(self, name) for name in names}, "size": parse_size(self.size)}
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {**given, "size": parse_size(self.size)}
 
 
 Make = Callable[..., Any]  # (model, **settings) -> Video or Stream
@@ -81,7 +87,8 @@ def _command(verb: Verb, out: Path) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         how = Common(**{f.name: given.pop(f.name) for f in fields(Common)})
-        check_numbers(seed=how.seed, zoom=how.zoom, steps=how.steps, guidance=how.guidance)
+        asked = {name: value for name in ("steps", "guidance") if (value := getattr(how, name)) is not None}
+        check_numbers(seed=how.seed, zoom=how.zoom, **asked)
         numbers = {name: given[name] for name in ("seconds", "fps") if name in given}
         check_numbers(seed=0, zoom=1, **numbers)
         prompt = given.get("prompt", "")

@@ -51,7 +51,7 @@ def test_a_figure_says_how_much_of_the_gap_is_closed():
         {"join": ("lower", 4.0, 5.0, 1.0)},
         {"join": ("lower", verbs.NAN, 5.0, 1.0)},
     ]
-    figure = verbs._figure("extend", "join", found)
+    figure = verbs.figure_of("extend", "join", found)
     assert (figure.n, figure.mean, figure.floor, figure.ceiling) == (2, 3.0, 5.0, 1.0)
     assert figure.closed == 0.5 and figure.low <= 3 <= figure.high
     assert "| extend | join | lower | 2 |" in verb_table([figure])

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minisora.eval.motions import motion_figures as motion_figures
     from minisora.eval.report import Report as Report
     from minisora.eval.report import evaluate as evaluate
     from minisora.eval.stickers import StickerReport as StickerReport
@@ -24,10 +25,14 @@ _PLACES = {
     "StickerReport": "stickers",
     "left_out": "stickers",
     "sticker_report": "stickers",
+    "motion_figures": "motions",
     "verb_figures": "verbs",
     "verb_table": "verbs",
 }
-__all__ = ["Report", "StickerReport", "evaluate", "left_out", "sticker_report", "verb_figures", "verb_table"]
+__all__ = [
+    *("Report", "StickerReport", "evaluate", "left_out", "motion_figures", "sticker_report"),
+    *("verb_figures", "verb_table"),
+]
 
 
 def __getattr__(name: str) -> Any:

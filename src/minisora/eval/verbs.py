@@ -90,7 +90,7 @@ def verb_figures(
             found.append(marks)
             if n < 2:
                 rows.append((f"{name}: {case.prompt}", frames, FPS))
-        figures += [_figure(name, measure, found) for measure in found[0]]
+        figures += [figure_of(name, measure, found) for measure in found[0]]
     out.mkdir(parents=True, exist_ok=True)
     (out / "verbs.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
     (out / "verbs.md").write_text(verb_table(figures) + "\n")
@@ -103,7 +103,7 @@ def verb_table(figures: Sequence[Figure]) -> str:
     return "\n".join([head, "|" + " --- |" * 8, *(figure.row() for figure in figures)])
 
 
-def _figure(verb: str, name: str, found: Sequence[Marks]) -> Figure:
+def figure_of(verb: str, name: str, found: Sequence[Marks]) -> Figure:
     values = torch.tensor([marks[name][1:] for marks in found], dtype=torch.float64)
     values = values[~values.isnan().any(1)]
     if not len(values):
@@ -321,7 +321,7 @@ def _mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
     return mask
 
 
-def _places(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
+def places(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
     """(T, 2) x, y of the middle of a colour's cells, in halves of the smaller side; NaN where there are none."""
     mask = _mask(frames, colour, segmenter).float()
     rows, columns = mask.shape[1:]
@@ -338,14 +338,14 @@ def _way(frames: Tensor, case: Case, judge: Judge, *, first: int, known: int) ->
     """
     errors = []
     for thing in case.scene.things:
-        truth = _places(case.real, thing.colour, judge.segmenter)
+        truth = places(case.real, thing.colour, judge.segmenter)
         there = ~truth[first:].isnan().any(1)
         if truth[:known].isnan().any() or not there.any():
             continue
         step = truth[known - 1] - truth[known - 2] if known > 1 else torch.zeros(2)
         ahead = torch.arange(first - known + 1, len(truth) - known + 1)[:, None]
         line = truth[known - 1] + step * ahead
-        made = _places(frames, thing.colour, judge.segmenter)[first:]
+        made = places(frames, thing.colour, judge.segmenter)[first:]
         off = [
             (places - truth[first:]).norm(dim=1).nan_to_num(1.0)[there].clamp(max=1.0).mean() for places in (made, line)
         ]

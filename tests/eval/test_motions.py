@@ -1,0 +1,29 @@
+"""Which frames a claim is about, and that the real clip gets full marks."""
+
+from __future__ import annotations
+
+import torch
+
+from minisora.eval import motions
+from minisora.eval.judge import load_judge
+from minisora.eval.motions import GIVEN, claimed
+
+
+def test_after_it_was_hidden():
+    areas = torch.full((33,), 100)
+    areas[15:20] = 0
+    asked = claimed("passes_behind", areas)
+    assert asked.nonzero().flatten().tolist() == list(range(20, 33))
+    assert not claimed("leaves_and_returns", torch.full((33,), 100)).any()  # it never left
+    assert claimed("rolls_left", areas).nonzero().flatten().tolist() == [*range(GIVEN, 15), *range(20, 33)]
+
+
+def test_scenes_have_the_motion_and_the_real_clip_is_right():
+    segmenter = load_judge().segmenter
+    for motion in ("rolls_left", "struck"):
+        ((scene, thing, frames, asked),) = motions._scenes(motion, 1, (64, 64))
+        assert scene.things[thing].motion == motion and scene.split == "held_out" and asked[GIVEN:].any()
+        marks = motions._marks(frames, frames, asked, scene.things[thing].colour, segmenter)
+        assert marks["found"][1] == 1.0 and marks["way"][1] == 0.0 <= marks["way"][2]
+        lost = motions._marks(torch.full_like(frames, 128), frames, asked, scene.things[thing].colour, segmenter)
+        assert lost["found"][1] == 0.0 and lost["way"][1] == 1.0
