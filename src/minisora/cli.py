@@ -110,20 +110,20 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation"),
     count: Annotated[int, typer.Option(help="Held-out prompts to ask for.")] = 200,
     verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24,
+    aspects: Annotated[int, typer.Option(help="Held-out prompts at each of three aspects; 0 for none.")] = 24,
     motions: Annotated[int, typer.Option(help="Held-out clips of each motion that are extended; 0 for none.")] = 6,
 ) -> None:
     """Score a model by what it shows, between shuffled captions and real renders.
 
-    Stickers are judged too, where they were fetched. Each of the two worlds gets a table; so do the other verbs, and
-    what a world must keep to: hidden things come back, pushed ones stay where they came to rest.
+    Stickers are judged too, where they were fetched. Each of the two worlds gets a table; so do the other verbs, three
+    aspects, and what a world must keep to: hidden things come back, pushed ones stay where they came to rest.
     """
-    from minisora.eval import evaluate, left_out, motion_figures, sticker_report, verb_figures, verb_table
+    from minisora.eval import aspect_figures, evaluate, left_out, motion_figures, sticker_report
+    from minisora.eval import verb_figures, verb_table
     from minisora.eval.stickers import COUNT
 
-    if count < 1 or min(verbs, motions) < 0:
-        raise UsageError(
-            f"--count {count} --verbs {verbs} --motions {motions}: give 1 or more prompts, 0 or more clips."
-        )
+    if count < 1 or min(verbs, aspects, motions) < 0:
+        raise UsageError(f"--count {count}, --verbs {verbs} ...: give 1 or more prompts, 0 or more of the others.")
     make_folder(out)
     with progress() as bar:
         loaded = load(model, bar)
@@ -131,6 +131,7 @@ def evaluate(
         reason = left_out()
         told = sticker_report(loaded, out, count=min(count, COUNT), on_step=bar.step) if reason is None else None
         figures = verb_figures(loaded, out, count=verbs, on_step=bar.step) if verbs else []
+        figures += aspect_figures(loaded, out, count=aspects, on_step=bar.step) if aspects else []
         figures += motion_figures(loaded, out, count=motions, on_step=bar.step) if motions else []
     typer.echo(str(report))
     if told is None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minisora.eval.aspects import aspect_figures as aspect_figures
     from minisora.eval.motions import motion_figures as motion_figures
     from minisora.eval.report import Report as Report
     from minisora.eval.report import evaluate as evaluate
@@ -25,12 +26,13 @@ _PLACES = {
     "StickerReport": "stickers",
     "left_out": "stickers",
     "sticker_report": "stickers",
+    "aspect_figures": "aspects",
     "motion_figures": "motions",
     "verb_figures": "verbs",
     "verb_table": "verbs",
 }
 __all__ = [
-    *("Report", "StickerReport", "evaluate", "left_out", "motion_figures", "sticker_report"),
+    *("Report", "StickerReport", "aspect_figures", "evaluate", "left_out", "motion_figures", "sticker_report"),
     *("verb_figures", "verb_table"),
 ]
 

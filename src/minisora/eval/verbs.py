@@ -213,13 +213,13 @@ def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     truth = playroom.render(
         [replace(case.scene, things=things)], height=made.shape[1], width=made.shape[2], fps=FPS, num_frames=FRAMES
     ).frames[0]
-    was = _mask(case.real, thing.colour, judge.segmenter)
+    was = colour_mask(case.real, thing.colour, judge.segmenter)
 
     def found(frames: Tensor) -> float:
         return float(new in [one.colour for one in judge.describe([frames])[0].things])
 
     def overlap(frames: Tensor) -> float:
-        now = _mask(frames, new, judge.segmenter)
+        now = colour_mask(frames, new, judge.segmenter)
         return float((was & now).sum() / (was | now).sum().clamp(min=1))
 
     return {
@@ -231,7 +231,7 @@ def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
 def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
     thing = case.scene.things[0]
     height, width = case.real.shape[1:3]
-    seen = _mask(case.real, thing.colour, judge.segmenter).any(0)
+    seen = colour_mask(case.real, thing.colour, judge.segmenter).any(0)
     if not seen.any():
         return {
             "outside exact": ("higher", 1.0, 0.0, 1.0),
@@ -311,7 +311,7 @@ def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
     return (one * (1 - share) + other * share).round().to(torch.uint8)
 
 
-def _mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
+def colour_mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
     """(T, rows, columns) bool: cells that show a colour's thing."""
     scale = SIDE / min(frames.shape[1:3])
     height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
@@ -323,7 +323,7 @@ def _mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
 
 def places(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
     """(T, 2) x, y of the middle of a colour's cells, in halves of the smaller side; NaN where there are none."""
-    mask = _mask(frames, colour, segmenter).float()
+    mask = colour_mask(frames, colour, segmenter).float()
     rows, columns = mask.shape[1:]
     half = min(rows, columns) / 2
     x = ((torch.arange(columns) + 0.5 - columns / 2) / half * mask).sum((1, 2))

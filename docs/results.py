@@ -1,0 +1,29 @@
+"""Make docs/results.md: all figures of the embedded weights. Run: python docs/results.py [FOLDER]
+
+FOLDER is what `minisora evaluate --out FOLDER` left; without one it is run first.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PARTS = (  # files of the report, and the heading over those that have none
+    ("report.md", ""),
+    ("verbs.md", "## The other verbs\n\nWhat the measures are: [verbs.md](verbs.md).\n\n"),
+    ("aspects.md", "## Aspects\n\nThe floor of cut things is a crop of the real clip to half its area.\n\n"),
+    ("motions.md", "## What a world must keep to\n\nOn extensions of true clips: `src/minisora/eval/motions.py`.\n\n"),
+)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("out/evaluation")
+    if len(sys.argv) < 2:
+        subprocess.run([sys.executable, "-m", "minisora", "evaluate", "--out", str(folder)], check=True)
+    parts = [heading + (folder / name).read_text() for name, heading in PARTS if (folder / name).exists()]
+    Path(__file__).with_name("results.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Sora's claim about native sizes: the prompt is followed at every aspect ratio, and things are not cut by the frame.
+
+Here: prompt following and the share of things cut off, by aspect. Not here: the marks (score.py), the judge (judge.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import Tensor
+
+from minisora.eval.judge import load_judge
+from minisora.eval.report import FPS, SECONDS, prompts, render_all
+from minisora.eval.score import ATTRIBUTES, Asked, marks, shuffled
+from minisora.eval.segment import Segmenter
+from minisora.eval.verbs import NAN, Figure, Marks, colour_mask, figure_of, verb_table
+from minisora.model import Model
+
+ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
+_ASKED = ("colour", "shape", "count")
+
+
+def aspect_figures(
+    model: Model, out: Path, *, count: int = 24, on_step: Callable[[int, int, str], None] | None = None
+) -> list[Figure]:
+    """`count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
+    judge, figures = load_judge(), list[Figure]()
+    for number, (name, (wide, high)) in enumerate(ASPECTS.items()):
+        size = model.preview_size((high * 64, wide * 64))
+        scenes, asked = prompts(count, aspect=size[1] / size[0])
+        real, made = render_all(scenes, size), list[Tensor]()
+        for n, one in enumerate(asked):
+            if on_step is not None:
+                on_step(number * count + n, len(ASPECTS) * count, name)
+            made.append(model.generate(one.prompt, seconds=SECONDS, fps=FPS, size=size, seed=n).frames)
+        told, truth = judge.describe(made), judge.describe(real)
+        floor = shuffled(told, asked)
+        found: list[Marks] = []
+        for n, one in enumerate(asked):
+            row, best = marks(told[n], one), marks(truth[n], one)
+            of_one: Marks = {
+                attribute: ("higher", row[at], float(floor[n, at]), best[at])
+                for at, attribute in enumerate(ATTRIBUTES)
+                if attribute in _ASKED
+            }
+            # a frame that is filled without regard to its edges cuts as much as a random crop of the real one
+            cut = [cut_off(frames, one, judge.segmenter) for frames in (made[n], _cropped(real[n]), real[n])]
+            found.append({**of_one, "things cut off": ("lower", cut[0], cut[1], cut[2])})
+        label = f"{name}, {size[1]}x{size[0]}"
+        figures += [figure_of(label, measure, found) for measure in found[0]]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "aspects.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
+    (out / "aspects.md").write_text(verb_table(figures) + "\n")
+    return figures
+
+
+def cut_off(frames: Tensor, asked: Asked, segmenter: Segmenter) -> float:
+    """Share of the asked things' frames in which one touches the edge of the frame; NaN where none is seen."""
+    touching = seen = 0
+    for thing in asked.facts["things"]:
+        mask = colour_mask(frames, thing["colour"], segmenter)
+        there = mask.flatten(1).any(1)
+        edge = mask[:, 0].any(1) | mask[:, -1].any(1) | mask[:, :, 0].any(1) | mask[:, :, -1].any(1)
+        touching, seen = touching + int(edge.sum()), seen + int(there.sum())
+    return touching / seen if seen else NAN
+
+
+def _cropped(frames: Tensor) -> Tensor:
+    """The middle half of the area, as a square-trained model shows of a scene that is wider than its frame."""
+    height, width = (math.ceil(side / math.sqrt(2)) for side in frames.shape[1:3])
+    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
+    return frames[:, top : top + height, left : left + width]
