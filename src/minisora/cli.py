@@ -112,6 +112,10 @@ def evaluate(
     verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24,
     aspects: Annotated[int, typer.Option(help="Held-out prompts at each of three aspects; 0 for none.")] = 24,
     motions: Annotated[int, typer.Option(help="Held-out clips of each motion that are extended; 0 for none.")] = 6,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="OLD NEW", help="Only say how two reports differ beyond noise.", show_default=False),
+    ] = None,
 ) -> None:
     """Score a model by what it shows, between shuffled captions and real renders.
 
@@ -120,8 +124,13 @@ def evaluate(
     """
     from minisora.eval import aspect_figures, evaluate, left_out, motion_figures, sticker_report
     from minisora.eval import verb_figures, verb_table
+    from minisora.eval.compare import compare as compared
+    from minisora.eval.page import write_page
     from minisora.eval.stickers import COUNT
 
+    if compare is not None:
+        typer.echo(compared(*compare))
+        return
     if count < 1 or min(verbs, aspects, motions) < 0:
         raise UsageError(f"--count {count}, --verbs {verbs} ...: give 1 or more prompts, 0 or more of the others.")
     make_folder(out)
@@ -140,7 +149,7 @@ def evaluate(
         typer.echo(f"\n{told}")
     if figures:
         typer.echo(f"\n{verb_table(figures)}")
-    typer.echo(f"{out}: the report")
+    typer.echo(f"{write_page(out)}: the report")
 
 
 @app.command()

@@ -1,9 +1,8 @@
 """Two reports side by side: what got better, what got worse, and what is noise.
 
 A difference counts where its interval leaves out 0. Half its width is the root of the sum of squares of both half
-widths, as of independent measurements. Both reports ask the same prompts, so the truth is rather sharper than that:
-what is called noise may be more, what is called a change is one. Of 20 figures that did not change about one is
-called a change at the most.
+widths, as of independent measurements. Both reports ask the same prompts, which makes this err towards noise. Of 20
+figures that did not change, one may still be called a change.
 
 Here: reading reports, and the comparison as text. Not here: measuring (report.py, stickers.py, verbs.py).
 """
@@ -99,17 +98,18 @@ def read_report(path: Path) -> Found:
     what: list[str] = []
     for file in files:
         data = read_json(file)
-        if isinstance(data, list):
-            figures |= _verbs(file, data)
-            continue
-        if not isinstance(data, dict) or not isinstance(data.get("normalised"), dict):
-            raise UsageError(f"{file} is no report of `minisora evaluate`: it has no normalised scores.")
-        stickers = "asked" in data
-        what.append(f"{data.get('model')}, {data.get('count')} {'stickers' if stickers else 'prompts'}")
-        for name, score in data["normalised"].items():
-            if score["value"] is not None:
-                figures[f"stickers: {name}" if stickers else name] = _measured(score, "value", "higher")
-        figures |= _others(data) if not stickers else {}
+        try:
+            if isinstance(data, list):
+                told = {f"{row['verb']}: {row['name']}": _measured(row, "mean", row["better"]) for row in data}
+            else:
+                stickers = "asked" in data
+                what.append(f"{data['model']}, {data['count']} prompts{' of stickers' if stickers else ''}")
+                scores = {name: _measured(score, "value", "higher") for name, score in data["normalised"].items()}
+                told = {f"stickers: {name}": score for name, score in scores.items()} if stickers else scores
+                told |= {} if stickers else _others(data)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{file} is not what `minisora evaluate` writes: {error!r}.") from error
+        figures |= {name: figure for name, figure in told.items() if not math.isnan(figure.value)}
     return Found("; ".join([*what, str(path)]), figures)
 
 
@@ -121,14 +121,6 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from error
-
-
-def _verbs(path: Path, data: list[Any]) -> dict[str, Measured]:
-    try:
-        rows = {f"{row['verb']}: {row['name']}": _measured(row, "mean", row["better"]) for row in data}
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path} is no verbs.json of `minisora evaluate`: {error!r}.") from error
-    return {name: figure for name, figure in rows.items() if not math.isnan(figure.value)}
 
 
 def _others(data: dict[str, Any]) -> dict[str, Measured]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minisora.errors import UsageError
-from minisora.eval.compare import CHANGED, FILES, read_json, read_report, verdict
+from minisora.eval.compare import CHANGED, FILES, UNKNOWN, read_json, read_report, verdict
 from minisora.video.files import replacing
 
 SHEETS = {"sheet.png": "Prompts", "stickers.png": "Stickers", "verbs.png": "Verbs"}
@@ -52,16 +52,17 @@ def write_page(folder: Path, other: Path | None = None) -> Path:
 
 def _changes(folder: Path, other: Path) -> str:
     before, after = read_report(other), read_report(folder)
-    rows = []
+    rows, judged = [], 0
     for name, now in after.figures.items():
-        if (was := before.figures.get(name)) is not None and (said := verdict(was, now)) in CHANGED:
-            half = math.hypot(was.half, now.half)
-            change = f"{now.value - was.value:+.3f} ± {half:.3f}"
+        if name not in before.figures or (said := verdict(was := before.figures[name], now)) == UNKNOWN:
+            continue
+        judged += 1
+        if said in CHANGED:
+            change = f"{now.value - was.value:+.3f} ± {math.hypot(was.half, now.half):.3f}"
             rows.append([escape(name), _number(was.value), _number(now.value), change, f'<b class="{said}">{said}</b>'])
-    shared = sum(name in before.figures for name in after.figures)
     return (
         f"<h2>Since {escape(before.what)}</h2>\n"
-        f"<p>{len(rows)} of {shared} figures changed beyond noise: the interval of the difference leaves out 0.</p>\n"
+        f"<p>{len(rows)} of {judged} figures changed beyond noise: the interval of the difference leaves out 0.</p>\n"
         + (_table(["", "before", "now", "difference", ""], rows) if rows else "")
     )
 
@@ -97,7 +98,7 @@ def _verbs(figures: Sequence[dict[str, Any]]) -> str:
         way = ceiling - floor
         closed = [(figure[key] - floor) / way if way else math.nan for key in ("mean", "low", "high")]
         ends = sorted(closed[1:])  # where lower is better the interval turns round
-        verb = "" if figure["verb"] == before else f"<b>{escape(figure['verb'])}</b>"
+        verb = "&emsp;" if figure["verb"] == before else f"<b>{escape(figure['verb'])}</b>"
         before = figure["verb"]
         cells = [_bar(closed[0], *ends), _interval(figure["mean"], figure["low"], figure["high"])]
         cells += [_number(floor), _number(ceiling), escape(figure["better"]), str(figure["n"])]
@@ -162,11 +163,11 @@ def _bar(value: float | None, low: float | None, high: float | None) -> str:
 
 def _columns(values: Sequence[float]) -> str:
     most = max(values) or 1.0
-    bars = "".join(
-        f'<rect class=value x="{36 * n + 4}" y="{64 - 60 * value / most:.1f}" width="28" height="{60 * value / most:.1f}"/>'
-        f'<text x="{36 * n + 18}" y="76">{value:.2f}</text>'
-        for n, value in enumerate(values)
-    )
+    bars = ""
+    for n, value in enumerate(values):
+        height = 60 * value / most
+        bars += f'<rect class=value x="{36 * n + 4}" y="{64 - height:.1f}" width="28" height="{height:.1f}"/>'
+        bars += f'<text x="{36 * n + 18}" y="76">{value:.2f}</text>'
     return f'<svg class=columns viewBox="0 0 {36 * len(values)} 80" role=img aria-label="loss">{bars}</svg>'
 
 
@@ -195,7 +196,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e6e9; --paper: #16181b; --faint: #9aa1a9; --rule: #33383e;
           --value: #5b93cb; --mark: #ff8a80; --better: #6fcf8f; --worse: #ff8a80 } }
-body { margin: 0 auto; padding: 1rem; max-width: 72rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; padding: 1rem; max-width: 80rem; color: var(--ink); background: var(--paper);
        font: 15px/1.5 system-ui, sans-serif }
 h1, h2, h3 { line-height: 1.2; margin: 1.6em 0 .5em }
 p { max-width: 46rem; color: var(--faint) }
