@@ -122,8 +122,15 @@ def evaluate(
     Stickers are judged too, where they were fetched. Each of the two worlds gets a table; so do the other verbs, three
     aspects, and what a world must keep to: hidden things come back, pushed ones stay where they came to rest.
     """
-    from minisora.eval import aspect_figures, evaluate, left_out, motion_figures, sticker_report
-    from minisora.eval import verb_figures, verb_table
+    from minisora.eval import (
+        aspect_figures,
+        evaluate,
+        left_out,
+        motion_figures,
+        sticker_report,
+        verb_figures,
+        verb_table,
+    )
     from minisora.eval.compare import compare as compared
     from minisora.eval.page import write_page
     from minisora.eval.stickers import COUNT
