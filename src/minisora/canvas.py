@@ -125,7 +125,8 @@ class Canvas:
     def _by_latent(self, values: Tensor) -> Tensor:
         """(L,) -> (Tz, rows, columns), without those beside the grid"""
         t, h, w = self.grid
-        return values[: t * h * w].unflatten(0, self.grid)
+        grid: Tensor = values[: t * h * w].unflatten(0, self.grid)
+        return grid
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """What each verb promises, measured against the truth of the playroom: what was given is exact, joins do not show.
 
 Every figure has a floor, what one gets without a model (a hard cut, a frozen frame, a straight line on, a blend), and
-a ceiling, the real renders. Scenes are held out; those with a cut to another camera are left out.
+a ceiling, the real renders. Scenes are held out; those with a cut to another camera, or in which nothing moves, are
+left out.
 
     join     second difference of frames where given and made meet, over its 95th percentile inside the real clip:
              1 and less does not show
@@ -33,6 +34,7 @@ FIRST_SEED = 920_000_000
 FPS = 8.0
 FRAMES = 17
 GIVEN = 9  # frames of the clip that a verb is given
+LEAST_MOTION = 0.3  # of a real clip, in 0..255 a frame: figures are shares of it
 NAN = float("nan")
 _DRAWS, _INTERVAL = 2000, (0.025, 0.975)
 
@@ -124,7 +126,9 @@ def _cases(count: int, size: tuple[int, int]) -> list[Case]:
             continue
         text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
         fast = playroom.render([scene], height=size[0], width=size[1], fps=2 * FPS, num_frames=2 * FRAMES - 1)
-        cases.append(Case(scene, text, fast.frames[0, ::2], fast.frames[0]))
+        case = Case(scene, text, fast.frames[0, ::2], fast.frames[0])
+        if motion_energy(case.real) >= LEAST_MOTION:
+            cases.append(case)
     return cases
 
 
