@@ -200,7 +200,14 @@ def test_ctrl_c_in_the_middle_leaves_nothing(model, monkeypatch, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
 def test_a_real_ctrl_c(tmp_path):
     command = [sys.executable, "-u", "-m", "minisora", "world", "playroom", "--count", "1000", "--size", "16x16"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore SIGINT, and hand that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stdout is not None
     assert process.stdout.readline()  # the first clip is there
     process.send_signal(signal.SIGINT)
