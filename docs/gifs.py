@@ -26,7 +26,7 @@ PROMPTS = (
     "a sunflower stays in place on a white background",
 )
 SCENE = 920_000_003  # held out
-ZOOM, LINE = 3, 28  # enlargement, and pixels for the words under each video
+ZOOM, LINE = 3, 40  # enlargement, and pixels for the words under each video
 
 
 def captioned(video: Video, words: str, count: int) -> list[Image.Image]:
@@ -76,7 +76,7 @@ def verbs(model: Model) -> list[tuple[str, Video]]:
         (f"loop: {loop}", model.loop(loop, seconds=2.0)),
         (f"edit: {other} for {colour}", model.edit(clip, prompt.replace(colour, other), source=prompt, strength=0.8)),
         ("inpaint: the middle", model.inpaint(Video(frames, 8.0), hole, prompt)),
-        ("outpaint: to twice the width", model.outpaint(Video(frames, 8.0), prompt, size=(height, 2 * width))),
+        ("outpaint: to a wider frame", model.outpaint(Video(frames, 8.0), prompt, size=(height, 5 * width // 4))),
         ("interpolate: twice the rate", model.interpolate(clip, prompt, times=2)),
     ]
 
