@@ -89,7 +89,8 @@ class Model:
     ) -> Stream:
         """`generate` for a video that is not to be held in memory: it is made while it is saved."""
         shape, how = self._shape(seconds, size, fps), self._settings(settings)
-        return Stream(tasks.stream(self.bundle, self._checked(prompt), shape, [], how), shape.num_frames, shape.fps)
+        pieces = tasks.stream(self.bundle, self._checked(prompt), shape, [], how)
+        return Stream(pieces, shape.num_frames, shape.height, shape.width, shape.fps)
 
     def image(self, prompt: str, *, size: tuple[int, int] | None = None, **settings: Any) -> Video:
         """Text to picture: a video of one frame."""
@@ -282,7 +283,7 @@ class Model:
         """A clip at `times` its rate; its own frames, once fitted in size, are kept exactly."""
         if times < 2:
             raise UsageError(f"{times} times the rate leaves nothing between the frames. Ask for 2 or more.")
-        video = self._fitted(clip, size, fps=None)
+        video = self._fitted(clip, size, own_rate=True)
         count = 1 + times * (len(video.frames) - 1)
         shape = replace(self._around(video, count), fps=video.fps * times)
         how = self._settings(settings)
@@ -339,12 +340,12 @@ class Model:
         check_memory(self.memory_bytes(seconds, (height, width), fps), asked)
         return Shape(num_frames=1 + round(seconds * fps), height=height, width=width, fps=fps)
 
-    def _fitted(self, clip: str | Path | Video, size: tuple[int, int] | None, *, fps: float | None = 0.0) -> Video:
+    def _fitted(self, clip: str | Path | Video, size: tuple[int, int] | None, *, own_rate: bool = False) -> Video:
         """The clip at the model's pixel area and its own aspect, or at `size`; and at a rate.
 
-        fps: 0 for the model's, None for the clip's own
+        own_rate: the clip's, instead of the model's
         """
-        rate = self.bundle.sampling.fps if fps == 0 else fps
+        rate = None if own_rate else self.bundle.sampling.fps
         video = clip if isinstance(clip, Video) else read_video(clip, fps=rate)
         if rate is not None and video.fps != rate:
             moments = torch.arange(0, video.seconds - 1e-6, 1 / rate)

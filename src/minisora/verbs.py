@@ -248,7 +248,8 @@ def inpaint(
 
     if (box is None) == (mask is None):
         raise UsageError("say which part: --box X,Y,WIDTH,HEIGHT or --mask FILE.")
-    height, width = read_video(clip).frames.shape[1:3]
+    source = read_video(clip)
+    height, width = source.frames.shape[1:3]
     if mask is not None:
         hole = read_image(mask)
         if hole.shape[:2] != (height, width):
@@ -264,7 +265,7 @@ def inpaint(
         size = how["size"] or model.size_for(video.frames[0])
         return model.inpaint(video, fit(hole, *size)[0].float().mean(-1) > 127.5, prompt, **how)
 
-    return _on_clip(clip, make)
+    return _on_clip(clip, make, source)
 
 
 def outpaint(
@@ -339,14 +340,15 @@ def _produce(make: Make, prompt: str, how: Common) -> None:
         started = time.perf_counter()
         notes = made.save(how.out, zoom=how.zoom)
         write_seconds = time.perf_counter() - started
-    stopped = isinstance(made, Stream) and made.made < made.num_frames
-    video = read_video(how.out) if isinstance(made, Stream) else made
+    if isinstance(made, Stream):
+        num_frames, height, width = made.made, made.height, made.width
+    else:
+        num_frames, height, width, _ = made.frames.shape
     if how.sheet is not None:
-        video.contact_sheet(how.sheet)
+        (read_video(how.out) if isinstance(made, Stream) else made).contact_sheet(how.sheet)
     for note in [*(loaded.notes(prompt) if prompt else ()), *notes]:
         typer.echo(f"note: {note}", err=True)
-    num_frames, height, width, _ = video.frames.shape
-    length = f", {num_frames} frames at {video.fps:g} fps" if num_frames > 1 else ""
+    length = f", {num_frames} frames at {made.fps:g} fps" if num_frames > 1 else ""
     typer.echo(f"{how.out}: {width}x{height}{length}")
     if how.sheet is not None:
         typer.echo(f"{how.sheet}: contact sheet")
@@ -354,17 +356,20 @@ def _produce(make: Make, prompt: str, how: Common) -> None:
         whole = time.perf_counter() - STARTED
         for stage, seconds in {**loaded.timings, "write": write_seconds, "all of it": whole}.items():
             typer.echo(f"{stage:>10} {seconds:7.2f} s")
-    if stopped:
+    if isinstance(made, Stream) and made.made < made.num_frames:
         left = (made.num_frames - made.made) / made.fps
         typer.echo(f'stopped; to go on: minisora extend {how.out} "PROMPT" --after {left:g}', err=True)
         raise typer.Exit(130)
 
 
-def _on_clip(path: Path, make: Make) -> Make:
-    """A verb on a file: read first, so that a bad one is refused before the model is loaded."""
+def _on_clip(path: Path, make: Make, source: Video | None = None) -> Make:
+    """A verb on a file: read first, so that a bad one is refused before the model is loaded.
+
+    source: what is in the file, where it was read already
+    """
     from minisora.video import read_video
 
-    video = read_video(path)
+    video = read_video(path) if source is None else source
 
     def on_video(model: Model, **settings: Any) -> Video:
         made: Video = make(model, video, **settings)

@@ -100,6 +100,8 @@ class Stream:
 
     pieces: Iterator[Tensor]
     num_frames: int
+    height: int
+    width: int
     fps: float
     made: int = 0
 
