@@ -116,7 +116,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def dit_toybox(steps: int = 1640, picture_steps: int = 456) -> RunConfig:
+def dit_toybox(steps: int = 3300, picture_steps: int = 456) -> RunConfig:
     """The transformer of `toybox`: first mostly single frames, which teach looks cheaply, then videos.
 
     `minisora train dit-toybox`, after vae-toybox. The embedded weights are the bundle that it leaves in its folder.
@@ -165,7 +165,7 @@ def dit_toybox(steps: int = 1640, picture_steps: int = 456) -> RunConfig:
         ),
         loss=dit_loss,
         publish=publish,
-        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.45),
+        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.35),
         ema_decay=0.997,
         compile=True,
         prefetch=1,
@@ -182,16 +182,16 @@ PICTURES_FIRST = {  # shards and how often a sample is drawn from them
 }
 THEN_VIDEOS = {
     "playroom-pictures": 0.16,
-    "stickers-pictures": 0.1,
-    "playroom-short": 0.35,
-    "playroom-long": 0.14,
+    "stickers-pictures": 0.08,
+    "playroom-short": 0.41,
+    "playroom-long": 0.12,
     "playroom-fast": 0.04,
     "playroom-wide": 0.03,
     "playroom-tall": 0.03,
-    "stickers-short": 0.16,
+    "stickers-short": 0.13,
 }
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
-SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=1.0, shift_tokens=320)
+SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=4.0, shift_tokens=320)
 JOBS = {  # name -> clips, height, width, frames, how many
     "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
     "playroom-short": (playroom_clips, 64, 64, 17, 4500),
