@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "minisora"
 
 # A part may import from those before it in this list, and from itself.
 ORDER = [
-    *("errors", "device", "video", "worlds", "curate", "data", "vae", "text", "dit", "diffusion", "bundle", "canvas"),
+    *("errors", "device", "video", "worlds", "data", "curate", "vae", "text", "dit", "diffusion", "bundle", "canvas"),
     *("sampling", "exact", "rollout", "tasks", "storyboard", "model", "weights", "train", "eval", "recipes"),
     *("console", "verbs", "cli"),
     *("__main__", "studio"),

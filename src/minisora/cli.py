@@ -11,6 +11,7 @@ mistake, 2 something for the user to mend, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ from minisora.verbs import ModelName, Seconds, Zoom, add_verbs, load
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from minisora.train.config import RunConfig
 
 WORLDS = ("playroom", "stickers")
 SHEET_ROWS = 12  # clips on the contact sheet of a world
@@ -82,26 +85,77 @@ def models(
 
 @app.command()
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="Its name; none lists them.", show_default=False)] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(help="Its name, or a file of your own; none lists them.", show_default=False)
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option("--folder", help="Checkpoints, log and weights; .cache/runs/RECIPE.", show_default=False),
     ] = None,
+    base: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Begin with its weights.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Curated clips, for fine-tune.", metavar="FOLDER", show_default=False)
+    ] = None,
+    lora: Annotated[
+        int | None, typer.Option(metavar="RANK", help="For fine-tune: adapters only.", show_default=False)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's own.", show_default=False)] = None,
+    replicate: Annotated[int, typer.Option(help="Under torchrun: whole copies of the weights.")] = 1,
+    context: Annotated[int, typer.Option(help="Under torchrun: processes that share each clip's tokens.")] = 1,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more arithmetic.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
-    """Run a recipe. The same command again goes on where the last one stopped."""
-    from minisora.recipes import RECIPES, RUNS
+    """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
+    from minisora.recipes import RECIPES, RUNS, begun_from, fine_tune, of_file
 
     if recipe is None:
         for name, make in RECIPES.items():
             typer.echo(f"{name}  {(make.__doc__ or '').strip().splitlines()[0]}")
         return
-    if recipe not in RECIPES:
-        raise UsageError(f"there is no recipe {recipe!r}. There are: {', '.join(RECIPES)}.")
+    is_file = recipe.endswith(".py")
+    if is_file and steps is not None:
+        raise UsageError(f"--steps is for recipes by name; {recipe} says its own.")
+    if not is_file and recipe not in RECIPES:
+        raise UsageError(f"there is no recipe {recipe!r}. There are: {', '.join(RECIPES)}; or give a file of your own.")
+    if recipe != "fine-tune" and (data is not None or lora is not None):
+        raise UsageError(f"--data and --lora are for the recipe fine-tune, not for {recipe}.")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps {steps}: give 1 or more.")
     from minisora.train.loop import run
+    from minisora.train.parallel import Layout, in_turn, joined
+    from minisora.train.plan import describe
 
-    folder = RUNS / recipe if folder is None else folder
-    make_folder(folder)
-    run(RECIPES[recipe](), folder)
+    def configured() -> RunConfig:
+        given = {} if steps is None else {"steps": steps}
+        if recipe == "fine-tune":
+            return fine_tune(data, base or "toybox", lora=lora, **given)
+        config = of_file(Path(recipe)) if is_file else RECIPES[recipe](**given)
+        return config if base is None else begun_from(config, base)
+
+    name = Path(recipe).stem if is_file else recipe if data is None else f"{recipe}-{data.resolve().name}"
+    folder = RUNS / name if folder is None else folder
+    layout = Layout(replicate=replicate, context=context, recompute=recompute)
+    with joined(layout) as ranks:
+        config = replace(in_turn(ranks, configured), layout=layout)
+        if dry_run:
+            typer.echo(describe(config))
+            return
+        make_folder(folder)
+        run(config, folder)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model, its folder, or the folder of a run that left one.")],
+    out: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+    as_wan: Annotated[bool, typer.Option("--wan", help="The transformer alone, for diffusers.")] = False,
+) -> None:
+    """A model as a folder of safetensors, to take along or to open elsewhere."""
+    from minisora.train.export import export_bundle, export_wan
+
+    typer.echo(f"{(export_wan if as_wan else export_bundle)(model, out)}: exported")
 
 
 @app.command()

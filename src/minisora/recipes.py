@@ -6,15 +6,19 @@ goes on where it stopped.
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import torch
 from torch import Tensor
 
-from minisora.bundle import Sampling, load_part, save_part
+from minisora.bundle import Bundle, Sampling, find, load_part, save_part
+from minisora.bundle import load as load_bundle
 from minisora.bundle import save as save_bundle
 from minisora.data.frames import FrameBatches
 from minisora.data.latents import Curriculum, LatentBatches
@@ -22,12 +26,15 @@ from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
+from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig
-from minisora.train.latents import LatentJob, write_latents
+from minisora.train.latents import LatentJob, write_clip_latents, write_latents
+from minisora.train.lora import add_lora, merge_lora
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
-from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.vae.model import GROUP, VAEConfig, VideoVAE
+from minisora.video import contact_sheet
 from minisora.worlds.clip import Clip
 
 RUNS = Path(".cache/runs")
@@ -125,7 +132,8 @@ def dit_toybox(steps: int = 3300, picture_steps: int = 456) -> RunConfig:
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     text = TextEncoder(device=device, dtype=dtype)
     names = sorted({*PICTURES_FIRST, *THEN_VIDEOS})
-    write_latents(LATENTS, latent_jobs(names), _trained_vae().to(device, dtype), text)
+    vae = _trained_vae().to(device, dtype)
+    write_latents(LATENTS, latent_jobs(names), vae, text)
     null_text = text.encode([""]).tokens.cpu()
 
     def batches(sources: Mapping[str, float], lengths: tuple[tuple[int, float], ...]) -> LatentBatches:
@@ -169,9 +177,121 @@ def dit_toybox(steps: int = 3300, picture_steps: int = 456) -> RunConfig:
         ema_decay=0.997,
         compile=True,
         prefetch=1,
+        preview=shown(vae, text, SAMPLING, PREVIEW),
     )
 
 
+def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
+    """What to look at while a transformer is trained: the same prompts and seeds each time, on one sheet."""
+
+    def preview(dit: DiT, folder: Path) -> None:
+        from minisora.model import Model
+
+        kind = next(vae.parameters())
+        bundle = Bundle("preview", vae=vae, dit=dit.to(kind.device, kind.dtype).eval(), text=text, sampling=sampling)
+        videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
+        contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
+
+    return preview
+
+
+def fine_tune(
+    data: Path | None = None, base: str | Path = "toybox", *, lora: int | None = None, steps: int = 600
+) -> RunConfig:
+    """A bundle's transformer, trained on: the clips of a folder that `minisora curate` wrote, at their own sizes.
+
+    `minisora train fine-tune --from toybox --data FOLDER`; all weights, or with --lora RANK adapters beside them, which
+    are folded in at the end. Leaves a bundle.
+    """
+    if data is None:
+        raise UsageError("fine-tune needs clips: give --data a folder that `minisora curate` wrote.")
+    device = default_device()
+    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    bundle = load_bundle(base, device=device, dtype=dtype)
+    folder = LATENTS / f"fine-tune-{data.resolve().name}"
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    shards = Shards(folder)
+    null_text = bundle.text.encode([""]).tokens.cpu()
+    how, weights = bundle.sampling, {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
+    longest = max((int(n) - 1) // GROUP + 1 for n in shards.columns("num_frames"))
+    lengths = tuple((n, weight) for n, weight in ((1, 0.1), (2, 0.05), (3, 0.05), (5, 0.6), (9, 0.2)) if n <= longest)
+
+    def build() -> DiT:
+        dit = DiT(bundle.dit.config)
+        dit.load_state_dict(weights)
+        if lora is not None:
+            add_lora(dit, lora)
+        return dit
+
+    def publish(dit: DiT, folder: Path) -> None:
+        known, _ = known_captions([shards], bundle.text)
+        save_bundle(
+            folder / "bundle",
+            name=f"{bundle.name}-{data.resolve().name}",
+            vae=bundle.vae,
+            dit=merge_lora(dit),
+            sampling=how,
+            trained={**bundle.trained, "fine_tuned": {"base": bundle.name, "clips": len(shards), "steps": steps}},
+            card=CARD,
+            known=known if bundle.known is None else torch.cat([bundle.known.float().cpu(), known]),
+        )
+
+    return RunConfig(
+        name="fine-tune",
+        steps=steps,
+        build=build,
+        batch=LatentBatches(
+            sources=[(shards, 1.0)],
+            null_text=null_text,
+            windows=WindowConfig(lengths=lengths or ((longest, 1.0),), shift=how.shift, shift_tokens=how.shift_tokens),
+            patch=bundle.dit.config.patch,
+            budget=4096,
+            time_rate=how.time_rate,
+            flops=bundle.dit.config.flops,
+        ),
+        loss=dit_loss,
+        publish=publish,
+        optim=OptimConfig(lr=2e-3 if lora else 2e-4, warmup_steps=20, weight_decay=0.0),
+        ema_decay=0.99,
+        prefetch=1,
+        preview=shown(bundle.vae, bundle.text, how, [clip_caption(shards, n) for n in range(min(4, len(shards)))]),
+        preview_every=max(1, steps // 3),
+    )
+
+
+def of_file(path: Path) -> RunConfig:
+    """The run that a user's own file describes: what its function `recipe()` returns."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}.")
+    sys.path.insert(0, str(path.parent.resolve()))  # so that the processes that make batches find it too
+    module = importlib.import_module(path.stem)
+    if not callable(getattr(module, "recipe", None)):
+        raise UsageError(f"{path} has no function `recipe()` that returns a RunConfig. minisora.recipes shows some.")
+    run = module.recipe()
+    if not isinstance(run, RunConfig):
+        raise UsageError(f"`recipe()` of {path} returned {type(run).__name__}, not a RunConfig.")
+    return run
+
+
+def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
+    """The same run of the transformer, from a bundle's weights instead of fresh ones."""
+
+    def build() -> DiT:
+        dit = run.build()
+        if not isinstance(dit, DiT):
+            raise UsageError(f"{run.name} does not train a transformer: leave out --from.")
+        load_part(dit, find(base) / "dit.safetensors")
+        return dit
+
+    return replace(run, build=build)
+
+
+PREVIEW = (
+    "a small red ball rolls to the left past a green cube, the camera orbits right",
+    "a large blue cone spins on a wooden floor at sunset",
+    "two yellow cylinders stay still, the camera zooms in",
+    "a firefighter on a plain background",
+)
 PICTURES_FIRST = {  # shards and how often a sample is drawn from them
     "playroom-pictures": 0.46,
     "stickers-pictures": 0.24,
@@ -204,6 +324,11 @@ JOBS = {  # name -> clips, height, width, frames, how many
 }
 
 
+def clip_caption(shards: Shards, n: int) -> str:
+    captions: list[list[str]] = json.loads(shards.read(n)["json"])["captions"]
+    return captions[0][0]
+
+
 def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int = 400) -> tuple[Tensor, float]:
     """Directions of some captions of the training set, and how similar to one of them a prompt should be at least.
 
@@ -213,7 +338,7 @@ def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int =
     captions = []
     for shards in sources:
         for index in range(min(2 * count, len(shards))):
-            captions.append(json.loads(shards.read(index)["json"])["captions"][0][0])
+            captions.append(clip_caption(shards, index))
     Random(0).shuffle(captions)
     directions = text.sentence(captions[: 2 * count]).cpu()
     known, others = directions[:count], directions[count:]
@@ -251,7 +376,8 @@ def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None
     vae.calibrate(average.float(), (square / count - average.square()).sqrt().float())
 
 
-RECIPES: dict[str, Callable[[], RunConfig]] = {
+RECIPES: dict[str, Callable[..., RunConfig]] = {
     "vae-toybox": vae_toybox,
     "dit-toybox": dit_toybox,
+    "fine-tune": fine_tune,
 }

@@ -9,10 +9,13 @@ Not here: the other commands (cli.py), what is refused before any work starts (c
 from __future__ import annotations
 
 import inspect
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -334,8 +337,9 @@ def _produce(make: Make, prompt: str, how: Common) -> None:
     """Load the model, make the video, write it and say what there is now."""
     from minisora.video import Stream, read_video
 
-    with progress() as bar:
+    with progress() as bar, _processes(how) as (how, share):
         loaded = load(how.model, bar)
+        share(loaded)
         made = make(loaded, **how.settings, on_step=bar.step)
         started = time.perf_counter()
         notes = made.save(how.out, zoom=how.zoom)
@@ -360,6 +364,20 @@ def _produce(make: Make, prompt: str, how: Common) -> None:
         left = (made.num_frames - made.made) / made.fps
         typer.echo(f'stopped; to go on: minisora extend {how.out} "PROMPT" --after {left:g}', err=True)
         raise typer.Exit(130)
+
+
+@contextmanager
+def _processes(how: Common) -> Iterator[tuple[Common, Callable[[Model], None]]]:
+    """Under torchrun all processes work on the same tokens, and the first of them writes what was asked for."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield how, lambda model: None
+        return
+    from minisora.train.parallel import Layout, joined, share_packs
+
+    with joined(Layout(context=int(os.environ["WORLD_SIZE"]))) as ranks, TemporaryDirectory() as aside:
+        if not ranks.is_first:
+            how = replace(how, out=Path(aside) / how.out.name, sheet=None)
+        yield how, lambda model: share_packs(model.bundle.dit, ranks)
 
 
 def _on_clip(path: Path, make: Make, source: Video | None = None) -> Make:

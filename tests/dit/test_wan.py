@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions, patchify, unpatchify
 from minisora.dit.model import DiT
-from minisora.dit.wan import config_from_wan, state_from_wan
+from minisora.dit.wan import config_from_wan, config_to_wan, state_from_wan, state_to_wan
 from minisora.errors import UsageError, WeightsError
 
 diffusers = pytest.importorskip("diffusers")
@@ -139,3 +140,19 @@ def test_other_kinds_are_refused():
     del state["blocks.1.ffn.net.2.bias"]
     with pytest.raises(WeightsError, match=r"lack blocks.1.ffn.net.2.bias"):
         state_from_wan(state, ours.config)
+
+
+def test_what_was_read_is_written_as_it_was():
+    theirs, ours = both()
+    config = config_to_wan(ours.config)
+    assert config_from_wan(config, text_pad=TEXT_PAD) == ours.config
+    again = diffusers.WanTransformer3DModel.from_config(config)
+    again.load_state_dict(state_to_wan(ours.state_dict(), ours.config))
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_a_network_that_wan_cannot_say_is_refused():
+    _, ours = both()
+    with pytest.raises(UsageError, match="frame_kinds=False"):
+        config_to_wan(replace(ours.config, frame_kinds=True))

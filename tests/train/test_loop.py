@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import math
 import os
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +23,10 @@ from minisora.data.ahead import ahead
 from minisora.data.order import batch_at
 from minisora.errors import UsageError
 from minisora.train import checkpoint, loop
+from minisora.train.checkpoint import Checkpoints
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run
+from minisora.train.parallel import Ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,9 +81,18 @@ def quick(monkeypatch):
 
 
 def newest(folder: Path) -> tuple[int, dict[str, Any]]:
-    found = checkpoint.load_newest(folder)
-    assert found is not None
-    return found
+    state = loop.State(CONFIG, Ranks())
+    state.load(Checkpoints(folder, Ranks()))
+    return state.step, {**state.tensors(), **state.about()}
+
+
+def save(folder: Path, step: int, value: float) -> None:
+    Checkpoints(folder, Ranks()).save(step, {"at": torch.tensor(value)}, {"said": value})
+
+
+def load(folder: Path, said: list[str]) -> tuple[dict[str, Any] | None, float]:
+    at = {"at": torch.tensor(math.nan)}
+    return Checkpoints(folder, Ranks()).load_newest(at, warn=said.append), float(at["at"])
 
 
 def flat(state: Any, at: str = "") -> dict[str, Any]:
@@ -163,7 +172,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path, what):
     step, state = newest(tmp_path)
     assert step == 20 and state["skipped"] == 3
     assert all(value.isfinite().all() for value in (*state["model"].values(), *state["ema"].values()))
-    optimizer = state["optimizers"][0]["state"]
+    optimizer = state["optimizers"]["0"]
     assert {float(one["step"]) for one in optimizer.values()} == {17.0}
     rows = (tmp_path / "log.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["skipped"] == 3
@@ -175,7 +184,8 @@ def test_a_step_skipped_at_once_leaves_the_weights(tmp_path):
     untouched = replace(CONFIG, loss=sometimes_broken({0}, "nan"))
     run(untouched, tmp_path, stop_at=1)
     torch.manual_seed(CONFIG.seed)
-    assert_same(newest(tmp_path)[1]["model"], network().state_dict())
+    fresh = network().state_dict()
+    assert_same(newest(tmp_path)[1]["model"], fresh)
 
 
 def test_ten_in_a_row_end_the_run_nine_do_not(tmp_path):
@@ -184,61 +194,104 @@ def test_ten_in_a_row_end_the_run_nine_do_not(tmp_path):
         run(replace(CONFIG, loss=sometimes_broken(set(range(5, 20)), "nan")), tmp_path / "ten")
 
 
-def a_bit_of_a_weight(data: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as file:
-        largest = max((one for one in file.infolist() if "/data/" in one.filename), key=lambda one: one.file_size)
-        at = data.index(file.read(largest))
-    return data[:at] + bytes([data[at] ^ 8]) + data[at + 1 :]
-
-
 def damages() -> dict[str, Any]:
     return {
         "empty": lambda data: b"",
         "half": lambda data: data[: len(data) // 2],
-        "a byte short": lambda data: data[:-1],
+        "two bytes short": lambda data: data[:-2],
         "zeros": lambda data: bytes(len(data)),
-        "noise": lambda data: bytes(range(256)) * (len(data) // 256),
-        "a bit of a weight": a_bit_of_a_weight,
-        "bits inside": lambda data: data[:4000] + bytes(byte ^ 8 for byte in data[4000:5000]) + data[5000:],
+        "noise": lambda data: bytes(n * 37 % 256 for n in range(len(data))),
+        "a bit": lambda data: data[:30] + bytes([data[30] ^ 1]) + data[31:],
     }
 
 
+@pytest.mark.parametrize("file", ["__0_0.distcp", ".metadata", "about.json"])
 @pytest.mark.parametrize("damage", damages().values(), ids=damages())
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, file):
+    save(tmp_path, 6, 6.0)
+    save(tmp_path, 12, 12.0)
+    path = tmp_path / "step-00000012" / file
+    path.write_bytes(damage(path.read_bytes()))
+    said: list[str] = []
+    about, at = load(tmp_path, said)
+    assert about is not None and about["step"] == about["said"] == at == 6
+    assert len(said) == 1 and "step-00000012" in said[0]
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path):
     whole = run(CONFIG, tmp_path / "whole")
     folder = tmp_path / "broken"
     for stop in (6, 12):
         run(CONFIG, folder, stop_at=stop)
-    file = folder / "step-00000012" / "state.pt"
-    file.write_bytes(damage(file.read_bytes()))
-    said: list[str] = []
-    found = checkpoint.load_newest(folder, warn=said.append)
-    assert found is not None and found[0] == 6
-    assert len(said) == 1 and "step-00000012" in said[0]
+    (folder / "step-00000012" / "__0_0.distcp").unlink()
     assert_same(run(CONFIG, folder).state_dict(), whole.state_dict())
+
+
+def test_no_whole_checkpoint_is_said(tmp_path):
+    run(CONFIG, tmp_path, stop_at=6)
+    (tmp_path / "step-00000006" / "about.json").unlink()
+    with pytest.raises(UsageError, match=r"no checkpoint .* is whole"):
+        run(CONFIG, tmp_path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    run(CONFIG, tmp_path, stop_at=6)
+    with pytest.raises(UsageError, match="of another model"):
+        run(replace(CONFIG, build=lambda: nn.Sequential(nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, 2))), tmp_path)
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
+    save(tmp_path, 1, 1.0)
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="newer than"):
+        load(tmp_path, [])
 
 
 def test_the_newest_two_are_kept_and_half_written_ones_are_not_seen(tmp_path):
     for step in (1, 2, 3):
-        checkpoint.save(tmp_path, step, {"at": torch.tensor(step)})
+        save(tmp_path, step, step)
     (tmp_path / ".step-00000009.partial").mkdir()
-    (tmp_path / ".step-00000009.partial" / "state.pt").write_bytes(b"half")
     assert [path.name for path in checkpoint.all_checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
-    assert newest(tmp_path)[0] == 3
-    assert checkpoint.load_newest(tmp_path / "nothing") is None
+    assert load(tmp_path, [])[1] == 3
+    assert load(tmp_path / "nothing", [])[0] is None
 
 
 def test_a_disk_that_refuses_is_said_and_leaves_the_one_before(tmp_path, monkeypatch):
-    checkpoint.save(tmp_path, 1, {"at": 1})
+    save(tmp_path, 1, 1.0)
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(checkpoint, "save", full)
     with pytest.raises(UsageError, match=r"step 2 could not be written .*No space left on device"):
-        checkpoint.save(tmp_path, 2, {"at": 2})
-    assert newest(tmp_path) == (1, {"at": 1})
+        save(tmp_path, 2, 2.0)
+    assert load(tmp_path, [])[1] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_one_written_in_the_background_is_there_once_finished(tmp_path):
+    checkpoints = Checkpoints(tmp_path, Ranks(), background=True)
+    at = torch.ones(3)
+    checkpoints.save(5, {"at": at}, {})
+    at.zero_()  # training goes on
+    checkpoints.finish()
+    found = {"at": torch.zeros(3)}
+    assert Checkpoints(tmp_path, Ranks()).load_newest(found) is not None
+    assert torch.equal(found["at"], torch.ones(3))
+
+
+def test_a_step_of_several_packs_is_their_mean(tmp_path):
+    """Plain gradient descent would do the same on the four batches at once."""
+    config = replace(CONFIG, packs=4, steps=3, loss=lambda model, batch, _: {"loss": model(batch.x).square().mean()})
+
+    def four(step: int) -> Points:
+        return Points(torch.cat([points(4 * step + n).x for n in range(4)]))
+
+    together = replace(config, packs=1, batch=four)
+    apart, whole = run(config, tmp_path / "apart"), run(together, tmp_path / "together")
+    for one, other in zip(apart.parameters(), whole.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order():

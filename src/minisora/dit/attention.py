@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minisora.dit.ulysses import Across
+
 PLAIN_UP_TO = 1024 * 1024  # queries times keys, on a CPU
 
 
@@ -28,6 +30,7 @@ class Segments:
 
     queries: tuple[int, ...]
     keys: tuple[int, ...]
+    across: Across | None = None  # processes that hold the queries, and the keys where these are tokens too
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch leaves it so
@@ -37,7 +40,16 @@ def attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     q:       (L, N, head_width)
     k, v:    (S, N, head_width)
     returns  (L, N, head_width)
+
+    Over several processes q has this one's rows only, and so do k and v where they are of the tokens themselves.
     """
+    across = segments.across
+    if across is not None:
+        tokens = sum(segments.queries)
+        of_tokens = segments.keys is segments.queries
+        k, v = (across.to_heads(x, tokens) if of_tokens else across.own_heads(x) for x in (k, v))
+        alone = Segments(segments.queries, segments.keys)
+        return across.to_tokens(attention(across.to_heads(q, tokens), k, v, alone), tokens)
     q_lengths, k_lengths = segments.queries, segments.keys
     if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
         return _varlen(q, k, v, q_lengths, k_lengths)

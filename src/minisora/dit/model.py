@@ -16,6 +16,7 @@ from minisora.data.pack import Pack
 from minisora.dit.attention import Segments
 from minisora.dit.layers import Block, Context, time_features
 from minisora.dit.rope import rope_table
+from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
 
 
@@ -68,6 +69,8 @@ class DiTConfig:
 class DiT(nn.Module):
     """tokens (L, Ct) and all that a Pack says of them -> velocities (L, Ct)."""
 
+    across: Across | None = None  # processes that share each pack; every one of them is given the whole
+
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
@@ -108,20 +111,27 @@ class DiT(nn.Module):
         """Velocities of the pack's tokens, (L, Ct) float32. `context`: of the pack's text, where it is at hand."""
         if context is None:
             context = self.context(pack.text, pack.text_lengths)
-        rope = rope_table(pack.positions, self.config.head_width)
-        x = self.enter(pack.tokens.to(self.enter.weight.dtype))
+        own = self.across.mine if self.across is not None else lambda rows: rows
+        time_index = own(pack.time_index)
+        rope = rope_table(own(pack.positions), self.config.head_width)
+        x = self.enter(own(pack.tokens).to(self.enter.weight.dtype))
         if self.kind is not None:
-            x = x + self.kind.to(x.dtype)[pack.single.long()]
+            x = x + self.kind.to(x.dtype)[own(pack.single).long()]
         time = self.time_mlp(time_features(pack.times, self.config.time_width).to(self.enter.weight.dtype))
         modulation = self.time_table(F.silu(time)).unflatten(-1, (6, -1))
-        clips, to_text = Segments(pack.lengths, pack.lengths), Segments(pack.lengths, context.lengths)
+        clips = Segments(pack.lengths, pack.lengths, self.across)
+        to_text = Segments(pack.lengths, context.lengths, self.across)
         for block, *text in zip(self.blocks, context.keys, context.values, strict=True):
-            x = block(x, modulation, pack.time_index, rope, clips, tuple(text), to_text)
+            x = block(x, modulation, time_index, rope, clips, tuple(text), to_text)
         shift, scale = (self.final_table + time.float()[:, None]).unbind(1)
         h = F.layer_norm(x.float(), x.shape[-1:], eps=self.config.eps)
-        h = h * (1 + scale[pack.time_index]) + shift[pack.time_index]
-        velocity: Tensor = self.leave(h.to(x.dtype))
-        return velocity.float()
+        h = h * (1 + scale[time_index]) + shift[time_index]
+        velocity: Tensor = self.leave(h.to(x.dtype)).float()
+        return velocity if self.across is None else self.across.whole(velocity, len(pack.tokens))
+
+    def parts(self) -> list[nn.Module]:
+        """What is split over processes, recomputed and compiled one by one."""
+        return list(self.blocks)
 
     def matrices(self) -> list[nn.Parameter]:
         """Weights that Muon may take: those inside the blocks, not the layers at the doors."""

@@ -6,8 +6,8 @@ Wan's timestep is our t times 1000, which `time_features` multiplies by itself.
 
 Source: Wan (arXiv:2503.20314); names as in diffusers 0.42, models/transformers/transformer_wan.py.
 
-Not here: reading the files, Wan's VAE and its text encoder. Image-to-video variants, which add channels and an image
-encoder to the same network, are refused.
+Not here: files (train/export.py writes them), Wan's VAE and its text encoder. Image-to-video variants, which add
+channels and an image encoder to the same network, are refused.
 """
 
 from __future__ import annotations
@@ -126,3 +126,58 @@ def state_from_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, 
             f"Use a text-to-video model, with the config that came beside it."
         )
     return ours
+
+
+def config_to_wan(config: DiTConfig) -> dict[str, Any]:
+    """What `config_from_wan` reads back: the config.json of a `WanTransformer3DModel`.
+
+    Raises UsageError where Wan's network cannot say it.
+    """
+    if config.frame_kinds:
+        raise UsageError(
+            "this transformer tells one-frame tokens from groups (frame_kinds), which Wan's cannot. "
+            "Train one with frame_kinds=False to export it so."
+        )
+    return {
+        "_class_name": "WanTransformer3DModel",
+        "patch_size": list(config.patch),
+        "num_attention_heads": config.num_heads,
+        "attention_head_dim": config.head_width,
+        "in_channels": config.latent_channels,
+        "out_channels": config.latent_channels,
+        "text_dim": config.text_width,
+        "freq_dim": config.time_width,
+        "ffn_dim": config.mlp_width,
+        "num_layers": config.depth,
+        "cross_attn_norm": config.cross_norm,
+        "qk_norm": "rms_norm_across_heads",
+        "eps": config.eps,
+    }
+
+
+def state_to_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, Tensor]:
+    """The inverse of `state_from_wan`."""
+    pt, ph, pw = config.patch
+    shape = {"pt": pt, "ph": ph, "pw": pw}
+    theirs = {
+        "patch_embedding.weight": rearrange(state["enter.weight"], "d (pt ph pw c) -> d c pt ph pw", **shape),
+        "patch_embedding.bias": state["enter.bias"],
+        "scale_shift_table": state["final_table"][None],
+    }
+    for wan, name in _DOORS.items():
+        for part in ("weight", "bias"):
+            theirs[f"{wan}.{part}"] = state[f"{name}.{part}"]
+    for n in range(config.depth):
+        block = f"blocks.{n}."
+        theirs[f"{block}scale_shift_table"] = state[f"{block}table"][None]
+        for wan, name in _GAINS.items():
+            theirs[block + wan] = state[block + name]
+        for part in ("weight", "bias"):
+            for wan, name in _BLOCK.items():
+                theirs[f"{block}{wan}.{part}"] = state[f"{block}{name}.{part}"]
+            for name, several in _FUSED.items():
+                pieces = state[f"{block}{name}.{part}"].chunk(len(several))
+                theirs.update({f"{block}{one}.{part}": piece for one, piece in zip(several, pieces, strict=True)})
+            if config.cross_norm:
+                theirs[f"{block}norm2.{part}"] = state[f"{block}cross_norm.{part}"]
+    return theirs

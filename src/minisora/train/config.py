@@ -6,12 +6,14 @@ Here: the types. The recipes that fill them in are in recipes.py, the loop that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from minisora.train.parallel import Layout
 
 
 class Batch(Protocol):
@@ -62,3 +64,7 @@ class RunConfig:
     log_every: int = 20
     save_every_seconds: float = 300.0
     prefetch: int = 2  # batches made ahead, each by a process of its own; 0: in the loop itself
+    packs: int = 1  # batches in a step, whose losses are averaged; dealt out to the processes
+    layout: Layout = field(default_factory=Layout)
+    preview: Callable[[Any, Path], None] | None = None  # (averaged weights, this step's folder): samples to look at
+    preview_every: int = 500

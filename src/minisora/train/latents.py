@@ -20,11 +20,13 @@ import torch
 from torch import Tensor
 
 from minisora.data.ahead import ahead
+from minisora.data.clips import on_grid, to_clip
 from minisora.data.latents import to_members
-from minisora.data.shards import ShardWriter
+from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip
+from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
-from minisora.vae.model import GROUP, VideoVAE
+from minisora.vae.model import GROUP, STRIDE, VideoVAE
 from minisora.worlds.clip import Caption, Clip
 
 FRAMES_AT_ONCE = 128  # for clips so short that eight of them leave the cores waiting
@@ -63,6 +65,33 @@ def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: 
                     made = min(len(left), (n + 1) * batch_size)
                     rate = made / (time.monotonic() - began)
                     print(f"{job.name}: {made} of {len(left)} clips, {rate:.1f} a second", file=sys.stderr, flush=True)
+
+
+def write_clip_latents(folder: Path, source: Shards, vae: VideoVAE, text: TextEncoder) -> int:
+    """Latents of curated clips, each at its own size and length. A broken sample is passed over and said.
+
+    returns  how many there are
+
+    Raises UsageError where none is left.
+    """
+    with ShardWriter(folder) as writer:
+        for n, key in enumerate(source.keys):
+            if key in writer.keys_done:
+                continue
+            try:
+                clip = on_grid(to_clip(key, source.read(n)), side=STRIDE, group=GROUP)
+                if not clip.captions:
+                    raise UsageError(f"clip {key} has no caption.")
+            except UsageError as error:
+                print(f"passed over: {error}", file=sys.stderr, flush=True)
+                continue
+            (stored,) = encode_clips(vae, text, [n], [clip])
+            height, width = clip.frames.shape[1:3]
+            columns = {"height": height, "width": width, "num_frames": len(clip.frames)}
+            writer.add(key, to_members(stored, [len(one) for one in stored.texts], {}), columns=columns)
+        if not writer.keys_done:
+            raise UsageError(f"none of the {len(source)} clips in {source.folder} can be trained on.")
+        return len(writer.keys_done)
 
 
 @torch.no_grad()

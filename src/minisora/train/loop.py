@@ -15,6 +15,7 @@ import math
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
-from minisora.device import default_device, has_fast_bf16, matmul_peak, peak_memory_bytes, use_affinity_threads
+from minisora.device import has_fast_bf16, matmul_peak, peak_memory_bytes, use_affinity_threads
 from minisora.errors import UsageError
-from minisora.train import checkpoint
+from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
 from minisora.train.config import Batch, RunConfig
-from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, rate_at, set_rate
+from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_states, rate_at, set_rate
+from minisora.train.parallel import Ranks, joined, mean_of_rows, prepare, syncs
+from minisora.train.reference import Reference, off_course, reference_of
 
 MOST_SKIPS = 10  # steps in a row that may be not finite before the run gives up
 
@@ -34,77 +37,91 @@ MOST_SKIPS = 10  # steps in a row that may be not finite before the run gives up
 class State:
     """All that changes while a run goes on; what a checkpoint holds."""
 
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, ranks: Ranks, *, bf16: bool = False) -> None:
         torch.manual_seed(config.seed)
-        self.model: nn.Module = config.build().to(device).train()
+        self.model: nn.Module = config.build().to(ranks.device).train()
+        prepare(self.model, ranks, compiled=config.compile, bf16=bf16)
         self.optimizers = build_optimizers(self.model, config.optim)
+        fill_states(self.optimizers)
         self.clip = AdaptiveClip(config.optim.clip_sigmas)
         self.ema = EMA(self.model, config.ema_decay)
         self.step = 0
         self.skipped = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "clip": self.clip.state_dict(),
-            "ema": self.ema.weights,
-            "skipped": self.skipped,
-        }
+    def tensors(self) -> dict[str, Any]:
+        states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
+        numbered = {str(n): {str(i): moments for i, moments in state.items()} for n, state in enumerate(states)}
+        return {"model": self.model.state_dict(), "ema": self.ema.weights, "optimizers": numbered}
 
-    def load(self, step: int, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
-            asked = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            optimizer.load_state_dict(kept)
-            for group, options in zip(optimizer.param_groups, asked, strict=True):
-                group.update(options)  # the config's, which may have been changed since
-        self.clip.load_state_dict(state["clip"])
-        for name, value in state["ema"].items():
-            self.ema.weights[name].copy_(value)
-        self.skipped = state["skipped"]
-        self.step = step
+    def about(self) -> dict[str, Any]:
+        return {"clip": self.clip.state_dict(), "skipped": self.skipped}
+
+    def load(self, checkpoints: Checkpoints) -> None:
+        """The newest checkpoint, if there is one."""
+        if not all_checkpoints(checkpoints.folder):
+            return
+        about = checkpoints.load_newest(self.tensors())
+        if about is None:
+            raise UsageError(f"no checkpoint in {checkpoints.folder} is whole. Remove them to begin anew.")
+        self.clip.load_state_dict(about["clip"])
+        self.skipped, self.step = about["skipped"], about["step"]
 
 
 def run(config: RunConfig, folder: Path, *, stop_at: int | None = None) -> nn.Module:
     """Train until `config.steps`, or until `stop_at`; go on from the newest checkpoint in `folder`.
 
-    returns  the model with the averaged weights, after `config.publish` has written them to `folder`; Ctrl-C and
+    Under torchrun every process calls this alike. The loader's place, the noise and the rate are functions of the step.
+
+    returns  a model with the averaged weights, after `config.publish` has written them to `folder`; Ctrl-C and
              SIGTERM save and return without that
 
     Raises UsageError when ten steps in a row give a loss or a gradient that is not finite.
     """
-    device = default_device()
+    with joined(config.layout) as ranks:
+        return _run(config, folder, ranks, stop_at)
+
+
+def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> nn.Module:
+    own = ranks.share(config.packs)
     threads = use_affinity_threads()
-    bf16 = has_fast_bf16(device) if config.bf16 is None else config.bf16
+    bf16 = has_fast_bf16(ranks.device) if config.bf16 is None else config.bf16
     folder.mkdir(parents=True, exist_ok=True)
-    state = State(config, device)
-    newest = checkpoint.load_newest(folder)
-    if newest is not None:
-        state.load(*newest)
-    peak = matmul_peak(device, torch.bfloat16 if bf16 else torch.float32)
-    log = Log(folder / "log.jsonl", peak)
+    state = State(config, ranks, bf16=bf16)
+    checkpoints = Checkpoints(folder, ranks, background=ranks.device.type == "cuda")
+    state.load(checkpoints)
+    peak = matmul_peak(ranks.device, torch.bfloat16 if bf16 else torch.float32)
+    log = Log(folder / "log.jsonl", peak, ranks, reference_of(config.name))
     log.say(
         f"{config.name}: step {state.step} of {config.steps}, {sum(p.numel() for p in state.model.parameters()):,} "
-        f"parameters, {device} with {threads} threads, {'bf16' if bf16 else 'fp32'}, peak {peak / 1e12:.2f} TFLOP/s"
+        f"parameters, {ranks.count} x {ranks.device} with {threads} threads, {'bf16' if bf16 else 'fp32'}, "
+        f"peak {peak / 1e12:.2f} TFLOP/s"
     )
-    if config.compile:
-        state.model.compile_parts()  # type: ignore[operator]  # every trainable part has it
     last_step = config.steps if stop_at is None else min(stop_at, config.steps)
-    saved_at, skips_in_a_row = time.monotonic(), 0
-    made = ahead(config.batch, range(state.step, last_step), workers=config.prefetch)
+    saved_at, skips_in_a_row, stopped = time.monotonic(), 0, False
+    trained = [p for p in state.model.parameters() if p.requires_grad]
+    numbers = (step * config.packs + n for step in range(state.step, last_step) for n in own)
+    made = ahead(config.batch, numbers, workers=config.prefetch)
     with Interrupt() as interrupt, contextlib.closing(made) as batches:
-        while state.step < last_step and not interrupt.asked:
-            wait = time.monotonic()
-            batch = next(batches).to(device)
-            wait = time.monotonic() - wait
+        while state.step < last_step and not stopped:
             set_rate(state.optimizers, rate_at(state.step, config.steps, config.optim))
-            noise = torch.Generator(device).manual_seed(config.seed * 1_000_003 + state.step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                parts = config.loss(state.model, batch, noise)
-            parts["loss"].backward()
-            norm, bound = state.clip([p for p in state.model.parameters() if p.requires_grad])
-            if math.isfinite(norm) and math.isfinite(float(parts["loss"].detach())):
+            loss = 0.0
+            for n in own:
+                wait = time.monotonic()
+                batch = next(batches).to(ranks.device)
+                wait = time.monotonic() - wait
+                number = state.step * config.packs + n
+                noise = torch.Generator(ranks.device).manual_seed(config.seed * 1_000_003 + number)
+                syncs(state.model, n == own[-1])
+                with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
+                    parts = config.loss(state.model, batch, noise)
+                # gradients are averaged over all processes; those that share a pack each have a part of one
+                (parts["loss"] * config.layout.context / len(own)).backward()
+                loss += float(parts["loss"].detach())
+                log.add(batch, parts, wait=wait)
+            norm, bound = state.clip(trained)
+            due = time.monotonic() - saved_at > config.save_every_seconds
+            loss, asked, due_now = ranks.total(loss, interrupt.asked, due and ranks.is_first)
+            if math.isfinite(norm) and math.isfinite(loss):
                 for optimizer in state.optimizers:
                     optimizer.step()
                 state.ema.update(state.model, state.step)
@@ -120,20 +137,46 @@ def run(config: RunConfig, folder: Path, *, stop_at: int | None = None) -> nn.Mo
             for optimizer in state.optimizers:
                 optimizer.zero_grad(set_to_none=True)
             state.step += 1
-            log.add(batch, parts, norm=norm, clipped=norm > bound, wait=wait)
+            stopped = asked > 0
+            log.stepped(norm, clipped=norm > bound)
             if state.step % config.log_every == 0 or state.step == last_step:
                 log.write(state.step, rate=rate_at(state.step - 1, config.steps, config.optim), skipped=state.skipped)
-            if time.monotonic() - saved_at > config.save_every_seconds:
-                checkpoint.save(folder, state.step, state.state_dict())
+                checkpoints.finish()
+            if due_now:
+                _save(checkpoints, state, config)
                 saved_at = time.monotonic()
-    checkpoint.save(folder, state.step, state.state_dict())
-    state.model.load_state_dict(state.ema.weights)
-    averaged = state.model.eval()
-    if interrupt.asked:
+            if config.preview is not None and state.step % config.preview_every == 0:
+                _preview(config, state, ranks, folder / "samples" / f"step-{state.step:08d}")
+    _save(checkpoints, state, config)
+    checkpoints.finish()
+    averaged = _averaged(config, state, ranks)
+    if stopped:
         log.say(f"stopped at step {state.step}; the same command goes on from there")
-    else:
+    elif ranks.is_first:
         config.publish(averaged, folder)
+    ranks.wait()
     return averaged
+
+
+def _save(checkpoints: Checkpoints, state: State, config: RunConfig) -> None:
+    run = {"recipe": config.name, "steps": config.steps, "optim": asdict(config.optim), "seed": config.seed}
+    checkpoints.save(state.step, state.tensors(), {**state.about(), "run": run, "git": git_commit()})
+
+
+def _averaged(config: RunConfig, state: State, ranks: Ranks) -> nn.Module:
+    """A plain model, whole on every process."""
+    model = config.build().to(ranks.device).eval()
+    model.load_state_dict(state.ema.whole())
+    return model
+
+
+def _preview(config: RunConfig, state: State, ranks: Ranks, folder: Path) -> None:
+    assert config.preview is not None
+    averaged = _averaged(config, state, ranks)
+    if ranks.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        config.preview(averaged, folder)
+    ranks.wait()
 
 
 class Interrupt:
@@ -159,13 +202,14 @@ class Interrupt:
 
 
 class Log:
-    """One line for people, one JSON line for programs, every `log_every` steps.
+    """One line for people, one JSON line for programs, every `log_every` steps; the first process writes them.
 
     MFU is useful FLOPs (`Batch.flops`) a second over the rate of a square matmul measured when the run began.
     """
 
-    def __init__(self, path: Path, peak: float) -> None:
-        self.path, self.peak = path, peak
+    def __init__(self, path: Path, peak: float, ranks: Ranks, reference: Reference | None) -> None:
+        self.path, self.peak, self.ranks, self.reference = path, peak, ranks, reference
+        self.was_off = False
         self._clear()
 
     def _clear(self) -> None:
@@ -175,22 +219,30 @@ class Log:
         self.parts: dict[str, list[Tensor]] = {}
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        if self.ranks.is_first:
+            print(text, file=sys.stderr, flush=True)
 
-    def add(self, batch: Batch, parts: dict[str, Tensor], *, norm: float, clipped: bool, wait: float) -> None:
-        self.steps += 1
+    def add(self, batch: Batch, parts: dict[str, Tensor], *, wait: float) -> None:
+        """One batch of this process."""
         self.tokens += batch.tokens
         self.flops += batch.flops
         self.wait += wait
-        self.norm += norm if math.isfinite(norm) else 0.0
-        self.clipped += clipped
         for name, value in parts.items():
             self.parts.setdefault(name, []).append(value.detach())
+
+    def stepped(self, norm: float, *, clipped: bool) -> None:
+        """One step of all of them."""
+        self.steps += 1
+        self.norm += norm if math.isfinite(norm) else 0.0
+        self.clipped += clipped
 
     def write(self, step: int, *, rate: float, skipped: int) -> None:
         seconds = time.monotonic() - self.began
         means = {name: float(torch.stack(values).float().nanmean(0)) for name, values in self.parts.items()}
-        memory = peak_memory_bytes()
+        means = mean_of_rows(self.ranks.gather(means))
+        memory = max(self.ranks.gather(peak_memory_bytes()))
+        tokens, flops, wait = self.ranks.total(self.tokens, self.flops, self.wait)
+        groups = self.ranks.layout.context  # processes that were given the same batch
         row = {
             "step": step,
             **means,
@@ -198,12 +250,15 @@ class Log:
             "norm": self.norm / self.steps,
             "clipped": self.clipped / self.steps,
             "seconds_per_step": seconds / self.steps,
-            "tokens_per_second": self.tokens / seconds,
-            "mfu": self.flops / seconds / self.peak,
-            "wait_share": self.wait / seconds,
+            "tokens_per_second": tokens / groups / seconds,
+            "mfu": flops / groups / seconds / (self.peak * self.ranks.count),
+            "wait_share": wait / self.ranks.count / seconds,
             "memory_bytes": memory,
             "skipped": skipped,
         }
+        self._clear()
+        if not self.ranks.is_first:
+            return
         with self.path.open("a") as file:
             # a bin in which no token fell is not a number, which JSON cannot say
             finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
@@ -213,4 +268,7 @@ class Log:
             f"{step:>7}  {parts}  |g| {row['norm']:.2f}  {row['tokens_per_second']:,.0f} tok/s  MFU {row['mfu']:.0%}  "
             f"wait {row['wait_share']:.0%}  {memory / 2**30:.1f} GiB" + (f"  skipped {skipped}" if skipped else "")
         )
-        self._clear()
+        said = off_course(self.reference, step, means["loss"]) if self.reference is not None else None
+        if said is not None and not self.was_off:
+            self.say(f"note: {said}")
+        self.was_off = said is not None

@@ -12,21 +12,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from minisora.train.config import OptimConfig
+from minisora.train.parallel import whole
 
 
 class Muon(torch.optim.Muon):
     """torch's Muon, for convolutions too: a kernel is taken as a matrix of its output channels by all the rest."""
 
     def __init__(self, parameters: list[nn.Parameter], **options: Any) -> None:
-        self.pairs = [(p, nn.Parameter(_as_matrix(p.data))) for p in parameters]
-        assert all(p.data_ptr() == matrix.data_ptr() for p, matrix in self.pairs), "a matrix must share its storage"
+        self.pairs = [(p, p if p.ndim == 2 else nn.Parameter(_as_matrix(p.data))) for p in parameters]
+        same = all(_storage(p) == _storage(matrix) for p, matrix in self.pairs)
+        assert same, "a matrix must share its kernel's storage"
         super().__init__([matrix for _, matrix in self.pairs], **options)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closures here
         for p, matrix in self.pairs:
-            matrix.grad = None if p.grad is None else _as_matrix(p.grad)
+            if matrix is not p:
+                matrix.grad = None if p.grad is None else _as_matrix(p.grad)
         super().step()  # type: ignore[no-untyped-call]  # torch leaves it so
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -39,9 +43,35 @@ def _as_matrix(x: Tensor) -> Tensor:
     return x if x.ndim == 2 else x.movedim(1, -1).flatten(1)
 
 
+def _storage(p: Tensor) -> int:
+    """Where this process's share of the numbers lies."""
+    return (p.to_local() if isinstance(p, DTensor) else p).data_ptr()
+
+
+def fill_states(optimizers: list[torch.optim.Optimizer]) -> None:
+    """Make the moments that a first step would, all zero, so that a checkpoint can be read into them.
+
+    A step at a rate of zero makes them; the weights stay as they are.
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+    parameters = {p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    pairs = {p for optimizer in optimizers if isinstance(optimizer, Muon) for p, _ in optimizer.pairs}
+    for p in parameters | pairs:
+        p.grad = torch.zeros_like(p)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        for moments in optimizer.state.values():
+            for value in moments.values():
+                value.zero_()
+
+
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
     """AdamW for all, or Muon for `model.matrices()` and AdamW for the rest, where `muon_lr` is set."""
     matrices: list[nn.Parameter] = model.matrices() if config.muon_lr is not None else []  # type: ignore[operator]
+    matrices = [p for p in matrices if p.requires_grad]
     taken = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
     groups: list[dict[str, Any]] = [
@@ -87,7 +117,7 @@ class AdaptiveClip:
 
     def __call__(self, parameters: list[nn.Parameter]) -> tuple[float, float]:
         """Clip in place. Returns the norm before and the bound; a norm that is not finite is left for the caller."""
-        norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        norm = float(whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])))
         bound = self.bound()
         if not math.isfinite(norm):
             return norm, bound
@@ -121,6 +151,10 @@ class EMA:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.weights = {name: value.detach().float().clone() for name, value in model.state_dict().items()}
+
+    def whole(self) -> dict[str, Tensor]:
+        """All of the weights, on every process; every one has to ask."""
+        return {name: whole(value) for name, value in self.weights.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:

@@ -249,9 +249,13 @@ class VideoVAE(nn.Module):
         kept = {id(p) for layer in (*doors, *direct) for p in layer.parameters()}
         return [p for p in self.parameters() if p.ndim == 4 and id(p) not in kept]
 
+    def parts(self) -> list[nn.Module]:
+        """What is split over processes and compiled one by one."""
+        return [self.encoder, self.decoder]
+
     def compile_parts(self) -> None:
         """Training only; one size of clip, or each size compiles anew. Needs a C++ compiler on a CPU."""
-        for part in (self.encoder, self.decoder):
+        for part in self.parts():
             part.forward = torch.compile(part.forward, dynamic=False)  # type: ignore[assignment, method-assign]
 
     def _unnormalised(self, z: Tensor) -> Tensor:

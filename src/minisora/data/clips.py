@@ -1,0 +1,52 @@
+"""Samples of curated shards to clips: what `minisora curate` wrote (curate/write.py says how), decoded.
+
+Here: one sample. Not here: shards (shards.py), what is trained on (latents.py, frames.py).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from minisora.errors import UsageError
+from minisora.worlds.clip import Caption, Clip
+
+
+def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
+    """One sample of a curated shard. Its captions hold for the stretches that they name.
+
+    Raises UsageError for one that lacks a member or cannot be decoded; the sample is named.
+    """
+    try:
+        about: dict[str, Any] = json.loads(members["json"])
+        with av.open(io.BytesIO(members["mp4"]), "r") as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        captions = tuple(Caption(one["text"], one["start"], one["stop"]) for one in about["captions"])
+        return Clip(key, torch.from_numpy(np.stack(frames)), about["fps"], captions)
+    except (KeyError, ValueError, TypeError, av.FFmpegError) as error:
+        raise UsageError(
+            f"sample {key} is not a curated clip: {type(error).__name__}: {error}. Curate it again."
+        ) from error
+
+
+def on_grid(clip: Clip, *, side: int, group: int) -> Clip:
+    """Cut to what a model takes: 1 + k * `group` frames from the first, the middle of `side`-multiples of pixels.
+
+    Raises UsageError for a clip smaller than one cell.
+    """
+    frames: Tensor = clip.frames[: len(clip.frames) - (len(clip.frames) - 1) % group]
+    height, width = (n // side * side for n in frames.shape[1:3])
+    if not height or not width:
+        raise UsageError(f"clip {clip.key} of {frames.shape[2]}x{frames.shape[1]} is smaller than {side} pixels.")
+    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
+    frames = frames[:, top : top + height, left : left + width]
+    end = (len(frames) - 1) / clip.fps
+    captions = tuple(Caption(c.text, c.start, min(c.stop, end)) for c in clip.captions if c.start <= end)
+    return Clip(clip.key, frames, clip.fps, captions, clip.truth)

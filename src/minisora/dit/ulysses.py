@@ -1,0 +1,121 @@
+"""Long clips over several processes: each holds a stretch of the tokens, and for attention all tokens of some heads.
+
+Two all-to-alls around attention turn one into the other; everything else in the network works on tokens alone.
+Source: Jacobs et al. 2023, "DeepSpeed Ulysses" (arXiv:2309.14509), section 3.1.
+
+Here: who holds what, and the exchanges with their gradients. Not here: meshes (train/parallel.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from minisora.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Across:
+    """The processes that share one pack, and which of them this is."""
+
+    group: dist.ProcessGroup
+    rank: int
+    count: int
+
+    def check_heads(self, num_heads: int) -> None:
+        if num_heads % self.count:
+            raise UsageError(
+                f"{num_heads} heads cannot be shared by {self.count} processes. "
+                f"Ask for a context of {', '.join(str(n) for n in range(1, num_heads + 1) if num_heads % n == 0)}."
+            )
+
+    def bounds(self, tokens: int) -> list[int]:
+        """Where each process's stretch of `tokens` begins, and the end: count + 1 numbers."""
+        return [tokens * n // self.count for n in range(self.count + 1)]
+
+    def mine(self, rows: Tensor) -> Tensor:
+        """This process's stretch of rows that all of them hold."""
+        begin, end = self.bounds(len(rows))[self.rank : self.rank + 2]
+        return rows[begin:end]
+
+    def sizes(self, tokens: int) -> list[int]:
+        return [end - begin for begin, end in pairwise(self.bounds(tokens))]
+
+    def to_heads(self, x: Tensor, tokens: int) -> Tensor:
+        """(own tokens, N, d) -> (all tokens, N / count, d)"""
+        swapped: Tensor = _ToHeads.apply(x, self, tokens)  # type: ignore[no-untyped-call]
+        return swapped
+
+    def to_tokens(self, x: Tensor, tokens: int) -> Tensor:
+        """(all tokens, N / count, d) -> (own tokens, N, d)"""
+        swapped: Tensor = _ToTokens.apply(x, self, tokens)  # type: ignore[no-untyped-call]
+        return swapped
+
+    def own_heads(self, x: Tensor) -> Tensor:
+        """(S, N, d), held by all -> (S, N / count, d)"""
+        return x.chunk(self.count, 1)[self.rank]
+
+    def whole(self, rows: Tensor, tokens: int) -> Tensor:
+        """(own tokens, C) -> (all tokens, C) on every process. Each may go on to the same loss: gradients add up."""
+        gathered: Tensor = _Whole.apply(rows, self, tokens)  # type: ignore[no-untyped-call]
+        return gathered
+
+
+def _heads_from_tokens(x: Tensor, across: Across, tokens: int) -> Tensor:
+    sent = torch.stack(x.chunk(across.count, 1))  # (count, own, N / count, d): a part for each
+    got = x.new_empty(tokens, *sent.shape[2:])
+    _exchange(got, sent.flatten(0, 1), across.sizes(tokens), [len(x)] * across.count, across)
+    return got
+
+
+def _tokens_from_heads(x: Tensor, across: Across, tokens: int) -> Tensor:
+    own = across.sizes(tokens)[across.rank]
+    got = x.new_empty(across.count * own, *x.shape[1:])
+    _exchange(got, x.contiguous(), [own] * across.count, across.sizes(tokens), across)
+    return torch.cat(tuple(got.unflatten(0, (across.count, own))), 1)
+
+
+def _exchange(into: Tensor, rows: Tensor, into_sizes: list[int], sizes: list[int], across: Across) -> None:
+    dist.all_to_all_single(into, rows, into_sizes, sizes, group=across.group)
+
+
+class _ToHeads(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, across: Across, tokens: int) -> Tensor:
+        ctx.across, ctx.tokens = across, tokens
+        return _heads_from_tokens(x, across, tokens)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _tokens_from_heads(grad, ctx.across, ctx.tokens), None, None
+
+
+class _ToTokens(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, across: Across, tokens: int) -> Tensor:
+        ctx.across, ctx.tokens = across, tokens
+        return _tokens_from_heads(x, across, tokens)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _heads_from_tokens(grad, ctx.across, ctx.tokens), None, None
+
+
+class _Whole(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, across: Across, tokens: int) -> Tensor:
+        ctx.across = across
+        sizes = across.sizes(tokens)
+        parts = [rows.new_empty(max(sizes), *rows.shape[1:]) for _ in sizes]
+        padded = torch.cat([rows, rows.new_zeros(max(sizes) - len(rows), *rows.shape[1:])])
+        dist.all_gather(parts, padded, group=across.group)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.across.mine(grad), None, None

@@ -1,0 +1,48 @@
+"""What training left, for others: a bundle in safetensors, or the transformer as diffusers keeps Wan's.
+
+Here: which weights, into which folder. Not here: names and shapes of Wan's (dit/wan.py), bundles (bundle.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from minisora.bundle import find, load
+from minisora.dit.wan import config_to_wan, state_to_wan
+from minisora.errors import UsageError
+
+WAN_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def export_bundle(source: str | Path, out: Path) -> Path:
+    """A bundle by name, its folder, or the folder of a run that left one -> a copy in `out`, checked."""
+    folder = _bundle_of(source)
+    load(folder, device=torch.device("cpu"), dtype=torch.bfloat16)  # every hash and shape
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty. Give a folder that is not there yet.")
+    shutil.copytree(folder, out, dirs_exist_ok=True)
+    return out
+
+
+def export_wan(source: str | Path, out: Path) -> Path:
+    """The transformer alone, as a folder for `diffusers.WanTransformer3DModel.from_pretrained`.
+
+    Raises UsageError for a config that Wan cannot say.
+    """
+    dit = load(_bundle_of(source), device=torch.device("cpu"), dtype=torch.bfloat16).dit
+    config = config_to_wan(dit.config)
+    out.mkdir(parents=True, exist_ok=True)
+    state = {name: value.contiguous() for name, value in state_to_wan(dit.state_dict(), dit.config).items()}
+    save_file(state, out / WAN_WEIGHTS, metadata={"format": "pt"})
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return out
+
+
+def _bundle_of(source: str | Path) -> Path:
+    inside = Path(source) / "bundle"
+    return find(inside if (inside / "bundle.json").exists() else source)

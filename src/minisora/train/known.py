@@ -1,0 +1,84 @@
+"""Models that a run can be planned for without a recipe: released ones, and any bundle.
+
+Here: what is known of them. Not here: reading their weights (dit/wan.py, bundle.py).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import torch
+
+from minisora.bundle import find
+from minisora.dit.model import DiTConfig
+from minisora.errors import UsageError
+from minisora.vae.model import STRIDE, VAEConfig, VideoVAE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A model to plan for, and what stands beside its transformer."""
+
+    name: str
+    config: DiTConfig
+    stride: int  # pixels to a latent cell
+    vae_parameters: int
+    text_parameters: int
+    text_tokens: int  # of a caption as it is stored
+    size: tuple[int, int]  # height, width
+    fps: float
+    seconds: float
+
+
+def _wan(name: str, heads: int, depth: int, mlp_width: int, channels: int, **others: object) -> Known:
+    config = DiTConfig(
+        width=128 * heads,
+        depth=depth,
+        num_heads=heads,
+        mlp_width=mlp_width,
+        text_width=4096,
+        latent_channels=channels,
+        frame_kinds=False,
+        text_pad=512,
+    )
+    small = {"stride": 8, "vae_parameters": 127_000_000, "size": (480, 832), "fps": 16.0}
+    given = {"name": name, "config": config, "text_parameters": 5_680_000_000, "text_tokens": 120, "seconds": 5.0}
+    return Known(**{**small, **given, **others})  # type: ignore[arg-type]  # known by name
+
+
+# config.json of each on the hub; parameters of VAE and text encoder from the sizes of their files
+WAN = {
+    known.name: known
+    for known in (
+        _wan("wan-1.3b", 12, 30, 8960, 16),
+        _wan("wan-5b", 24, 30, 14336, 48, stride=16, vae_parameters=705_000_000, size=(704, 1280), fps=24.0),
+        _wan("wan-14b", 40, 40, 13824, 16),
+    )
+}
+
+
+def known(name: str) -> Known:
+    """A released model by name, or a bundle by name or folder."""
+    if name in WAN:
+        return WAN[name]
+    try:
+        about = json.loads((find(name) / "bundle.json").read_text(encoding="utf-8"))
+    except UsageError as error:
+        raise UsageError(
+            f"{error} Known beside these: {', '.join(WAN)}, and the recipes of `minisora train`."
+        ) from None
+    config, sampling = about["dit"], about["sampling"]
+    with torch.device("meta"):
+        vae = VideoVAE(VAEConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["vae"].items()}))
+    return Known(
+        name=about["name"],
+        config=DiTConfig(**{**config, "patch": tuple(config["patch"])}),
+        stride=STRIDE,
+        vae_parameters=sum(p.numel() for p in vae.parameters()),
+        text_parameters=22_700_000,
+        text_tokens=24,
+        size=tuple(sampling["size"]),
+        fps=sampling["fps"],
+        seconds=sampling["seconds"],
+    )

@@ -1,0 +1,66 @@
+"""Low-rank adapters: a few numbers beside frozen weights, folded into them once trained.
+
+Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), section 4.1: y = W x + (alpha / r) B A x, B starting at zero.
+
+Here: adding and merging. Not here: the recipe that trains them (recipes.py).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minisora.errors import UsageError
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class LoRALinear(nn.Linear):
+    """A frozen linear layer, under its own names, with `down` (r, in) and `up` (out, r) beside it."""
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
+        self.weight, self.bias = base.weight, base.bias
+        self.scale = alpha / rank
+        self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
+        self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias) + F.linear(F.linear(input, self.down), self.up) * self.scale
+
+    def merged(self) -> nn.Linear:
+        """A plain layer that says the same."""
+        plain = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        weight = self.weight.double() + self.scale * self.up.double() @ self.down.double()
+        plain.weight, plain.bias = nn.Parameter(weight.to(self.weight.dtype), requires_grad=False), self.bias
+        return plain
+
+
+def add_lora(model: Model, rank: int, *, alpha: float | None = None) -> Model:
+    """Freeze `model` and put an adapter beside every linear layer of its `parts()`; in place.
+
+    alpha: the adapters' weight times their rank; the rank itself where it is not given
+    """
+    if rank < 1:
+        raise UsageError(f"an adapter of rank {rank} holds nothing. Use 4 to 64.")
+    model.requires_grad_(False)
+    for part in model.parts():  # type: ignore[operator]  # every trainable model has it
+        for name, layer in part.named_children():
+            if isinstance(layer, nn.Linear):
+                setattr(part, name, LoRALinear(layer, rank, float(rank) if alpha is None else alpha))
+    return model
+
+
+@torch.no_grad()
+def merge_lora(model: Model) -> Model:
+    """Fold every adapter into its layer; in place. What the model says stays the same within rounding."""
+    for part in model.parts():  # type: ignore[operator]
+        for name, layer in part.named_children():
+            if isinstance(layer, LoRALinear):
+                setattr(part, name, layer.merged())
+    return model

@@ -1,0 +1,137 @@
+"""How much memory a training step takes, found by running it on tensors that hold no numbers.
+
+The forward and backward pass run under torch's FakeTensorMode: every operator works out shapes and nothing else, so a
+step of any size is counted in seconds on any machine, and the count follows the code as it is.
+
+Here: counting a step's tensors. Not here: weights, optimiser and average (plan.py), what of it one device of many
+holds (layouts.py). What kernels and the allocator take for themselves is not seen.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+ops = torch.ops.aten
+_MATMULS = {ops.mm.default, ops.addmm.default, ops._scaled_dot_product_flash_attention_for_cpu.default}
+_BY_INDEX = {ops.index.Tensor, ops.index_put.default, ops._index_put_impl_.default}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMemory:
+    """Bytes of one forward and backward pass, beside weights and batch.
+
+    kept:     what the forward pass leaves for the backward pass, without `casts`
+    casts:    the weights once more, in bf16
+    matmuls:  of `kept`: the results of matrix products and fused attention
+    peak:     the most at any moment of the two passes, gradients of the weights included
+    """
+
+    kept: int
+    casts: int
+    matmuls: int
+    peak: int
+
+
+class Tracker(TorchDispatchMode):
+    """Counts the bytes of every storage made while it is entered, until it is freed."""
+
+    def __init__(self, weights: Iterable[Tensor], others: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.live = self.peak = self.casts = self.matmuls = 0
+        self._weights = {id(weight.untyped_storage()) for weight in weights}
+        self._seen = self._weights | {id(tensor.untyped_storage()) for tensor in others}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _BY_INDEX:
+            args = (args[0], [_all_of(index) for index in args[1]], *args[2:])
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                made = self._count(tensor.untyped_storage())
+                self.matmuls += made if func in _MATMULS else 0
+                if func is ops._to_copy.default and id(args[0].untyped_storage()) in self._weights:
+                    self.casts += made
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> int:
+        if id(storage) in self._seen:
+            return 0
+        size = storage.nbytes()
+        self._seen.add(id(storage))
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._freed, id(storage), size).atexit = False
+        return size
+
+    def _freed(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.live -= size
+
+
+def _all_of(index: Tensor | None) -> Tensor | None:
+    """How many a mask picks is not known where there are no numbers; it is counted as if it picked all."""
+    if index is None or index.dtype != torch.bool:
+        return index
+    assert index.ndim == 1
+    return torch.arange(len(index))
+
+
+def trace(
+    build: Callable[[], nn.Module], loss: Callable[..., dict[str, Tensor]], batch: Any, *, bf16: bool
+) -> StepMemory:
+    """The memory of one step of `loss(model, batch, noise)`. No numbers are computed and no weights are made."""
+    with torch.device("meta"):
+        model = build().train()
+    with FakeTensorMode() as fake:
+        batch = _faked(batch, fake)
+        weights = {name: _empty(weight) for name, weight in (*model.named_parameters(), *model.named_buffers())}
+        trained = [weight for weight in weights.values() if weight.requires_grad]
+        with Tracker(weights.values(), _tensors(batch)) as tracker:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                named = {f"model.{name}": weight for name, weight in weights.items()}
+                total = functional_call(_Step(model, loss), named, (batch,))
+            kept, casts, matmuls = tracker.live - tracker.casts, tracker.casts, tracker.matmuls
+            gradients = torch.autograd.grad(total, trained, allow_unused=True)
+        del gradients
+    return StepMemory(kept=kept, casts=casts, matmuls=matmuls, peak=tracker.peak)
+
+
+class _Step(nn.Module):
+    """A model and its loss as one module, whose weights torch can replace."""
+
+    def __init__(self, model: nn.Module, loss: Callable[..., dict[str, Tensor]]) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.loss(self.model, batch, None)["loss"]
+
+
+def _empty(like: Tensor) -> Tensor:
+    return torch.empty_strided(
+        like.size(), like.stride(), dtype=like.dtype, device="cpu", requires_grad=like.requires_grad
+    )
+
+
+def _tensors(batch: Any) -> list[Tensor]:
+    if isinstance(batch, Tensor):
+        return [batch]
+    return [tensor for f in fields(batch) for tensor in _tensors(getattr(batch, f.name))] if is_dataclass(batch) else []
+
+
+def _faked(batch: Any, fake: FakeTensorMode) -> Any:
+    if isinstance(batch, Tensor):
+        return fake.from_tensor(batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **{f.name: _faked(getattr(batch, f.name), fake) for f in fields(batch)})
+    return batch

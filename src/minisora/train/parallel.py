@@ -1,0 +1,200 @@
+"""How a run is spread over processes: who holds what, and what is done to a model, in one place and in order.
+
+    torchrun --nproc-per-node 8 -m minisora train RECIPE    weights split over all of them (FSDP2)
+    ... --replicate 2                                      two copies, each split over half (HSDP)
+    ... --context 2                                        the tokens of each pack over two (Ulysses)
+
+One process is the same code with nothing to exchange. A step's batches are numbered from 0 and dealt out in turn, so
+that a step is the same whatever the number of processes (but for the order of a sum).
+
+Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), as torch's `fully_shard` has it; Jacobs et al. 2023 (Ulysses,
+arXiv:2309.14509).
+
+Here: processes, meshes, preparing a model.
+Not here: the exchange inside attention (dit/ulysses.py), the loop (loop.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+
+from minisora.device import default_device
+from minisora.dit.model import DiT
+from minisora.dit.ulysses import Across
+from minisora.errors import UsageError
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the processes of a run share its work; what is not said is split over all of them."""
+
+    replicate: int = 1  # whole copies of the weights
+    context: int = 1  # processes that share the tokens of a pack
+    recompute: bool = False  # in the backward pass all but matmuls is worked out again, and not kept
+
+
+class Ranks:
+    """The processes of this run, and which of them this is."""
+
+    def __init__(self, layout: Layout = Layout()) -> None:  # frozen
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self.rank = int(os.environ.get("RANK", 0))
+        self.layout = layout
+        if min(layout.replicate, layout.context) < 1 or self.count % (layout.replicate * layout.context):
+            raise UsageError(
+                f"{self.count} processes cannot be {layout.replicate} copies of groups of {layout.context}: "
+                f"the product has to divide them. Change --replicate, --context or torchrun's --nproc-per-node."
+            )
+        self.device = default_device()
+        if self.device.type == "cuda":
+            self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(self.device)
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """Which of the `count` batches of a step are this process's."""
+        groups = self.count // self.layout.context
+        if count % groups:
+            raise UsageError(
+                f"the {count} batches of a step cannot be dealt out to {groups} processes: "
+                f"set `packs` in the recipe to a multiple of {groups}."
+            )
+        return range(self.rank // self.layout.context, count, groups)
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over all processes."""
+        if self.count == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(sums)
+        told: list[float] = sums.tolist()
+        return told
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of each process, on all of them."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined(layout: Layout = Layout()) -> Iterator[Ranks]:  # frozen
+    """The processes that torchrun started, or the one that was started alone."""
+    ranks = Ranks(layout)
+    begun = ranks.count > 1 and not dist.is_initialized()
+    if begun:
+        dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+    try:
+        yield ranks
+    finally:
+        if begun:
+            dist.destroy_process_group()
+
+
+def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False) -> None:
+    """Recompute, compile, split, in this order; in place.
+
+    model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them
+    """
+    parts: list[nn.Module] = model.parts() if hasattr(model, "parts") else []  # type: ignore[operator]
+    if ranks.layout.recompute:
+        for part in parts:
+            part.forward = recomputed(part.forward)
+    if compiled:
+        model.compile_parts()  # type: ignore[operator]
+    if ranks.count == 1:
+        return
+    if ranks.layout.context > 1:
+        share_packs(model, ranks)
+    kind, copies = ranks.device.type, ranks.layout.replicate
+    mesh = init_device_mesh(kind, (copies, ranks.count // copies), mesh_dim_names=("replicate", "shard"))
+    # on a CPU autocast does what the policy would, and sums stay in float32
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16) if bf16 and kind == "cuda" else MixedPrecisionPolicy()
+    split = partial(fully_shard, mesh=mesh if copies > 1 else mesh["shard"], mp_policy=policy)
+    for part in parts:
+        split(part)
+        if hasattr(part, "text_kv"):
+            register_fsdp_forward_method(part, "text_kv")
+    split(model)
+
+
+def share_packs(dit: nn.Module, ranks: Ranks) -> None:
+    """Let groups of `context` processes work on each pack together, in training and in sampling."""
+    context = ranks.layout.context
+    mesh = init_device_mesh(ranks.device.type, (ranks.count // context, context), mesh_dim_names=("data", "context"))
+    across = Across(mesh["context"].get_group(), mesh["context"].get_local_rank(), context)
+    if not isinstance(dit, DiT):
+        raise UsageError("only the transformer can share a pack's tokens: leave --context at 1.")
+    across.check_heads(dit.config.num_heads)
+    dit.across = across
+
+
+def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
+    """make() by the first process, then by the others, which find what the first one wrote."""
+    if ranks.is_first:
+        made = make()
+    ranks.wait()
+    return made if ranks.is_first else make()
+
+
+def syncs(model: nn.Module, now: bool) -> None:
+    """Whether the next backward pass exchanges gradients; all but a step's last need not."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(now)
+
+
+def whole(value: Tensor) -> Tensor:
+    """All of a tensor that is split over processes; every process has to ask."""
+    full: Tensor = value.full_tensor() if isinstance(value, DTensor) else value
+    return full
+
+
+def recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same function, whose backward pass works out anew all that is cheaper than a matmul."""
+    saved = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default}
+
+    def policy(_: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+        return CheckpointPolicy.MUST_SAVE if op in saved else CheckpointPolicy.PREFER_RECOMPUTE
+
+    def again(*args: Any) -> Tensor:
+        contexts = partial(create_selective_checkpoint_contexts, policy)
+        result: Tensor = checkpoint(forward, *args, use_reentrant=False, context_fn=contexts)
+        return result
+
+    return again
+
+
+def mean_of_rows(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means by name of what several processes saw; a name whose value is not a number in some is left out there."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if value == value]
+    return sum(finite) / len(finite) if finite else float("nan")

@@ -1,0 +1,104 @@
+"""Is my training working? Losses of a run that did, and whether another stays near them.
+
+A reference is the loss of a finished run at some steps, smoothed, with what it may differ by: three deviations of its
+own values around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs.
+
+Here: making, finding and asking references. Not here: the logs they are made from (watch.py).
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from statistics import fmean
+
+from minisora.errors import UsageError
+from minisora.train.watch import Row
+from minisora.video.files import replacing
+
+FOLDER = Path(__file__).parent / "reference"
+KNOTS = 40  # places of the curve that are kept
+DEVIATIONS = 3.0
+TOLERANCE = 0.05  # share of the loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """steps, loss and tolerance have the same length; between steps they are straight lines."""
+
+    name: str
+    steps: tuple[float, ...]
+    loss: tuple[float, ...]
+    tolerance: tuple[float, ...]
+
+    def at(self, step: float) -> tuple[float, float] | None:
+        """Loss and tolerance; None outside of what was seen."""
+        if not self.steps[0] <= step <= self.steps[-1]:
+            return None
+        after = min(bisect_right(self.steps, step), len(self.steps) - 1)
+        before = max(after - 1, 0)
+        gap = self.steps[after] - self.steps[before]
+        share = (step - self.steps[before]) / gap if gap else 0.0
+
+        def between(values: Sequence[float]) -> float:
+            return values[before] + share * (values[after] - values[before])
+
+        return between(self.loss), between(self.tolerance)
+
+
+def off_course(reference: Reference, step: int, loss: float) -> str | None:
+    """What to say of a loss, a mean over some steps as the log has it, that is not what it should be at this step."""
+    if not isfinite(loss):
+        return f"the loss of step {step} is not a number"
+    expected = reference.at(step)
+    if expected is None or abs(loss - expected[0]) <= expected[1]:
+        return None
+    said = f"the loss of step {step}, {loss:.3f}, is not the {expected[0]:.3f} ± {expected[1]:.3f} of the reference"
+    if loss > expected[0]:
+        return f"{said}: look at the data first, then at the learning rate and the gradient's norm"
+    return f"{said}, it is lower: the data may be easier than the recipe's, or hold what it should not"
+
+
+def make_reference(name: str, rows: Sequence[Row]) -> Reference:
+    """From a log. Each value is smoothed over its neighbours, so few that a drop stays a drop.
+
+    Raises UsageError where there are too few rows to tell the curve from its scatter.
+    """
+    points = [(row["step"], row["loss"]) for row in rows if "loss" in row and isfinite(row["loss"])]
+    if len(points) < 10:
+        raise UsageError(f"{name} has {len(points)} logged losses; a reference needs 10 or more. Let it run on.")
+    values = [loss for _, loss in points]
+    smooth = [fmean(values[max(0, n - 2) : n + 3]) for n in range(len(values))]
+    squares = [(value - mean) ** 2 for value, mean in zip(values, smooth, strict=True)]
+    # a mean of five takes a fifth of the scatter with it
+    spread = [(fmean(squares[max(0, n - 5) : n + 6]) / 0.8) ** 0.5 for n in range(len(values))]
+    count = min(KNOTS, len(points))
+    chosen = [round(n * (len(points) - 1) / (count - 1)) for n in range(count)]
+    return Reference(
+        name=name,
+        steps=tuple(points[n][0] for n in chosen),
+        loss=tuple(round(smooth[n], 5) for n in chosen),
+        tolerance=tuple(round(max(DEVIATIONS * spread[n], TOLERANCE * smooth[n]), 5) for n in chosen),
+    )
+
+
+def keep(reference: Reference, folder: Path = FOLDER) -> Path:
+    """Write it where `reference_of` finds it. Raises UsageError where that cannot be written."""
+    path = folder / f"{reference.name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(asdict(reference)) + "\n", encoding="utf-8")
+    return path
+
+
+def reference_of(name: str, folder: Path = FOLDER) -> Reference | None:
+    """The one that is kept for a recipe, if any."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    about = json.loads(path.read_text(encoding="utf-8"))
+    return Reference(name=about["name"], **{key: tuple(about[key]) for key in ("steps", "loss", "tolerance")})

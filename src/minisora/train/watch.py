@@ -1,0 +1,184 @@
+"""Runs as their logs tell of them: which there are, their curves in the terminal, and a copy for TensorBoard.
+
+A log is JSON lines, one every `log_every` steps (loop.py). Where a run went on from an earlier checkpoint, the steps
+that it did again take the place of those it did before.
+
+Here: reading logs, the table, curves of blocks. Not here: the page (watch_page.py), what a loss should be
+(reference.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minisora.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+RUNS = Path(".cache/runs")
+LOG = "log.jsonl"
+BLOCKS = " ▁▂▃▄▅▆▇█"
+FIRST = ("loss", "tokens_per_second", "mfu", "norm")  # quantities that come first where all are shown
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and the rows of its log, by rising step."""
+
+    name: str
+    folder: Path
+    rows: list[Row]
+
+    def series(self, quantity: str) -> tuple[list[float], list[float]]:
+        """Steps and values, where there are any."""
+        pairs = [(row["step"], row[quantity]) for row in self.rows if quantity in row]
+        return [step for step, _ in pairs], [value for _, value in pairs]
+
+    @property
+    def age_seconds(self) -> float:
+        """Since its last line."""
+        return max(0.0, time.time() - (self.folder / LOG).stat().st_mtime)
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """A run's folder, a run's name, or a folder of runs; those written to last come first.
+
+    Raises UsageError where there is none.
+    """
+    if not folder.exists() and (RUNS / folder).exists():
+        folder = RUNS / folder
+    logs = sorted(folder.rglob(LOG), key=lambda path: -path.stat().st_mtime)
+    if not logs:
+        raise UsageError(f"{folder} holds no run: no {LOG} in it. Name a folder that `minisora train` wrote.")
+    return [Run(_name(path.parent, folder), path.parent, read_log(path)) for path in logs]
+
+
+def _name(run: Path, folder: Path) -> str:
+    return run.relative_to(folder).as_posix() if run != folder else run.resolve().name
+
+
+def read_log(path: Path) -> list[Row]:
+    """Rows by rising step. Raises UsageError for a file that is no log; a last line half written is left out."""
+    rows: list[Row] = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            step = row["step"]
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines):
+                break
+            raise UsageError(f"line {number} of {path} is no line of a training log. Remove it, or the file.") from None
+        while rows and rows[-1]["step"] >= step:
+            rows.pop()
+        rows.append(row)
+    return rows
+
+
+def quantities(runs: Sequence[Run]) -> list[str]:
+    """What is logged in any of them: the loss and its parts first."""
+    names = dict.fromkeys(name for run in runs for row in run.rows for name in row if name != "step")
+    parts = [name for name in names if name[:1] == "t" and name[1:].isdigit()]
+    order = [FIRST[0], *sorted(parts), *FIRST[1:], *names]
+    return [name for name in dict.fromkeys(order) if name in names]
+
+
+def table(runs: Sequence[Run]) -> Table:
+    """One line for each run: where it stands now."""
+    from rich.table import Table
+
+    told = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("run", "step", "loss", "", "tokens/s", "MFU", "rate", "skipped", "last line"):
+        told.add_column(head, justify="left" if head in ("run", "") else "right")
+    for run in runs:
+        last = run.rows[-1] if run.rows else {}
+        told.add_row(
+            run.name,
+            f"{last.get('step', 0):,.0f}",
+            _number(last.get("loss")),
+            blocks(run.series("loss")[1], width=16),
+            _number(last.get("tokens_per_second")),
+            f"{last['mfu']:.0%}" if "mfu" in last else "",
+            _number(last.get("rate")),
+            f"{last.get('skipped', 0):.0f}",
+            _ago(run.age_seconds),
+        )
+    return told
+
+
+def chart(run: Run, quantity: str, *, width: int = 64, height: int = 6) -> str:
+    """A quantity against the step, in rows of blocks."""
+    steps, values = run.series(quantity)
+    if not values:
+        return f"{quantity}: nothing logged"
+    columns = _binned(values, width)
+    low, high = min(columns), max(columns)
+    levels = [height * 8 * (value - low) / (high - low) if high > low else 1.0 for value in columns]
+    lines = []
+    for row in reversed(range(height)):
+        label = _number(high) if row == height - 1 else _number(low) if row == 0 else ""
+        # one eighth at least, so that the lowest is seen
+        line = "".join(BLOCKS[round(min(max(level - 8 * row, row == 0), 8))] for level in levels)
+        lines.append(f"{label:>9} {line}")
+    ends = f"{steps[0]:,.0f}", f"{steps[-1]:,.0f}"
+    room = max(1, len(columns) - len(ends[0]))
+    return "\n".join([f"{quantity}, last {_number(values[-1])}", *lines, f"{'':>9} {ends[0]}{ends[1]:>{room}}"])
+
+
+def blocks(values: Sequence[float], *, width: int) -> str:
+    """A curve in one line."""
+    columns = _binned(values, width)
+    if not columns:
+        return ""
+    low, high = min(columns), max(columns)
+    return "".join(
+        BLOCKS[1 + round(7 * (value - low) / (high - low))] if high > low else BLOCKS[4] for value in columns
+    )
+
+
+def _binned(values: Sequence[float], width: int) -> list[float]:
+    """Means of as many neighbours as make at most `width` columns."""
+    finite = [value for value in values if math.isfinite(value)]
+    count = min(width, len(finite))
+    bounds = [len(finite) * n // count for n in range(count + 1)] if count else [0]
+    return [sum(finite[a:b]) / (b - a) for a, b in pairwise(bounds)]
+
+
+def to_tensorboard(runs: Sequence[Run], folder: Path) -> int:
+    """Every quantity of every run as a scalar, each run in a folder of its own; returns how many.
+
+    Raises UsageError where TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("TensorBoard is not installed: pip install tensorboard.") from None
+    count = 0
+    for run in runs:
+        with SummaryWriter(str(folder / run.name)) as writer:  # type: ignore[no-untyped-call]  # torch leaves it so
+            for row in run.rows:
+                for name, value in row.items():
+                    if name != "step":
+                        writer.add_scalar(name, value, int(row["step"]))  # type: ignore[no-untyped-call]
+                        count += 1
+    return count
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -1,0 +1,224 @@
+"""A step is the same on one process and on many, however they share it: same loss, same gradients, same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from minisora.data.latents import LatentBatch
+from minisora.data.pack import Pack
+from minisora.data.patch import grid_positions
+from minisora.dit.model import DiT, DiTConfig
+from minisora.dit.ulysses import Across
+from minisora.errors import UsageError
+from minisora.train import loop
+from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.parallel import Layout, Ranks, joined, mean_of_rows, prepare, recomputed, whole
+from minisora.train.velocity import dit_loss
+
+ROOT = Path(__file__).parents[2]
+PACKS = 4
+TINY = DiTConfig(width=32, depth=2, num_heads=4, mlp_width=48, text_width=12, latent_channels=4, time_width=16)
+
+
+def network() -> DiT:
+    """With every branch open: at its own start most gradients are zero."""
+    dit = DiT(TINY)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for p in dit.parameters():
+            p.copy_(0.15 * torch.randn(p.shape, generator=generator))
+    return dit
+
+
+def batch(number: int) -> LatentBatch:
+    """Three clips, two of one size, whose tokens do not split evenly; texts of unequal length."""
+    draw = torch.Generator().manual_seed(100 + number)
+    shapes, text_lengths = ((1, 3, 3), (2, 3, 2), (2, 3, 2)), (3, 1, 5)
+    lengths = tuple(t * h * w for t, h, w in shapes)
+    total = sum(lengths)
+    pack = Pack(
+        tokens=torch.randn(total, TINY.token_channels, generator=draw),
+        times=torch.rand(5, generator=draw),
+        time_index=torch.randint(5, (total,), generator=draw),
+        positions=torch.cat([grid_positions(torch.arange(t).float(), h, w) for t, h, w in shapes]),
+        single=torch.rand(total, generator=draw) < 0.3,
+        lengths=lengths,
+        text=torch.randn(sum(text_lengths), TINY.text_width, generator=draw),
+        text_lengths=text_lengths,
+    )
+    return LatentBatch(pack, torch.rand(total, generator=draw) < 0.8, 1e6)
+
+
+def gradients(layout: Layout) -> dict[str, Tensor]:
+    with joined(layout) as ranks:
+        dit = network()
+        prepare(dit, ranks)
+        own = ranks.share(PACKS)
+        total = 0.0
+        for n in own:
+            loss = dit_loss(dit, batch(n), torch.Generator().manual_seed(n))["loss"]
+            (loss * layout.context / len(own)).backward()
+            total += float(loss.detach()) / PACKS
+        grads = {name: whole(p.grad) for name, p in dit.named_parameters() if p.grad is not None}
+        (summed,) = ranks.total(total)
+        return {**grads, "loss": torch.tensor(summed / layout.context)}
+
+
+def publish(model: torch.nn.Module, folder: Path) -> None:
+    torch.save(model.state_dict(), folder / "published.pt")
+
+
+CONFIG = RunConfig(
+    name="shared",
+    steps=20,
+    build=network,
+    batch=batch,
+    loss=dit_loss,
+    publish=publish,
+    optim=OptimConfig(lr=1e-3, warmup_steps=4),
+    ema_decay=0.9,
+    bf16=False,
+    log_every=1,
+    packs=PACKS,
+    prefetch=0,
+)
+
+SCRIPT = """
+import importlib.util, os, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+
+spec = importlib.util.spec_from_file_location("shared", sys.argv[1])
+shared = importlib.util.module_from_spec(spec)
+sys.modules["shared"] = shared
+spec.loader.exec_module(shared)
+folder, what, replicate, context, stop = Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:])
+layout = shared.Layout(replicate=replicate, context=context)
+if what == "gradients":
+    told = shared.gradients(layout)
+    if os.environ["RANK"] == "0":
+        torch.save(told, folder / "gradients.pt")
+else:
+    shared.loop.matmul_peak = lambda *_: 1e15
+    shared.loop.run(replace(shared.CONFIG, layout=layout), folder, stop_at=stop)
+"""
+
+
+def start(folder: Path, processes: int, what: str, *, replicate: int = 1, context: int = 1, stop: int = 20) -> None:
+    (folder / "script.py").write_text(SCRIPT)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    asked = [__file__, str(folder), what, str(replicate), str(context), str(stop)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, *launch, str(folder / "script.py"), *asked], env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Tensor]:
+    return gradients(Layout())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("processes", "replicate", "context"), [(2, 1, 1), (4, 1, 1), (4, 2, 1), (2, 1, 2), (4, 1, 2)], ids=str
+)
+def test_many_processes_have_the_gradients_of_one(tmp_path, alone, processes, replicate, context):
+    start(tmp_path, processes, "gradients", replicate=replicate, context=context)
+    shared = torch.load(tmp_path / "gradients.pt")
+    assert shared.keys() == alone.keys()
+    for name, value in alone.items():
+        assert torch.allclose(value, shared[name], atol=2e-6, rtol=1e-4), (name, (value - shared[name]).abs().max())
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.long
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
+    """Seven steps on two processes and thirteen on one, and the other way round: within the order of a sum."""
+    monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
+    for folder in ("whole", "two", "one"):
+        (tmp_path / folder).mkdir()
+    loop.run(CONFIG, tmp_path / "whole")
+    start(tmp_path / "two", 2, "run", stop=7)
+    loop.run(CONFIG, tmp_path / "two")
+    loop.run(CONFIG, tmp_path / "one", stop_at=7)
+    start(tmp_path / "one", 2, "run")
+    for folder in ("two", "one"):
+        assert losses(tmp_path / folder) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+        assert (tmp_path / folder / "published.pt").exists()
+
+
+def test_what_is_recomputed_has_the_same_gradients(alone):
+    with joined(Layout(recompute=True)) as ranks:
+        dit = network()
+        prepare(dit, ranks)
+    for n in range(PACKS):
+        (dit_loss(dit, batch(n), torch.Generator().manual_seed(n))["loss"] / PACKS).backward()
+    for name, p in dit.named_parameters():
+        assert p.grad is not None and torch.allclose(p.grad, alone[name], atol=1e-7), name
+
+
+def test_recomputing_keeps_matmuls_only():
+    kept: list[tuple[int, ...]] = []
+    weight = torch.randn(8, 8, requires_grad=True)
+
+    def forward(x: Tensor) -> Tensor:
+        return (x @ weight).sin().cos().exp()
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)) or t, lambda t: t):
+        plain = forward(torch.ones(3, 8)).sum()
+        few = len(kept)
+        again = recomputed(forward)(torch.ones(3, 8)).sum()
+    assert len(kept) - few < few
+    assert torch.equal(torch.autograd.grad(plain, weight)[0], torch.autograd.grad(again, weight)[0])
+
+
+def test_batches_are_dealt_out(monkeypatch):
+    assert list(Ranks().share(3)) == [0, 1, 2]
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    dealt = []
+    for rank in range(4):
+        monkeypatch.setenv("RANK", str(rank))
+        dealt.append(list(Ranks(Layout(context=2)).share(4)))
+    assert dealt == [[0, 2], [0, 2], [1, 3], [1, 3]]
+    with pytest.raises(UsageError, match="multiple of 4"):
+        Ranks().share(6)
+
+
+@pytest.mark.parametrize(
+    "layout", [Layout(replicate=3), Layout(context=3), Layout(replicate=2, context=4), Layout(context=0)]
+)
+def test_a_layout_that_the_processes_do_not_fit_is_refused(monkeypatch, layout):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UsageError, match="the product has to divide them"):
+        Ranks(layout)
+
+
+def test_more_processes_than_heads_are_refused():
+    across = Across(None, 0, 3)  # type: ignore[arg-type]  # asked before there is a group
+    with pytest.raises(UsageError, match=r"4 heads cannot be shared by 3 processes.*1, 2, 4"):
+        across.check_heads(4)
+
+
+def test_stretches_of_tokens_cover_them_all():
+    across = Across(None, 1, 3)  # type: ignore[arg-type]
+    assert across.sizes(10) == [3, 3, 4] and across.mine(torch.arange(10)).tolist() == [3, 4, 5]
+
+
+def test_means_leave_out_what_is_not_a_number():
+    nan = float("nan")
+    told = mean_of_rows([{"a": 1.0, "b": nan, "c": nan}, {"a": 3.0, "b": 2.0, "c": nan}])
+    assert told["a"] == 2 and told["b"] == 2 and told["c"] != told["c"]
