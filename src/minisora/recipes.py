@@ -33,7 +33,7 @@ from minisora.train.latents import LatentJob, write_clip_latents, write_latents
 from minisora.train.lora import add_lora, merge_lora
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
-from minisora.vae.model import GROUP, VAEConfig, VideoVAE
+from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
 from minisora.video import contact_sheet
 from minisora.worlds.clip import Clip
 
@@ -209,7 +209,8 @@ def fine_tune(
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     bundle = load_bundle(base, device=device, dtype=dtype)
     folder = LATENTS / f"fine-tune-{data.resolve().name}"
-    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    side = STRIDE * max(bundle.dit.config.patch)
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=side)
     shards = Shards(folder)
     null_text = bundle.text.encode([""]).tokens.cpu()
     how, weights = bundle.sampling, {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}

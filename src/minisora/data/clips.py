@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from minisora.errors import UsageError
+from minisora.video.pixels import frame_pixels
 from minisora.worlds.clip import Caption, Clip
 
 
@@ -27,7 +28,9 @@ def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
     try:
         about: dict[str, Any] = json.loads(members["json"])
         with av.open(io.BytesIO(members["mp4"]), "r") as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            stream = container.streams.video[0]
+            size = stream.width, stream.height
+            frames = [frame_pixels(frame, size, "white") for frame in container.decode(stream)]
         captions = tuple(Caption(one["text"], one["start"], one["stop"]) for one in about["captions"])
         return Clip(key, torch.from_numpy(np.stack(frames)), about["fps"], captions)
     except (KeyError, ValueError, TypeError, av.FFmpegError) as error:

@@ -67,9 +67,10 @@ def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: 
                     print(f"{job.name}: {made} of {len(left)} clips, {rate:.1f} a second", file=sys.stderr, flush=True)
 
 
-def write_clip_latents(folder: Path, source: Shards, vae: VideoVAE, text: TextEncoder) -> int:
+def write_clip_latents(folder: Path, source: Shards, vae: VideoVAE, text: TextEncoder, *, side: int = STRIDE) -> int:
     """Latents of curated clips, each at its own size and length. A broken sample is passed over and said.
 
+    side:    pixels that heights and widths have to be multiples of
     returns  how many there are
 
     Raises UsageError where none is left.
@@ -79,7 +80,7 @@ def write_clip_latents(folder: Path, source: Shards, vae: VideoVAE, text: TextEn
             if key in writer.keys_done:
                 continue
             try:
-                clip = on_grid(to_clip(key, source.read(n)), side=STRIDE, group=GROUP)
+                clip = on_grid(to_clip(key, source.read(n)), side=side, group=GROUP)
                 if not clip.captions:
                     raise UsageError(f"clip {key} has no caption.")
             except UsageError as error:
