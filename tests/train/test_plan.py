@@ -31,6 +31,7 @@ from minisora.train.devices import DEVICES, Device, devices_named
 from minisora.train.known import known
 from minisora.train.layouts import Work, candidates, fastest, memory_of, seconds_of
 from minisora.train.loop import run
+from minisora.train.lora import add_lora
 from minisora.train.memory import trace
 from minisora.train.optim import build_optimizers
 from minisora.train.parallel import Layout
@@ -81,7 +82,7 @@ def narrow() -> RunConfig:
 
 def wide() -> RunConfig:
     """Few tokens, many weights, and Muon."""
-    config = replace(TINY, width=768, depth=2, mlp_width=3072)
+    config = replace(TINY, width=512, depth=2, mlp_width=2048)
     return recipe(lambda: DiT(config), clips(config, (5, 4, 4), 2), dit_loss, muon_lr=0.01)
 
 
@@ -150,7 +151,7 @@ def test_what_is_kept_is_what_autograd_keeps(bf16):
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
     with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         loss = dit_loss(model, batch, torch.Generator().manual_seed(0))["loss"]
-    step = trace(lambda: DiT(TINY), dit_loss, batch, bf16=bf16)
+    step = trace(model, dit_loss, batch, bf16=bf16)
     assert loss.requires_grad
     assert step.kept + step.casts == pytest.approx(sum(saved.values()), rel=0.03)
     assert (step.casts > 0) == bf16
@@ -172,8 +173,27 @@ def test_weights_and_moments_are_those_of_the_optimisers(muon_lr):
     assert parts["weights"] == sum(p.numel() * p.element_size() for p in model.parameters())
 
 
+def test_frozen_weights_have_no_moments_and_recomputing_keeps_less():
+    batch = clips(TINY, (2, 4, 4), 3)
+    kept = DiT(TINY).state_dict()
+
+    def adapted() -> DiT:
+        model = DiT(TINY)
+        model.load_state_dict(kept)
+        return add_lora(model, 4)
+
+    plain, lora = (recipe(build, batch, dit_loss) for build in (lambda: DiT(TINY), adapted))
+    again = replace(plain, layout=Layout(recompute=True))
+    whole, small, less = (estimate_memory(each, batch, bf16=False) for each in (plain, lora, again))
+    assert small["optimiser"] == 8 * sum(p.numel() for p in adapted().parameters() if p.requires_grad)
+    assert small["weights"] > whole["weights"]
+    assert less["activations"] < 0.5 * whole["activations"]
+    assert less["weights"] == whole["weights"]
+
+
 WORK = Work(
     parameters=1_000_000_000,
+    trained=1_000_000_000,
     states=8e9,
     depth=20,
     num_heads=12,

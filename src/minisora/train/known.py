@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -70,10 +71,10 @@ def known(name: str) -> Known:
         ) from None
     config, sampling = about["dit"], about["sampling"]
     with torch.device("meta"):
-        vae = VideoVAE(VAEConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["vae"].items()}))
+        vae = VideoVAE(VAEConfig(**_tuples(about["vae"])))
     return Known(
         name=about["name"],
-        config=DiTConfig(**{**config, "patch": tuple(config["patch"])}),
+        config=DiTConfig(**_tuples(config)),
         stride=STRIDE,
         vae_parameters=sum(p.numel() for p in vae.parameters()),
         text_parameters=22_700_000,
@@ -82,3 +83,8 @@ def known(name: str) -> Known:
         fps=sampling["fps"],
         seconds=sampling["seconds"],
     )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists only."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -37,6 +37,7 @@ class Work:
     """
 
     parameters: int
+    trained: int  # of them, those with a gradient
     states: float  # bytes of the optimiser, all parameters together
     depth: int  # parts that are split, compiled and recomputed one by one
     num_heads: int  # the most processes that can share a sample
@@ -87,7 +88,7 @@ def memory_of(work: Work, layout: Layout, count: int, samples: int) -> dict[str,
         kept, working = (work.matmuls + entries) * share, working + kept / work.depth
     return {
         "weights": FLOAT * held,
-        "gradients": FLOAT * held,
+        "gradients": FLOAT * work.trained * layout.replicate / count,
         "optimiser": work.states * layout.replicate / count,
         "average": FLOAT * held,
         # whole ones while a pass needs them: of one block and the next, with the gradient of one
@@ -112,7 +113,7 @@ def seconds_of(
     hidden = max(0.0, weights - arithmetic) + min(weights, arithmetic) / work.depth
     moved = 8 * HALF * work.depth * work.tokens * work.width * share * (layout.context - 1) / layout.context
     tokens = moved / (REACHED * _rate(layout.context, device))
-    touched = (3 * FLOAT * work.parameters + work.states + FLOAT * work.parameters) * 1.5  # most of it read and written
+    touched = 1.5 * (FLOAT * (2 * work.parameters + work.trained) + work.states)  # most is read and written
     return {
         "arithmetic": arithmetic,
         "recomputing": again,
@@ -126,11 +127,11 @@ def _weights_seconds(work: Work, layout: Layout, count: int, own: int, device: D
     """Seconds that links are busy with weights and gradients."""
     split = count // layout.replicate
     gathered = own * 2 * HALF * work.parameters * (split - 1) / split  # forward and backward, for every pack
-    scattered = FLOAT * work.parameters * (split - 1) / split
+    scattered = FLOAT * work.trained * (split - 1) / split
     within = (gathered + scattered) / _rate(split, device)
     copies = layout.replicate
     apart = device.network if count > device.per_node else device.link
-    between = 2 * FLOAT * work.parameters / split * (copies - 1) / copies / apart
+    between = 2 * FLOAT * work.trained / split * (copies - 1) / copies / apart
     return (within + between) / REACHED
 
 

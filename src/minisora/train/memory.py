@@ -10,7 +10,7 @@ holds (layouts.py). What kernels and the allocator take for themselves is not se
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class Tracker(TorchDispatchMode):
     """Counts the bytes of every storage made while it is entered, until it is freed."""
 
     def __init__(self, weights: Iterable[Tensor], others: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it so
         self.live = self.peak = self.casts = self.matmuls = 0
         self._weights = {id(weight.untyped_storage()) for weight in weights}
         self._seen = self._weights | {id(tensor.untyped_storage()) for tensor in others}
@@ -86,35 +86,35 @@ def _all_of(index: Tensor | None) -> Tensor | None:
     return torch.arange(len(index))
 
 
-def trace(
-    build: Callable[[], nn.Module], loss: Callable[..., dict[str, Tensor]], batch: Any, *, bf16: bool
-) -> StepMemory:
-    """The memory of one step of `loss(model, batch, noise)`. No numbers are computed and no weights are made."""
-    with torch.device("meta"):
-        model = build().train()
+def trace(model: nn.Module, loss: Callable[..., dict[str, Tensor]], batch: Any, *, bf16: bool) -> StepMemory:
+    """The memory of one step of `loss(model, batch, noise)`. No numbers are computed.
+
+    model: of any device; its weights are only looked at for their shapes, so `meta` does
+    """
     with FakeTensorMode() as fake:
         batch = _faked(batch, fake)
         weights = {name: _empty(weight) for name, weight in (*model.named_parameters(), *model.named_buffers())}
         trained = [weight for weight in weights.values() if weight.requires_grad]
+        named = {f"model.{name}": weight for name, weight in weights.items()}
         with Tracker(weights.values(), _tensors(batch)) as tracker:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                named = {f"model.{name}": weight for name, weight in weights.items()}
-                total = functional_call(_Step(model, loss), named, (batch,))
-            kept, casts, matmuls = tracker.live - tracker.casts, tracker.casts, tracker.matmuls
-            gradients = torch.autograd.grad(total, trained, allow_unused=True)
-        del gradients
-    return StepMemory(kept=kept, casts=casts, matmuls=matmuls, peak=tracker.peak)
+            measured: StepMemory = functional_call(_Step(model, loss), named, (batch, tracker, trained, bf16))
+    return measured
 
 
 class _Step(nn.Module):
-    """A model and its loss as one module, whose weights torch can replace."""
+    """Both passes in one module, so that what is worked out again in the second meets the same weights."""
 
     def __init__(self, model: nn.Module, loss: Callable[..., dict[str, Tensor]]) -> None:
         super().__init__()
         self.model, self.loss = model, loss
 
-    def forward(self, batch: Any) -> Tensor:
-        return self.loss(self.model, batch, None)["loss"]
+    def forward(self, batch: Any, tracker: Tracker, trained: Sequence[Tensor], bf16: bool) -> StepMemory:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            total = self.loss(self.model, batch, None)["loss"]
+        kept, casts, matmuls = tracker.live - tracker.casts, tracker.casts, tracker.matmuls
+        gradients = torch.autograd.grad(total, trained, allow_unused=True)
+        del gradients
+        return StepMemory(kept=kept, casts=casts, matmuls=matmuls, peak=tracker.peak)
 
 
 def _empty(like: Tensor) -> Tensor:

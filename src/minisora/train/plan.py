@@ -13,6 +13,7 @@ Here: the plan as a value and as text. Not here: devices.py, layouts.py, memory.
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from minisora.train.known import Known
 from minisora.train.latents import INSIDE
 from minisora.train.layouts import FLOAT, HALF, Placed, Work, fastest
 from minisora.train.memory import StepMemory, trace
+from minisora.train.parallel import recomputed
 from minisora.train.velocity import dit_loss
 from minisora.vae.model import GROUP, num_latents
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 MFU = 0.4  # of the arithmetic alone: whole runs publish 0.38 (Seaweed-7B, arXiv:2504.08685) to 0.43 (Llama 3 405B)
 TRACED_TOKENS = 2**16  # so many that weights and their gradients are small beside what is kept of the tokens
+KERNELS = 2**25  # bytes that matmuls and the allocator take beside tensors: 20 to 57 MB measured, whatever the size
 BITS_PER_PIXEL = 0.1  # of h264 as it is found on the web, 1.2 Mbit/s at 832x480 and 30 frames a second
 ADAMW = OptimConfig(lr=1e-4)
 
@@ -246,6 +249,7 @@ def dit_work(config: DiTConfig, lengths: tuple[int, ...], text_lengths: tuple[in
     attended = sum(n * n + n * s for n, s in zip(lengths, text_lengths, strict=True))
     return Work(
         parameters=_count(model),
+        trained=_count(model),
         states=_states(model, optim),
         depth=config.depth,
         num_heads=config.num_heads,
@@ -273,19 +277,23 @@ def _traced(config: DiTConfig, text_share: float) -> StepMemory:
         text_lengths=(text,),
     )
     batch = LatentBatch(pack, torch.empty(tokens, dtype=torch.bool), 0.0)
-    return trace(lambda: DiT(config), dit_loss, batch, bf16=True)
+    with torch.device("meta"):
+        model = DiT(config)
+    return trace(model, dit_loss, batch, bf16=True)
 
 
 def _work(run: RunConfig, batch: Batch) -> Work:
     """A recipe's batch as a sample."""
-    with torch.device("meta"):
-        model = run.build()
+    model = _shapes(run)
     if isinstance(model, DiT) and isinstance(batch, LatentBatch):
-        return dit_work(model.config, batch.clean.lengths, batch.clean.text_lengths, run.optim)
-    step = trace(run.build, run.loss, batch, bf16=True)
+        work = dit_work(model.config, batch.clean.lengths, batch.clean.text_lengths, run.optim)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        return replace(work, parameters=_count(model), trained=trained, states=_states(model, run.optim))
+    step = trace(model, run.loss, batch, bf16=True)
     parts: list[nn.Module] = model.parts() if hasattr(model, "parts") else [model]  # type: ignore[operator]
     return Work(
         parameters=_count(model),
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
         states=_states(model, run.optim),
         depth=len(parts),
         num_heads=1,
@@ -306,17 +314,17 @@ def largest_batch(run: RunConfig) -> Batch:
 
 def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, float]:
     """Bytes of each part on one device that holds all of it, for the code as it runs here; compiled, it keeps less."""
-    with torch.device("meta"):
-        model = run.build()
+    model = _shapes(run)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(t.numel() for t in model.state_dict().values())
-    step = trace(run.build, run.loss, batch, bf16=bf16)
+    step = trace(model, run.loss, batch, bf16=bf16)
     return {
         "weights": float(FLOAT * held),
         "optimiser": _states(model, run.optim),
         "average": float(FLOAT * held),
         "weights in bf16": float(step.casts),
         "activations": float(step.kept),
+        "kernels": float(KERNELS),
         # of several batches the gradients lie beside all of the next one
         "gradients and working": float(step.peak - step.kept - step.casts + (FLOAT * trained if run.packs > 1 else 0)),
     }
@@ -331,21 +339,30 @@ def describe(run: RunConfig, device: Device | None = None, *, mfu: float = MFU) 
     batch = largest_batch(run)
     bf16 = has_fast_bf16(default_device()) if run.bf16 is None else run.bf16
     memory = estimate_memory(run, batch, bf16=bf16)
-    with torch.device("meta"):
-        model = run.build()
     flops = batch.flops * run.packs
     seconds = flops / (device.flops * mfu)
     whole = sum(memory.values())
     lines = [
-        f"{run.name}: {_count(model):,} parameters, {run.steps:,} steps, {'bf16' if bf16 else 'fp32'}, {device.name}",
+        f"{run.name}: {_count(_shapes(run)):,} parameters, {run.steps:,} steps",
         f"a step: {batch.tokens * run.packs:,} tokens, {si(flops)}FLOP; {seconds:.3g} s at {mfu:.0%} of the "
-        f"{si(device.flops)}FLOP/s measured now; all steps {_hours(run.steps * seconds / 3600)}",
+        f"{si(device.flops)}FLOP/s of {device.name}; all steps {_hours(run.steps * seconds / 3600)}",
         f"memory: {gb(whole)} of {gb(device.memory)}, beside Python and its libraries: "
         + ", ".join(f"{part} {gb(size)}" for part, size in memory.items()),
     ]
     if whole > device.memory:
         lines.append("this does not fit: make the batch smaller, or split the run over processes (minisora plan)")
     return "\n".join(lines)
+
+
+def _shapes(run: RunConfig) -> nn.Module:
+    """The model without its numbers, recomputing what the run would."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # a build that reads weights
+        model = run.build().train()
+    if run.layout.recompute:
+        for part in model.parts():  # type: ignore[operator]
+            part.forward = recomputed(part.forward)
+    return model
 
 
 def _count(model: nn.Module) -> int:
@@ -356,7 +373,7 @@ def _states(model: nn.Module, optim: OptimConfig) -> float:
     """Bytes: two moments of AdamW, one of Muon."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     matrices: list[Tensor] = model.matrices() if optim.muon_lr is not None else []  # type: ignore[operator]
-    return float(FLOAT * (2 * trained - sum(p.numel() for p in matrices)))
+    return float(FLOAT * (2 * trained - sum(p.numel() for p in matrices if p.requires_grad)))
 
 
 def _whole_groups(frames: float, fps: float) -> int:

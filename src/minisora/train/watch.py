@@ -96,20 +96,20 @@ def table(runs: Sequence[Run]) -> Table:
     """One line for each run: where it stands now."""
     from rich.table import Table
 
-    told = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("run", "step", "loss", "", "tokens/s", "MFU", "rate", "skipped", "last line"):
-        told.add_column(head, justify="left" if head in ("run", "") else "right")
+    told = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
+    for head in ("run", "step", "loss", "", "tokens/s", "MFU", "rate", "last line"):
+        told.add_column(head, justify="left" if head in ("run", "") else "right", no_wrap=True)
     for run in runs:
         last = run.rows[-1] if run.rows else {}
+        skipped = last.get("skipped", 0)
         told.add_row(
             run.name,
-            f"{last.get('step', 0):,.0f}",
+            f"{last.get('step', 0):,.0f}" + (f" ({skipped:.0f} skipped)" if skipped else ""),
             _number(last.get("loss")),
-            blocks(run.series("loss")[1], width=16),
+            blocks(run.series("loss")[1], width=10),
             _number(last.get("tokens_per_second")),
             f"{last['mfu']:.0%}" if "mfu" in last else "",
-            _number(last.get("rate")),
-            f"{last.get('skipped', 0):.0f}",
+            f"{last['rate']:.0%}" if "rate" in last else "",
             _ago(run.age_seconds),
         )
     return told
@@ -164,11 +164,11 @@ def to_tensorboard(runs: Sequence[Run], folder: Path) -> int:
         raise UsageError("TensorBoard is not installed: pip install tensorboard.") from None
     count = 0
     for run in runs:
-        with SummaryWriter(str(folder / run.name)) as writer:  # type: ignore[no-untyped-call]  # torch leaves it so
+        with SummaryWriter(str(folder / run.name)) as writer:
             for row in run.rows:
                 for name, value in row.items():
                     if name != "step":
-                        writer.add_scalar(name, value, int(row["step"]))  # type: ignore[no-untyped-call]
+                        writer.add_scalar(name, value, int(row["step"]))
                         count += 1
     return count
 
