@@ -21,11 +21,12 @@ ORDER = [
 ]
 LONGEST_FILE = 420
 CORE_LINES = 10_000
-OUTSIDE_THE_CORE = ("worlds", "eval", "studio", "curate/importers", "play", "film", "zoo")
-COUNTED_APART = {
-    "worlds": 4_000,
+OUTSIDE_THE_CORE = ("worlds", "eval", "studio", "curate", "play", "film", "zoo")
+COUNTED_APART = {  # what is shown, how it is judged and how clips are found, not how it is learnt (docs/log.md)
+    "worlds": 4_500,
     "eval": 5_000,
-}  # what is shown and how it is judged, not how it is learnt (docs/log.md)
+    "curate": 5_000,
+}
 
 FILES = sorted(SOURCE.rglob("*.py"))
 

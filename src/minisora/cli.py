@@ -10,8 +10,9 @@ mistake, 2 something for the user to mend, 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +20,15 @@ import typer
 from typer.core import TyperGroup
 
 from minisora.console import check_numbers, make_folder, parse_size, progress
+from minisora.curate.command import curate
 from minisora.errors import UsageError
+from minisora.train.commands import add_training_commands
 from minisora.verbs import ModelName, Seconds, Zoom, add_verbs, load
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from minisora.model import Model
     from minisora.train.config import RunConfig
 
 WORLDS = ("playroom", "stickers")
@@ -61,7 +65,15 @@ def minisora() -> None:
     """Text to video, small enough to read. `minisora COMMAND --help` says more about each command."""
 
 
+def _recipes() -> dict[str, Callable[..., RunConfig]]:
+    from minisora.recipes import RECIPES
+
+    return RECIPES
+
+
 add_verbs(app)
+app.command()(curate)
+add_training_commands(app, recipes=_recipes, parse_size=parse_size)
 
 
 @app.command()
@@ -108,7 +120,8 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
     """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
-    from minisora.recipes import RECIPES, RUNS, begun_from, fine_tune, of_file
+    from minisora.recipes import RECIPES, begun_from, fine_tune, of_file
+    from minisora.train.watch import RUNS
 
     if recipe is None:
         for name, make in RECIPES.items():
@@ -166,85 +179,136 @@ def evaluate(
     verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24,
     aspects: Annotated[int, typer.Option(help="Held-out prompts at each of three aspects; 0 for none.")] = 24,
     motions: Annotated[int, typer.Option(help="Held-out clips of each motion that are extended; 0 for none.")] = 6,
+    world: Annotated[int, typer.Option(help="Held-out scenes of each kind for 3D and physics; 0 for none.")] = 6,
+    variety: Annotated[int, typer.Option(help="Prompts for combinations, seeds and copying; 0 for none.")] = 8,
+    i3d: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="i3d_torchscript.pt, for FVD.", show_default=False)
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="OLD NEW", help="Only say how two reports differ beyond noise.", show_default=False),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Only score these videos, whoever made them.", show_default=False),
+    ] = None,
+    write_prompts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only write the held-out prompts: .txt, .csv, .jsonl.", show_default=False),
+    ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only make the clips of vbench, vbench2, compbench, physics-iq, worldmodelbench[-images].",
+            show_default=False,
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --export: its prompts.", show_default=False)
+    ] = None,
+    given: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With physics-iq: its switch-frames.", show_default=False)
+    ] = None,
+    read: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(metavar="NAME FILE", help="Only read a benchmark's result file.", show_default=False),
     ] = None,
 ) -> None:
     """Score a model by what it shows, between shuffled captions and real renders.
 
     Stickers are judged too, where they were fetched. Each of the two worlds gets a table; so do the other verbs, three
-    aspects, and what a world must keep to: hidden things come back, pushed ones stay where they came to rest.
+    aspects, and what a world must keep to: things come back, stay where they were put, and move as the simulator says.
     """
-    from minisora.eval import (
-        aspect_figures,
-        evaluate,
-        left_out,
-        motion_figures,
-        sticker_report,
-        verb_figures,
-        verb_table,
-    )
-    from minisora.eval.compare import compare as compared
-    from minisora.eval.page import write_page
-    from minisora.eval.stickers import COUNT
+    from minisora.eval import command
 
+    if read is not None:
+        typer.echo(command.read(*read))
+        return
     if compare is not None:
+        from minisora.eval.compare import compare as compared
+
         typer.echo(compared(*compare))
         return
-    if count < 1 or min(verbs, aspects, motions) < 0:
-        raise UsageError(f"--count {count}, --verbs {verbs} ...: give 1 or more prompts, 0 or more of the others.")
+    counts = command.Counts(prompts=count, verbs=verbs, aspects=aspects, motions=motions, world=world, variety=variety)
+    if write_prompts is not None:
+        from minisora.eval import folder as folders
+
+        folders.write_prompts(write_prompts, count)
+        typer.echo(f"{write_prompts}: {count} held-out prompts")
+        return
+    if export is not None:
+        command.check_export(export, given)
+        if prompts is None:
+            raise UsageError(f"--export {export} needs --prompts: the benchmark's own file of prompts.")
     make_folder(out)
+    if folder is not None:
+        from minisora.eval.folder import folder_figures
+        from minisora.eval.rows import verb_table
+
+        typer.echo(verb_table(folder_figures(folder, out, count=count, i3d=i3d)))
+        return
     with progress() as bar:
         loaded = load(model, bar)
-        report = evaluate(loaded, out, count=count, on_step=bar.step)
-        reason = left_out()
-        told = sticker_report(loaded, out, count=min(count, COUNT), on_step=bar.step) if reason is None else None
-        figures = verb_figures(loaded, out, count=verbs, on_step=bar.step) if verbs else []
-        figures += aspect_figures(loaded, out, count=aspects, on_step=bar.step) if aspects else []
-        figures += motion_figures(loaded, out, count=motions, on_step=bar.step) if motions else []
-    typer.echo(str(report))
-    if told is None:
-        typer.echo(f"note: stickers are not judged: {reason}", err=True)
-    else:
-        typer.echo(f"\n{told}")
-    if figures:
-        typer.echo(f"\n{verb_table(figures)}")
-    typer.echo(f"{write_page(out)}: the report")
+        if export is not None and prompts is not None:
+            bar.doing(f"making the clips of {export}")
+            told = f"{out}: {len(command.export(loaded, export, prompts, out, given=given))} new clips of {export}"
+        else:
+            seeds = _training_seeds(loaded)
+            told = command.evaluate_all(loaded, out, counts, training=seeds, i3d=i3d, on_step=bar.step)
+    typer.echo(told)
+
+
+def _training_seeds(model: Model) -> Sequence[int]:
+    """Of the two-second playroom clips that a model of our recipes was trained on; none of any other."""
+    from minisora.recipes import RECIPES, latent_jobs
+
+    if model.bundle.trained.get("recipe") not in RECIPES:
+        return ()
+    return latent_jobs(["playroom-short"])[0].seeds
 
 
 @app.command()
 def world(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(WORLDS)}.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help=f"One of: {', '.join(WORLDS)}; or gym:ENV, any of Gymnasium.", show_default=False)
+    ],
     seed: Annotated[int, typer.Option(help="Of the first clip; each next one adds 1.")] = 0,
     count: Annotated[int, typer.Option(help="Clips to render.")] = 4,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the clips.")] = Path("out/world"),
     seconds: Seconds = 4.0,
-    fps: Annotated[float, typer.Option(help="Frames per second.")] = 8.0,
+    fps: Annotated[float | None, typer.Option(help="8; for gym:ENV its own.", show_default=False)] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels.")] = "128x128",
     zoom: Zoom = 1,
 ) -> None:
     """True clips of a world that models are trained on, with their captions, to look at."""
-    if name not in WORLDS:
-        raise UsageError(f"there is no world {name!r}. There are: {', '.join(WORLDS)}.")
+    is_gym = name.startswith("gym:")
+    if name not in WORLDS and not is_gym:
+        raise UsageError(f"there is no world {name!r}. There are: {', '.join(WORLDS)}, gym:ENV.")
     check_numbers(seconds=seconds, fps=fps, seed=seed, count=count, zoom=zoom)
     height, width = parse_size(size) or (128, 128)
-    num_frames = round(seconds * fps) + 1
+    rate = 8.0 if fps is None else fps
+    num_frames = round(seconds * rate) + 1
     from minisora.device import check_memory
 
     check_memory(num_frames * height * width * 64, f"{seconds:g} s of {width}x{height}")  # the renderer's float planes
     make_folder(out)
     from minisora.video import Video, contact_sheet
 
-    module = _world(name)
+    if is_gym:
+        from minisora.worlds.gym import record
+
+        clips = record(name.removeprefix("gym:"), episodes=count, size=(height, width), fps=fps, seed=seed)
+    else:
+        module, shape = _world(name), {"height": height, "width": width, "fps": rate, "num_frames": num_frames}
+        clips = (module.clip(seed + index, **shape) for index in range(count))
     rows = []
     with progress() as bar:
-        for index in range(count):
+        for index, clip in enumerate(islice(clips, count)):
             bar.step(index, count, "rendering")
-            clip = module.clip(seed + index, height=height, width=width, fps=fps, num_frames=num_frames)
-            Video(clip.frames, fps).save(out / f"{clip.key}.mp4", zoom=zoom)
+            Video(clip.frames, clip.fps).save(out / f"{clip.key}.mp4", zoom=zoom)
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text
-            rows.append((caption, clip.frames, fps))
+            rows.append((caption, clip.frames, clip.fps))
             typer.echo(f"{clip.key}.mp4: {caption}")
         contact_sheet(rows[:SHEET_ROWS]).save(out / "sheet.png")
     typer.echo(f"{out}: {count} clips, and the first of them on sheet.png")

@@ -32,12 +32,12 @@ from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.latents import LatentJob, write_clip_latents, write_latents
 from minisora.train.lora import add_lora, merge_lora
 from minisora.train.velocity import dit_loss
+from minisora.train.watch import RUNS
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
 from minisora.video import contact_sheet
 from minisora.worlds.clip import Clip
 
-RUNS = Path(".cache/runs")
 LATENTS = Path(".cache/latents")
 CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
 
@@ -348,8 +348,10 @@ def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int =
 
 
 def _trained_vae() -> VideoVAE:
-    vae = VideoVAE(VAEConfig())
-    load_part(vae, RUNS / "vae-toybox" / "vae.safetensors")
+    vae, path = VideoVAE(VAEConfig()), RUNS / "vae-toybox" / "vae.safetensors"
+    if not path.exists():
+        raise UsageError(f"dit-toybox needs the VAE, and {path} is not there: run `minisora train vae-toybox` first.")
+    load_part(vae, path)
     return vae.eval().requires_grad_(False)
 
 

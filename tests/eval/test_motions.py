@@ -24,6 +24,16 @@ def test_scenes_have_the_motion_and_the_real_clip_is_right():
         ((scene, thing, frames, asked),) = motions._scenes(motion, 1, (64, 64))
         assert scene.things[thing].motion == motion and scene.split == "held_out" and asked[GIVEN:].any()
         marks = motions._marks(frames, frames, asked, scene.things[thing].colour, segmenter)
-        assert marks["found"][1] == 1.0 and marks["way"][1] == 0.0 <= marks["way"][2]
+        assert marks["found"][1] == marks["size"][1] == 1.0 and marks["way"][1] == 0.0 <= marks["way"][2]
         lost = motions._marks(torch.full_like(frames, 128), frames, asked, scene.things[thing].colour, segmenter)
-        assert lost["found"][1] == 0.0 and lost["way"][1] == 1.0
+        assert lost["found"][1] == lost["size"][1] == 0.0 and lost["way"][1] == 1.0
+
+
+def test_paint_stays_in_the_real_clip_and_not_on_a_bare_floor():
+    ((scene, thing, frames, _),) = motions._scenes("trail", 1, (64, 64))
+    assert all(shot.move == "static" for shot in scene.shots)
+    real = motions.trail_marks(frames, scene, thing)
+    assert [real[name][1] for name in ("painted stays", "painting goes on")] == [1.0, 1.0]
+    assert real["painted stays"][2] == 0.0 and real["painting goes on"][2] < 0.1
+    frozen = motions.trail_marks(frames[GIVEN - 1 : GIVEN].expand_as(frames), scene, thing)
+    assert frozen["painted stays"][1] > 0.9 and frozen["painting goes on"][1] == real["painting goes on"][2]

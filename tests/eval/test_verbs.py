@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from minisora.eval import verbs
-from minisora.eval.verbs import Case, Figure, verb_table
+from minisora.eval.rows import NAN, Figure, figure_of, verb_table
+from minisora.eval.verbs import Case
 from minisora.worlds import playroom
 
 
@@ -49,9 +50,9 @@ def test_a_figure_says_how_much_of_the_gap_is_closed():
     found = [
         {"join": ("lower", 2.0, 5.0, 1.0)},
         {"join": ("lower", 4.0, 5.0, 1.0)},
-        {"join": ("lower", verbs.NAN, 5.0, 1.0)},
+        {"join": ("lower", NAN, 5.0, 1.0)},
     ]
-    figure = verbs.figure_of("extend", "join", found)
+    figure = figure_of("extend", "join", found)
     assert (figure.n, figure.mean, figure.floor, figure.ceiling) == (2, 3.0, 5.0, 1.0)
     assert figure.closed == 0.5 and figure.low <= 3 <= figure.high
     assert "| extend | join | lower | 2 |" in verb_table([figure])

@@ -1,7 +1,8 @@
 """Metrics and the report: how well a model follows prompts, between floor and ceiling.
 
-Reading order: report.py, score.py, judge.py, tracks.py, segment.py, train.py; metrics.py and figures.py beside them;
-stickers.py, sticker_judge.py.
+Reading order: report.py, score.py, judge.py, tracks.py, segment.py, train.py; metrics.py, figures.py and quality.py
+beside them; stickers.py, sticker_judge.py; rows.py and the families that give rows: verbs.py, aspects.py, motions.py,
+space.py, physics.py, variety.py, folder.py; command.py, which runs them all.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from minisora.eval.motions import motion_figures as motion_figures
     from minisora.eval.report import Report as Report
     from minisora.eval.report import evaluate as evaluate
+    from minisora.eval.rows import verb_table as verb_table
     from minisora.eval.stickers import StickerReport as StickerReport
     from minisora.eval.stickers import left_out as left_out
     from minisora.eval.stickers import sticker_report as sticker_report
     from minisora.eval.verbs import verb_figures as verb_figures
-    from minisora.eval.verbs import verb_table as verb_table
 
 _PLACES = {
     "Report": "report",
@@ -29,7 +30,7 @@ _PLACES = {
     "aspect_figures": "aspects",
     "motion_figures": "motions",
     "verb_figures": "verbs",
-    "verb_table": "verbs",
+    "verb_table": "rows",
 }
 __all__ = [
     *("Report", "StickerReport", "aspect_figures", "evaluate", "left_out", "motion_figures", "sticker_report"),

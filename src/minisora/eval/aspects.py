@@ -5,23 +5,21 @@ Here: prompt following and the share of things cut off, by aspect. Not here: the
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 
 from minisora.eval.judge import load_judge
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
-from minisora.eval.score import ATTRIBUTES, Asked, marks, shuffled
-from minisora.eval.segment import Segmenter
-from minisora.eval.verbs import NAN, Figure, Marks, colour_mask, figure_of, verb_table
+from minisora.eval.rows import NAN, Figure, figure_of, write_rows
+from minisora.eval.score import Asked, prompt_marks
+from minisora.eval.segment import Segmenter, colour_mask
 from minisora.model import Model
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
-_ASKED = ("colour", "shape", "count")
+_MEASURES = ("colour", "shape", "count", "things cut off")
 
 
 def aspect_figures(
@@ -37,24 +35,14 @@ def aspect_figures(
             if on_step is not None:
                 on_step(number * count + n, len(ASPECTS) * count, name)
             made.append(model.generate(one.prompt, seconds=SECONDS, fps=FPS, size=size, seed=n).frames)
-        told, truth = judge.describe(made), judge.describe(real)
-        floor = shuffled(told, asked)
-        found: list[Marks] = []
+        found = prompt_marks(judge.describe(made), judge.describe(real), asked)
         for n, one in enumerate(asked):
-            row, best = marks(told[n], one), marks(truth[n], one)
-            of_one: Marks = {
-                attribute: ("higher", row[at], float(floor[n, at]), best[at])
-                for at, attribute in enumerate(ATTRIBUTES)
-                if attribute in _ASKED
-            }
             # a frame that is filled without regard to its edges cuts as much as a random crop of the real one
             cut = [cut_off(frames, one, judge.segmenter) for frames in (made[n], _cropped(real[n]), real[n])]
-            found.append({**of_one, "things cut off": ("lower", cut[0], cut[1], cut[2])})
+            found[n]["things cut off"] = ("lower", cut[0], cut[1], cut[2])
         label = f"{name}, {size[1]}x{size[0]}"
-        figures += [figure_of(label, measure, found) for measure in found[0]]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "aspects.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
-    (out / "aspects.md").write_text(verb_table(figures) + "\n")
+        figures += [figure_of(label, measure, found) for measure in _MEASURES]
+    write_rows(figures, out, "aspects")
     return figures
 
 

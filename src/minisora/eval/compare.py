@@ -4,7 +4,7 @@ A difference counts where its interval leaves out 0. Half its width is the root 
 widths, as of independent measurements. Both reports ask the same prompts, which makes this err towards noise. Of 20
 figures that did not change, one may still be called a change.
 
-Here: reading reports, and the comparison as text. Not here: measuring (report.py, stickers.py, verbs.py).
+Here: reading reports, and the comparison as text. Not here: measuring (report.py, stickers.py, rows.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 
 from minisora.errors import UsageError
 
-FILES = ("results.json", "stickers.json", "verbs.json")
+ROWS = ("verbs.json", "aspects.json", "motions.json", "world.json", "variety.json", "folder.json")  # of figures alone
+FILES = ("results.json", "stickers.json", *ROWS)
 CHANGED, SAME, UNKNOWN = ("worse", "better"), "same", "no interval"
 
 
@@ -46,7 +47,7 @@ class Found:
 def compare(a: Path, b: Path) -> str:
     """What changed from a to b, as a table and a summary.
 
-    a, b: two results.json, two stickers.json or two verbs.json, or two folders that hold some of them
+    a, b: two files of one kind, such as results.json or verbs.json, or two folders that hold some of them
 
     Raises UsageError where a file is none of these, or where the two have no figure in common.
     """
@@ -100,7 +101,7 @@ def read_report(path: Path) -> Found:
         data = read_json(file)
         try:
             if isinstance(data, list):
-                told = {f"{row['verb']}: {row['name']}": _measured(row, "mean", row["better"]) for row in data}
+                told = _rows(data)
             else:
                 stickers = "asked" in data
                 what.append(f"{data['model']}, {data['count']} prompts{' of stickers' if stickers else ''}")
@@ -124,13 +125,18 @@ def read_json(path: Path) -> Any:
 
 
 def _others(data: dict[str, Any]) -> dict[str, Measured]:
-    """What the report gives without an interval."""
+    """What the report gives beside its scores, most of it without an interval."""
     told: dict[str, tuple[float, str]] = {}
     for source, figures in (data.get("vae") or {}).items():
         told |= {f"VAE, {source}: {key}": (figures[key], "higher") for key in ("psnr_db", "ssim")}
     if losses := data.get("loss_by_noise"):
         told["held-out loss"] = (sum(losses) / len(losses), "lower")
-    return {name: Measured(value, math.nan, math.nan, better) for name, (value, better) in told.items()}
+    alone = {name: Measured(value, math.nan, math.nan, better) for name, (value, better) in told.items()}
+    return alone | _rows(data.get("figures") or [])
+
+
+def _rows(figures: list[dict[str, Any]]) -> dict[str, Measured]:
+    return {f"{row['verb']}: {row['name']}": _measured(row, "mean", row["better"]) for row in figures}
 
 
 def _measured(row: dict[str, Any], key: str, better: str) -> Measured:

@@ -1,43 +1,49 @@
-"""Sora's claims about a world, on extensions of true clips: what is hidden comes back, what was pushed stays put.
+"""Sora's claims about a world, on extensions of true clips: what is hidden comes back, what was done stays done.
 
 A model is given the first second of a held-out scene of four, in which one thing moves in a known way, and goes on. Its
 thing is then looked for where it really is, in the frames that the claim is about:
 
     passes_behind       after it was hidden: object permanence
-    leaves_and_returns  after it was out of the frame
+    leaves_and_returns  after it was out of the frame: coming back the same
     struck              after another thing set it moving: momentum, and staying where it came to rest
     the other motions   all frames that were made: physics
 
-Figures are `found`, the share of those frames in which a thing of its colour is seen, and `way`, its distance from
-where it really is (see verbs.py). The floor shows the last given frame for ever, the ceiling is the real clip.
+Figures are `found`, the share of those frames in which a thing of its colour is seen, `way`, its distance from where it
+really is (see verbs.py), and `size`, the smaller of its area and the real one over the larger, 0 where it is not seen.
+The floor shows the last given frame for ever, the ceiling is the real clip.
 
-Here: choosing scenes and frames. Not here: joins and exactness (verbs.py).
+    trail               paint on the floor, under a camera that stands still. `painted stays`: of the pixels painted in
+                        what was given, those still nearer to the painted floor than to the bare one; the floor is a
+                        world that does not keep paint. `painting goes on`: of those painted later; the floor is the
+                        last given frame. Paint that a thing stands on or shades is not asked for
+
+Here: choosing scenes and frames. Not here: joins and exactness (verbs.py), motion in units of the world (physics.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from minisora.eval.judge import load_judge
-from minisora.eval.segment import Segmenter
-from minisora.eval.verbs import NAN, Figure, Marks, figure_of, places, verb_table
+from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
+from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
+from minisora.eval.segment import Segmenter, colour_mask, middles
 from minisora.model import Model
 from minisora.video import Video
 from minisora.worlds import playroom
 
-FIRST_SEED = 930_000_000
 FPS, FRAMES, GIVEN = 8.0, 33, 9
 MOTIONS = (
-    *("passes_behind", "leaves_and_returns", "struck"),
+    *("passes_behind", "leaves_and_returns", "struck", "trail"),
     *("rolls_left", "rolls_right", "rolls_toward", "rolls_away", "bounces", "circles"),
 )
 _HIDDEN, _SEEN = 0.1, 0.5  # share of its largest area in the clip
+_PAINT = 30.0  # of 255, by which a painted pixel differs from the bare floor
 
 
 def motion_figures(
@@ -51,30 +57,31 @@ def motion_figures(
         for n, (scene, thing, frames, asked) in enumerate(_scenes(motion, count, size)):
             if on_step is not None:
                 on_step(number * count + n, len(MOTIONS) * count, motion)
-            text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=4.0, aspect=size[1] / size[0])[0].text
+            text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=size[1] / size[0])[0].text
             given = Video(frames[:GIVEN], FPS)
             made = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames
-            found.append(_marks(made, frames, asked, scene.things[thing].colour, segmenter))
-        figures += [figure_of(motion, name, found) for name in ("found", "way") if found]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "motions.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
-    (out / "motions.md").write_text(verb_table(figures) + "\n")
+            marks = _marks(made, frames, asked, scene.things[thing].colour, segmenter)
+            found.append(marks | trail_marks(made, scene, thing) if motion == "trail" else marks)
+        figures += [figure_of(motion, name, found) for name in (found[0] if found else ())]
+    write_rows(figures, out, "motions")
     return figures
 
 
 def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playroom.Scene, int, Tensor, Tensor]]:
     """Scenes, which thing, their frames, and (FRAMES,) bool: the frames that the claim is about."""
+
+    def wanted(scene: playroom.Scene) -> bool:
+        return moving_as(scene, motion) is not None and (motion != "trail" or held_still(scene))
+
     chosen = []
-    for seed in range(FIRST_SEED, FIRST_SEED + 4000):
-        scene = playroom.draw(seed, split="held_out")
-        things = [n for n, thing in enumerate(scene.things) if thing.motion == motion]
-        if scene.cut is not None or not things:
-            continue
+    for scene in choose(wanted, 2 * count):  # more than needed: not all are hidden while they should be
+        thing = moving_as(scene, motion)
+        assert thing is not None
         rendered = playroom.render([scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES, truth=True)
         assert rendered.masks is not None
-        asked = claimed(motion, (rendered.masks[0] == things[0] + 1).flatten(1).sum(1))
+        asked = claimed(motion, (rendered.masks[0] == thing + 1).flatten(1).sum(1))
         if asked.any():
-            chosen.append((scene, things[0], rendered.frames[0], asked))
+            chosen.append((scene, thing, rendered.frames[0], asked))
         if len(chosen) == count:
             break
     return chosen
@@ -92,16 +99,54 @@ def claimed(motion: str, areas: Tensor) -> Tensor:
 
 
 def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Segmenter) -> Marks:
-    truth = places(real, colour, segmenter)
+    cells = colour_mask(real, colour, segmenter)
+    truth = middles(cells)
     asked = asked & ~truth.isnan().any(1)
     if not asked.any():
-        return {"found": ("higher", NAN, 0.0, 1.0), "way": ("lower", NAN, NAN, 0.0)}
-    frozen = real[GIVEN - 1 : GIVEN].expand(len(real), -1, -1, -1)
+        return {name: ("lower" if name == "way" else "higher", NAN, NAN, NAN) for name in ("found", "way", "size")}
+    areas = cells[asked].flatten(1).sum(1)
 
-    def figures(frames: Tensor) -> tuple[float, float]:
-        at = places(frames, colour, segmenter)[asked]
+    def figures(cells: Tensor) -> tuple[float, float, float]:
+        at, shown = middles(cells)[asked], cells[asked].flatten(1).sum(1)
         off = (at - truth[asked]).norm(dim=1)
-        return float((~at.isnan().any(1)).float().mean()), float(off.nan_to_num(1.0).clamp(max=1.0).mean())
+        size = torch.minimum(shown, areas) / torch.maximum(shown, areas)
+        return (
+            float((shown > 0).float().mean()),
+            float(off.nan_to_num(1.0).clamp(max=1.0).mean()),
+            float(size.mean()),
+        )
 
-    (found, way), (found_frozen, way_frozen) = figures(made), figures(frozen)
-    return {"found": ("higher", found, found_frozen, 1.0), "way": ("lower", way, way_frozen, 0.0)}
+    model = figures(colour_mask(made, colour, segmenter))
+    frozen = figures(cells[GIVEN - 1 : GIVEN].expand(len(real), -1, -1))
+    return {
+        "found": ("higher", model[0], frozen[0], 1.0),
+        "way": ("lower", model[1], frozen[1], 0.0),
+        "size": ("higher", model[2], frozen[2], 1.0),
+    }
+
+
+def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
+    """Of the trail's pixels those that are nearer to paint than to the bare floor. made: (FRAMES, H, W, 3) uint8"""
+    bare_thing = replace(scene.things[thing], motion="rolls_left")  # the same way, without paint
+    bare_scene = replace(scene, things=(*scene.things[:thing], bare_thing, *scene.things[thing + 1 :]))
+    rendered = playroom.render(
+        [scene, bare_scene], height=made.shape[1], width=made.shape[2], fps=FPS, num_frames=FRAMES, truth=True
+    )
+    assert rendered.masks is not None
+    painted, bare = rendered.frames.float()
+    paint = ((painted - bare).abs().amax(-1) > _PAINT) & (rendered.masks[0] == 0)
+    old = paint[:GIVEN].any(0)
+
+    def nearer(frames: Tensor, region: Tensor) -> float:
+        """region: (n, H, W) bool, of the last n frames"""
+        last = slice(FRAMES - len(region), FRAMES)
+        there = (frames[last].float() - painted[last]).norm(dim=-1) < (frames[last].float() - bare[last]).norm(dim=-1)
+        return float(there[region].float().mean()) if region.any() else NAN
+
+    untouched = ~old & (rendered.masks[0, GIVEN - 1] == 0)  # a frozen frame shows the thing's own colour there
+    kept, new = (paint & old)[GIVEN:], (paint & untouched)[GIVEN:]
+    frozen = painted[GIVEN - 1 : GIVEN].expand(FRAMES, -1, -1, -1)
+    return {
+        "painted stays": ("higher", nearer(made, kept), nearer(bare, kept), nearer(painted, kept)),
+        "painting goes on": ("higher", nearer(made, new), nearer(frozen, new), nearer(painted, new)),
+    }

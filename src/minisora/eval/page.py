@@ -3,7 +3,7 @@
 It holds all that it shows, its pictures too, so it can be sent as one file. With a second folder it says what changed
 since that one, and a slider goes from its sheets to these.
 
-Here: the page. Not here: measuring (report.py, stickers.py, verbs.py), what counts as a change (compare.py).
+Here: the page. Not here: measuring (report.py, stickers.py, rows.py), what counts as a change (compare.py).
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from minisora.errors import UsageError
-from minisora.eval.compare import CHANGED, FILES, UNKNOWN, read_json, read_report, verdict
+from minisora.eval.compare import CHANGED, FILES, ROWS, UNKNOWN, read_json, read_report, verdict
 from minisora.video.files import replacing
 
 SHEETS = {"sheet.png": "Prompts", "stickers.png": "Stickers", "verbs.png": "Verbs"}
+TITLES = dict(zip(ROWS, ("Verbs", "Aspects", "Motions", "World", "Variety", "A folder of videos"), strict=True))
 REAL, THROUGH, MODEL, SHUFFLED = range(4)  # of the rows of a report, in their order
 _LEFT, _RIGHT = -0.25, 1.25  # ends of a bar's axis; the floor is 0 and the ceiling 1
 
@@ -38,7 +39,7 @@ def write_page(folder: Path, other: Path | None = None) -> Path:
     try:
         parts = [_changes(folder, other)] if other is not None else []
         parts += [_report(data[name], name) for name in FILES[:2] if name in data]
-        parts += [_verbs(data[FILES[2]])] if FILES[2] in data else []
+        parts += [_rows(TITLES[name], data[name]) for name in ROWS if name in data]
         parts += [_around(data[FILES[0]])] if FILES[0] in data else []
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise UsageError(f"{folder} holds files that `minisora evaluate` did not write: {error!r}.") from error
@@ -90,13 +91,14 @@ def _report(data: dict[str, Any], name: str) -> str:
     )
 
 
-def _verbs(figures: Sequence[dict[str, Any]]) -> str:
+def _rows(title: str, figures: Sequence[dict[str, Any]]) -> str:
     rows = []
     before = None
     for figure in figures:
         floor, ceiling = figure["floor"], figure["ceiling"]
-        way = ceiling - floor
-        closed = [(figure[key] - floor) / way if way else math.nan for key in ("mean", "low", "high")]
+        ends = [figure[key] for key in ("mean", "low", "high")]
+        known = None not in (*ends, floor, ceiling) and floor != ceiling
+        closed = [(end - floor) / (ceiling - floor) if known else math.nan for end in ends]
         ends = sorted(closed[1:])  # where lower is better the interval turns round
         verb = "&emsp;" if figure["verb"] == before else f"<b>{escape(figure['verb'])}</b>"
         before = figure["verb"]
@@ -104,7 +106,7 @@ def _verbs(figures: Sequence[dict[str, Any]]) -> str:
         cells += [_number(floor), _number(ceiling), escape(figure["better"]), str(figure["n"])]
         rows.append([f"{verb} {escape(figure['name'])}", *cells])
     head = ["", "floor to ceiling", "model [95 %]", "floor", "ceiling", "better", "clips"]
-    return f"<h2>Verbs</h2>\n<p>{_LEGEND}</p>\n{_table(head, rows)}"
+    return f"<h2>{title}</h2>\n<p>{_LEGEND}</p>\n{_table(head, rows)}"
 
 
 def _around(data: dict[str, Any]) -> str:
@@ -123,7 +125,8 @@ def _around(data: dict[str, Any]) -> str:
     timed = ", ".join(f"{escape(name)} {value:.0f}" for name, value in data.get("seconds", {}).items())
     parts.append(f"<p>Motion energy, mean difference of neighbouring frames of 255: {told or 'not measured'}.</p>")
     parts.append(f"<p>On {escape(str(data.get('device')))}; {made}. Seconds: {timed}.</p>")
-    return "<h2>Around it</h2>\n" + "\n".join(parts)
+    beside = [_rows("Beside real clips", data["figures"])] if data.get("figures") else []
+    return "\n".join([*beside, "<h2>Around it</h2>", *parts])
 
 
 def _sheet(folder: Path, other: Path | None, name: str) -> str:

@@ -23,12 +23,15 @@ from torch import Tensor
 from minisora.eval.figures import BINS, loss_by_noise, round_trip, vae_figures
 from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
+from minisora.eval.quality import quality_figures
+from minisora.eval.rows import Figure, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
 from minisora.model import Model
 from minisora.video import contact_sheet
 from minisora.worlds import playroom
 
 FIRST_SEED = 900_000_000  # far from training's and from the judge's own (train.FIRST_SEED)
+OTHER_SEED = FIRST_SEED + 1_000_000  # of scenes that nobody is asked for
 SECONDS, FPS = 2.0, 8.0  # what the judge was trained to look at
 PHRASINGS = ("train", "held_out")  # in turns: half of the prompts use templates that training never saw
 ROWS = ("real renders", "VAE round trip", "model", "captions shuffled")
@@ -49,6 +52,7 @@ class Report:
     vae: dict[str, dict[str, float]]  # PSNR and SSIM by source
     loss_by_noise: list[float]
     motion_energy: dict[str, float]
+    figures: tuple[Figure, ...]  # of the model and of the VAE round trip, beside real clips (quality.py)
     versions: dict[str, str]
     device: str
     seconds: dict[str, float]
@@ -104,6 +108,10 @@ class Report:
                 f"Motion energy (mean difference of neighbouring frames, of 255): real {energy['real']:.2f}, "
                 f"model {energy['model']:.2f}, {100 * energy['model'] / max(energy['real'], 1e-9):.0f} % of it.",
                 "",
+                "## Beside real clips",
+                "",
+                verb_table(self.figures),
+                "",
                 f"On {self.device}; {made}. Seconds: {timed}.",
                 "",
             ]
@@ -113,10 +121,18 @@ class Report:
 _PHRASES = {"train": "seen", "held_out": "unseen"}
 
 
-def evaluate(model: Model, out: Path, *, count: int = 200, on_step: Callable[[int, int], None] | None = None) -> Report:
+def evaluate(
+    model: Model,
+    out: Path,
+    *,
+    count: int = 200,
+    i3d: Path | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Report:
     """Score a model; results.json, report.md and sheet.png go into the folder `out`.
 
     count:   held-out prompts
+    i3d:     a TorchScript file, for distances that may be called FVD
     on_step: told how many clips are made, and how many there will be
 
     Raises WeightsError where the judge's weights are missing.
@@ -152,6 +168,9 @@ def evaluate(model: Model, out: Path, *, count: int = 200, on_step: Callable[[in
     by_phrasing = {
         name: _normalised(table, [n for n, one in enumerate(asked) if one.phrasing == name]) for name in PHRASINGS
     }
+    others = render_all([playroom.draw(OTHER_SEED + n, split="held_out") for n in range(count)], size)
+    figures = quality_figures({ROWS[2]: made, ROWS[1]: through}, real, others, i3d)
+    lap("beside real clips")
     some = slice(0, FIGURE_CLIPS)
     report = Report(
         model=model.bundle.name,
@@ -165,6 +184,7 @@ def evaluate(model: Model, out: Path, *, count: int = 200, on_step: Callable[[in
             "real": sum(map(motion_energy, real)) / count,
             "model": sum(map(motion_energy, made)) / count,
         },
+        figures=tuple(figures),
         versions=_versions(),
         device=_device(model),
         seconds=seconds,
@@ -176,9 +196,12 @@ def evaluate(model: Model, out: Path, *, count: int = 200, on_step: Callable[[in
     return report
 
 
-def prompts(count: int, *, aspect: float = 1.0) -> tuple[list[playroom.Scene], list[Asked]]:
-    """Held-out scenes and a prompt for each, a short or a long one; always the same. aspect: width / height"""
-    scenes = [playroom.draw(FIRST_SEED + n, split="held_out") for n in range(count)]
+def prompts(count: int, *, aspect: float = 1.0, split: str = "held_out") -> tuple[list[playroom.Scene], list[Asked]]:
+    """Scenes that no training saw and a prompt for each, a short or a long one; always the same.
+
+    aspect: width / height; split: "train" for scenes of triples that training knows
+    """
+    scenes = [playroom.draw(FIRST_SEED + n, split=split) for n in range(count)]
     asked = []
     for n, scene in enumerate(scenes):
         phrasing = PHRASINGS[n % 2]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from minisora.eval.judge import DIRECTIONS, Description, Found
+from minisora.eval.rows import Marks
 
 ATTRIBUTES = ("colour", "shape", "count", "size", "motion", "direction", "camera")
 _DRAWS = 2000  # of the bootstrap
@@ -105,6 +106,16 @@ def shuffled(descriptions: Sequence[Description], asked: Sequence[Asked]) -> Ten
         return torch.full((count, len(ATTRIBUTES)), float("nan"))
     rows = [[marks(descriptions[(n + shift) % count], asked[n]) for n in range(count)] for shift in shifts]
     return torch.tensor(rows, dtype=torch.float64).nanmean(0)
+
+
+def prompt_marks(told: Sequence[Description], truth: Sequence[Description], asked: Sequence[Asked]) -> list[Marks]:
+    """By attribute, for each prompt: the clip's mark, that of the clips of other prompts, and the real clip's."""
+    floor = shuffled(told, asked)
+    rows = []
+    for n, one in enumerate(asked):
+        row, best = marks(told[n], one), marks(truth[n], one)
+        rows.append({name: ("higher", row[at], float(floor[n, at]), best[at]) for at, name in enumerate(ATTRIBUTES)})
+    return rows
 
 
 def normalised(model: Tensor, floor: Tensor, ceiling: Tensor, *, seed: int = 0) -> list[Normalised]:

@@ -3,7 +3,8 @@
 Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the floor is background.
 The answer is soft, so that areas and middles are finer than a cell.
 
-Here: the network, its targets, and the wear that training adds so that a blurred clip is read as well as a sharp one.
+Here: the network, where it sees a colour, its targets, and the wear that training adds so that it reads blurred clips
+as well as sharp ones.
 Not here: what is made of the cells (tracks.py).
 """
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minisora.video import resize
 from minisora.worlds.playroom.render import Rendered
 from minisora.worlds.playroom.scene import COLOURS, Scene
 
@@ -49,6 +51,35 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
+
+
+def colour_mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
+    """(T, rows, columns) bool: cells that show a colour's thing."""
+    scale = SIDE / min(frames.shape[1:3])
+    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
+    with torch.inference_mode():
+        top = segmenter(resize(frames, height, width)).argmax(1)
+    mask: Tensor = top == FIRST_COLOUR + list(COLOURS).index(colour)
+    return mask
+
+
+def places(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
+    """(T, 2): `middles` of a colour's cells."""
+    return middles(colour_mask(frames, colour, segmenter))
+
+
+def middles(cells: Tensor) -> Tensor:
+    """(T, 2) x, y of the middle of cells, in halves of the smaller side; NaN where there are none.
+
+    cells: (T, rows, columns) bool
+    """
+    mask = cells.float()
+    rows, columns = mask.shape[1:]
+    half = min(rows, columns) / 2
+    x = ((torch.arange(columns) + 0.5 - columns / 2) / half * mask).sum((1, 2))
+    y = ((torch.arange(rows) + 0.5 - rows / 2)[:, None] / half * mask).sum((1, 2))
+    area = mask.sum((1, 2))
+    return torch.stack([x, y], 1) / torch.where(area > 0, area, torch.nan)[:, None]
 
 
 def targets(scenes: Sequence[Scene], rendered: Rendered) -> Tensor:

@@ -14,9 +14,8 @@ Here: the verbs of one clip or two. Not here: prompt following (report.py), what
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,9 +23,10 @@ from torch import Tensor
 
 from minisora.eval.judge import Judge, load_judge
 from minisora.eval.metrics import motion_energy, psnr
-from minisora.eval.segment import FIRST_COLOUR, SIDE, Segmenter
+from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
+from minisora.eval.segment import colour_mask, places
 from minisora.model import Model
-from minisora.video import Video, contact_sheet, resize
+from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom
 from minisora.worlds.playroom import COLOURS
 
@@ -35,32 +35,6 @@ FPS = 8.0
 FRAMES = 17
 GIVEN = 9  # frames of the clip that a verb is given
 LEAST_MOTION = 0.3  # of a real clip, in 0..255 a frame: figures are shares of it
-NAN = float("nan")
-_DRAWS, _INTERVAL = 2000, (0.025, 0.975)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measure of one verb, over n clips; its interval holds 95 % of the bootstrap's draws."""
-
-    verb: str
-    name: str
-    better: str  # "higher" or "lower"
-    n: int
-    mean: float
-    low: float
-    high: float
-    floor: float
-    ceiling: float
-
-    @property
-    def closed(self) -> float:
-        """How much of the way from the floor to the ceiling is gone; NaN where there is none to go."""
-        return (self.mean - self.floor) / (self.ceiling - self.floor) if self.ceiling != self.floor else NAN
-
-    def row(self) -> str:
-        cells = (f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]", f"{self.floor:.3f}", f"{self.ceiling:.3f}")
-        return f"| {self.verb} | {self.name} | {self.better} | {self.n} | {' | '.join(cells)} | {self.closed:.2f} |"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +47,6 @@ class Case:
     fast: Tensor  # the same seconds at twice the rate
 
 
-Marks = dict[str, tuple[str, float, float, float]]  # measure -> (better, model, floor, ceiling) of one clip
 Verb = Callable[[Model, Case, Case, Judge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
 
 
@@ -93,27 +66,9 @@ def verb_figures(
             if n < 2:
                 rows.append((f"{name}: {case.prompt}", frames, FPS))
         figures += [figure_of(name, measure, found) for measure in found[0]]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "verbs.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
-    (out / "verbs.md").write_text(verb_table(figures) + "\n")
+    write_rows(figures, out, "verbs")
     contact_sheet(rows, columns=9, tile=96).save(out / "verbs.png")
     return figures
-
-
-def verb_table(figures: Sequence[Figure]) -> str:
-    head = "| verb | measure | better | n | model [95 %] | floor | ceiling | gap closed |"
-    return "\n".join([head, "|" + " --- |" * 8, *(figure.row() for figure in figures)])
-
-
-def figure_of(verb: str, name: str, found: Sequence[Marks]) -> Figure:
-    values = torch.tensor([marks[name][1:] for marks in found], dtype=torch.float64)
-    values = values[~values.isnan().any(1)]
-    if not len(values):
-        values = torch.full((1, 3), NAN, dtype=torch.float64)
-    draws = torch.randint(len(values), (_DRAWS, len(values)), generator=torch.Generator().manual_seed(0))
-    low, high = (float(values[:, 0][draws].mean(1).quantile(share)) for share in _INTERVAL)
-    mean, floor, ceiling = values.mean(0).tolist()
-    return Figure(verb, name, found[0][name][0], len(values), mean, low, high, floor, ceiling)
 
 
 def _cases(count: int, size: tuple[int, int]) -> list[Case]:
@@ -313,26 +268,6 @@ def _join(frames: Tensor, case: Case, other: Case, at: int) -> tuple[str, float,
 def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
     share = (torch.arange(1, count + 1) / (count + 1)).view(-1, 1, 1, 1)
     return (one * (1 - share) + other * share).round().to(torch.uint8)
-
-
-def colour_mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
-    """(T, rows, columns) bool: cells that show a colour's thing."""
-    scale = SIDE / min(frames.shape[1:3])
-    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
-    with torch.inference_mode():
-        top = segmenter(resize(frames, height, width)).argmax(1)
-    mask: Tensor = top == FIRST_COLOUR + list(COLOURS).index(colour)
-    return mask
-
-
-def places(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
-    """(T, 2) x, y of the middle of a colour's cells, in halves of the smaller side; NaN where there are none."""
-    mask = colour_mask(frames, colour, segmenter).float()
-    rows, columns = mask.shape[1:]
-    half = min(rows, columns) / 2
-    x = ((torch.arange(columns) + 0.5 - columns / 2) / half * mask).sum((1, 2))
-    y = ((torch.arange(rows) + 0.5 - rows / 2)[:, None] / half * mask).sum((1, 2))
-    return torch.stack([x, y], 1) / torch.where(mask.sum((1, 2)) > 0, mask.sum((1, 2)), NAN)[:, None]
 
 
 def _way(frames: Tensor, case: Case, judge: Judge, *, first: int, known: int) -> tuple[str, float, float, float]:

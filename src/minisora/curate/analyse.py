@@ -1,0 +1,97 @@
+"""A file to its clips with all their scores, in one decode.
+
+Here: `analyse`, its settings, and the names of all scores. Not here: how each score is made (signals.py, shots.py,
+scores.py, learned.py), thresholds, many files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from minisora.curate.learned import Kept, TransNet, columns_of, keeping, scorer_named
+from minisora.curate.scores import LABELS, SCORES, Scored
+from minisora.curate.shots import Cutting, Span, cuts, shots
+from minisora.curate.signals import Media, MediaError, read_signals
+from minisora.errors import UsageError
+
+__all__ = ["LABELS", "SCORES", "Analysis", "Cutting", "Media", "MediaError", "all_scores", "analyse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """How a file is measured: another value measures it anew."""
+
+    detector: Literal["adaptive", "transnet"] = "adaptive"
+    cutting: Cutting = field(default_factory=Cutting)  # of the adaptive detector
+    transnet_threshold: float = 0.5  # probability of a cut
+    samples_per_second: float = 4.0  # frames that are looked at closely
+    scorers: tuple[str, ...] = ()  # names, as in learned.py
+    threads: int = 1  # of the decoder; processes side by side use a machine better
+    timeout_seconds: float | None = None  # for a file
+
+    def __post_init__(self) -> None:
+        if self.detector not in ("adaptive", "transnet"):
+            raise UsageError(f"there is no detector {self.detector!r}. Choose adaptive or transnet.")
+        if not (self.samples_per_second > 0 and self.threads > 0):
+            raise UsageError("samples_per_second and threads must be more than 0.")
+
+
+def all_scores(settings: Analysis) -> Mapping[str, str]:
+    """Every score that `analyse` gives, to what it is and its unit: the columns that a threshold may name."""
+    return SCORES | {column: said for name in settings.scorers for column, said in columns_of(name).items()}
+
+
+def analyse(path: Path, spans: Sequence[Span] | None, settings: Analysis) -> list[dict[str, Any]]:
+    """Clips of a file in order, with their scores.
+
+    spans:   (start, stop) in seconds after the first frame; None: the shots that are found
+    returns  for each: start, stop, shot (its number, None for a given span), the columns of SCORES and LABELS, and
+             those of the scorers; None where the span gives no answer
+
+    Raises MediaError where the file cannot be used, UsageError where a span is none or a scorer's package is missing.
+    """
+    for start, stop in spans or ():
+        if not (0 <= start < stop < math.inf):
+            raise UsageError(f"{start:g} to {stop:g} s of {path} is no span: give 0 <= start < stop.")
+    scorers = [scorer_named(name) for name in settings.scorers]
+    network = TransNet() if settings.detector == "transnet" else None
+    with keeping() if scorers else nullcontext() as kept:
+        signals = read_signals(
+            path,
+            samples_per_second=settings.samples_per_second,
+            threads=settings.threads,
+            timeout_seconds=settings.timeout_seconds,
+            watch=kept.add if kept else None,
+            every=network.push if network else None,
+        )
+        frames, media = signals.frames, signals.media
+        if network:
+            found = network.cuts(len(signals), settings.transnet_threshold)
+        else:
+            found = cuts(frames["content"], frames["seconds"], media.fps, settings.cutting)
+        scored = Scored(signals, found)
+        clips = []
+        for number, span in enumerate(shots(found, frames["seconds"], media.seconds) if spans is None else spans):
+            clip = {"start": span[0], "stop": span[1], "shot": number if spans is None else None}
+            clip |= scored.scores(span)
+            for scorer in scorers:
+                clip |= _opinion(scorer, kept, span)
+            clips.append(clip)
+        return clips
+
+
+def _opinion(scorer: Any, kept: Kept | None, span: Span) -> dict[str, float | None]:
+    frames = kept.frames(*span) if kept else None
+    if frames is None:
+        return dict.fromkeys(scorer.columns)
+    opinion = scorer(frames)
+    if set(opinion) != set(scorer.columns):
+        raise UsageError(
+            f"the scorer {scorer.name!r} gave {sorted(opinion)}, and says it gives {sorted(scorer.columns)}. Mend it."
+        )
+    return dict(opinion)

@@ -1,0 +1,88 @@
+"""`minisora curate RECIPE.yaml`: a recipe run on this machine or on Ray, with a line that says how far it is.
+
+Here: the command. Not here: the run (runner.py), the recipe (recipe.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from minisora.errors import UsageError
+
+if TYPE_CHECKING:
+    from minisora.curate.runner import Step
+
+
+def curate(
+    recipe: Annotated[Path, typer.Argument(help="A YAML file; docs/curation.md says what may stand in it.")],
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Processes of this machine, or Ray.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Files at a time; the number of cores.", show_default=False)
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: of a cluster that is running.", show_default=False)
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what was quarantined.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to do.")] = False,
+) -> None:
+    """Videos to training clips: measured, judged, cut and packed into shards, with every clip accounted for.
+
+    The same command again goes on where the last one stopped, and does only what is new or has changed.
+    """
+    from rich.console import Console
+
+    from minisora.curate.ledger import ledger_table
+    from minisora.curate.ray_runner import ray_engine
+    from minisora.curate.recipe import read_recipe
+    from minisora.curate.runner import find, local_engine, run
+
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: give 1 or more.")
+    if address is not None and engine != "ray":
+        raise UsageError("--address names a Ray cluster. Add --engine ray.")
+    read = read_recipe(recipe)
+    if dry_run:
+        found = find(read, retry=retry)
+        files, left = found.units.num_rows, found.todo.num_rows
+        typer.echo(f"{len(found.rows):,} annotations with a file, {len(found.missing):,} without")
+        typer.echo(f"{left:,} of {files:,} files are to be measured; the others have been")
+        return
+    count = workers or os.cpu_count() or 1
+    timeout_seconds = read.run.timeout_seconds
+    chosen = ray_engine(count, timeout_seconds, address) if engine == "ray" else local_engine(count, timeout_seconds)
+    with _bars() as on_step:
+        ledger = run(read, chosen, on_step=on_step, retry=retry)
+    Console().print(ledger_table(ledger))
+    typer.echo(f"{ledger.samples:,} samples in {read.out / 'clips'}; {read.out / 'report.html'} shows what was dropped")
+
+
+@contextmanager
+def _bars() -> Iterator[Step]:
+    """A bar for each kind of work on stderr, with its rate and the time left; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks = {}
+
+        def on_step(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total, rate="")
+            speed = progress.tasks[progress.task_ids.index(tasks[what])].speed
+            progress.update(tasks[what], completed=done, total=total, rate=f"{speed:.3g}/s" if speed else "")
+
+        yield on_step

@@ -1,0 +1,60 @@
+"""MSR-VTT: the original json, and the flat jsonl of the hub with a record for each sentence.
+
+    json     {"info": ..., "videos": [{"video_id", "category", "url", "start time", "end time", "split", "id"}],
+              "sentences": [{"caption", "video_id", "sen_id"}]}        keys with a SPACE; 20 sentences a video
+    jsonl    video_id, caption, category, url, "start time", "end time", split, id
+
+The files that go round are cut already (video0.mp4 holds the clip alone); the url names the video it was cut from.
+Source: Xu et al. 2016; https://huggingface.co/datasets/AlexZigma/msr-vtt.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from minisora.curate.importers.reading import captions_of, json_whole, layout, others, records, text_of, time_of
+from minisora.curate.table import Row, annotation, merged
+
+_VIDEO = ("video_id", "url", "start time", "end time")
+_OF_SENTENCES = ("caption", "sen_id", "__index_level_0__")
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """A row for each video, with all its sentences."""
+    if path.suffix.lower() != ".json":
+        flat = (_row(where, record) for where, record in records(path, (*_VIDEO, "caption")))
+        return iter(merged(flat))
+    return _original(path)
+
+
+def _original(path: Path) -> Iterator[Row]:
+    whole = json_whole(path)
+    if not isinstance(whole, dict) or not all(isinstance(whole.get(name), list) for name in ("videos", "sentences")):
+        found = ", ".join(whole) if isinstance(whole, dict) else type(whole).__name__
+        raise layout(str(path), "an object with lists of videos and sentences", found)
+    sentences: dict[object, list[str]] = defaultdict(list)
+    for number, sentence in enumerate(whole["sentences"]):
+        if not isinstance(sentence, dict) or not {"caption", "video_id"} <= sentence.keys():
+            raise layout(f"{path.name} sentences[{number}]", "caption and video_id", sentence)
+        sentences[sentence["video_id"]].append(sentence["caption"])
+    for number, video in enumerate(whole["videos"]):
+        where = f"{path.name} videos[{number}]"
+        if not isinstance(video, dict) or not set(_VIDEO) <= video.keys():
+            raise layout(where, ", ".join(map(repr, _VIDEO)), video)
+        yield _row(where, {**video, "caption": sentences.pop(video["video_id"], [])})
+    if sentences:
+        raise layout(str(path), "sentences of videos that it lists", f"some of {next(iter(sentences))!r}")
+
+
+def _row(where: str, video: dict[str, Any]) -> Row:
+    return annotation(
+        text_of(where, video, "url"),
+        start=time_of(where, video["start time"]),
+        stop=time_of(where, video["end time"]),
+        captions=captions_of(video["caption"]),
+        origin=where,
+        meta={**others(video, (*_VIDEO, *_OF_SENTENCES)), "cut": f"{text_of(where, video, 'video_id')}.mp4"},
+    )

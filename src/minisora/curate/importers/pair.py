@@ -1,0 +1,177 @@
+"""Which local file each row of an annotation means.
+
+A name is looked for as a path first, then by its file name without folder and suffix (downloaders choose .mkv or .webm
+as they like), without the `v_` that ActivityNet puts before a name of YouTube, and by the name of YouTube: in a URL, or
+at the end of a file's name as yt-dlp writes it ("Title [jNQXAC9IVRw].mkv"). Of several files the one whose folders
+agree best is taken; where none does, the row is not paired: a wrong caption is worse than a lost clip.
+
+A row may also name a file that holds its clip alone ("cut" in meta): then the span is dropped.
+
+Here: files in a folder, and rows with files. Not here: what the files hold (analyse.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from minisora.curate.table import Row
+from minisora.curate.times import parse_span
+from minisora.errors import UsageError
+from minisora.video import probe
+
+SUFFIXES = (
+    *(".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv", ".asf"),
+    *(".3gp", ".ogv", ".vob", ".rm", ".rmvb", ".mxf", ".y4m", ".swf", ".gif"),
+)
+
+_ID = r"[A-Za-z0-9_-]{11}"
+_URL = re.compile(rf"(?:v=|youtu\.be/|/shorts/|/embed/|/v/|/live/)({_ID})(?![A-Za-z0-9_-])")
+_SAVED = re.compile(rf".*(?:\[({_ID})\]|-({_ID}))")  # yt-dlp, youtube-dl
+_NUMBERS = re.compile(r"(\d{5,})_(\d{5})")  # Panda-70M: its downloader pads the first number as it is set up
+
+
+def video_files(folder: Path) -> list[str]:
+    """Paths of all videos in a folder and those below it, relative to it, in order. Hidden ones are left out.
+
+    Raises UsageError when there is none.
+    """
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                found.append((Path(place) / name).relative_to(folder).as_posix())
+    if not found:
+        raise UsageError(f"{folder} holds no video. Check the folder's name; what counts is {' '.join(SUFFIXES)}.")
+    return sorted(found)
+
+
+def pair(rows: Iterable[Row], media: Path) -> tuple[list[Row], list[Row]]:
+    """Rows whose file is there, with `source` set to its path in `media`, and the others, with a `reason` each.
+
+    Raises UsageError when there are no rows, or none is paired.
+    """
+    files = _Files(media)
+    found: list[Row] = []
+    missing: list[Row] = []
+    for row in rows:
+        try:
+            found.append(_paired(row, files))
+        except UsageError as error:
+            missing.append({**row, "reason": str(error)})
+    if not found:
+        if not missing:
+            raise UsageError("the annotation names no clip.")
+        raise UsageError(
+            f"none of the {len(missing)} rows has its video in {media}. The first, from {missing[0]['origin']}: "
+            f"{missing[0]['reason']} What is there: {', '.join(files.paths[:3])}. Check the folder of media."
+        )
+    return found, missing
+
+
+class _Files:
+    """The videos of a folder, by all the names they may be called by."""
+
+    def __init__(self, media: Path) -> None:
+        self.media = media
+        self.paths = video_files(media)
+        self._by_path = {_normal(path): path for path in self.paths}
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for path in self.paths:
+            name = _stem(_normal(path))
+            self._by_name[name].append(path)
+            if match := _SAVED.fullmatch(name):
+                self._by_name[match[1] or match[2]].append(path)
+            if (match := _NUMBERS.fullmatch(name)) and (padded := _padded(match)) != name:
+                self._by_name[padded].append(path)
+
+    def find(self, name: str) -> str | None:
+        """A path in the folder, or an absolute one; None when no file is called so.
+
+        Raises UsageError when several are, and none more so than the others.
+        """
+        normal = _normal(name)
+        if path := self._by_path.get(normal.removeprefix("./")):
+            return path
+        if normal.startswith("/") and Path(name).is_file():
+            return name
+        match = _URL.search(name)
+        stem = match[1] if match else _stem(normal)
+        for called in (stem, stem.removeprefix("v_")):
+            if candidates := self._by_name.get(called):
+                return _nearest(normal, candidates)
+        return None
+
+
+def _paired(row: Row, files: _Files) -> Row:
+    """The row with its file. Raises UsageError with the reason when it has none."""
+    meta: dict[str, Any] = json.loads(row["meta"])
+    names = [name for name in (meta.get("cut"), row["source"]) if name]
+    if _NUMBERS.fullmatch(_stem(names[0])):  # a number may be another clip's, see _check_caption
+        names.reverse()
+    path, name = next(((path, name) for name in names if (path := files.find(name)) is not None), (None, ""))
+    if path is None:
+        raise UsageError(f"there is no file called {', nor one called '.join(names)}.")
+    if name == meta.get("cut"):
+        _check_caption(row, files.media / path)
+        return {**row, "source": path, "start": None, "stop": None}
+    if "frames" in meta:
+        fps = probe(files.media / path).fps
+        start, stop = (frame / fps for frame in meta["frames"])
+    elif row["start"] is None:
+        return {**row, "source": path}
+    else:
+        start, stop = row["start"], row["stop"]
+    start, stop = parse_span(start, stop)
+    return {**row, "source": path, "start": start, "stop": stop}
+
+
+def _check_caption(row: Row, file: Path) -> None:
+    """Files called by numbers alone are those of this annotation only where the text beside them is the row's too."""
+    beside = file.with_suffix(".txt")
+    if _NUMBERS.fullmatch(file.stem) and beside.exists():
+        text = beside.read_text(encoding="utf-8", errors="replace").strip()
+        if text not in row["captions"]:
+            raise UsageError(f"{beside.name} says {text[:80]!r}, not what the annotation says: it is of another split.")
+
+
+def _nearest(name: str, candidates: list[str]) -> str:
+    """The candidate that agrees most with a path: in its file name with suffix, then in folders from the last up."""
+
+    def agreement(path: str) -> int:
+        pairs = zip(reversed(_normal(path).split("/")), reversed(name.split("/")), strict=False)
+        same = [one == other for one, other in pairs]
+        return same.index(False) if False in same else len(same)
+
+    most = max(map(agreement, candidates))
+    best = [path for path in candidates if agreement(path) == most]
+    if len(best) > 1:
+        raise UsageError(f"{name} may be any of {', '.join(best[:4])}: remove all but one, or give the path.")
+    return best[0]
+
+
+def _normal(name: str) -> str:
+    """One form for letters with accents, and one for folders."""
+    return unicodedata.normalize("NFC", name).replace("\\", "/")
+
+
+def _stem(name: str) -> str:
+    """The file name without its suffix, if that is a video's: names of YouTube and of clips have dots in them."""
+    base = name.rpartition("/")[2]
+    return base[: base.rindex(".")] if base.lower().endswith(SUFFIXES) else base
+
+
+def _padded(match: re.Match[str]) -> str:
+    return f"{int(match[1]):07d}_{int(match[2]):05d}"

@@ -1,0 +1,101 @@
+"""Panda-70M: a csv with one row for each SOURCE video, the folder that its downloader fills, its splitting tool's json.
+
+    csv      videoID,url,timestamp,caption,matching_score[,desirable_filtering,shot_boundary_detection]: from the third
+             on Python lists of equal length, one entry for each clip; the last two columns came later
+    folder   00000/0000000_00000.{mp4,txt,json}: number of the video in the csv, then of its clip
+    json     {"video.mp4": [[0, 149], ...]} in frames, or [["0:00:00.000", "0:00:15.982"], ...]
+
+Source: https://github.com/snap-research/Panda-70M, dataset_dataloading/README.md and splitting/.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from minisora.curate.importers.reading import (
+    captions_of,
+    json_whole,
+    layout,
+    literal_list,
+    others,
+    records,
+    text_of,
+    time_of,
+)
+from minisora.curate.table import Row, annotation
+
+_NEEDED = ("videoID", "timestamp", "caption")
+_LISTS = ("timestamp", "caption", "matching_score", "desirable_filtering", "shot_boundary_detection")
+_NUMBERS = re.compile(r"\d{5,}_\d{5}")
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """A row for each clip, of any of the three."""
+    if path.is_dir():
+        return _downloaded(path)
+    return _splits(path) if path.suffix.lower() == ".json" else _table(path)
+
+
+def _table(path: Path) -> Iterator[Row]:
+    for number, (where, record) in enumerate(records(path, _NEEDED)):
+        video = text_of(where, record, "videoID")
+        lists = {name: literal_list(where, record, name) for name in _LISTS if record.get(name)}
+        lists = {name: values for name, values in lists.items() if values or name in _NEEDED}
+        count = len(lists.get("timestamp", ()))
+        if any(len(values) != count for values in lists.values()):
+            found = ", ".join(f"{len(values)} of {name}" for name, values in lists.items())
+            raise layout(where, "as many entries in each list as there are clips", found)
+        for clip in range(count):
+            start, stop = _span(where, lists["timestamp"][clip])
+            meta = {name: values[clip] for name, values in lists.items() if name not in ("timestamp", "caption")}
+            yield annotation(
+                video,
+                start=start,
+                stop=stop,
+                captions=captions_of(lists["caption"][clip]),
+                origin=f"{where} clip {clip}",
+                meta={**others(record, ("videoID", *_LISTS)), **meta, "cut": f"{number:07d}_{clip:05d}.mp4"},
+            )
+
+
+def _downloaded(folder: Path) -> Iterator[Row]:
+    found = sorted(file for file in folder.rglob("*.json") if _NUMBERS.fullmatch(file.stem))
+    if not found:
+        raise layout(str(folder), "files such as 00000/0000000_00000.json", "none")
+    for file in found:
+        where = file.relative_to(folder).as_posix()
+        record = json_whole(file)
+        if not isinstance(record, dict) or "caption" not in record:
+            raise layout(where, "a JSON object with a caption", json.dumps(record)[:80])
+        yield annotation(
+            file.relative_to(folder).with_suffix(".mp4").as_posix(),
+            captions=captions_of(record["caption"]),
+            origin=where,
+            meta=others(record, ("caption", "yt_meta_dict")),  # subtitles and all: it may be larger than the clip
+        )
+
+
+def _splits(path: Path) -> Iterator[Row]:
+    videos = json_whole(path)
+    if not isinstance(videos, dict):
+        raise layout(str(path), "an object of lists of spans by video", json.dumps(videos)[:80])
+    for video, spans in videos.items():
+        if not isinstance(spans, list):
+            raise layout(f"{path.name}: {video}", "a list of spans", spans)
+        for clip, span in enumerate(spans):
+            where = f"{path.name}: {video} clip {clip}"
+            if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span):
+                yield annotation(video, origin=where, meta={"frames": span})
+            else:
+                start, stop = _span(where, span)
+                yield annotation(video, start=start, stop=stop, origin=where)
+
+
+def _span(where: str, span: Any) -> tuple[float, float]:
+    if not isinstance(span, list | tuple) or len(span) != 2:
+        raise layout(where, "a pair of times", span)
+    return time_of(where, span[0]), time_of(where, span[1])

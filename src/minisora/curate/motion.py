@@ -1,0 +1,85 @@
+"""Motion between two frames: optical flow, the camera's share of it, and what the codec said.
+
+Flow is DIS (Kroeger et al. 2016, arXiv:1603.03590) at the size of signals.py. Two frames that are the same have none,
+and are not searched. Lengths are in shares of the frame's diagonal a second, so that size and rate do not matter.
+
+The codec's motion vectors cost next to nothing, as the decoder has them anyway: a first figure of motion, which serves
+to drop what does not move. They say what was cheap to code, which is not always what moved.
+
+Here: one pair of frames to figures. Not here: what the camera's figures mean (camera.py), scores of a clip (scores.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.sidedata.sidedata import Type as SideData
+from av.video.frame import PictureType
+
+from minisora.curate.camera import CAMERA_COLUMNS, fit
+
+Array = npt.NDArray[Any]
+
+# Mean lengths in diagonals a second: of the flow, and of the codec's vectors since the sample before.
+MOTION_COLUMNS = ("motion", "codec_motion", *CAMERA_COLUMNS)
+_SAME = 0.02  # of 255: mean change of brightness below which two frames are the same
+
+
+class Motion:
+    """Keeps the frame before."""
+
+    def __init__(self) -> None:
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._before: tuple[Array, float] | None = None
+        self._reference = 0.0  # seconds of the last frame that others are told from
+        self._vectors: list[float] = []  # of the frames since the last sample
+
+    def listen(self, frame: av.VideoFrame, seconds: float) -> None:
+        """Take in a frame's motion vectors: every frame, in the order of showing, before `since_last` for the same.
+
+        Only of frames that are told from an earlier one alone (P), which is the last that was not told from both sides.
+        """
+        if frame.pict_type == PictureType.P and seconds > self._reference:
+            self._vectors.append(vector_length(frame) / (seconds - self._reference))
+        if frame.pict_type != PictureType.B:
+            self._reference = seconds
+
+    def since_last(self, luma: Array, seconds: float) -> tuple[float, ...]:
+        """The values of MOTION_COLUMNS; NaN where there is nothing to tell them from.
+
+        luma: (H, W) uint8, as shown, at `seconds`
+        """
+        before, self._before = self._before, (luma, seconds)
+        known = [length for length in self._vectors if not math.isnan(length)]
+        vectors = sum(known) / len(known) if known else math.nan
+        self._vectors = []
+        if before is None or seconds <= before[1]:
+            return (math.nan, vectors, *(math.nan,) * len(CAMERA_COLUMNS))
+        if cv2.mean(cv2.absdiff(before[0], luma))[0] < _SAME:
+            return (0.0, vectors, *(0.0,) * len(CAMERA_COLUMNS))
+        flow = self._search.calc(before[0], luma, cast(Any, None))
+        lasted = seconds - before[1]
+        return (mean_length(flow) / lasted, vectors, *(value / lasted for value in fit(flow, before[0])))
+
+
+def mean_length(flow: Array) -> float:
+    """(H, W, 2) pixels -> the mean length in diagonals."""
+    height, width = flow.shape[:2]
+    return float(cv2.magnitude(flow[..., 0], flow[..., 1]).mean()) / math.hypot(height, width)
+
+
+def vector_length(frame: av.VideoFrame) -> float:
+    """Mean length of a frame's motion vectors in diagonals, weighted by area; NaN where the codec tells none."""
+    data = cast(Mapping[SideData, Any], frame.side_data).get(SideData.MOTION_VECTORS)
+    if data is None or not len(told := data.to_ndarray()):
+        return math.nan
+    scale = np.maximum(told["motion_scale"], 1).astype(np.float64)
+    length = np.hypot(told["motion_x"] / scale, told["motion_y"] / scale)
+    area = told["w"].astype(np.float64) * told["h"]
+    return float((length * area).sum() / area.sum()) / math.hypot(frame.height, frame.width)

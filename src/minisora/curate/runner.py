@@ -1,0 +1,303 @@
+"""A run: from a recipe to shards, with every clip accounted for.
+
+    OUT/scores/part-*.parquet    what was measured (measure.py)
+    OUT/table.parquet            every clip with its scores, and whether it is kept, or which stage dropped it and why
+    OUT/clips/shard-*.tar        the samples, with their index (write.py)
+    OUT/export/...               the kept clips as other systems list them (exporters.py), where the recipe asks for it
+    OUT/missing.jsonl            annotations without a file
+    OUT/quarantine.jsonl         files and clips that could not be read, with the error
+    OUT/ledger.json              how many went in, came out, and why each left (ledger.py)
+    OUT/report.html              the same to look at (report.py)
+    OUT/events.jsonl             what happened when, over all runs
+
+What is done is in whole files, and the same command goes on from there, whatever ended the last one. It measures what
+is new, decides anew, and writes what has changed. Nothing but events.jsonl knows of time or of workers, so a broken run
+ends with the same bytes as an unbroken one.
+
+Here: the order of the work, the lock, the events. Not here: the stages, the processes (pool.py, ray_runner.py), the
+terminal (command.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from minisora.curate.decide import Decisions, decide
+from minisora.curate.exporters import exporter_named
+from minisora.curate.importers import importer_named, pair
+from minisora.curate.ledger import Ledger, counted, write_ledger
+from minisora.curate.measure import NO_SHOT, Measure, measure, measured, pending, units_of
+from minisora.curate.pool import Engine, Pool, Stage
+from minisora.curate.recipe import Clips, Recipe, scores_of
+from minisora.curate.report import write_report
+from minisora.curate.table import SCHEMA, Row, annotation, merged
+from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
+from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
+from minisora.errors import UsageError
+from minisora.video.files import cannot_write, replacing
+
+EXPORT_FILES = {"datajuicer": "datajuicer.jsonl", "opensora": "opensora.csv", "fastvideo": "videos2caption.json"}
+Step = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Event = Callable[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a recipe's input holds.
+
+    rows:    annotations with a file, each clip once
+    missing: annotations without one, each with a `reason`
+    joined:  how many more rows named a clip that is among `rows`
+    units:   the work of measuring them
+    todo:    the units that no part holds yet
+    """
+
+    rows: list[Row]
+    missing: list[Row]
+    joined: int
+    units: pa.Table
+    todo: pa.Table
+
+
+def find(recipe: Recipe, *, retry: bool = False) -> Found:
+    """Read the annotations and look for the files; nothing is decoded and nothing written.
+
+    Raises UsageError when the annotations are not what the recipe says, or no file is there.
+    """
+    media, stage = recipe.input.media, stage_of(recipe)
+    if not media.is_dir():
+        raise UsageError(f"there is no folder {media}. Give `input: {{media: ...}}` the folder of the videos.")
+    rows, missing = pair(importer_named(recipe.input.importer)(recipe.input.annotations or media), media)
+    keyed = [{**row, "key": annotation(row["source"], start=row["start"], stop=row["stop"])["key"]} for row in rows]
+    once = merged(keyed)  # a file may have been called by two names
+    units = units_of(once, stage)
+    todo = pending(units, recipe.out / "scores", retry=retry)
+    return Found(once, missing, len(rows) - len(once), units, todo)
+
+
+def stage_of(recipe: Recipe) -> Measure:
+    return Measure(recipe.input.media, recipe.measure, recipe.input.shots)
+
+
+def run(
+    recipe: Recipe, engine: Engine, *, on_step: Step = lambda what, done, total: None, retry: bool = False
+) -> Ledger:
+    """Do all that is left to do.
+
+    retry: try again what was quarantined
+
+    Raises UsageError for what the user can mend, another run on the same folder among it.
+    """
+    out, stage, names = recipe.out, stage_of(recipe), scores_of(recipe)
+    with _one_run(out):
+        event = _event_log(out / "events.jsonl")
+        found = find(recipe, retry=retry)
+        files, new = found.units.num_rows, found.todo.num_rows
+        event("found", rows=len(found.rows), missing=len(found.missing), files=files, new=new)
+        _write_lines(out / "missing.jsonl", found.missing)
+
+        def on_file(done: int, total: int, rows: pa.Table) -> None:
+            on_step("measuring files", done, total)
+            error, message = (rows.column(name)[0].as_py() for name in ("error", "message"))
+            told = {"error": error, "message": message} if error else {"clips": rows.num_rows}
+            event("measured", source=rows.column("source")[0].as_py(), **told)
+
+        measure(found.todo, stage, engine, out / "scores", on_file)
+        every = measured(found.units, out / "scores", stage.scores)
+        broken = pc.is_valid(every.column("error"))
+        lost = every.filter(broken).select(["source", "row", "error", "message"]).to_pylist()
+        clips = _with_words(every.filter(pc.invert(broken)), found.rows, recipe.captions.strip)
+        decided = decide(
+            clips, recipe.thresholds, need_caption=recipe.captions.required, distance=recipe.duplicates.distance
+        )
+        event("decided", clips=clips.num_rows, kept=int(decided.keep.sum()))
+        _write_table(out / "table.parquet", clips, decided)
+        _export(out / "export", clips.filter(pa.array(decided.keep)), recipe.export, names)
+        pieces = _pieces(clips.filter(pa.array(decided.keep)), recipe.clips, names)
+
+        def on_sample(done: int, total: int, failure: Failure | None) -> None:
+            on_step("writing clips", done, total)
+            if failure is not None:
+                event("not written", key=failure.key, error=failure.reason, message=failure.message)
+
+        failures = write_shards(
+            pieces, Cut(recipe.input.media, recipe.clips), engine, out / "clips", on_sample, retry=retry
+        )
+        quarantine = [{"stage": "reading", **row} for row in lost if row["error"] != NO_SHOT]
+        quarantine += _not_written(failures, pieces)
+        _write_lines(out / "quarantine.jsonl", quarantine)
+        ledger = _ledger(found, every, clips, decided, lost, failures, pieces.num_rows)
+        write_ledger(out / "ledger.json", ledger)
+        write_report(out / "report.html", recipe, ledger, clips, decided, quarantine, found.missing, engine)
+        event("done", kept=ledger.kept, samples=ledger.samples)
+        return ledger
+
+
+def local_engine(workers: int, timeout_seconds: float) -> Engine:
+    """Processes of this machine."""
+
+    def engine(stage: Stage, rows: pa.Table) -> Iterator[pa.Table]:
+        with Pool(stage, workers, timeout_seconds) as pool, closing(pool.run(rows)) as results:
+            yield from results
+
+    return engine
+
+
+def _pieces(kept: pa.Table, settings: Clips, names: Iterable[str]) -> pa.Table:
+    """The samples that kept clips become, as PIECES; in Arrow, as Python's own objects would take ten times as much."""
+    batches = []
+    for batch in kept.to_batches(max_chunksize=1000):
+        rows = []
+        for row in batch.to_pylist():
+            row["scores"] = {name: row[name] for name in names if row[name] is not None}
+            row["notes"] = json.loads(row["notes"])
+            rows += pieces_of(row, settings)
+        batches.append(pa.RecordBatch.from_pylist(rows, schema=PIECES))
+    return pa.Table.from_batches(batches, schema=PIECES)
+
+
+def _with_words(clips: pa.Table, rows: Sequence[Row], strip: bool) -> pa.Table:
+    """Clips with the captions of their annotations, and the scores of these."""
+    by_key = {row["key"]: row for row in rows}
+    mine = [by_key[key] for key in clips.column("row").to_pylist()]
+    captions = [cleaned(row["captions"], strip=strip) for row in mine]
+    scored: dict[str, list[float]] = {name: [] for name in WORDS}
+    for texts in captions:
+        for name, value in word_scores(texts).items():
+            scored[name].append(value)
+    scored["caption_shared"] = shared_scores(captions)
+    clips = clips.append_column("captions", pa.array(captions, pa.list_(pa.string())))
+    for name in ("origin", "meta"):
+        clips = clips.append_column(name, pa.array([row[name] for row in mine], pa.string()))
+    for name, values in scored.items():
+        clips = clips.append_column(name, pa.array(values, pa.float64()))
+    return clips
+
+
+def _write_table(path: Path, clips: pa.Table, decided: Decisions) -> None:
+    """The one table of table.py, with scores, and `keep`, `stage`, `reason` and `duplicate_of`."""
+    keys = clips.column("key").to_pylist()
+    table = clips.select([*SCHEMA.names, *(name for name in clips.column_names if name not in SCHEMA.names)])
+    table = table.drop_columns(["work", "row", "error", "message"])
+    table = table.append_column("keep", pa.array(decided.keep))
+    table = table.append_column("stage", pa.array(decided.stage, pa.string()))
+    table = table.append_column("reason", pa.array(decided.reason, pa.string()))
+    twins = [keys[twin] if twin >= 0 else None for twin in decided.twin.tolist()]
+    table = table.append_column("duplicate_of", pa.array(twins, pa.string()))
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(SCHEMA.metadata), temporary, compression="zstd")
+
+
+def _export(folder: Path, kept: pa.Table, forms: Sequence[str], scores: Iterable[str]) -> None:
+    """Lists for other systems; those that are no longer asked for go."""
+    for form, file in EXPORT_FILES.items():
+        if form not in forms:
+            (folder / file).unlink(missing_ok=True)
+    if forms:
+        folder.mkdir(exist_ok=True)
+    told = kept.select([*SCHEMA.names, *scores])
+    for form in forms:
+        rows = (row for batch in told.to_batches(max_chunksize=1000) for row in batch.to_pylist())
+        exporter_named(form)(folder / EXPORT_FILES[form], rows)
+
+
+def _not_written(failures: Sequence[Failure], pieces: pa.Table) -> list[dict[str, Any]]:
+    sources = dict(zip(pieces.column("key").to_pylist(), pieces.column("source").to_pylist(), strict=True))
+    return [
+        {
+            "stage": "writing",
+            "source": sources[failure.key],
+            "row": failure.key,
+            "error": failure.reason,
+            "message": failure.message,
+        }
+        for failure in failures
+    ]
+
+
+def _ledger(
+    found: Found,
+    every: pa.Table,
+    clips: pa.Table,
+    decided: Decisions,
+    lost: Sequence[Mapping[str, Any]],
+    failures: Sequence[Failure],
+    num_pieces: int,
+) -> Ledger:
+    seconds = np.subtract(clips.column("stop").to_numpy(), clips.column("start").to_numpy())
+    keys = dict(zip(clips.column("key").to_pylist(), seconds.tolist(), strict=True))
+    unwritten = {
+        failure.key.partition("-")[0]: failure for failure in failures
+    }  # a clip is lost with any of its pieces
+    kept = int(decided.keep.sum()) - len(unwritten)
+    dropped = [each for each in zip(decided.stage, decided.reason, strict=True) if each[0]]
+    return Ledger(
+        rows=len(found.rows) + found.joined + len(found.missing),
+        cut=every.num_rows - len(found.rows),
+        joined=found.joined,
+        missing=len(found.missing),
+        quarantined=counted(
+            [("reading", row["error"]) for row in lost if row["error"] != NO_SHOT]
+            + [("writing", failure.reason) for failure in unwritten.values()]
+        ),
+        dropped=counted([("shots", NO_SHOT) for row in lost if row["error"] == NO_SHOT] + dropped),
+        kept=kept,
+        files=len(set(found.units.column("source").to_pylist())),
+        samples=num_pieces - len(failures),
+        seconds_in=round(float(seconds.sum()), 3),
+        seconds_kept=round(float(seconds[decided.keep].sum()) - sum(keys[key] for key in unwritten), 3),
+    )
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with replacing(path) as temporary:
+        lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _event_log(path: Path) -> Event:
+    def event(name: str, **facts: Any) -> None:
+        line = json.dumps({"time": datetime.now(UTC).isoformat(), "event": name, **facts}, ensure_ascii=False)
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    return event
+
+
+@contextmanager
+def _one_run(folder: Path) -> Iterator[None]:
+    """The folder for this run alone. The system frees the lock of a process that is gone, however it went."""
+    import fcntl
+
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context((folder / ".lock").open("a+"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+        except BlockingIOError:
+            file.seek(0)
+            raise UsageError(
+                f"another run, process {file.read().strip()}, is writing to {folder}. Wait until it has ended, "
+                "or give this recipe another `out`."
+            ) from None
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        yield

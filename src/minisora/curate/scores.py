@@ -1,0 +1,171 @@
+"""Figures of frames to the scores of a clip: what thresholds of a recipe may name.
+
+A clip is any span of a file; asking for another one decodes nothing. A score that the span gives no answer to (motion,
+where only one frame was looked at) is None, never a number that a threshold would take for an answer.
+
+Here: the scores and what they mean. Not here: the figures of frames (signals.py), scores by networks (learned.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisora.curate import camera
+from minisora.curate.shots import Span, black, faded, frozen
+from minisora.curate.signals import Signals
+
+Array = npt.NDArray[Any]
+
+SCORES: dict[str, str] = {
+    "duration": "seconds of the span that the file holds",
+    "missing_share": "share of the span that the file does not hold",
+    "frames": "number of frames",
+    "fps": "frames per second, as the file says",
+    "width": "pixels, as shown",
+    "height": "pixels, as shown",
+    "short_side": "pixels, as shown",
+    "aspect": "width / height, as shown",
+    "file_bitrate": "kbit/s of the whole file",
+    "bars_share": "share of the picture that black bars take",
+    "cuts": "cuts inside the span",
+    "black_share": "share of frames that are black",
+    "frozen_share": "share of frames that repeat the frame before, in stretches of half a second or more",
+    "faded_share": "share of frames in a fade from or to black or white",
+    "damaged_share": "share of frames that the decoder failed at or patched",
+    "brightness": "mean luma, 0..1",
+    "contrast": "standard deviation of luma in a frame, 0..1",
+    "dark_pixels": "share of pixels that are black",
+    "clipped_pixels": "share of pixels that are white",
+    "flicker": "mean jump of a frame's mean luma against its neighbours', 0..1",
+    "sharpness": "variance of the Laplacian of luma at 256 pixels on the longer side; median over frames",
+    "motion": "mean length of optical flow, frame diagonals per second",
+    "codec_motion": "mean length of the codec's motion vectors, frame diagonals per second",
+    "camera_motion": "mean length of the part of the flow that the camera explains, frame diagonals per second",
+    "object_motion": "mean length of what the camera leaves unexplained, frame diagonals per second",
+    "object_share": "object_motion / (object_motion + camera_motion)",
+    "pan": "longer sides per second that the camera turns to the right; to the left below 0",
+    "tilt": "longer sides per second that the camera turns down; up below 0",
+    "zoom": "logarithm of the enlargement per second; out below 0",
+    "roll": "radians per second that the camera leans to the right; to the left below 0",
+    "orbit": "radians of shear per second as the camera circles to the right; to the left below 0",
+    "shake": "longer sides per second of drift that comes and goes",
+}
+LABELS: dict[str, str] = {  # columns of text and of lists, which no threshold may name
+    "camera": "the camera in words: static, handheld, pan left, zoom in, ...; empty where unknown",
+    "codec": "of the file",
+    "pixel_format": "of the file",
+    "crop": "[top, right, bottom, left], pixels of black bars, as shown",
+    "hashes": "64-bit perceptual hashes of a few frames",
+}
+HASHES = 4  # of a clip
+_MEANS = {  # score: figure of frames and what divides it
+    "brightness": ("luma", 255.0),
+    "contrast": ("contrast", 255.0),
+    "dark_pixels": ("black", 1.0),
+    "clipped_pixels": ("clipped", 1.0),
+    "damaged_share": ("damaged", 1.0),
+}
+_LENGTHS = ("motion", "codec_motion", "camera_motion", "object_motion")
+_ALL_BAR = 0.9  # a frame whose bars take this much of a side is dark, not barred
+
+
+class Scored:
+    """Scores of any span of one file; `cuts` are numbers of frames."""
+
+    def __init__(self, signals: Signals, cuts: Sequence[int]) -> None:
+        self._signals, self._cuts = signals, np.array(cuts, dtype=np.int64)
+        self._marks = {
+            "black_share": black(signals.frames),
+            "frozen_share": frozen(signals.frames),
+            "faded_share": faded(signals.frames),
+        }
+
+    def scores(self, span: Span) -> dict[str, Any]:
+        """The columns SCORES and LABELS of a span, in seconds after the first frame."""
+        media, frames, samples = self._signals.media, self._signals.frames, self._signals.samples
+        inside = self._inside(span)
+        taken = np.isin(samples["frame"], inside)
+        start, stop = max(0.0, span[0]), min(span[1], media.seconds)
+        duration = max(0.0, stop - start)
+        crop = _crop(samples, taken)
+        top, right, bottom, left = crop
+        sides = (media.height, media.width, media.height, media.width)
+        result: dict[str, Any] = {
+            "duration": duration,
+            "missing_share": 1 - duration / (span[1] - span[0]),
+            "frames": len(inside),
+            "fps": media.fps,
+            "width": media.width,
+            "height": media.height,
+            "short_side": min(media.width, media.height),
+            "aspect": media.width / media.height,
+            "file_bitrate": media.size_bytes * 8 / 1000 / media.seconds,
+            "bars_share": 1 - (1 - top - bottom) * (1 - left - right),
+            "cuts": int(np.isin(self._cuts, inside[1:]).sum()),
+            **{name: _mean(mark[inside]) for name, mark in self._marks.items()},
+            **{name: _mean(frames[figure][inside] / most) for name, (figure, most) in _MEANS.items()},
+            "flicker": _flicker(frames["luma"][inside] / 255),
+            "sharpness": _median(samples["sharpness"][taken]),
+            **self._moves(taken),
+            "codec": media.codec,
+            "pixel_format": media.pixel_format,
+            "crop": [round(share * side) for share, side in zip(crop, sides, strict=True)],
+            "hashes": self._hashes(taken),
+        }
+        return {name: _none_for_nan(value) for name, value in result.items()}
+
+    def _inside(self, span: Span) -> Array:
+        """Numbers of the frames that begin in a span; a quarter of a frame is allowed for, as containers round."""
+        slack = 0.25 / self._signals.media.fps
+        low, high = np.searchsorted(self._signals.frames["seconds"], (span[0] - slack, span[1] - slack))
+        return np.arange(low, high)
+
+    def _moves(self, taken: Array) -> dict[str, Any]:
+        """Motion between samples that are both in the span, so not over its first cut."""
+        samples, pairs = self._signals.samples, taken.copy()
+        pairs[1:] &= taken[:-1]
+        pairs[:1] = False
+        over = np.searchsorted(self._cuts, samples["frame"], side="right")  # cuts up to each sample
+        pairs[1:] &= over[1:] == over[:-1]
+        result: dict[str, Any] = {name: _mean(samples[name][pairs]) for name in _LENGTHS if name != "codec_motion"}
+        result["codec_motion"] = _mean(samples["codec_motion"][taken])
+        moved = result["camera_motion"] + result["object_motion"]
+        result["object_share"] = result["object_motion"] / moved if moved else 0.0
+        between = {name: samples[name][pairs] for name in camera.CAMERA_COLUMNS}
+        rates, shaken = camera.median_rates(between), camera.shake(between)
+        return result | rates | {"shake": shaken, "camera": camera.words(rates, shaken)}
+
+    def _hashes(self, taken: Array) -> list[int]:
+        hashes = self._signals.hashes[taken].tolist()
+        count = min(HASHES, len(hashes))
+        return [hashes[int((number + 0.5) * len(hashes) / count)] for number in range(count)]
+
+
+def _crop(samples: dict[str, Array], taken: Array) -> tuple[float, float, float, float]:
+    """Bars that every frame has that is not all dark, in shares of the height or width."""
+    bars = np.stack([samples[name][taken] for name in ("top", "right", "bottom", "left")], axis=-1)
+    bars = bars[(bars < _ALL_BAR).all(1)]
+    top, right, bottom, left = bars.min(0).tolist() if len(bars) else (0.0,) * 4
+    return top, right, bottom, left
+
+
+def _flicker(luma: Array) -> float:
+    return _mean(np.abs(luma[1:-1] - (luma[:-2] + luma[2:]) / 2)) if len(luma) > 2 else math.nan
+
+
+def _mean(values: Array) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _median(values: Array) -> float:
+    return float(np.median(values)) if len(values) else math.nan
+
+
+def _none_for_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

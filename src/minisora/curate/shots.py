@@ -1,0 +1,114 @@
+"""Frames to shots, and the stretches of a video that no clip should hold: black, frozen, faded.
+
+A cut is where the change since the frame before stands out from that of the frames about it. The rule and its numbers
+are those of PySceneDetect's AdaptiveDetector, as its command line runs it; it works on one number a frame
+(`Signals.frames["content"]`), so another threshold decodes nothing again.
+
+Source: PySceneDetect 0.7, scenedetect/detectors/adaptive_detector.py.
+
+Here: rules on figures of frames. Not here: the figures (signals.py), a network that finds cuts (learned.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Span = tuple[float, float]
+
+_BLANK = 0.98  # share of black (or clipped) pixels that makes a frame black (or white), as in FFmpeg's blackdetect
+_STILL = 2.0  # of 255: no part of a frozen picture changes more, noise of the codec apart
+_FROZEN_SECONDS = 0.5
+_FADE_FRAMES = 3  # fewer are a cut
+_FADE_SECONDS = 4.0
+_FADE_STEP = 0.25  # of 255: a fade goes on as long as brightness goes one way by this
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutting:
+    """When a change is a cut; the defaults are PySceneDetect's."""
+
+    ratio: float = 3.0  # times the mean change of the frames about it
+    content: float = 15.0  # 0..255, at least
+    window: int = 2  # frames before and after that it is compared with
+    shot_seconds: float = 0.6  # no shot but the last is shorter
+
+
+def cuts(content: Array, seconds: Array, fps: float, cutting: Cutting) -> list[int]:
+    """Numbers of the frames that begin a new shot, the first frame apart.
+
+    content: (T,) change since the frame before, 0..255; seconds: (T,); fps: as the file says
+    """
+    found: list[int] = []
+    window, shot_frames = cutting.window, round(cutting.shot_seconds * fps)
+    changes, last = content.tolist(), float(seconds[0])
+    for i in range(window, len(changes) - window):
+        if changes[i] < cutting.content:
+            continue
+        about = sum(changes[i - window : i] + changes[i + 1 : i + 1 + window]) / (2.0 * window)
+        stands_out = about < 1e-5 or min(changes[i] / about, 255.0) >= cutting.ratio
+        if stands_out and round((float(seconds[i]) - last) * fps) >= shot_frames:
+            found.append(i)
+            last = float(seconds[i])
+    return found
+
+
+def shots(cuts: Sequence[int], seconds: Array, stop: float) -> list[Span]:
+    """Spans in seconds that cover the video. stop: when its last frame is over"""
+    edges = [float(seconds[0]), *(float(seconds[i]) for i in cuts), stop]
+    return list(pairwise(edges))
+
+
+def black(frames: dict[str, Array]) -> Array:
+    """(T,) bool: which frames are all black."""
+    return np.asarray(frames["black"] >= _BLANK)
+
+
+def frozen(frames: dict[str, Array]) -> Array:
+    """(T,) bool: which frames show what the frame before showed, for _FROZEN_SECONDS or longer."""
+    still = frames["peak_change"] < _STILL
+    still[:1] = False  # nothing is before the first
+    seconds = frames["seconds"]
+    for start, stop in runs(still):
+        if seconds[stop - 1] - seconds[max(0, start - 1)] < _FROZEN_SECONDS:
+            still[start:stop] = False
+    return np.asarray(still)
+
+
+def faded(frames: dict[str, Array]) -> Array:
+    """(T,) bool: which frames are on their way to or from black or white, these apart."""
+    luma, seconds = frames["luma"], frames["seconds"]
+    result = np.zeros(len(luma), dtype=bool)
+    for blank, brighter in ((frames["black"] >= _BLANK, 1.0), (frames["clipped"] >= _BLANK, -1.0)):
+        for start, stop in runs(blank):
+            for number, step in ((stop - 1, 1), (start, -1)):  # out of it, and into it
+                fade = _fade(luma * brighter, seconds, number, step)
+                result[fade] = True
+    return result
+
+
+def _fade(luma: Array, seconds: Array, number: int, step: int) -> list[int]:
+    """Frames from a blank one on, in one direction of time, in which brightness only leaves it, and bit by bit."""
+    found: list[int] = []
+    at = number + step
+    while 0 <= at < len(luma) and abs(seconds[at] - seconds[number]) <= _FADE_SECONDS:
+        if luma[at] - luma[at - step] < _FADE_STEP:
+            break
+        found.append(at)
+        at += step
+    if len(found) < _FADE_FRAMES:
+        return []
+    steps = np.diff(luma[[number, *found]])
+    return found if steps.max() <= steps.sum() / 2 else []
+
+
+def runs(mask: Array) -> list[tuple[int, int]]:
+    """Where a mask is true: (first, one past the last) of each stretch."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

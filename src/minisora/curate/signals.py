@@ -1,0 +1,351 @@
+"""One decode of a file: figures of every frame and of a few frames a second, from which every score is made.
+
+Frames stream by. What stays of one is a row of numbers, so memory does not grow with the length but for these, and a
+span that is asked for later costs no decoding.
+
+Every frame is made as small as PySceneDetect makes it, by the same arithmetic, so that the shots are the same
+(shots.py). A few frames a second are looked at more closely: turned as they are shown, averaged down to a longer side
+of SIDE pixels, whatever size the file has, so that sharpness and motion mean the same for all.
+
+Here: opening, integrity, the figures. Not here: motion between frames (motion.py), cutting into shots (shots.py),
+figures to scores (scores.py).
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from minisora.curate.motion import MOTION_COLUMNS, Motion
+from minisora.errors import UsageError
+from minisora.video.pixels import Pixels, display_size
+
+Array = npt.NDArray[Any]
+Reason = Literal["missing", "unreadable", "empty", "no_video", "truncated", "too_short", "timeout"]
+Watch = Callable[[int, float, Pixels], None]  # (number of the frame, seconds, BGR as shown), for sampled frames
+Every = Callable[[Pixels], None]  # (BGR as small as PySceneDetect sees it), for every frame
+
+SIDE = 256  # pixels of the longer side of what is looked at
+BLACK = 25  # of 255: as dark as FFmpeg's blackdetect calls black, a tenth
+CLIPPED = 250  # of 255
+BAR = 24.0  # mean of a line of pixels that is part of a black bar at most, as in FFmpeg's cropdetect
+_BLOCK = 8  # pixels: the least thing whose change is seen
+_LEAST_SIDE = 32  # pixels of the shorter side: optical flow needs them
+_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws text files as videos; nobody here means that
+_TELLS_LENGTH = ("mov", "matroska", "avi")  # containers whose header says how long they are
+_MOST_PIXELS = 2**26  # of a frame: a damaged header may ask for any number
+
+FRAME_COLUMNS = ("seconds", "content", "luma", "contrast", "black", "clipped", "change", "peak_change", "damaged")
+SAMPLE_COLUMNS = ("frame", "sharpness", "top", "right", "bottom", "left", *MOTION_COLUMNS)
+
+
+class MediaError(UsageError):
+    """A file that gives no clips. reason: one word, to count by."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """What a file holds, as it is shown: height and width are those after rotation, with square pixels."""
+
+    seconds: float  # until the last frame is over
+    fps: float  # as the file says; the mean is `len(signals) / seconds`
+    height: int
+    width: int
+    rotation: int  # degrees counterclockwise, 0, 90, 180 or 270, which the file asks for
+    codec: str
+    pixel_format: str
+    num_videos: int  # streams of pictures
+    num_sounds: int  # streams of sound
+    size_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """The figures of T frames, and of the S of them that were looked at more closely.
+
+    frames:  column of FRAME_COLUMNS to (T,) float64, in the order of showing
+    samples: column of SAMPLE_COLUMNS to (S,) float64
+    hashes:  (S,) uint64, perceptual
+
+    seconds:     after the first frame
+    content:     change since the frame before, 0..255, as PySceneDetect's ContentDetector scores it
+    luma:        mean brightness, 0..255; contrast: its standard deviation
+    black:       share of pixels of BLACK or less; clipped: of CLIPPED or more
+    change:      mean change of brightness since the frame before, 0..255; peak_change: of the _BLOCK x _BLOCK
+                 pixels that changed most
+    damaged:     1 where the decoder failed at this frame or before it, or patched it, else 0
+    frame:       number of the sampled frame
+    sharpness:   variance of the Laplacian of brightness
+    top ... left: width of black bars, in shares of the height or width as shown
+    MOTION_COLUMNS: motion since the sample before, as in motion.py
+    """
+
+    media: Media
+    frames: dict[str, Array]
+    samples: dict[str, Array]
+    hashes: Array
+
+    def __len__(self) -> int:
+        return len(self.frames["seconds"])
+
+
+def read_signals(
+    path: Path,
+    *,
+    samples_per_second: float = 4.0,
+    threads: int = 1,
+    timeout_seconds: float | None = None,
+    watch: Watch | None = None,
+    every: Every | None = None,
+) -> Signals:
+    """Decode a file once.
+
+    watch:   is shown each sampled frame, in full size
+    every:   is shown each frame, BGR, as small as PySceneDetect sees it
+
+    Raises MediaError where the file gives no two frames, ends early or takes too long.
+    """
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    with _opened(path) as (container, stream):
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
+        stream.codec_context.options = {"flags2": "+export_mvs", "max_pixels": str(_MOST_PIXELS)}
+        rate = float(stream.guessed_rate or stream.average_rate or 25)
+        measured = _Measured(rate, samples_per_second, watch, every)
+        first: av.VideoFrame | None = None
+        for frame, failures in _decoded(container, stream):
+            if deadline is not None and time.monotonic() > deadline:
+                raise MediaError(
+                    "timeout", f"{path} took more than {timeout_seconds:g} s, for {measured.last:.1f} s of it."
+                )
+            first = first or frame
+            if (frame.width, frame.height) != (first.width, first.height):  # PySceneDetect leaves them out too
+                measured.failures += 1
+            else:
+                measured.add(frame, failures)
+        if first is None:
+            raise MediaError("unreadable", f"{path} holds no frame that can be decoded. Try another copy.")
+        _check_length(path, container, stream, measured)
+        rotation = first.rotation % 360
+        width, height = display_size(first, stream)
+        media = Media(
+            seconds=measured.end,
+            fps=rate,
+            height=width if rotation % 180 else height,
+            width=height if rotation % 180 else width,
+            rotation=rotation,
+            codec=stream.codec_context.name,
+            pixel_format=first.format.name,
+            num_videos=len(container.streams.video),
+            num_sounds=len(container.streams.audio),
+            size_bytes=path.stat().st_size,
+        )
+        return measured.signals(media)
+
+
+def turned(picture: Array, rotation: int) -> Array:
+    """(H, W, ...) as it is shown. rotation: degrees counterclockwise"""
+    return np.ascontiguousarray(np.rot90(picture, round(rotation / 90)))
+
+
+def perceptual_hash(luma: Array) -> int:
+    """64 bits that change little where the picture does: signs of its low frequencies about their median.
+
+    luma: (H, W) uint8. Source: pHash, as in the package `imagehash`: the 8x8 lowest of a 32x32 cosine transform.
+    """
+    small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:8, :8]
+    bits = np.packbits((low > np.median(low)).reshape(-1))
+    return int.from_bytes(bits.tobytes(), "big")
+
+
+class _Measured:
+    """The figures as they come in, and what the next frame is compared with."""
+
+    def __init__(self, rate: float, samples_per_second: float, watch: Watch | None, every: Every | None) -> None:
+        self.failures = 0  # since the last good frame
+        self.last = self.end = 0.0  # seconds: the newest frame's, and until it is over
+        self._rate, self._samples_per_second = rate, samples_per_second
+        self._watch, self._every = watch, every
+        self._zero: float | None = None
+        self._frames, self._samples, self._hashes = array("d"), array("d"), array("Q")
+        self._before: tuple[Array, Array] | None = None  # hue, saturation, value, and brightness of the frame before
+        self._next_sample = 0.0
+        self._motion = Motion()
+
+    def add(self, frame: av.VideoFrame, failures: int) -> None:
+        at = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        if self._zero is None:
+            self._zero = at or 0.0
+        number = len(self._frames) // len(FRAME_COLUMNS)
+        self.last = max(self.last, self.end if at is None else at - self._zero)
+        length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / self._rate
+        self.end = self.last + length
+        whole = _bgr(frame)
+        small = _as_scenedetect(whole)
+        if self._every is not None:
+            self._every(small)
+        planes = cv2.cvtColor(small, cv2.COLOR_BGR2HSV)
+        luma = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        content = change = peak_change = 0.0
+        if self._before is not None:
+            content = _content(planes, self._before[0])
+            difference = cv2.absdiff(luma, self._before[1])
+            change, peak_change = cv2.mean(difference)[0], _peak(difference)
+        self._before = planes, luma
+        count = np.bincount(luma.reshape(-1), minlength=256)
+        levels, pixels = np.arange(256), luma.size
+        mean = float(count @ levels) / pixels
+        contrast = max(0.0, float(count @ levels**2) / pixels - mean**2) ** 0.5
+        black, clipped = float(count[: BLACK + 1].sum()) / pixels, float(count[CLIPPED:].sum()) / pixels
+        damaged = float(frame.is_corrupt or failures + self.failures > 0)
+        self.failures = 0
+        self._frames.extend((self.last, content, mean, contrast, black, clipped, change, peak_change, damaged))
+        self._motion.listen(frame, self.last)
+        if self.last >= self._next_sample - 1e-6:
+            self._next_sample = (np.floor(self.last * self._samples_per_second + 1e-6) + 1) / self._samples_per_second
+            self._look(number, frame, whole)
+
+    def _look(self, number: int, frame: av.VideoFrame, whole: Pixels) -> None:
+        height, width = whole.shape[:2]
+        scale = max(SIDE / max(height, width), _LEAST_SIDE / min(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        averaged = cv2.resize(whole, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        luma = turned(cv2.cvtColor(averaged, cv2.COLOR_BGR2GRAY), frame.rotation)
+        sharpness = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1].item() ** 2
+        bars = np.roll(_bars(whole), -round(frame.rotation / 90))
+        motion = self._motion.since_last(luma, self.last)
+        self._samples.extend((number, sharpness, *bars, *motion))
+        self._hashes.append(perceptual_hash(luma))
+        if self._watch is not None:
+            self._watch(number, self.last, turned(whole, frame.rotation))
+
+    def signals(self, media: Media) -> Signals:
+        frames = np.array(self._frames).reshape(-1, len(FRAME_COLUMNS)).T
+        samples = np.array(self._samples).reshape(-1, len(SAMPLE_COLUMNS)).T
+        return Signals(
+            media,
+            dict(zip(FRAME_COLUMNS, frames, strict=True)),
+            dict(zip(SAMPLE_COLUMNS, samples, strict=True)),
+            np.array(self._hashes, dtype=np.uint64),
+        )
+
+
+def _bgr(frame: av.VideoFrame) -> Pixels:
+    """(H, W, 3) BGR, a view, not turned: the very bytes that OpenCV gives PySceneDetect."""
+    plane = frame.reformat(format="bgr24", interpolation="BICUBIC").planes[0]
+    lines: Pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
+    return lines[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
+
+
+def _as_scenedetect(whole: Pixels) -> Pixels:
+    """As scene_manager.py of PySceneDetect 0.7 scales a frame before its detectors see it."""
+    height, width = whole.shape[:2]
+    factor = max(height, width) / 256
+    if factor <= 1:
+        return whole
+    size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    return cast(Pixels, cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR))
+
+
+def _content(hsv: Array, before: Array) -> float:
+    """Mean of the mean changes of hue, saturation and value, as content_detector.py of PySceneDetect adds them up."""
+    pixels = float(hsv.shape[0] * hsv.shape[1])
+    hue, saturation, value = (cv2.sumElems(cv2.absdiff(hsv, before))[channel] / pixels for channel in range(3))
+    return (hue + saturation + value) / 3.0
+
+
+def _peak(difference: Array) -> float:
+    height, width = difference.shape
+    size = (max(1, width // _BLOCK), max(1, height // _BLOCK))
+    return float(cv2.resize(difference, size, interpolation=cv2.INTER_AREA).max())
+
+
+def _bars(whole: Pixels) -> tuple[float, float, float, float]:
+    """Black bars above, right, below and left, in shares of the height or width; green stands for brightness."""
+    rows, columns = whole[:, ::4, 1].mean(1), whole[::4, :, 1].mean(0)
+    above, below = _leading(rows), _leading(rows[::-1])
+    left, right = _leading(columns), _leading(columns[::-1])
+    return above, right, below, left
+
+
+def _leading(means: Array) -> float:
+    """The share of lines before the first that is no bar; 1 where all are."""
+    bright = means > BAR
+    return float(bright.argmax()) / len(means) if bright.any() else 1.0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its first video stream that is not the cover picture of a sound file."""
+    if not path.is_file():
+        raise MediaError("missing", f"there is no file {path}.")
+    if path.stat().st_size == 0:
+        raise MediaError("empty", f"{path} is empty (0 bytes). Try another copy.")
+    try:
+        options = {"protocol_whitelist": "file"}  # a playlist must not make us open addresses
+        container = av.open(str(path), options=options, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise MediaError("unreadable", f"{path} cannot be opened: {said}. It is damaged or no video.") from error
+    with container:
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams or container.format.name in _TEXT_ART:
+            raise MediaError("no_video", f"{path} holds no video. Give a video file.")
+        if streams[0].codec_context is None:
+            raise MediaError("unreadable", f"{path} is coded in a way that nothing here can decode, or it is damaged.")
+        yield container, streams[0]
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Generator[tuple[av.VideoFrame, int], None, None]:
+    """Frames in the order of showing, each with the number of packets that could not be decoded before it."""
+    failures = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, ValueError):  # what follows cannot be found; if it is missed, the length will tell
+            packet = None
+        if packet is None:
+            return
+        try:
+            frames = packet.decode()
+        except EOFError:
+            continue
+        except (av.FFmpegError, ValueError):
+            failures += 1
+            continue
+        for frame in frames:
+            assert isinstance(frame, av.VideoFrame)
+            yield frame, failures
+            failures = 0
+
+
+def _check_length(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, measured: _Measured
+) -> None:
+    expected = 0.0
+    if container.format.name.startswith(_TELLS_LENGTH):
+        if stream.duration and stream.time_base:
+            expected = float(stream.duration * stream.time_base)
+        elif container.duration and len(container.streams) == 1:
+            expected = container.duration / av.time_base
+    if measured.end < expected - max(0.5, 0.1 * expected):
+        raise MediaError("truncated", f"{path} ends after {measured.end:.2f} s, and should last {expected:.2f} s.")
+    if measured.last <= 0:
+        raise MediaError("too_short", f"{path} holds one frame only: it is a picture.")

@@ -1,0 +1,303 @@
+"""Kept clips to shards that a loader reads: cut, fitted and coded again.
+
+A sample has two members.
+
+    key.mp4     the clip: H.264 in an MP4, all frames of one size at one rate. Coded lossless it is RGB.
+    key.json    captions   [{"text", "start", "stop"}], seconds after the first frame of the clip
+                fps, num_frames, height, width
+                source, start, stop   the file and the seconds of it that the clip shows
+                origin     where the annotation stands
+                scores     {name: number}, of the whole shot where it became several clips
+                notes      what the analysis found that is no number
+                meta       what else the annotation said
+
+The index holds fps, num_frames, height, width and `made`, which tells a clip from an earlier one of the same key.
+
+Shards follow the order of the table and are closed by size, so they are the same whoever coded their clips. A shard
+stays while it holds what it should; from the first that does not, all are made again. A clip that cannot be read
+stands in failed.jsonl before the shard that follows it is there, so that a broken run goes on to the same shards.
+
+Here: clips to samples, the stage that codes them, the shards. Not here: the archive (data/shards.py), what is kept
+(decide.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from torch import Tensor
+
+from minisora.curate.pool import Engine
+from minisora.curate.recipe import Clips
+from minisora.curate.table import Row
+from minisora.data.shards import Shards, ShardWriter
+from minisora.errors import UsageError
+from minisora.video.files import cannot_write, replacing
+from minisora.video.frames import fit
+from minisora.video.read import read_clip
+
+_FORMAT = 1
+_MOST_BYTES = 256 << 20  # of decoded frames at a time
+_PREFIX = "shard"
+FAILED = "failed.jsonl"
+
+PIECES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("source", pa.string()),
+        ("start", pa.float64()),
+        ("num_frames", pa.int64()),
+        ("fps", pa.float64()),
+        ("box", pa.list_(pa.int64())),  # top, left, height and width of the picture inside black bars, in pixels
+        ("height", pa.int64()),
+        ("width", pa.int64()),
+        ("json", pa.string()),
+        ("made", pa.string()),
+    ]
+)
+_RESULT = pa.schema(
+    [("key", pa.string()), ("mp4", pa.binary()), ("reason", pa.string()), ("message", pa.string())],
+)
+
+
+def pieces_of(clip: Row, settings: Clips) -> list[Row]:
+    """The samples that a clip becomes, as rows of PIECES: one, or several where it is too long.
+
+    clip: a row of the table, with `scores` and `notes` as dicts
+    """
+    scores = clip["scores"]
+    top, right, bottom, left = clip["notes"]["crop"]
+    box = [top, left, round(scores["height"]) - top - bottom, round(scores["width"]) - left - right]
+    height, width = fitted_size(box[2], box[3], settings)
+    fps = settings.fps or scores["fps"]
+    total = max(1, math.floor(scores["duration"] * fps + 1e-6))
+    count = 1 if settings.seconds is None else math.ceil(total / max(1, math.floor(settings.seconds * fps + 1e-6)))
+    pieces = []
+    for number in range(count):
+        first, last = total * number // count, total * (number + 1) // count
+        start, seconds = clip["start"] + first / fps, (last - first) / fps
+        said = {
+            "captions": [{"text": text, "start": 0.0, "stop": seconds} for text in clip["captions"]],
+            "fps": fps,
+            "num_frames": last - first,
+            "height": height,
+            "width": width,
+            "source": clip["source"],
+            "start": start,
+            "stop": start + seconds,
+            "origin": clip["origin"],
+            "scores": scores,
+            "notes": clip["notes"],
+            "meta": json.loads(clip["meta"]),
+        }
+        text = json.dumps(said, ensure_ascii=False, sort_keys=True)
+        settled = json.dumps([_FORMAT, clip["hashes"], box, settings.codec, settings.crf])
+        pieces.append(
+            {
+                "key": clip["key"] if count == 1 else f"{clip['key']}-{number:03d}",
+                "source": clip["source"],
+                "start": start,
+                "num_frames": last - first,
+                "fps": fps,
+                "box": box,
+                "height": height,
+                "width": width,
+                "json": text,
+                "made": hashlib.sha256(f"{text}{settled}".encode("utf-8", "surrogatepass")).hexdigest()[:32],
+            }
+        )
+    return pieces
+
+
+def fitted_size(height: int, width: int, settings: Clips) -> tuple[int, int]:
+    """The largest (height, width) in multiples that a frame fills without being enlarged; at least one multiple."""
+    scale = min(1.0, settings.longest_side / max(height, width))
+    return tuple(  # type: ignore[return-value]
+        max(settings.multiple, math.floor(side * scale / settings.multiple + 1e-6) * settings.multiple)
+        for side in (height, width)
+    )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The stage from places in files to coded clips: PIECES in, key, mp4, reason and message out."""
+
+    media: Path
+    settings: Clips
+
+    def __call__(self, pieces: pa.Table, /) -> pa.Table:
+        rows = []
+        for piece in pieces.to_pylist():
+            try:
+                data = encode(self._frames(piece), fps=piece["fps"], codec=self.settings.codec, crf=self.settings.crf)
+                rows.append({"key": piece["key"], "mp4": data})
+            except UsageError as error:
+                rows.append({"key": piece["key"], "reason": "unreadable", "message": str(error)})
+        return pa.Table.from_pylist(rows, schema=_RESULT)
+
+    def failed(self, pieces: pa.Table, reason: str, message: str) -> pa.Table:
+        rows = [{"key": key, "reason": reason, "message": message} for key in pieces.column("key").to_pylist()]
+        return pa.Table.from_pylist(rows, schema=_RESULT)
+
+    def _frames(self, piece: Row) -> Iterator[Tensor]:
+        """(n, height, width, 3) uint8 each."""
+        top, left, height, width = piece["box"]
+        at_once = max(1, _MOST_BYTES // (3 * (top + height) * (left + width)))
+        for first in range(0, piece["num_frames"], at_once):
+            count = min(at_once, piece["num_frames"] - first)
+            start = piece["start"] + first / piece["fps"]
+            frames = read_clip(self.media / piece["source"], start=start, num_frames=count, fps=piece["fps"])
+            inside = frames[:, top : top + height, left : left + width]
+            yield fit(inside, piece["height"], piece["width"])[0]
+
+
+def encode(pieces: Iterator[Tensor], *, fps: float, codec: str, crf: int) -> bytes:
+    """An MP4. By one thread: what an encoder makes depends on the number of its threads.
+
+    pieces: (n, H, W, 3) uint8 RGB each, both sides even
+    codec:  "h264", or "lossless" for every pixel exact
+    """
+    rate, file = Fraction(fps).limit_denominator(100_000), io.BytesIO()
+    lossless = codec == "lossless"
+    options = {"preset": "medium", "threads": "1", **({"qp": "0"} if lossless else {"crf": str(crf)})}
+    with av.open(file, "w", format="mp4") as container:
+        encoder = "libx264rgb" if lossless else "libx264"
+        stream = cast(av.VideoStream, container.add_stream(encoder, rate=rate, options=options))
+        context, number = stream.codec_context, 0
+        context.time_base = 1 / rate
+        if not lossless:
+            context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+            context.color_range = int(ColorRange.MPEG)
+        for piece in pieces:
+            for picture in piece:
+                frame = av.VideoFrame.from_ndarray(picture.numpy(), format="rgb24")
+                if not number:
+                    stream.width, stream.height = frame.width, frame.height
+                    stream.pix_fmt = "rgb24" if lossless else "yuv420p"
+                if not lossless:
+                    frame = frame.reformat(
+                        format="yuv420p",
+                        dst_colorspace=Colorspace.ITU709,
+                        dst_color_range=ColorRange.MPEG,
+                        interpolation=Interpolation.AREA,
+                    )
+                frame.pts, frame.time_base = number, 1 / rate
+                container.mux(stream.encode(frame))
+                number += 1
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be made."""
+
+    key: str
+    made: str
+    reason: str
+    message: str
+
+
+def write_shards(
+    pieces: pa.Table,
+    stage: Cut,
+    engine: Engine,
+    folder: Path,
+    on_step: Callable[[int, int, Failure | None], None],
+    *,
+    retry: bool = False,
+) -> list[Failure]:
+    """Bring the shards of a folder to hold these PIECES and nothing else; those that already do stay as they are.
+
+    on_step: is told the number of samples done and of all, and what could not be made
+    retry:   try again what could not be made earlier
+    returns  all samples that could not be made, now or earlier
+    """
+    keys, mades = (pieces.column(name).to_pylist() for name in ("key", "made"))
+    if retry:
+        (folder / FAILED).unlink(missing_ok=True)
+    failed = _take_failed(folder / FAILED, dict(zip(keys, mades, strict=True)))
+    wanted = pieces.filter(pa.array([key not in failed for key in keys], pa.bool_()))
+    kept = _keep_prefix(folder, [each for each in zip(keys, mades, strict=True) if each[0] not in failed])
+    left, names = wanted.slice(kept), ("fps", "num_frames", "height", "width", "made")
+    with ShardWriter(folder, prefix=_PREFIX, max_bytes=stage.settings.shard_mb * 10**6) as writer:
+        results = engine(stage, left) if left.num_rows else iter(())
+        for number, result in enumerate(row for table in results for row in table.to_pylist()):
+            piece, failure = left.slice(number, 1).to_pylist()[0], None
+            assert piece["key"] == result["key"], (number, piece["key"], result["key"])
+            if result["mp4"] is None:
+                failure = Failure(piece["key"], piece["made"], result["reason"], result["message"])
+                failed[failure.key] = failure
+                _append(folder / FAILED, failure)
+            else:
+                members = {"mp4": result["mp4"], "json": piece["json"].encode("utf-8", "surrogatepass")}
+                writer.add(piece["key"], members, columns={name: piece[name] for name in names})
+            on_step(kept + number + 1, wanted.num_rows, failure)
+    return [failed[key] for key in keys if key in failed]
+
+
+def _keep_prefix(folder: Path, wanted: Sequence[tuple[str, str]]) -> int:
+    """Remove all shards from the first on that holds something else than what is wanted there.
+
+    returns: how many samples the rest hold
+    """
+    indexes = sorted(folder.glob(f"{_PREFIX}-" + "[0-9]" * 6 + ".parquet"))
+    if not indexes:
+        return 0
+    shards = Shards(folder)  # refuses what it cannot read, before anything is removed
+    held = list(zip(shards.keys, shards.columns("made"), strict=True))
+    count = 0
+    for number, index in enumerate(indexes):
+        size = len(pc.unique(pq.read_table(index, columns=["key"]).column("key")))
+        if wanted[count : count + size] != held[count : count + size]:
+            for other in reversed(indexes[number:]):  # a shard is there while its index is
+                other.unlink()
+                other.with_suffix(".tar").unlink(missing_ok=True)
+            break
+        count += size
+    return count
+
+
+def _take_failed(path: Path, made: Mapping[str, str]) -> dict[str, Failure]:
+    """The failures by key that are still about what is wanted; the file is left with these alone."""
+    failed = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            failure = Failure(**json.loads(line))
+        except ValueError:
+            continue  # the last line of a run that was killed as it wrote
+        if made.get(failure.key) == failure.made:
+            failed[failure.key] = failure
+    path.unlink(missing_ok=True)
+    if failed:
+        with replacing(path) as temporary:
+            temporary.write_text("".join(map(_line, failed.values())), encoding="utf-8")
+    return failed
+
+
+def _line(failure: Failure) -> str:
+    return json.dumps(asdict(failure), ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _append(path: Path, failure: Failure) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_line(failure))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -1,0 +1,178 @@
+"""What `minisora evaluate` does, but for its options: every family in turn, other people's benchmarks, one text.
+
+Here: the order of families, and benchmarks by name. Not here: options and the bar (cli.py), the families themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from minisora.errors import UsageError
+from minisora.eval import exchange
+from minisora.eval.aspects import aspect_figures
+from minisora.eval.motions import motion_figures
+from minisora.eval.page import write_page
+from minisora.eval.physics import physics_figures
+from minisora.eval.report import evaluate
+from minisora.eval.rows import Figure, verb_table, write_rows
+from minisora.eval.space import space_figures
+from minisora.eval.stickers import COUNT, left_out, sticker_report
+from minisora.eval.variety import variety_figures
+from minisora.eval.verbs import verb_figures
+from minisora.model import Model
+from minisora.video import Video, read_video
+
+Value = TypeVar("Value")
+CONTINUED = 5.0  # seconds that Physics-IQ looks at
+OnStep = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Clips of each family; 0 leaves it out, but for the prompts."""
+
+    prompts: int = 200
+    verbs: int = 24
+    aspects: int = 24
+    motions: int = 6
+    world: int = 6
+    variety: int = 8
+
+    def __post_init__(self) -> None:
+        if self.prompts < 1 or min(asdict(self).values()) < 0:
+            told = ", ".join(f"{name} {value}" for name, value in asdict(self).items())
+            raise UsageError(f"{told}: give 1 or more prompts, 0 or more of the others.")
+
+
+def evaluate_all(
+    model: Model,
+    out: Path,
+    counts: Counts,
+    *,
+    training: Sequence[int] = (),
+    i3d: Path | None = None,
+    on_step: OnStep,
+) -> str:
+    """All families, each with its files in the folder `out`, and the page of them all.
+
+    training: seeds of the playroom clips that the model was trained on (variety.py)
+    returns   the tables, and what was left out
+    """
+    report = evaluate(model, out, count=counts.prompts, i3d=i3d, on_step=lambda n, total: on_step(n, total, "prompts"))
+    told, reason = [str(report)], left_out()
+    if reason is None:
+        count = min(counts.prompts, COUNT)
+        stickers = sticker_report(model, out, count=count, on_step=lambda n, total: on_step(n, total, "stickers"))
+        told.append(str(stickers))
+    figures = list(report.figures)
+    if counts.verbs:
+        figures += verb_figures(model, out, count=counts.verbs, on_step=on_step)
+    if counts.aspects:
+        figures += aspect_figures(model, out, count=counts.aspects, on_step=on_step)
+    if counts.motions:
+        figures += motion_figures(model, out, count=counts.motions, on_step=on_step)
+    if counts.world:
+        figures += world_figures(model, out, count=counts.world, on_step=on_step)
+    if counts.variety:
+        figures += variety_figures(model, out, count=counts.variety, training=training, on_step=on_step)
+    told.append(verb_table(figures))
+    if reason is not None:
+        told.append(f"note: stickers are not judged: {reason}")
+    return "\n\n".join([*told, f"{write_page(out)}: the report"])
+
+
+def world_figures(model: Model, out: Path, *, count: int, on_step: OnStep) -> list[Figure]:
+    """3D consistency and physics; world.json and world.md go into the folder `out`."""
+    figures = [
+        *space_figures(model, count=count, on_step=on_step),
+        *physics_figures(model, count=count, on_step=on_step),
+    ]
+    write_rows(figures, out, "world")
+    return figures
+
+
+def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Path | None = None) -> list[Path]:
+    """The clips that a benchmark asks for, under the names that it looks for; those that are there are kept.
+
+    prompts: the benchmark's own file; given: of Physics-IQ, the folder of what is continued
+
+    Raises UsageError as the functions of exchange.py do.
+    """
+    check_export(benchmark, given)
+
+    def make(prompt: str, seed: int) -> Video:
+        return model.generate(prompt, seed=seed)
+
+    def animate(prompt: str, seed: int, picture: Path) -> Video:
+        return model.animate(picture, prompt, seed=seed)
+
+    def go_on(prompt: str, seed: int, start: Path) -> Video:
+        """What follows a picture or a clip, without it."""
+        rate = model.bundle.sampling.fps
+        if start.suffix.lower() in (".jpg", ".jpeg", ".png"):
+            video = model.animate(start, prompt, seconds=CONTINUED, seed=seed)
+        else:
+            video = model.extend(read_video(start, fps=rate), prompt, after=CONTINUED, seed=seed)
+        return Video(video.frames[-round(CONTINUED * rate) :], rate)
+
+    if benchmark in FROM_TEXT:
+        return FROM_TEXT[benchmark](prompts, out, make)
+    if benchmark == PHYSICS_IQ:
+        assert given is not None
+        return exchange.export_physics_iq(prompts, out, go_on, given=given)
+    return exchange.export_worldmodelbench_images(prompts, out, animate)
+
+
+def check_export(benchmark: str, given: Path | None) -> None:
+    """Raises UsageError for a benchmark that is not here, and for one that lacks what it continues."""
+    _named(dict.fromkeys((*FROM_TEXT, *FROM_FILES)), benchmark)
+    if benchmark == PHYSICS_IQ and given is None:
+        raise UsageError("Physics-IQ continues clips: name its folder switch-frames with --given.")
+
+
+def read(benchmark: str, path: Path) -> str:
+    """What a benchmark's result file says, a line for each score; totals where all their parts are there."""
+    lines = [f"{name}: {value:.4f}" for name, value in _named(READERS, benchmark)(path).items()]
+    return "\n".join(lines)
+
+
+PHYSICS_IQ = "physics-iq"
+FROM_FILES = (PHYSICS_IQ, "worldmodelbench-images")
+FROM_TEXT: dict[str, Callable[[Path, Path, exchange.Make], list[Path]]] = {
+    "vbench": exchange.export_vbench,
+    "vbench2": exchange.export_vbench2,
+    "compbench": exchange.export_compbench,
+    "worldmodelbench": exchange.export_worldmodelbench,
+}
+
+
+def _vbench(path: Path) -> dict[str, float]:
+    scores = exchange.read_vbench(path)
+    if all(name in scores for name in (*exchange.QUALITY, *exchange.SEMANTIC)):
+        scores |= asdict(exchange.vbench_total(scores))
+    return scores
+
+
+def _vbench2(path: Path) -> dict[str, float]:
+    scores = exchange.read_vbench(path)
+    if all(name in scores for names in exchange.VBENCH2.values() for name in names):
+        scores |= exchange.vbench2_total(scores)
+    return scores
+
+
+READERS: dict[str, Callable[[Path], Mapping[str, float]]] = {
+    "vbench": _vbench,
+    "vbench2": _vbench2,
+    "compbench": lambda path: {path.stem: exchange.read_compbench(path)},
+    PHYSICS_IQ: lambda path: asdict(exchange.read_physics_iq(path)),
+    "worldmodelbench": exchange.read_worldmodelbench,
+}
+
+
+def _named(table: Mapping[str, Value], name: str) -> Value:
+    if name not in table:
+        raise UsageError(f"there is no benchmark {name!r} here. There are: {', '.join(table)}.")
+    return table[name]

@@ -1,0 +1,86 @@
+"""How a set of clips looks beside real ones: no prompt is asked, and no clip is compared with its own truth.
+
+    the figures of plain.py   mean over clips. The floor is the real clips with their frames out of order; that of
+                              motion (`dynamic_degree`) is a frozen frame
+    Frechet distance          from real renders of other scenes, by the judge's features or those of a given I3D. The
+                              ceiling is that of real renders of the same number, the floor that of their first frames,
+                              frozen. Few clips give too much: only figures of as many clips compare
+
+Here: rows for any source of clips. Not here: the figures (plain.py), the distance (frechet.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minisora.errors import UsageError
+from minisora.eval.frechet import Features, clip_features, frechet_distance, load_i3d, playroom_features
+from minisora.eval.plain import flicker, plain_figures
+from minisora.eval.rows import Figure, Marks, figure_of, figure_of_set
+from minisora.video import Video
+
+FPS = 8.0
+MOST_CLIPS = 48  # that the plain figures are taken of
+
+
+def quality_figures(
+    sources: Mapping[str, Sequence[Tensor]], real: Sequence[Tensor], others: Sequence[Tensor], i3d: Path | None = None
+) -> list[Figure]:
+    """Rows for each source of clips, (T, H, W, 3) uint8 at FPS, all of one T.
+
+    real:   as many clips of the scenes that were asked for
+    others: real clips of other scenes, which distances are taken from
+    i3d:    a TorchScript file: then the distance is FVD
+    """
+    assert all(len(clips) == len(real) for clips in sources.values()), {n: len(c) for n, c in sources.items()}
+    few = slice(0, MOST_CLIPS)
+    order = torch.randperm(len(real[0]), generator=torch.Generator().manual_seed(0))
+    best, worst = [_plain(clip) for clip in real[few]], [_plain(clip[order]) for clip in real[few]]
+    figures = list[Figure]()
+    for source, clips in sources.items():
+        found = [
+            plain_marks(_plain(clip), floor, ceiling)
+            for clip, floor, ceiling in zip(clips[few], worst, best, strict=True)
+        ]
+        figures += [figure_of(source, name, found) for name in found[0]]
+    if min(len(real), len(others)) < 2:
+        return figures
+    features, name = (playroom_features(), "Frechet distance") if i3d is None else (load_i3d(i3d), "FVD")
+    return figures + distance_figures(sources, real, others, features, name)
+
+
+def distance_figures(
+    sources: Mapping[str, Sequence[Tensor]],
+    real: Sequence[Tensor],
+    others: Sequence[Tensor],
+    features: Features,
+    name: str,
+) -> list[Figure]:
+    """How far each source is from `others`, two clips or more each."""
+    away = partial(frechet_distance, clip_features(others, features))
+    frozen = (clip[:1].expand_as(clip) for clip in real)
+    floor, ceiling = away(clip_features(frozen, features)), away(clip_features(real, features))
+    return [
+        figure_of_set(source, name, "lower", away, clip_features(clips, features), floor=floor, ceiling=ceiling)
+        for source, clips in sources.items()
+    ]
+
+
+def plain_marks(told: dict[str, float], floor: dict[str, float], ceiling: dict[str, float]) -> Marks:
+    marks: Marks = {}
+    for name, value in told.items():
+        better = "lower" if name.startswith("warping_error") else "higher"
+        marks[name] = (better, value, 0.0 if name.startswith("dynamic_degree") else floor[name], ceiling[name])
+    return marks
+
+
+def _plain(frames: Tensor) -> dict[str, float]:
+    try:
+        return plain_figures(Video(frames, FPS))
+    except UsageError:  # OpenCV is not installed, or frames are too small for it
+        return {"flicker": flicker(frames)}

@@ -1,0 +1,85 @@
+"""A measure as every family gives it: the model between a floor and a ceiling, over n clips, with an interval.
+
+Here: figures, from marks of single clips or of whole sets, and how they are written down.
+Not here: what is measured (verbs.py, motions.py, space.py, physics.py, quality.py, variety.py, folder.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+NAN = float("nan")
+Marks = dict[str, tuple[str, float, float, float]]  # measure -> (better, model, floor, ceiling) of one clip
+_DRAWS, _HALVES, _INTERVAL = 2000, 100, (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure of one verb, over n clips; its interval holds 95 % of the bootstrap's draws."""
+
+    verb: str
+    name: str
+    better: str  # "higher" or "lower"
+    n: int
+    mean: float
+    low: float
+    high: float
+    floor: float
+    ceiling: float
+
+    @property
+    def closed(self) -> float:
+        """How much of the way from the floor to the ceiling is gone; NaN where there is none to go."""
+        return (self.mean - self.floor) / (self.ceiling - self.floor) if self.ceiling != self.floor else NAN
+
+    def row(self) -> str:
+        cells = (f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]", f"{self.floor:.3f}", f"{self.ceiling:.3f}")
+        return f"| {self.verb} | {self.name} | {self.better} | {self.n} | {' | '.join(cells)} | {self.closed:.2f} |"
+
+
+def verb_table(figures: Sequence[Figure]) -> str:
+    head = "| verb | measure | better | n | model [95 %] | floor | ceiling | gap closed |"
+    return "\n".join([head, "|" + " --- |" * 8, *(figure.row() for figure in figures)])
+
+
+def figure_of(verb: str, name: str, found: Sequence[Marks]) -> Figure:
+    """The mean of one measure over clips; those that cannot tell (NaN) are left out."""
+    values = torch.tensor([marks[name][1:] for marks in found], dtype=torch.float64)
+    values = values[~values.isnan().any(1)]
+    if not len(values):
+        return Figure(verb, name, found[0][name][0], 0, NAN, NAN, NAN, NAN, NAN)
+    draws = torch.randint(len(values), (_DRAWS, len(values)), generator=torch.Generator().manual_seed(0))
+    low, high = (float(values[:, 0][draws].mean(1).quantile(share)) for share in _INTERVAL)
+    mean, floor, ceiling = values.mean(0).tolist()
+    return Figure(verb, name, found[0][name][0], len(values), mean, low, high, floor, ceiling)
+
+
+def figure_of_set(
+    verb: str, name: str, better: str, of: Callable[[Tensor], float], rows: Tensor, *, floor: float, ceiling: float
+) -> Figure:
+    """A figure that only a whole set has, such as a distance between two. rows: (N, D), of N clips
+
+    Its interval is the spread over halves of the set, about the value of all of it: the delete-d jackknife with
+    d = N/2, Shao and Wu 1989. Drawing with replacement would count clips twice, which such figures take for likeness.
+    """
+    value, count = of(rows), len(rows)
+    low = high = NAN
+    if count >= 4:
+        generator = torch.Generator().manual_seed(0)
+        drawn = [of(rows[torch.randperm(count, generator=generator)[: count // 2]]) for _ in range(_HALVES)]
+        halves = torch.tensor(drawn, dtype=torch.float64)
+        low, high = (value + float((halves - halves.mean()).quantile(share)) for share in _INTERVAL)
+    return Figure(verb, name, better, count, value, low, high, floor, ceiling)
+
+
+def write_rows(figures: Sequence[Figure], out: Path, name: str) -> None:
+    """name.json and name.md into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
+    (out / f"{name}.md").write_text(verb_table(figures) + "\n")

@@ -1,0 +1,135 @@
+"""3D consistency: a camera moves through a world that stands still, so true depth and pose say where each point goes.
+
+A model is given the first frame of a held-out scene and a prompt that says how the camera moves (`animate`). Every
+point of the background in that frame has a true depth. It is carried by the true poses into each later frame, as long
+as it is inside and nothing stands before it, and there
+
+    colour of points     is how far the frame's colour is from that of the first frame, in 0..255
+    way of points[dis]   is how far its optical flow to the next frame ends from where the point goes, in hundredths of
+                         the frame's smaller side; DIS flow of OpenCV, left out where that is not installed
+
+The floor holds the first frame still, the ceiling is the real clip: its colours change with shade, haze and sampling,
+and its flow is what DIS reads of it.
+
+Source of the measure: warping by depth and pose, Zhou et al. 2017, arXiv:1704.07813, Eq. 2, with both known.
+
+Here: where points go, and the two errors. Not here: whether the camera word is obeyed (report.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minisora.errors import UsageError
+from minisora.eval.plain import Flow, dis_flow
+from minisora.eval.rows import NAN, Figure, Marks, figure_of
+from minisora.eval.scenes import choose, held_still
+from minisora.model import Model
+from minisora.video import resize
+from minisora.worlds import playroom
+
+SECONDS, FPS = 2.0, 8.0
+FRAMES = round(SECONDS * FPS) + 1
+FLOW_SIDE = 128  # pixels
+
+
+def space_figures(
+    model: Model, *, count: int = 6, on_step: Callable[[int, int, str], None] | None = None
+) -> list[Figure]:
+    """Over `count` held-out scenes whose camera moves."""
+    height, width = model.bundle.sampling.size
+    found: list[Marks] = []
+    scenes = choose(lambda scene: not held_still(scene), count)
+    for n, scene in enumerate(scenes):
+        if on_step is not None:
+            on_step(n, len(scenes), "camera")
+        rendered = playroom.render([scene], height=height, width=width, fps=FPS, num_frames=FRAMES, truth=True)
+        real = rendered.frames[0]
+        text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=width / height)[0].text
+        made = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=(height, width), seed=n).frames
+        found.append(space_marks(made, rendered))
+    return [figure_of("camera", name, found) for name in (found[0] if found else ())]
+
+
+def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:
+    """Of a clip made from the first frame of the one scene that was rendered with its truth."""
+    assert rendered.depth is not None and rendered.masks is not None
+    way = ways(rendered.depth[0, 0], rendered.pose[0], rendered.focal[0])
+    seen = in_sight(way, rendered.masks[0])
+    real = rendered.frames[0]
+    clips = (made, real[:1].expand(len(real), -1, -1, -1), real)
+    model, floor, ceiling = (colour_error(frames, way, seen) for frames in clips)
+    marks: Marks = {"colour of points": ("lower", model, floor, ceiling)}
+    try:
+        flow = dis_flow()
+    except UsageError:
+        return marks
+    model, floor, ceiling = (way_error(frames, way, seen, flow) for frames in clips)
+    return marks | {"way of points[dis]": ("lower", model, floor, ceiling)}
+
+
+def ways(depth: Tensor, pose: Tensor, focal: Tensor) -> Tensor:
+    """Where each pixel of the first frame is in every frame, if its point stands still in the world.
+
+    depth:   (H, W) of the first frame, units along the view
+    pose:    (T, 4, 4) world to camera; focal: (T,) pixels
+    returns  (T, H, W, 2) x right and y down, in pixels, 0 in the middle of the first; NaN where there is no depth
+    """
+    height, width = depth.shape
+    y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
+    ahead = depth.where(depth.isfinite(), torch.nan).double()
+    first = torch.stack([x / focal[0], y / focal[0], torch.ones_like(x)], -1) * ahead[..., None]
+    turn, shift = pose[:, :3, :3].double(), pose[:, :3, 3].double()
+    points = (first - shift[0]) @ turn[0]  # the transpose of turn[0], from the left
+    there = torch.einsum("tij,hwj->thwi", turn, points) + shift[:, None, None]
+    middle = torch.tensor([width / 2 - 0.5, height / 2 - 0.5])
+    at = there[..., :2] / there[..., 2:] * focal[:, None, None, None] + middle
+    return at.where(there[..., 2:] > 0, torch.nan).float()
+
+
+def in_sight(way: Tensor, masks: Tensor) -> Tensor:
+    """(T, H, W) bool: points of the background that are inside the frame, with no thing at them or beside them.
+
+    masks: (T, H, W), 0 for the background
+    """
+    height, width = masks.shape[1:]
+    things = F.max_pool2d((masks > 0).float()[:, None], 3, 1, 1)  # edges are mixed with what they cover
+    covered = looked_up(things.permute(0, 2, 3, 1), way)[..., 0]
+    limit = torch.tensor([width - 1, height - 1])
+    inside = ((way >= 0) & (way <= limit)).all(-1)  # NaN is not
+    return inside & (covered == 0) & (things[0, 0] == 0)
+
+
+def colour_error(frames: Tensor, way: Tensor, seen: Tensor) -> float:
+    """Mean difference, in 0..255, of points from what they were in the first frame; NaN where none is seen."""
+    off = (looked_up(frames.float(), way) - frames[0].float()).abs().mean(-1)[1:]
+    return float(off[seen[1:]].mean()) if seen[1:].any() else NAN
+
+
+def way_error(frames: Tensor, way: Tensor, seen: Tensor, flow: Flow) -> float:
+    """Median distance of flow from the way of points to the next frame, in hundredths of the smaller side.
+
+    Median, as flow runs wild in a few places without pattern. Frames smaller than FLOW_SIDE are enlarged first: on real
+    renders of 64 x 64 that halves the error.
+    """
+    height, width = frames.shape[1:3]
+    times = max(1, FLOW_SIDE // min(height, width))
+    large = resize(frames, times * height, times * width)
+    flows = torch.stack([flow(one, other) for one, other in pairwise(large)])
+    flows = F.avg_pool2d(flows.permute(0, 3, 1, 2), times).permute(0, 2, 3, 1) / times
+    off = (looked_up(flows, way[:-1]) - way.diff(dim=0)).norm(dim=-1)
+    both = seen[:-1] & seen[1:]
+    return 100 * float(off[both].median()) / min(height, width) if both.any() else NAN
+
+
+def looked_up(planes: Tensor, way: Tensor) -> Tensor:
+    """(T, H, W, C) planes at (T, H, W, 2) places in pixels, between pixels by straight lines; the edge goes on."""
+    height, width = planes.shape[1:3]
+    grid = (2 * way.nan_to_num() + 1) / torch.tensor([width, height]) - 1
+    found = F.grid_sample(planes.permute(0, 3, 1, 2), grid, "bilinear", "border", align_corners=False)
+    return found.permute(0, 2, 3, 1)

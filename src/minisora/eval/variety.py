@@ -1,0 +1,121 @@
+"""Whether a model makes new things: other clips for other seeds, none of the training set's, and unseen combinations.
+
+    combinations seen, never seen   marks of prompts whose triple colour x shape x motion training showed, and of
+                                    held-out ones; the floor is the clips against other prompts, the ceiling real
+                                    renders (score.py). Speeds never seen are in physics.py
+    diversity over seeds            mean distance between clips of one prompt, in the judge's features; the floor is
+                                    one clip over and over, the ceiling real scenes of which the prompt is as true
+    nearest training clip           distance to the nearest of those that show the same triple; the floor is a copy,
+                                    the ceiling the real scene that was asked for, which training did not see either
+
+Here: what is asked and compared. Not here: the distances (plain.py), the marks (score.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from minisora.eval.frechet import playroom_features
+from minisora.eval.judge import load_judge
+from minisora.eval.plain import diversity, nearest
+from minisora.eval.report import FPS, SECONDS, prompts, render_all
+from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
+from minisora.eval.scenes import choose, drawn, moving_as
+from minisora.eval.score import prompt_marks
+from minisora.model import Model
+from minisora.worlds.playroom import Scene
+
+SPLITS = {"train": "combinations seen", "held_out": "combinations never seen"}
+ATTRIBUTES = ("colour", "shape", "motion")
+SEEDS = 3  # of one prompt
+DOES = {
+    "rolls_left": "moves to the left",
+    "rolls_right": "moves to the right",
+    "bounces": "bounces up and down",
+    "spins": "spins in place",
+}
+
+
+def variety_figures(
+    model: Model,
+    out: Path,
+    *,
+    count: int = 8,
+    training: Sequence[int] = (),
+    on_step: Callable[[int, int, str], None] | None = None,
+) -> list[Figure]:
+    """`count` prompts of each kind; variety.json and variety.md go into the folder `out`.
+
+    training: seeds of the playroom clips that the model was trained on; without any, copying is not measured
+    """
+    judge, size = load_judge(), model.bundle.sampling.size
+    features, figures = playroom_features(judge.segmenter), list[Figure]()
+    total, done = (len(SPLITS) + SEEDS) * count, 0
+
+    def make(prompt: str, seed: int) -> Tensor:
+        nonlocal done
+        if on_step is not None:
+            on_step(done, total, "variety")
+        done += 1
+        return model.generate(prompt, seconds=SECONDS, fps=FPS, seed=seed).frames
+
+    for split, label in SPLITS.items():
+        scenes, asked = prompts(count, aspect=size[1] / size[0], split=split)
+        made, real = [make(one.prompt, n) for n, one in enumerate(asked)], render_all(scenes, size)
+        marks = prompt_marks(judge.describe(made), judge.describe(real), asked)
+        figures += [figure_of(label, name, marks) for name in ATTRIBUTES]
+        if split == "train" and training:
+            found: list[Marks] = []
+            for scene, clips in zip(scenes, zip(made, real, strict=True), strict=True):
+                alike = list(_rendered(_alike(scene, training), size))
+                apart = [one.distance for one in nearest(clips, alike, features)] if alike else [NAN, NAN]
+                found.append({"distance": ("higher", apart[0], 0.0, apart[1])})
+            figures.append(figure_of("nearest training clip", "distance", found))
+    varied: list[Marks] = []
+    for prompt, scenes in same_prompt(count):
+        ways = diversity([make(prompt, seed) for seed in range(SEEDS)], features)
+        varied.append({"distance": ("higher", ways, 0.0, diversity(render_all(scenes, size), features))})
+    figures.append(figure_of("diversity over seeds", "distance", varied))
+    write_rows(figures, out, "variety")
+    return figures
+
+
+def same_prompt(count: int) -> list[tuple[str, list[Scene]]]:
+    """Prompts of one thing, of triples that training knows, and SEEDS scenes of which each prompt is true.
+
+    The first scene says colour and shape, and lends them to the others; floor, light, camera and place are their own.
+    """
+    found = []
+    groups = -(-count // len(DOES))
+
+    def wanted(motion: str) -> Callable[[Scene], bool]:
+        return lambda scene: len(scene.things) == 1 and moving_as(scene, motion) == 0
+
+    for motion, does in DOES.items():
+        scenes = choose(wanted(motion), groups * SEEDS, split="train")
+        for first in range(0, len(scenes) - SEEDS + 1, SEEDS):
+            looks = scenes[first].things[0]
+            alike = [
+                replace(scene, things=(replace(scene.things[0], colour=looks.colour, shape=looks.shape),))
+                for scene in scenes[first : first + SEEDS]
+            ]
+            article = "an" if looks.colour[0] in "aeiou" else "a"
+            found.append((f"{article} {looks.colour} {looks.shape} {does}", alike))
+    return found[:count]
+
+
+def _alike(scene: Scene, training: Sequence[int]) -> Iterator[Scene]:
+    """Scenes of the training set whose first thing has the colour, shape and motion of this scene's."""
+
+    def triple(one: Scene) -> tuple[str, str, str]:
+        return one.things[0].colour, one.things[0].shape, one.things[0].motion
+
+    return (other for seed in training if triple(other := drawn(seed, "train")) == triple(scene))
+
+
+def _rendered(scenes: Iterator[Scene], size: tuple[int, int]) -> Iterator[Tensor]:
+    return (clip for scene in scenes for clip in render_all([scene], size))

@@ -1,0 +1,276 @@
+"""Whole runs on small files: every clip in the books, and the same bytes whatever happened on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import minisora.curate.measure
+from minisora.curate.ledger import Ledger
+from minisora.curate.recipe import Captions, Clips, Recipe, read_recipe
+from minisora.curate.runner import find, local_engine, run
+from minisora.data.shards import Shards
+from minisora.errors import UsageError
+from minisora.video import read_frames, write_video
+
+ROOT = Path(__file__).parents[2]
+RECIPE = """
+out: out
+input: {media: videos}
+thresholds: {duration: [0.6, 5], motion: [0.0001, null]}
+clips: {longest_side: 48, fps: 12, shard_mb: 1}
+export: [datajuicer]
+"""
+
+
+def moving(seed: int, num_frames: int = 48) -> torch.Tensor:
+    """A textured field that slides, dark for even seeds and light for odd ones: (T, 48, 64, 3) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(20, 120, (1, 3, 10, 40), generator=generator).float() + seed % 2 * 110
+    wide = torch.nn.functional.interpolate(coarse, (48, 256), mode="bilinear")[0]
+    frames = [wide[:, :, i : i + 64] for i in range(num_frames)]
+    return torch.stack(frames).permute(0, 2, 3, 1).round().to(torch.uint8)
+
+
+def film(path: Path, *scenes: torch.Tensor) -> None:
+    write_video(path, torch.cat(scenes), fps=24, crf=10)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("media") / "videos"
+    folder.mkdir()
+    film(folder / "a_two_shots.mp4", moving(1), moving(2, 40))
+    film(folder / "b_captioned.mp4", moving(3))
+    (folder / "b_captioned.txt").write_text("The video shows a field that slides to the left.")
+    film(folder / "c_still.mp4", moving(4)[:1].expand(48, -1, -1, -1))
+    shutil.copy(folder / "b_captioned.mp4", folder / "d_again.mp4")
+    (folder / "e_empty.mp4").write_bytes(b"")
+    (folder / "f_text.mp4").write_text("this is no video\n" * 50)
+    film(folder / "g_last.mp4", moving(5))
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path, videos) -> Recipe:
+    """In a folder of its own, with its own copy of the videos, times of change and all."""
+    shutil.copytree(videos, tmp_path / "videos")
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    return read_recipe(tmp_path / "recipe.yaml")
+
+
+def curate(recipe: Recipe, workers: int = 2, **options: bool) -> Ledger:
+    return run(recipe, local_engine(workers, 300.0), on_step=lambda what, done, total: None, **options)
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """A digest of each file, but for the log of when it happened."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("events.jsonl", ".lock"))
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def measured_files(folder: Path) -> list[str]:
+    lines = map(json.loads, (folder / "events.jsonl").read_text().splitlines())
+    return [line["source"] for line in lines if line["event"] == "measured"]
+
+
+def test_every_clip_is_kept_or_has_a_reason(recipe):
+    ledger = curate(recipe)
+    assert (ledger.rows, ledger.cut, ledger.missing, ledger.kept) == (7, 1, 0, 4)
+    assert ledger.quarantined == {"reading": {"empty": 1, "no_video": 1}} or set(ledger.quarantined) == {"reading"}
+    assert ledger.dropped == {"thresholds": {"motion < 0.0001": 1}, "duplicates": {"near-duplicate": 1}}
+    assert json.loads((recipe.out / "ledger.json").read_text())["kept"] == 4
+    broken = [json.loads(line) for line in (recipe.out / "quarantine.jsonl").read_text().splitlines()]
+    assert [row["source"] for row in broken] == ["e_empty.mp4", "f_text.mp4"]
+    table = pq.read_table(recipe.out / "table.parquet").to_pylist()
+    again = next(row for row in table if row["source"] == "d_again.mp4")
+    assert again["duplicate_of"] == next(row["key"] for row in table if row["source"] == "b_captioned.mp4")
+    assert len((recipe.out / "export" / "datajuicer.jsonl").read_text().splitlines()) == 4
+
+
+def test_samples_hold_what_the_table_says(recipe, tmp_path):
+    recipe = replace(recipe, clips=replace(recipe.clips, codec="lossless", fps=None))
+    curate(recipe)
+    shards = Shards(recipe.out / "clips")
+    kept = [row for row in pq.read_table(recipe.out / "table.parquet").to_pylist() if row["keep"]]
+    assert shards.keys == [row["key"] for row in kept]
+    for number, row in enumerate(kept):
+        sample = shards.read(number)
+        said = json.loads(sample["json"])
+        (tmp_path / "clip.mp4").write_bytes(sample["mp4"])
+        frames, fps = read_frames(tmp_path / "clip.mp4")
+        assert list(frames.shape) == [said["num_frames"], said["height"], said["width"], 3] == [*frames.shape]
+        assert fps == pytest.approx(said["fps"]) and said["width"] == 48 and said["height"] == 32
+        assert said["source"] == row["source"] and said["scores"]["motion"] == row["motion"]
+        assert shards.columns("num_frames")[number] == len(frames)
+    captions = {row["source"]: row["captions"] for row in kept}
+    assert captions["b_captioned.mp4"] == ["A field that slides to the left."]
+    first, second = (json.loads(shards.read(number)["json"]) for number in range(2))
+    assert (first["start"], first["num_frames"]) == (0.0, 48) and second["num_frames"] == 40
+    assert second["start"] == pytest.approx(2.0, abs=0.01)
+
+
+def test_the_same_command_again_does_nothing(recipe):
+    curate(recipe)
+    before, files = bytes_of(recipe.out), measured_files(recipe.out)
+    assert len(files) == 7
+    curate(recipe, workers=1)
+    assert bytes_of(recipe.out) == before and measured_files(recipe.out) == files
+
+
+def test_a_changed_threshold_measures_nothing(recipe):
+    curate(recipe)
+    scores = bytes_of(recipe.out / "scores")
+    ledger = curate(replace(recipe, thresholds={"duration": (1.9, None)}, captions=Captions(strip=False)))
+    assert len(measured_files(recipe.out)) == 7 and bytes_of(recipe.out / "scores") == scores
+    assert ledger.dropped["thresholds"] == {"duration < 1.9": 1} and ledger.kept == 4
+    fresh = replace(recipe, thresholds={"duration": (1.9, None)}, captions=Captions(strip=False))
+    fresh = replace(fresh, out=recipe.out.parent / "fresh")
+    curate(fresh)
+    mine, theirs = bytes_of(recipe.out), bytes_of(fresh.out)
+    same = [name for name in theirs if name != "report.html"]  # its title is the folder's name
+    assert [mine[name] for name in same] == [theirs[name] for name in same] and set(mine) == set(theirs)
+
+
+def test_only_new_files_are_measured_and_whole_shards_stay(recipe):
+    curate(recipe)
+    shards = {name: digest for name, digest in bytes_of(recipe.out / "clips").items()}
+    film(recipe.input.media / "a_new.mp4", moving(6))
+    ledger = curate(recipe)
+    assert measured_files(recipe.out)[7:] == ["a_new.mp4"] and ledger.kept == 5
+    assert shards.items() <= bytes_of(recipe.out / "clips").items()
+    assert len(Shards(recipe.out / "clips")) == 5
+
+
+def test_what_was_quarantined_is_tried_again_when_asked(recipe):
+    curate(recipe)
+    curate(recipe, retry=True)
+    assert measured_files(recipe.out)[7:] == ["e_empty.mp4", "f_text.mp4"]
+    film(recipe.input.media / "e_empty.mp4", moving(7))
+    ledger = curate(recipe)
+    assert measured_files(recipe.out)[9:] == ["e_empty.mp4"] and ledger.kept == 5
+
+
+def test_a_second_run_on_one_folder_is_refused(recipe):
+    import fcntl
+
+    recipe.out.mkdir()
+    with (recipe.out / ".lock").open("w") as lock:
+        lock.write("12345\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another run, process 12345, is writing"):
+            curate(recipe)
+    (recipe.out / ".lock").write_text("12345\n")  # of a run that was killed
+    assert find(recipe).todo.num_rows == 7
+
+
+def test_a_folder_of_broken_files_is_a_report_and_no_error(recipe):
+    for path in recipe.input.media.glob("[a-dg]*"):
+        path.unlink()
+    ledger = curate(recipe)
+    assert ledger.kept == 0 and sum(ledger.quarantined["reading"].values()) == ledger.rows == 2
+    assert (recipe.out / "report.html").exists() and not list((recipe.out / "clips").glob("*.tar"))
+
+
+def test_newer_tables_are_refused_and_left_alone(recipe):
+    curate(recipe)
+    part = recipe.out / "scores" / "part-000000.parquet"
+    table = pq.read_table(part)
+    pq.write_table(table.replace_schema_metadata({"minisora_scores": "99"}), part)
+    before = bytes_of(recipe.out)
+    with pytest.raises(UsageError, match="format 99, newer than"):
+        curate(recipe)
+    assert bytes_of(recipe.out) == before
+
+
+def test_a_long_clip_becomes_several(recipe):
+    recipe = replace(recipe, clips=Clips(longest_side=32, seconds=0.75, codec="lossless"), thresholds={})
+    ledger = curate(recipe)
+    shards = Shards(recipe.out / "clips")
+    said = [json.loads(shards.read(number)["json"]) for number in range(len(shards))]
+    mine = [each for each in said if each["source"] == "g_last.mp4"]
+    assert [each["num_frames"] for each in mine] == [16, 16, 16] and ledger.samples == len(said)
+    assert [each["start"] for each in mine] == pytest.approx([0, 16 / 24, 32 / 24])
+
+
+NOISE = """
+out: out
+input: {media: videos}
+duplicates: {distance: null}
+clips: {longest_side: 64, codec: lossless, shard_mb: 1}
+"""
+FILES_OF_A_PART = 3
+
+
+def noisy(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Recipe, Recipe]:
+    """Films that make several parts and shards, as a recipe, and the same with another output."""
+    (folder / "videos").mkdir()
+    for seed in range(count):
+        generator = torch.Generator().manual_seed(seed)
+        film(folder / "videos" / f"{seed:02d}.mp4", torch.randint(0, 256, (24, 48, 64, 3), generator=generator).byte())
+    (folder / "recipe.yaml").write_text(NOISE)
+    monkeypatch.setattr(minisora.curate.measure, "MOST_FILES", FILES_OF_A_PART)
+    recipe = read_recipe(folder / "recipe.yaml")
+    return recipe, replace(recipe, out=folder / "whole" / "out")
+
+
+def started(recipe: Recipe) -> subprocess.Popen[bytes]:
+    code = (
+        "from pathlib import Path; import minisora.curate.measure as m; from minisora.curate.command import curate; "
+        f"m.MOST_FILES = {FILES_OF_A_PART}; "
+        f"curate(Path({str(recipe.out.parent / 'recipe.yaml')!r}), 'local', 2, None, False, False)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    """Killed once as it measures and once as it writes."""
+    recipe, whole = noisy(tmp_path, 8, monkeypatch)
+    curate(whole)
+    assert len(list((whole.out / "scores").iterdir())) == 3 and len(list((whole.out / "clips").glob("*.tar"))) == 2
+    for sign in ("scores/part-000000.parquet", "clips/shard-000000.parquet"):
+        process = started(recipe)
+        while process.poll() is None and not (recipe.out / sign).exists():
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    curate(recipe)
+    assert bytes_of(recipe.out) == bytes_of(whole.out)
+    measured = measured_files(recipe.out)
+    assert len(measured) <= 8 + 2 * FILES_OF_A_PART, "whole parts are not measured again"
+
+
+@pytest.mark.long
+def test_a_run_killed_at_ten_moments_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    """Each is killed at a random moment of the time that an unbroken one takes, and the next goes on from there."""
+    recipe, whole = noisy(tmp_path, 24, monkeypatch)
+    began = time.monotonic()
+    curate(whole)
+    lasted, draw, killed = time.monotonic() - began, Random(0), 0
+    while killed < 10:
+        process = started(recipe)
+        try:
+            process.wait(draw.uniform(0.1, 1.0) * lasted)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            killed += 1
+        if process.wait() == 0:
+            assert bytes_of(recipe.out) == bytes_of(whole.out)
+            shutil.rmtree(recipe.out)
+    curate(recipe)
+    assert bytes_of(recipe.out) == bytes_of(whole.out)
