@@ -129,7 +129,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
     """Some bytes of a file changed, cut out, doubled or lost at its end."""
     result = bytearray(data)
     for _ in range(int(rng.integers(1, 6))):
-        at, length = int(rng.integers(0, len(result))), int(rng.integers(1, 1 + len(result) // 8))
+        at, length = int(rng.integers(0, len(result))), int(rng.integers(1, 2 + len(result) // 8))
         kind = rng.integers(0, 5)
         if kind == 0:
             result[at : at + 1] = rng.bytes(1)
