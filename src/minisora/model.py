@@ -133,7 +133,8 @@ class Model:
         video = self._fitted(clip, size)
         at, end = round(before * video.fps), round(after * video.fps)
         shape = self._around(video, at + len(video.frames) + end)
-        return tasks.extend(self.bundle, video.frames, self._checked(prompt), shape, at, self._settings(settings))
+        made = tasks.extend(self.bundle, video.frames, self._checked(prompt), shape, at, self._settings(settings))
+        return made.heard(video, at / video.fps)
 
     def connect(
         self,
@@ -150,7 +151,8 @@ class Model:
         second = self._fitted(other, (first.frames.shape[1], first.frames.shape[2]))
         shape = self._around(first, len(first.frames) + round(seconds * first.fps) + len(second.frames))
         how = self._settings(settings)
-        return tasks.connect(self.bundle, first.frames, second.frames, self._checked(prompt), shape, how)
+        made = tasks.connect(self.bundle, first.frames, second.frames, self._checked(prompt), shape, how)
+        return made.heard(first).heard(second, (shape.num_frames - len(second.frames)) / first.fps)
 
     def loop(
         self,
@@ -173,7 +175,7 @@ class Model:
             return tasks.loop(self.bundle, self._checked(prompt), shape, how)
         video = self._fitted(clip, size)
         shape = self._around(video, len(video.frames) + round(seconds * video.fps))
-        return tasks.loop_back(self.bundle, video.frames, self._checked(prompt), shape, how)
+        return tasks.loop_back(self.bundle, video.frames, self._checked(prompt), shape, how).heard(video)
 
     def edit(
         self,
@@ -195,9 +197,9 @@ class Model:
         video, how = self._fitted(clip, size), self._settings(settings)
         self._around(video, len(video.frames))
         if source is None:
-            return tasks.redo(self.bundle, video.frames, self._checked(prompt), video.fps, strength, how)
+            return tasks.redo(self.bundle, video.frames, self._checked(prompt), video.fps, strength, how).heard(video)
         said = self._checked(source), self._checked(prompt)
-        return tasks.edit(self.bundle, video.frames, *said, video.fps, strength, how)
+        return tasks.edit(self.bundle, video.frames, *said, video.fps, strength, how).heard(video)
 
     def inpaint(
         self,
@@ -219,7 +221,7 @@ class Model:
             (rows, columns), fitted = hole.shape, f"{shape.width}x{shape.height}"
             raise UsageError(f"a mask of {columns}x{rows} does not fit the clip, {fitted}. Resize it.")
         how = self._settings(settings)
-        return tasks.inpaint(self.bundle, video.frames, hole, self._checked(prompt), shape, how)
+        return tasks.inpaint(self.bundle, video.frames, hole, self._checked(prompt), shape, how).heard(video)
 
     def outpaint(
         self,
@@ -247,7 +249,7 @@ class Model:
         framed = F.pad(video.frames, (0, 0, left, size[1] - left - width, top, size[0] - top - height))
         hole = ~_box((left, top, left + width, top + height), shape)
         how = self._settings(settings)
-        return tasks.inpaint(self.bundle, framed, hole, self._checked(prompt), shape, how)
+        return tasks.inpaint(self.bundle, framed, hole, self._checked(prompt), shape, how).heard(video)
 
     def storyboard(
         self, board: str | Path | Storyboard, *, size: tuple[int, int] | None = None, **settings: Any
@@ -287,7 +289,7 @@ class Model:
         count = 1 + times * (len(video.frames) - 1)
         shape = replace(self._around(video, count), fps=video.fps * times)
         how = self._settings(settings)
-        return tasks.interpolate(self.bundle, video.frames, times, self._checked(prompt), shape, how)
+        return tasks.interpolate(self.bundle, video.frames, times, self._checked(prompt), shape, how).heard(video)
 
     def notes(self, prompt: str) -> list[str]:
         """What a user should know about a prompt before blaming the video; empty for one the model was trained for."""
@@ -349,9 +351,9 @@ class Model:
         video = clip if isinstance(clip, Video) else read_video(clip, fps=rate)
         if rate is not None and video.fps != rate:
             moments = torch.arange(0, video.seconds - 1e-6, 1 / rate)
-            video = Video(video.frames[(moments * video.fps + 1e-3).long()], rate)
+            video = Video(video.frames[(moments * video.fps + 1e-3).long()], rate, video.sound)
         height, width = size or self.size_for(video.frames[0])
-        return Video(fit(video.frames, height, width)[0], video.fps)
+        return Video(fit(video.frames, height, width)[0], video.fps, video.sound)
 
     def sees_at_once(self, seconds: float, fps: float | None) -> bool:
         """Whether a video of this length is made in one piece, and not window by window."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ from minisora.video.files import replacing
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
 from minisora.video.sheet import tiled
+from minisora.video.sound import Sound, add_sound, has_sound
 from minisora.video.write import check_writable, write_stream, write_video
 
 _SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about this
@@ -32,10 +33,12 @@ class Video:
 
     frames:  (T, H, W, 3) uint8 RGB
     fps:     frames per second
+    sound:   of files, each begun at its moment; `save` puts it in where the format has room for it
     """
 
     frames: Tensor
     fps: float
+    sound: tuple[Sound, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.frames.dtype == torch.uint8 and self.frames.ndim == 4, (self.frames.dtype, self.frames.shape)
@@ -44,7 +47,7 @@ class Video:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Read a whole file. Raises UsageError when it cannot be decoded."""
-        return cls(*read_frames(path))
+        return cls(*read_frames(path), _sound_of(Path(path)))
 
     @property
     def seconds(self) -> float:
@@ -53,7 +56,12 @@ class Video:
 
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file in the format that its suffix names; arguments, result and errors as in `write_video`."""
-        return write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf)
+        notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf)
+        return notes + add_sound(Path(path), self.sound, self.seconds) if self.sound else notes
+
+    def heard(self, source: Video, at: float = 0.0) -> Self:
+        """The same video with the sound of another, whose frames it keeps from `at` seconds on."""
+        return replace(self, sound=(*self.sound, *(Sound(one.path, one.at + at) for one in source.sound)))
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6, most: int = 48) -> Image.Image:
         """Its frames on one picture, numbered; written to `path` (a .png) where one is given.
@@ -125,4 +133,8 @@ class Stream:
 
 def read_video(path: str | Path, *, fps: float | None = None, background: Background = "white") -> Video:
     """Read a whole file; arguments and errors as in `read_frames`."""
-    return Video(*read_frames(path, fps=fps, background=background))
+    return Video(*read_frames(path, fps=fps, background=background), _sound_of(Path(path)))
+
+
+def _sound_of(path: Path) -> tuple[Sound, ...]:
+    return (Sound(path),) if has_sound(path) else ()

@@ -1,0 +1,105 @@
+"""The sound of a clip, kept where its frames are kept.
+
+Here: whether a file has sound, and putting sounds into a video file. Not here: the frames (read.py, write.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from minisora.video.files import replacing
+
+RATE = 48_000  # samples per second, which every codec here takes
+CODECS = {".mp4": "aac", ".webm": "libopus", ".mkv": "flac"}
+_BLOCK = 48_000  # samples handed to the encoder at a time
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a file, begun `at` seconds into a video."""
+
+    path: Path
+    at: float = 0.0
+
+
+def has_sound(path: Path) -> bool:
+    """Whether a readable file has a sound stream; False for what cannot be opened, as reading will say."""
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            return bool(container.streams.audio)
+    except (av.FFmpegError, OSError, ValueError):
+        return False
+
+
+def add_sound(path: Path, sounds: Sequence[Sound], seconds: float) -> list[str]:
+    """Put sounds into a video file that has none, each from its moment on and none beyond `seconds`.
+
+    returns  what a user should know: what was kept, or why it could not be
+    """
+    codec = CODECS.get(path.suffix.lower())
+    if codec is None:
+        return [f"{path.suffix.lower()} holds no sound: that of {_names(sounds)} is left out. Use .mp4, .webm or .mkv."]
+    track, notes = np.zeros((2, round(seconds * RATE)), dtype=np.float32), []
+    for sound in sounds:
+        start = round(sound.at * RATE)
+        try:
+            heard = _decoded(sound.path, most=max(0, track.shape[1] - start))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            notes.append(f"the sound of {sound.path} cannot be read ({error}) and is left out")
+            continue
+        track[:, start : start + heard.shape[1]] += heard
+        notes.append(f"the sound of {sound.path} is kept, from {sound.at:.2f} s on")
+    with replacing(path) as temporary:
+        _muxed(path, temporary, track.clip(-1, 1), codec)
+    return notes
+
+
+def _names(sounds: Sequence[Sound]) -> str:
+    return " and ".join(str(sound.path) for sound in sounds)
+
+
+def _decoded(path: Path, *, most: int) -> npt.NDArray[np.float32]:
+    """(2, n) samples at RATE, n at most `most`. A gap in the file is silence here too."""
+    track = np.zeros((2, most), dtype=np.float32)
+    resampler, end, zero = av.AudioResampler(format="fltp", layout="stereo", rate=RATE), 0, None
+    with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+        video = container.streams.video[0] if container.streams.video else None
+        if video is not None and video.start_time is not None and video.time_base is not None:
+            zero = float(video.start_time * video.time_base)  # frames count from here, so does their sound
+        for frame in container.decode(container.streams.audio[0]):
+            for piece in resampler.resample(frame):
+                samples = cast("npt.NDArray[np.float32]", piece.to_ndarray())
+                moment = float(piece.pts * piece.time_base) if piece.pts is not None and piece.time_base else None
+                zero = moment or 0.0 if zero is None else zero
+                start = end if moment is None else max(0, round((moment - zero) * RATE))
+                kept = samples[:, : max(0, most - start)]
+                track[:, start : start + kept.shape[1]] = kept
+                end = start + samples.shape[1]
+            if end >= most:
+                break
+    return track[:, : min(end, most)]
+
+
+def _muxed(path: Path, out: Path, track: npt.NDArray[np.float32], codec: str) -> None:
+    kind = {".mp4": "mp4", ".webm": "webm", ".mkv": "matroska"}[path.suffix.lower()]
+    with av.open(str(path)) as source, av.open(str(out), "w", format=kind) as target:
+        video = source.streams.video[0]
+        copied = target.add_stream_from_template(video)
+        spoken = cast(av.AudioStream, target.add_stream(codec, rate=RATE, layout="stereo"))
+        for start in range(0, track.shape[1], _BLOCK):
+            block = np.ascontiguousarray(track[:, start : start + _BLOCK])
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts = RATE, start
+            target.mux(spoken.encode(frame))
+        target.mux(spoken.encode(None))
+        for packet in source.demux(video):
+            if packet.dts is not None:
+                packet.stream = copied
+                target.mux(packet)
