@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from minisora.caption.command import caption
 from minisora.console import check_numbers, make_folder, parse_size, progress
 from minisora.curate.command import curate
 from minisora.errors import UsageError
@@ -73,6 +74,7 @@ def _recipes() -> dict[str, Callable[..., RunConfig]]:
 
 add_verbs(app)
 app.command()(curate)
+app.command()(caption)
 add_training_commands(app, recipes=_recipes, parse_size=parse_size)
 
 

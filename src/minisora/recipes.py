@@ -20,6 +20,7 @@ from torch import Tensor
 from minisora.bundle import Bundle, Sampling, find, load_part, save_part
 from minisora.bundle import load as load_bundle
 from minisora.bundle import save as save_bundle
+from minisora.caption.train import caption_run
 from minisora.data.frames import FrameBatches
 from minisora.data.latents import Curriculum, LatentBatches
 from minisora.data.shards import Shards
@@ -178,6 +179,22 @@ def dit_toybox(steps: int = 3300, picture_steps: int = 456) -> RunConfig:
         compile=True,
         prefetch=1,
         preview=shown(vae, text, SAMPLING, PREVIEW),
+    )
+
+
+def captioner_playroom(steps: int = 6000) -> RunConfig:
+    """The captioner: clips of the playroom to words, drawn as it trains.
+
+    `minisora train captioner-playroom`; `minisora caption` uses what it leaves.
+    """
+    return RunConfig(
+        name="captioner-playroom",
+        steps=steps,
+        **vars(caption_run(steps)),
+        optim=OptimConfig(lr=1e-3, muon_lr=0.02, warmup_steps=100),
+        ema_decay=0.998,
+        compile=True,
+        prefetch=1,
     )
 
 
@@ -383,4 +400,5 @@ RECIPES: dict[str, Callable[..., RunConfig]] = {
     "vae-toybox": vae_toybox,
     "dit-toybox": dit_toybox,
     "fine-tune": fine_tune,
+    "captioner-playroom": captioner_playroom,
 }

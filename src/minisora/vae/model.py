@@ -256,7 +256,7 @@ class VideoVAE(nn.Module):
     def compile_parts(self) -> None:
         """Training only; one size of clip, or each size compiles anew. Needs a C++ compiler on a CPU."""
         for part in self.parts():
-            part.forward = torch.compile(part.forward, dynamic=False)  # type: ignore[assignment, method-assign]
+            part.forward = torch.compile(part.forward, dynamic=False)
 
     def _unnormalised(self, z: Tensor) -> Tensor:
         return (z * self.latent_std.to(z.dtype) + self.latent_mean.to(z.dtype)).permute(0, 1, 4, 2, 3)

@@ -1,0 +1,318 @@
+"""The captioner: a few frames to a sentence.
+
+Pieces of a few frames and 8x8 pixels become tokens; blocks attend over the places of one moment, then over the moments
+of one place; a small causal decoder reads them and writes the words, the likeliest at each step.
+
+Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
+(arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Vaswani et al. 2017
+(arXiv:1706.03762) for the decoder, with norms before each part.
+
+Here: the network, fitting a clip to it, writing a caption, its files.
+Not here: words (words.py), training (train.py), other captioners (adapters.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minisora.caption.words import END, FIRST_WORD, LONG, SHORT, Vocabulary
+from minisora.errors import UsageError, WeightsError
+from minisora.video import resize
+
+FORMAT = 1
+ABOUT, WEIGHTS = "captioner.json", "captioner.safetensors"
+EMBEDDED = Path(__file__).parents[1] / "weights" / "captioner"
+STRIDE = 8  # pixels on a side of a token
+_STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
+
+Cache = tuple[Tensor, Tensor, Tensor, Tensor]  # keys, values of the words so far; keys, values of the video
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionerConfig:
+    """The shape of the captioner, and the clips and words that it knows: every field here changes the weights."""
+
+    words: tuple[str, ...]
+    num_frames: int = 16
+    side: int = 64  # pixels; a clip of another shape is scaled to this square as a whole
+    group: int = 4  # frames in a token
+    seconds: float = 4.0  # the longest stretch that it is shown
+    width: int = 192
+    num_heads: int = 6
+    encoder_depth: int = 4
+    decoder_depth: int = 2
+    longest: int = 96  # words of a caption, its end among them
+
+    def __post_init__(self) -> None:
+        if self.width % self.num_heads:
+            raise UsageError(f"width={self.width} does not split into num_heads={self.num_heads} equal heads.")
+        if self.num_frames % self.group or self.side % STRIDE:
+            raise UsageError(
+                f"{self.num_frames} frames of {self.side} pixels do not split into tokens: "
+                f"use multiples of {self.group} frames and of {STRIDE} pixels."
+            )
+
+    @property
+    def moments(self) -> int:
+        return self.num_frames // self.group
+
+    @property
+    def places(self) -> int:
+        return (self.side // STRIDE) ** 2
+
+    def flops(self, num_words: int) -> float:
+        """Multiply-adds counted twice of one clip and a caption of `num_words`, forward."""
+        d, half = self.width, (self.side // 2) ** 2
+        tokens = self.moments * self.places
+        stem = self.num_frames * half * 9 * (12 * _STEM[0] + _STEM[0] * _STEM[1] / 4 + _STEM[1] * _STEM[2] / 16)
+        stem += tokens * self.group * _STEM[2] * d
+        encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
+        decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens)) + tokens * 2 * d**2
+        vocabulary = num_words * d * len(Vocabulary(self.words))
+        return 2.0 * (stem + self.encoder_depth * encoder + self.decoder_depth * decoder + vocabulary)
+
+
+class Attention(nn.Module):
+    """Queries of one sequence against keys and values of the same or another."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, D) -> keys and values, (B, N, S, head_width)"""
+        k, v = self.kv(x).chunk(2, -1)
+        return self._heads(k), self._heads(v)
+
+    def forward(self, x: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """x: (B, L, D); hidden: (L, S) bool, keys that a query must not see. Returns (B, L, D)"""
+        q = self._heads(self.q(x))
+        # two plain matmuls: at this size the fused CPU kernel's backward pass is slower
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if hidden is not None:
+            scores = scores.masked_fill(hidden, float("-inf"))
+        mixed = scores.softmax(-1).to(v.dtype) @ v
+        result: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return result
+
+    def _heads(self, x: Tensor) -> Tensor:
+        heads: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return heads
+
+
+def _mlp(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
+    )
+
+
+class EncoderBlock(nn.Module):
+    """Attention over places, attention over moments, MLP."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.space_norm, self.time_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.space, self.time = Attention(width, num_heads), Attention(width, num_heads)
+        self.mlp = _mlp(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, moments, places, D) -> the same"""
+        batch = len(x)
+        h = self.space_norm(x).flatten(0, 1)
+        x = x + self.space(h, *self.space.pairs(h)).unflatten(0, (batch, -1))
+        h = self.time_norm(x).transpose(1, 2).flatten(0, 1)
+        x = x + self.time(h, *self.time.pairs(h)).unflatten(0, (batch, -1)).transpose(1, 2)
+        result: Tensor = x + self.mlp(x)
+        return result
+
+
+class DecoderBlock(nn.Module):
+    """Attention to the words so far, attention to the video, MLP."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.word_norm, self.video_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.words, self.video = Attention(width, num_heads), Attention(width, num_heads)
+        self.mlp = _mlp(width)
+
+    def forward(self, x: Tensor, video: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
+        """
+        x:       (B, L, D), the words after those in the cache
+        video:   (B, S, D), looked at only where there is no cache yet
+        returns  (B, L, D), and the cache with these words
+        """
+        h = self.word_norm(x)
+        k, v = self.words.pairs(h)
+        if cache is None:
+            video_k, video_v = self.video.pairs(video)
+        else:
+            k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
+            video_k, video_v = cache[2], cache[3]
+        length, known = x.shape[1], k.shape[2]
+        later = torch.ones(length, known, dtype=torch.bool, device=x.device).triu(known - length + 1)
+        x = x + self.words(h, k, v, later)
+        x = x + self.video(self.video_norm(x), video_k, video_v)
+        return x + self.mlp(x), (k, v, video_k, video_v)
+
+
+class Captioner(nn.Module):
+    """frames (B, T, side, side, 3) uint8 and words (B, S) -> how likely each word is to come next, (B, S, words)"""
+
+    def __init__(self, config: CaptionerConfig) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, Vocabulary(config.words)
+        width, heads = config.width, config.num_heads
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(12, _STEM[0], 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(_STEM[0], _STEM[1], 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(_STEM[1], _STEM[2], 3, stride=2, padding=1),
+            nn.ReLU(),
+        )
+        self.enter = nn.Linear(config.group * _STEM[2], width)
+        self.moment = nn.Parameter(torch.randn(config.moments, 1, width) * 0.02)
+        self.place = nn.Parameter(torch.randn(config.places, width) * 0.02)
+        self.encoder = nn.ModuleList(EncoderBlock(width, heads) for _ in range(config.encoder_depth))
+        self.seen = nn.LayerNorm(width)
+        self.word = nn.Embedding(len(self.vocabulary), width)
+        self.order = nn.Parameter(torch.randn(config.longest, width) * 0.02)
+        self.decoder = nn.ModuleList(DecoderBlock(width, heads) for _ in range(config.decoder_depth))
+        self.said = nn.LayerNorm(width)
+        nn.init.normal_(self.word.weight, std=width**-0.5)  # read again at the end, as the weights of the last layer
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """(B, T, side, side, 3) uint8 -> (B, moments * places, D)"""
+        assert frames.dtype == torch.uint8, frames.dtype
+        batch = len(frames)
+        x = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.enter.weight.dtype) / 127.5 - 1
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = x.flatten(2).unflatten(0, (batch, self.config.moments, -1))  # (B, moments, group, C, places)
+        x = self.enter(x.permute(0, 1, 4, 2, 3).flatten(3)) + self.moment + self.place
+        for block in self.encoder:
+            x = block(x)
+        video: Tensor = self.seen(x).flatten(1, 2)
+        return video
+
+    def next_words(
+        self, words: Tensor, video: Tensor, caches: Sequence[Cache] | None = None
+    ) -> tuple[Tensor, list[Cache]]:
+        """Logits of the word after each, and the caches for those that follow. words: (B, S), after the cached ones"""
+        first = caches[0][0].shape[2] if caches is not None else 0
+        x = self.word(words) + self.order[first : first + words.shape[1]]
+        after = []
+        for number, block in enumerate(self.decoder):
+            x, cache = block(x, video, None if caches is None else caches[number])
+            after.append(cache)
+        return F.linear(self.said(x), self.word.weight), after
+
+    def forward(self, frames: Tensor, words: Tensor) -> Tensor:
+        return self.next_words(words, self.encode(frames))[0]
+
+    @torch.no_grad()
+    def texts(self, frames: Tensor, *, long: bool = False) -> list[str]:
+        """A caption for each of several clips that fit already: the likeliest word at each step, until the end.
+
+        frames:  (B, T, side, side, 3) uint8, on any device
+        """
+        video = self.encode(frames.to(self.enter.weight.device))
+        word = torch.full((len(frames), 1), LONG if long else SHORT, device=video.device)
+        ended = torch.zeros(len(frames), dtype=torch.bool, device=video.device)
+        said, caches = [], None
+        for _ in range(self.config.longest):
+            logits, caches = self.next_words(word, video, caches)
+            logits[..., END + 1 : FIRST_WORD] = float("-inf")  # a text begins once
+            word = logits.argmax(-1).masked_fill(ended[:, None], END)
+            ended |= word[:, 0] == END
+            said.append(word)
+            if ended.all():
+                break
+        return [self.vocabulary.decode(row) for row in torch.cat(said, 1).tolist()]
+
+    def caption(self, frames: Tensor, fps: float, *, long: bool = False) -> str:
+        """What a clip shows. frames: (T, H, W, 3) uint8, of any number and size"""
+        return self.texts(self.fitted(frames, fps)[None], long=long)[0]
+
+    def fitted(self, frames: Tensor, fps: float) -> Tensor:
+        """As the network was trained: its number of frames, evenly spread, and its size.
+
+        Of a clip longer than `config.seconds` the middle is taken; the whole of every frame is kept, so a frame that is
+        not square is squeezed.
+
+        frames:  (T, H, W, 3) uint8
+        returns  (num_frames, side, side, 3) uint8
+        """
+        config, seconds = self.config, len(frames) / fps
+        span = min(seconds, config.seconds)
+        moments = (seconds - span) / 2 + torch.arange(config.num_frames, dtype=torch.float64) * span / config.num_frames
+        index = (moments * fps + 1e-6).long().clamp(max=len(frames) - 1)
+        return resize(frames[index], config.side, config.side)
+
+    def parts(self) -> list[nn.Module]:
+        """What is split over processes, recomputed and compiled one by one."""
+        return [*self.encoder, *self.decoder]
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Weights that Muon may take: those inside the blocks, not the layers at the doors."""
+        return [p for part in self.parts() for p in part.parameters() if p.ndim == 2 and min(p.shape) > 16]
+
+    def compile_parts(self) -> None:
+        """Training only. Clips are all of one size, captions are not. Needs a C++ compiler on a CPU."""
+        for blocks, dynamic in ((self.encoder, False), (self.decoder, True)):
+            for block in blocks:
+                block.forward = torch.compile(block.forward, dynamic=dynamic)
+
+
+def save_captioner(captioner: Captioner, folder: Path, trained: Mapping[str, Any]) -> None:
+    """Weights in bf16, and the json last, so a half-written captioner is never found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ABOUT).unlink(missing_ok=True)
+    tensors = {
+        name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in captioner.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS)
+    about = {
+        "format": FORMAT,
+        "config": asdict(captioner.config),
+        "trained": dict(trained),
+        "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+    }
+    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def load_captioner(
+    folder: Path = EMBEDDED, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Captioner:
+    """Ready to write. Raises WeightsError for a file that is missing, cut short, changed or of another shape."""
+    path = folder / ABOUT
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about["format"] > FORMAT:
+            raise WeightsError(f"{path} has format {about['format']}, newer than {FORMAT}. Update minisora.")
+        captioner = Captioner(CaptionerConfig(**{**about["config"], "words": tuple(about["config"]["words"])}))
+        if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != about["sha256"]:
+            raise WeightsError(f"{folder / WEIGHTS} is not the file that {ABOUT} was written with. Copy both again.")
+        captioner.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"there is no captioner in {folder}. Train one, `minisora train captioner-playroom`, or name its folder."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        said = str(error).splitlines()[0]
+        raise WeightsError(f"the captioner in {folder} cannot be read ({said}). Copy it again.") from error
+    return captioner.to(device, dtype).eval().requires_grad_(False)

@@ -1,0 +1,124 @@
+"""The captioner: what it may look at, that writing word by word is the same as all at once, its files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from minisora.caption.model import ABOUT, WEIGHTS, Captioner, CaptionerConfig, load_captioner, save_captioner
+from minisora.caption.words import END, LONG, SHORT, playroom_words
+from minisora.errors import UsageError, WeightsError
+
+TINY = CaptionerConfig(
+    words=("a", "red", "ball"), num_frames=4, group=2, side=16, width=24, num_heads=2, encoder_depth=1, longest=12
+)
+
+
+def captioner(config: CaptionerConfig = TINY) -> Captioner:
+    torch.manual_seed(0)
+    return Captioner(config).eval()
+
+
+def frames(batch: int = 2, config: CaptionerConfig = TINY) -> torch.Tensor:
+    shape = (batch, config.num_frames, config.side, config.side, 3)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_one_that_is_shipped_is_small():
+    whole = Captioner(CaptionerConfig(words=playroom_words()))
+    assert sum(p.numel() for p in whole.parameters()) < 4_000_000
+    taken = {id(p) for p in whole.matrices()}
+    assert taken and id(whole.word.weight) not in taken and id(whole.enter.weight) not in taken
+
+
+def test_a_word_does_not_see_those_after_it():
+    model = captioner()
+    words = torch.randint(3, 20, (2, 9), generator=torch.Generator().manual_seed(2))
+    changed = words.clone()
+    changed[:, 5:] = 4
+    before, after = model(frames(), words), model(frames(), changed)
+    torch.testing.assert_close(before[:, :5], after[:, :5])
+    assert not torch.allclose(before[:, 5:], after[:, 5:])
+
+
+def test_every_frame_can_change_what_is_said():
+    model = captioner()
+    words = torch.tensor([[SHORT, 4, 5]])
+    plain = model(frames(1), words)
+    for frame in range(TINY.num_frames):
+        shown = frames(1)
+        shown[:, frame, :4, :4] = 0
+        assert not torch.equal(model(shown, words), plain)
+
+
+def test_writing_word_by_word_is_the_same_as_all_at_once():
+    model, shown = captioner(), frames()
+    words = torch.randint(3, 20, (2, 9), generator=torch.Generator().manual_seed(2))
+    whole = model(shown, words)
+    video, caches, pieces = model.encode(shown), None, []
+    for piece in words.split([1, 3, 5], 1):
+        logits, caches = model.next_words(piece, video, caches)
+        pieces.append(logits)
+    torch.testing.assert_close(torch.cat(pieces, 1), whole)
+
+
+def test_the_likeliest_words_are_written_until_the_end():
+    """Against choosing without a cache, one clip at a time."""
+    model, shown = captioner(), frames(3)
+    expected = []
+    for clip in shown:
+        words = [LONG]
+        while len(words) <= TINY.longest:
+            scores = model(clip[None], torch.tensor([words]))[0, -1]
+            scores[[SHORT, LONG]] = float("-inf")
+            words.append(int(scores.argmax()))
+            if words[-1] == END:
+                break
+        expected.append(model.vocabulary.decode(words))
+    assert model.texts(shown, long=True) == expected
+    assert any(expected)
+
+
+def test_a_clip_of_any_length_and_size_is_fitted():
+    model = captioner()
+    count = torch.arange(40, dtype=torch.uint8)
+    clip = count[:, None, None, None].expand(-1, 20, 30, 3)
+    assert model.fitted(clip, 10.0)[:, 0, 0, 0].tolist() == [0, 10, 20, 30]  # 4 seconds: all of it
+    assert model.fitted(clip, 5.0)[:, 0, 0, 0].tolist() == [10, 15, 20, 25]  # 8 seconds: its middle
+    assert model.fitted(clip[:2], 10.0)[:, 0, 0, 0].tolist() == [0, 0, 1, 1]
+    assert model.fitted(clip[:1], 10.0).shape == (4, 16, 16, 3)
+    assert isinstance(model.caption(clip, 8.0), str)
+
+
+def test_it_is_the_same_after_saving(tmp_path):
+    model = captioner().to(torch.bfloat16)
+    save_captioner(model, tmp_path, {"steps": 3})
+    again = load_captioner(tmp_path, dtype=torch.bfloat16)
+    assert again.config == TINY and again.texts(frames()) == model.texts(frames())
+    assert json.loads((tmp_path / ABOUT).read_text())["trained"] == {"steps": 3}
+
+
+def test_files_that_are_not_right_are_refused(tmp_path):
+    with pytest.raises(WeightsError, match="there is no captioner in"):
+        load_captioner(tmp_path)
+    save_captioner(captioner(), tmp_path, {})
+    about = (tmp_path / ABOUT).read_text()
+    (tmp_path / ABOUT).write_text(about.replace('"width": 24', '"width": 48'))
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_captioner(tmp_path)
+    (tmp_path / ABOUT).write_text(about.replace('"format": 1', '"format": 2'))
+    with pytest.raises(WeightsError, match="Update minisora"):
+        load_captioner(tmp_path)
+    (tmp_path / ABOUT).write_text(about)
+    (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:-8])
+    with pytest.raises(WeightsError, match="not the file"):
+        load_captioner(tmp_path)
+
+
+def test_shapes_that_do_not_split_are_refused():
+    with pytest.raises(UsageError, match="equal heads"):
+        CaptionerConfig(words=(), width=20, num_heads=3)
+    with pytest.raises(UsageError, match="multiples of"):
+        CaptionerConfig(words=(), side=30)

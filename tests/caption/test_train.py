@@ -1,0 +1,78 @@
+"""What the captioner is shown and how it learns."""
+
+from __future__ import annotations
+
+import pickle
+import random
+
+import torch
+
+from minisora.caption.model import CaptionerConfig, load_captioner
+from minisora.caption.train import FIRST_SEED, FPS, FRAMES, NOTHING, SIZES, CaptionBatches, caption_run, frames_of
+from minisora.caption.words import END, LONG, SHORT, Vocabulary, playroom_words
+from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.loop import run as train
+from minisora.worlds import playroom
+from minisora.worlds.playroom.scene import is_held_out
+
+TINY = CaptionerConfig(
+    words=playroom_words(), num_frames=4, group=2, side=32, width=48, num_heads=2, encoder_depth=1, decoder_depth=1
+)
+BATCHES = CaptionBatches(config=TINY, scenes=2, stretches=2)
+
+
+def test_a_batch_is_a_function_of_its_step():
+    one, again, other = BATCHES(3), pickle.loads(pickle.dumps(BATCHES))(3), BATCHES(4)
+    assert torch.equal(one.frames, again.frames) and torch.equal(one.words, again.words)
+    assert not torch.equal(one.frames, other.frames)
+    assert one.frames.shape == (4, 4, 32, 32, 3) and one.frames.dtype == torch.uint8
+    assert one.tokens == int((one.words[:, 1:] != NOTHING).sum()) and one.flops > 0
+
+
+def test_captions_are_of_the_frames_they_stand_beside():
+    """Things that a caption names are in its scene, none of which is held out."""
+    batch, vocabulary = BATCHES(0), Vocabulary(TINY.words)
+    scenes = [playroom.draw(FIRST_SEED + n) for n in range(2)]
+    assert not any(is_held_out(t.colour, t.shape, t.motion) for scene in scenes for t in scene.things)
+    for row, words in enumerate(batch.words.tolist()):
+        assert words[0] in (SHORT, LONG) and words.count(END) == 1
+        text = vocabulary.decode(words)
+        things = {f"{thing.colour} {thing.shape}" for thing in scenes[row // 2].things}
+        assert any(thing in text.lower() for thing in things) or "empty floor" in text
+    height, width = random.Random("captions 0").choices(list(SIZES), list(SIZES.values()))[0]
+    drawn = playroom.render(scenes, height=height, width=width, fps=FPS, num_frames=FRAMES).frames
+    means = drawn.float().mean((2, 3, 4))
+    shown = batch.frames.float().mean((2, 3, 4)).unflatten(0, (2, 2))
+    for number in range(2):  # each frame that is shown is one of the scene's own
+        gaps = (shown[number].flatten()[:, None] - means[number]).abs().amin(1)
+        assert gaps.max() < 1.0
+
+
+def test_frames_are_spread_over_their_stretch():
+    assert frames_of(0.0, 4.0, 16).tolist() == list(range(0, 32, 2))
+    assert frames_of(2.0, 4.0, 16).tolist() == list(range(16, 32))
+    assert frames_of(2.0, 2.0, 3).tolist() == [16, 16, 16]
+
+
+def test_it_learns_a_batch_by_heart_and_leaves_a_captioner(tmp_path):
+    torch.manual_seed(0)
+    run = caption_run(60, TINY, scenes=2)
+    model, batch, noise = run.build(), BATCHES(0), torch.Generator()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    parts = []
+    for _ in range(60):
+        parts.append(run.loss(model, batch, noise))
+        optimizer.zero_grad()
+        parts[-1]["loss"].backward()
+        optimizer.step()
+    assert parts[-1]["loss"] < 0.3 * parts[0]["loss"] and parts[-1]["accuracy"] > 0.9 and parts[-1]["named"] > 0.9
+    run.publish(model.eval(), tmp_path)
+    texts = load_captioner(tmp_path / "captioner").texts(batch.frames, long=bool(batch.words[0, 0] == LONG))
+    assert texts[0] == model.vocabulary.decode(batch.words[0].tolist())
+
+
+def test_the_one_loop_trains_it(tmp_path):
+    optim = OptimConfig(lr=1e-3, muon_lr=0.02, warmup_steps=1)
+    pieces = vars(caption_run(2, TINY, scenes=2))
+    train(RunConfig(name="captioner", steps=2, optim=optim, prefetch=0, bf16=False, **pieces), tmp_path)
+    assert load_captioner(tmp_path / "captioner").config == TINY
