@@ -118,7 +118,7 @@ def refused(*words: str) -> str:
         (["generate", "a ball", "--sheet", "sheet.jpg"], "a contact sheet is a .png"),
         (["generate", "a ball", "-o", "a-%04d.png", "--sheet", "a-%04d.png"], "would replace the output"),
         (["animate", "photo.png", "it rolls"], "photo.png"),
-        (["world", "nowhere"], "there is no world 'nowhere'. There are: playroom, stickers."),
+        (["world", "nowhere"], "there is no world 'nowhere'. There are: playroom, stickers, gym:ENV."),
         (["world", "playroom", "--count", "0"], "--count 0"),
         (["world", "playroom", "--size", "99999x99999"], "GiB of memory"),
     ],
