@@ -10,6 +10,8 @@ mistake, 2 something for the user to mend, 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -327,5 +329,7 @@ def _world(name: str) -> ModuleType:
 
 
 def main() -> None:
-    """The installed command."""
+    """The installed command. Under torchrun the first process alone says what it did."""
+    if int(os.environ.get("RANK", 0)) > 0:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
     app()
