@@ -17,6 +17,7 @@ ORDER = [
     *(
         "errors",
         "device",
+        "webpage",
         "video",
         "worlds",
         "data",
@@ -38,7 +39,7 @@ CORE_LINES = 10_000
 OUTSIDE_THE_CORE = ("worlds", "eval", "studio", "curate", "caption", "play", "film", "zoo")
 COUNTED_APART = {  # what is shown, how it is judged and how clips are found, not how it is learnt (docs/log.md)
     "worlds": 4_500,
-    "eval": 5_500,
+    "eval": 5_000,
     "curate": 5_000,
     "caption": 1_500,
 }

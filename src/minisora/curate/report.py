@@ -8,7 +8,7 @@ Here: the page. Not here: the counts (ledger.py), the frames of a clip (look.py)
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from minisora import webpage
 from minisora.curate.decide import Decisions, Limits
 from minisora.curate.ledger import Ledger, ledger_lines
 from minisora.curate.look import PLACES, Look
 from minisora.curate.pool import Engine
 from minisora.curate.recipe import Recipe, scores_of
 from minisora.video.files import replacing
+from minisora.webpage import table
 
 KEPT = ("kept", "")
 _MOST_KEPT, _MOST_DROPPED = 12, 6  # clips shown, of those kept and of each reason
@@ -52,7 +54,7 @@ def write_report(
         body.append(_list("Missing", ["annotation", "names", "why it was not found"], rows))
     title = f"Curation: {recipe.out.name}"
     with replacing(path) as temporary:
-        page = _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(body))
+        page = webpage.page(title, "\n".join(body), _STYLE)
         temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
@@ -75,7 +77,7 @@ def _counts(ledger: Ledger) -> str:
     hours_in, hours_kept = ledger.seconds_in / 3600, ledger.seconds_kept / 3600
     return (
         f"<p>{ledger.files:,} files; {hours_in:.2f} hours of clips measured, {hours_kept:.2f} hours kept, "
-        f"in {ledger.samples:,} samples.</p>\n" + _table(["", "why", "clips"], rows)
+        f"in {ledger.samples:,} samples.</p>\n" + table(["", "why", "clips"], rows)
     )
 
 
@@ -155,16 +157,7 @@ def _sheets(recipe: Recipe, clips: pa.Table, decided: Decisions, engine: Engine)
 def _list(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     shown = [[escape(str(cell)) for cell in row] for row in rows[:_MOST_LINES]]
     more = f"<p>and {len(rows) - _MOST_LINES:,} more.</p>" if len(rows) > _MOST_LINES else ""
-    return f"<h2>{title} ({len(rows):,})</h2>\n{_table(head, shown)}{more}"
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Cells are HTML; the head is text."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return (
-        f"<div class=wide><table><thead><tr>{top}</tr></thead><tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
-    )
+    return f"<h2>{title} ({len(rows):,})</h2>\n{table(head, shown)}{more}"
 
 
 _STYLE = """
@@ -188,19 +181,4 @@ figcaption b { color: var(--ink) }
 svg, img { display: block; width: 100%; height: auto }
 .all { fill: var(--all) } .kept { fill: var(--kept) } .limit { stroke: var(--limit); stroke-width: 1.5 }
 text { font: 11px sans-serif; fill: var(--faint) }
-"""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
 """

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from minisora import webpage
 from minisora.errors import UsageError
 from minisora.eval.compare import CHANGED, FILES, ROWS, UNKNOWN, read_json, read_report, verdict
 from minisora.video.files import replacing
+from minisora.webpage import table
 
 SHEETS = {"sheet.png": "Prompts", "stickers.png": "Stickers", "verbs.png": "Verbs"}
 TITLES = dict(zip(ROWS, ("Verbs", "Aspects", "Motions", "World", "Variety", "A folder of videos"), strict=True))
@@ -47,7 +49,9 @@ def write_page(folder: Path, other: Path | None = None) -> Path:
     title = next((str(data[name]["model"]) for name in FILES[:2] if name in data), folder.name)
     path = folder / "page.html"
     with replacing(path) as temporary:
-        temporary.write_text(_PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts)), encoding="utf-8")
+        temporary.write_text(
+            webpage.page(f"{title}: report", "\n".join(parts), _STYLE, heading=title), encoding="utf-8"
+        )
     return path
 
 
@@ -64,7 +68,7 @@ def _changes(folder: Path, other: Path) -> str:
     return (
         f"<h2>Since {escape(before.what)}</h2>\n"
         f"<p>{len(rows)} of {judged} figures changed beyond noise: the interval of the difference leaves out 0.</p>\n"
-        + (_table(["", "before", "now", "difference", ""], rows) if rows else "")
+        + (table(["", "before", "now", "difference", ""], rows) if rows else "")
     )
 
 
@@ -87,7 +91,7 @@ def _report(data: dict[str, Any], name: str) -> str:
         f"<h2>{'Stickers' if stickers else 'Prompt following'}</h2>\n"
         f"<p>{data['count']} prompts, {kind}. A judge that sees frames only gives marks; on real clips that is the "
         f"ceiling ({escape(names[REAL])}), on clips held against other prompts the floor ({escape(names[SHUFFLED])}). "
-        f"{_LEGEND}</p>\n" + _table(head, rows)
+        f"{_LEGEND}</p>\n" + table(head, rows)
     )
 
 
@@ -106,7 +110,7 @@ def _rows(title: str, figures: Sequence[dict[str, Any]]) -> str:
         cells += [_number(floor), _number(ceiling), escape(figure["better"]), str(figure["n"])]
         rows.append([f"{verb} {escape(figure['name'])}", *cells])
     head = ["", "floor to ceiling", "model [95 %]", "floor", "ceiling", "better", "clips"]
-    return f"<h2>{title}</h2>\n<p>{_LEGEND}</p>\n{_table(head, rows)}"
+    return f"<h2>{title}</h2>\n<p>{_LEGEND}</p>\n{table(head, rows)}"
 
 
 def _around(data: dict[str, Any]) -> str:
@@ -116,7 +120,7 @@ def _around(data: dict[str, Any]) -> str:
             [escape(name), f"{each['psnr_db']:.2f}", f"{each['ssim']:.4f}", str(each["clips"])]
             for name, each in vae.items()
         ]
-        parts.append("<h3>VAE, held-out clips</h3>\n" + _table(["", "PSNR dB", "SSIM", "clips"], rows))
+        parts.append("<h3>VAE, held-out clips</h3>\n" + table(["", "PSNR dB", "SSIM", "clips"], rows))
     if losses := data.get("loss_by_noise"):
         parts.append("<h3>Held-out loss by noise level, 0 to 1</h3>\n" + _columns(losses))
     energy = data.get("motion_energy") or {}
@@ -174,15 +178,6 @@ def _columns(values: Sequence[float]) -> str:
     return f'<svg class=columns viewBox="0 0 {36 * len(values)} 80" role=img aria-label="loss">{bars}</svg>'
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Cells are HTML; the head is text."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return (
-        f"<div class=wide><table><thead><tr>{top}</tr></thead><tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
-    )
-
-
 def _interval(value: float | None, low: float | None, high: float | None) -> str:
     return _number(value) if value is None else f"{_number(value)} [{_number(low)}, {_number(high)}]"
 
@@ -218,19 +213,4 @@ text { font: 9px sans-serif; text-anchor: middle; fill: var(--faint) }
 .both { --at: 50% } .both input { width: 100%; margin: 0 0 .5rem }
 .over { position: absolute; left: 0; top: 0; clip-path: inset(0 calc(100% - var(--at)) 0 0) }
 .line { position: absolute; top: 0; bottom: 0; left: var(--at); border-left: 2px solid var(--mark) }
-"""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}: report</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
 """

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from minisora import webpage
 from minisora.train.watch import Run, quantities
 from minisora.video.files import replacing
 
@@ -39,10 +40,10 @@ def write_page(runs: Sequence[Run], path: Path) -> Path:
     samples = "\n".join(_samples(run) for run in runs)
     head = "".join(f"<th>{name}</th>" for name in ("run", "step", "loss", "folder"))
     body = f"<table><tr>{head}</tr>{told}</table>\n<div class=charts>{charts}</div>\n{samples}"
-    title = escape(", ".join(run.name for run in runs[:3]) + (" ..." if len(runs) > 3 else ""))
+    title = ", ".join(run.name for run in runs[:3]) + (" ..." if len(runs) > 3 else "")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(_PAGE.format(title=title, style=_STYLE, body=body), encoding="utf-8")
+        temporary.write_text(webpage.page(f"{title}: training", body, _STYLE, heading=title), encoding="utf-8")
     return path
 
 
@@ -125,19 +126,4 @@ i { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border
 figure { margin: 0 } svg { width: 100%; height: auto } img { max-width: 100%; image-rendering: pixelated }
 polyline { fill: none; stroke-width: 1.5; stroke-linejoin: round } path { fill: none; stroke: var(--rule) }
 text { font: 10px system-ui, sans-serif; fill: var(--faint) } .end { text-anchor: end }
-"""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}: training</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
 """
