@@ -332,4 +332,11 @@ def main() -> None:
     """The installed command. Under torchrun the first process alone says what it did."""
     if int(os.environ.get("RANK", 0)) > 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not ended.code:
+            from minisora.train.parallel import leave
+
+            leave()
+        raise

@@ -96,6 +96,7 @@ import importlib.util, os, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
+from minisora.train.parallel import leave
 
 spec = importlib.util.spec_from_file_location("shared", sys.argv[1])
 shared = importlib.util.module_from_spec(spec)
@@ -110,6 +111,7 @@ if what == "gradients":
 else:
     shared.loop.matmul_peak = lambda *_: 1e15
     shared.loop.run(replace(shared.CONFIG, layout=layout), folder, stop_at=stop)
+leave()
 """
 
 

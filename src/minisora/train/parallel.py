@@ -17,11 +17,12 @@ Not here: the exchange inside attention (dit/ulysses.py), the loop (loop.py).
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -37,6 +38,15 @@ from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
 
 Made = TypeVar("Made")
+KEPT = {  # what `recomputed` does not run twice: matmuls, and attention that is one operator
+    "aten::mm",
+    "aten::addmm",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_flash_attention",
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_cudnn_attention",
+    "torch_attn::_varlen_attn",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +55,7 @@ class Layout:
 
     replicate: int = 1  # whole copies of the weights
     context: int = 1  # processes that share the tokens of a pack
-    recompute: bool = False  # in the backward pass all but matmuls is worked out again, and not kept
+    recompute: bool = False  # in the backward pass all but `KEPT` is worked out again
 
 
 class Ranks:
@@ -111,9 +121,21 @@ def joined(layout: Layout = Layout()) -> Iterator[Ranks]:  # frozen
         dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
     try:
         yield ranks
+        ranks.wait()  # nobody hangs up while another is still reading
     finally:
         if begun:
             dist.destroy_process_group()
+
+
+def leave(code: int = 0) -> NoReturn:
+    """End this process at once, its work being done.
+
+    gloo's threads outlive their groups (torch caches meshes), and one that still holds a tensor while the interpreter
+    is taken down aborts it: torchrun then calls a finished run a failed one.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False) -> None:
@@ -175,11 +197,13 @@ def whole(value: Tensor) -> Tensor:
 
 
 def recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The same function, whose backward pass works out anew all that is cheaper than a matmul."""
-    saved = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default}
+    """The same function, whose backward pass works out anew all that is cheaper than a matmul.
+
+    Attention in its plain form, of short clips on a CPU, counts as cheap: its results are larger than what they are of.
+    """
 
     def policy(_: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-        return CheckpointPolicy.MUST_SAVE if op in saved else CheckpointPolicy.PREFER_RECOMPUTE
+        return CheckpointPolicy.MUST_SAVE if op.name() in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
 
     def again(*args: Any) -> Tensor:
         contexts = partial(create_selective_checkpoint_contexts, policy)
