@@ -27,7 +27,7 @@ from minisora.data.windows import StoredClip
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
-from minisora.worlds.clip import Caption, Clip
+from minisora.worlds.clip import Clip
 
 FRAMES_AT_ONCE = 128  # for clips so short that eight of them leave the cores waiting
 INSIDE = 2  # single frames inside groups, beside those that end one
@@ -97,7 +97,7 @@ def write_clip_latents(folder: Path, source: Shards, vae: VideoVAE, text: TextEn
 
 @torch.no_grad()
 def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: Sequence[Clip]) -> list[StoredClip]:
-    """Clips of one size and length; one caption is chosen for each stretch that has any."""
+    """Clips of one size and length, with all their captions."""
     dtype = next(vae.parameters()).dtype
     frames = (torch.stack([clip.frames for clip in clips]).float() / 127.5 - 1).to(vae.latent_mean.device, dtype)
     groups = vae.encode(frames).float().cpu()
@@ -107,18 +107,15 @@ def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: 
     else:
         alone = torch.stack([video[list(at)] for video, at in zip(frames, chosen, strict=True)])
         singles = vae.encode_each(alone).float().cpu()
-    captions = [
-        _one_for_each_stretch(clip, Random(f"captions/{seed}")) for seed, clip in zip(seeds, clips, strict=True)
-    ]
-    encoded = iter(text.encode([caption.text for row in captions for caption in row]).split())
+    encoded = iter(text.encode([caption.text for clip in clips for caption in clip.captions]).split())
     return [
         StoredClip(
             groups=groups[n],
             singles=singles[n],
             frames=chosen[n],
             fps=clip.fps,
-            captions=tuple(captions[n]),
-            texts=tuple(_next(encoded, len(captions[n]))),
+            captions=clip.captions,
+            texts=tuple(_next(encoded, len(clip.captions))),
         )
         for n, clip in enumerate(clips)
     ]
@@ -128,14 +125,6 @@ def _single_frames(num_frames: int, rng: Random) -> tuple[int, ...]:
     ends = range(0, num_frames, GROUP)
     inside = [frame for frame in range(num_frames) if frame % GROUP]
     return tuple(sorted([*ends, *rng.sample(inside, min(INSIDE, len(inside)))]))
-
-
-def _one_for_each_stretch(clip: Clip, rng: Random) -> list[Caption]:
-    stretches = dict.fromkeys((caption.start, caption.stop) for caption in clip.captions)
-    return [
-        rng.choice([caption for caption in clip.captions if (caption.start, caption.stop) == stretch])
-        for stretch in stretches
-    ]
 
 
 def _next(tensors: Iterator[Tensor], count: int) -> list[Tensor]:

@@ -15,6 +15,7 @@ from minisora.worlds.playroom.draw import draw
 from minisora.worlds.playroom.render import render
 from minisora.worlds.playroom.scene import Scene
 
+OTHER_WORDS = 1_000_000_007  # between the caption seeds of one scene
 SPANS = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))  # seconds that are captioned
 
 
@@ -27,10 +28,12 @@ def clips(
     fps: float = 8.0,
     num_frames: int = 33,
     phrasing: str = "train",
+    wordings: int = 1,
     device: str | torch.device = "cpu",
 ) -> list[Clip]:
     """One clip for each seed, with captions of `SPANS` as far as the clip goes.
 
+    wordings: how many times two or three captions of each span are drawn
     frames are on the CPU; truth holds the scene, the frame size and the phrasing
     """
     scenes = [draw(seed, split=split) for seed in seeds]
@@ -44,7 +47,7 @@ def clips(
             key=f"playroom-{split}-{scene.seed}",
             frames=frames[number],
             fps=fps,
-            captions=_all_captions(scene, seconds, phrasing, width / height),
+            captions=spoken(scene, seconds, phrasing, width / height, wordings=wordings),
             truth={"scene": scene.to_json(), "aspect": width / height},
         )
         for number, scene in enumerate(scenes)
@@ -75,10 +78,15 @@ def clip(
     )[0]
 
 
-def _all_captions(scene: Scene, seconds: float, phrasing: str, aspect: float) -> tuple[Caption, ...]:
+def spoken(scene: Scene, seconds: float, phrasing: str, aspect: float, *, wordings: int = 1) -> tuple[Caption, ...]:
+    """Captions of each of `SPANS` as far as `seconds` go, no two alike."""
     spans = dict.fromkeys((start, min(stop, seconds)) for start, stop in SPANS if start <= seconds)
-    return tuple(
+    said = (
         caption
         for start, stop in spans
-        for caption in captions(scene, seed=scene.seed, start=start, stop=stop, phrasing=phrasing, aspect=aspect)
+        for n in range(wordings if stop > start else 1)
+        for caption in captions(
+            scene, seed=scene.seed + n * OTHER_WORDS, start=start, stop=stop, phrasing=phrasing, aspect=aspect
+        )
     )
+    return tuple(dict.fromkeys(said))
