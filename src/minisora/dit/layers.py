@@ -88,34 +88,34 @@ class Block(nn.Module):
         to_text:    which tokens attend to which text
         returns     (L, D)
         """
-        mod = (self.table + modulation.float()).to(x.dtype)
-        shift1, scale1, gate1, shift2, scale2, gate2 = mod.unbind(1)
+        mod = self.table + modulation.float()
+        shift1, scale1, gate1, shift2, scale2, gate2 = mod.to(x.dtype).unbind(1)
 
-        h = self._norm(x) * (1 + gather(scale1, time_index)) + gather(shift1, time_index)
+        h = self._modulated(x, scale1, shift1, time_index)
         q, k, v = self.qkv(h).chunk(3, -1)
         q, k = (rotate(self._heads(n), rope) for n in (self.q_norm(q), self.k_norm(k)))
         a = attention(q, k, self._heads(v), clips).flatten(1)
-        x = x + self.out(a) * gather(gate1, time_index)
+        x = torch.addcmul(x, self.out(a), gather(gate1, time_index))
 
         q = self._heads(self.cross_q_norm(self.cross_q(self.cross_norm(x).to(x.dtype))))
         x = x + self.cross_out(attention(q, text[0], text[1], to_text).flatten(1))
 
-        h = self._norm(x) * (1 + gather(scale2, time_index)) + gather(shift2, time_index)
+        h = self._modulated(x, scale2, shift2, time_index)
         h = self.mlp_out(F.gelu(self.mlp_in(h), approximate="tanh"))
-        result: Tensor = x + h * gather(gate2, time_index)
-        return result
+        return torch.addcmul(x, h, gather(gate2, time_index))
 
     def _heads(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.num_heads, -1))
         return heads
 
-    def _norm(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype)
+    def _modulated(self, x: Tensor, scale: Tensor, shift: Tensor, time_index: Tensor) -> Tensor:
+        normed = F.layer_norm(x, x.shape[-1:], eps=self.eps).to(x.dtype)  # sums in float32 inside
+        return torch.addcmul(gather(shift, time_index), normed, gather(1 + scale, time_index))
 
 
 def gather(rows: Tensor, index: Tensor) -> Tensor:
-    """(K, D) rows by (L,) index -> (L, D)"""
-    return rows.index_select(0, index)
+    """(K, D) rows by (L,) index -> (L, D), or (1, D) where all are one row."""
+    return rows if len(rows) == 1 else rows.index_select(0, index)
 
 
 def time_features(times: Tensor, width: int, scale: float = 1000.0) -> Tensor:
