@@ -6,7 +6,8 @@ Without files it makes films of its own: several sizes, a few shots each, things
                    which are started before
   scenedetect      PySceneDetect's own command line, a call for each file as its users run it: shots alone
   scenedetect lib  the same through its library in one process, without the start of Python
-  data-juicer      py-data-juicer's video filters of duration, aspect, resolution and motion, where it is installed
+  data-juicer      py-data-juicer's video filters of duration, aspect, resolution and motion in one process, where it
+                   is installed. It was not where our figures come from: this row was never run, and may need mending
 
 Each round runs all of them, one after the other. Given are files/s, clips/s (shots), seconds of CPU a file, and the
 median over rounds of how many times faster minisora is, with the least and the greatest. Shots must be the same; the

@@ -4,10 +4,11 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from minisora.data.shards import Shards, ShardWriter
+from minisora.data.shards import BrokenSample, Shards, ShardWriter
 from minisora.errors import UsageError
 
 
@@ -87,8 +88,11 @@ def test_threads_and_copies_read_alike(tmp_path):
 
 
 def test_damage_is_named(tmp_path):
-    with pytest.raises(UsageError, match="holds no shards"):
+    with pytest.raises(UsageError, match=r"holds no shards.*Check the folder's name"):
         Shards(tmp_path)
+    write(tmp_path / "above" / "clips", 3)
+    with pytest.raises(UsageError, match=r"above holds no shards.*Give .*above/clips\."):
+        Shards(tmp_path / "above")
     write(tmp_path, 40)
     tar, index = tmp_path / "shard-000001.tar", tmp_path / "shard-000001.parquet"
     whole, rows = tar.read_bytes(), index.read_bytes()
@@ -107,6 +111,26 @@ def test_damage_is_named(tmp_path):
         index.write_bytes(rows[:cut])
         with pytest.raises(UsageError, match=r"shard-000001.parquet"):
             Shards(tmp_path)
+
+
+def test_changed_bytes_are_told_and_an_index_of_the_first_format_is_read(tmp_path):
+    shards = Shards(write(tmp_path, 3))
+    marks = [shards.mark(i) for i in range(3)]
+    tar, index = tmp_path / "shard-000000.tar", tmp_path / "shard-000000.parquet"
+    data = bytearray(tar.read_bytes())
+    data[data.rindex(b'{"i": 1}') + 6] ^= 1
+    tar.write_bytes(data)
+    with pytest.raises(BrokenSample, match=r"shard-000000\.tar was changed where its sample 'clip-0001' is"):
+        shards.read(1)
+    assert shards.read(2) == sample(2)
+    first = pq.read_table(index).drop_columns("crc").replace_schema_metadata({"minisora_shards": "1"})
+    pq.write_table(first, index)
+    old = Shards(tmp_path)
+    assert old.read(1)["json"] == b'{"i": 0}' and old.read(2) == sample(2)  # it had no sums
+    assert all(old.mark(i) != marks[i] for i in range(3)) and len(set(marks)) == 3
+    with ShardWriter(tmp_path) as writer:
+        writer.add("later", {"bin": b"x"})
+    assert Shards(tmp_path).keys == [*shards.keys, "later"]
 
 
 def test_a_full_or_missing_disk_is_said(tmp_path):

@@ -1,6 +1,6 @@
 """Samples of curated shards to clips: what `minisora curate` wrote (curate/write.py says how), decoded.
 
-Here: one sample. Not here: shards (shards.py), what is trained on (latents.py, frames.py).
+Here: one sample. Not here: shards (shards.py), many of them (curate/decode.py), what is trained on (latents.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minisora.errors import UsageError
+from minisora.data.shards import BrokenSample
 from minisora.video.pixels import frame_pixels
 from minisora.worlds.clip import Caption, Clip
 
@@ -23,7 +23,7 @@ from minisora.worlds.clip import Caption, Clip
 def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
     """One sample of a curated shard. Its captions hold for the stretches that they name.
 
-    Raises UsageError for one that lacks a member or cannot be decoded; the sample is named.
+    Raises BrokenSample for one that lacks a member or cannot be decoded; the sample is named.
     """
     try:
         about: dict[str, Any] = json.loads(members["json"])
@@ -33,8 +33,8 @@ def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
             frames = [frame_pixels(frame, size, "white") for frame in container.decode(stream)]
         captions = tuple(Caption(one["text"], one["start"], one["stop"]) for one in about["captions"])
         return Clip(key, torch.from_numpy(np.stack(frames)), about["fps"], captions)
-    except (KeyError, ValueError, TypeError, av.FFmpegError) as error:
-        raise UsageError(
+    except (AssertionError, IndexError, KeyError, ValueError, TypeError, av.FFmpegError) as error:
+        raise BrokenSample(
             f"sample {key} is not a curated clip: {type(error).__name__}: {error}. Curate it again."
         ) from error
 
@@ -42,12 +42,12 @@ def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
 def on_grid(clip: Clip, *, side: int, group: int) -> Clip:
     """Cut to what a model takes: 1 + k * `group` frames from the first, the middle of `side`-multiples of pixels.
 
-    Raises UsageError for a clip smaller than one cell.
+    Raises BrokenSample for a clip smaller than one cell.
     """
     frames: Tensor = clip.frames[: len(clip.frames) - (len(clip.frames) - 1) % group]
     height, width = (n // side * side for n in frames.shape[1:3])
     if not height or not width:
-        raise UsageError(f"clip {clip.key} of {frames.shape[2]}x{frames.shape[1]} is smaller than {side} pixels.")
+        raise BrokenSample(f"clip {clip.key} of {frames.shape[2]}x{frames.shape[1]} is smaller than {side} pixels.")
     top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
     frames = frames[:, top : top + height, left : left + width]
     end = (len(frames) - 1) / clip.fps

@@ -19,13 +19,14 @@ from random import Random
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from minisora.data.order import sample_at
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions, patchify
-from minisora.data.shards import Shards
+from minisora.data.shards import BrokenSample, Shards
 from minisora.data.windows import StoredClip, Window, WindowConfig, draw_window
 from minisora.worlds.clip import Caption
 
@@ -77,12 +78,14 @@ class LatentBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentBatches:
-    """step -> LatentBatch.
+    """step -> LatentBatch. A broken sample gives way to the next that is whole.
 
-    sources:     shards and the weight with which a sample is drawn from them
-    budget:      most tokens in a pack; samples are added until the next does not fit
-    time_rate:   RoPE positions per second
-    flops:       of one forward pass, from the lengths of clips and texts
+    sources:       shards and the weight with which a sample is drawn from them
+    budget:        most tokens in a pack; samples are added until the next does not fit
+    time_rate:     RoPE positions per second
+    flops:         of one forward pass, from the lengths of clips and texts
+    pictures:      more such sources, of which single frames are taken
+    picture_share: of every budget, what they get before the rest is filled
     """
 
     sources: Sequence[tuple[Shards, float]]
@@ -92,28 +95,40 @@ class LatentBatches:
     budget: int
     time_rate: float
     flops: Callable[[tuple[int, ...], tuple[int, ...]], float]
+    pictures: Sequence[tuple[Shards, float]] = ()
+    picture_share: float = 0.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        assert 0 <= self.picture_share <= 1 and bool(self.pictures) == (self.picture_share > 0), self.picture_share
+
     def __call__(self, step: int) -> LatentBatch:
-        chosen: list[Window] = []
-        room = self.budget
-        while True:
-            window = self._sample(step, len(chosen))
-            if window.made.numel() > room:
-                break
-            room -= window.made.numel()
-            chosen.append(window)
+        room = round(self.picture_share * self.budget)
+        single = replace(self.windows, lengths=((1, 1.0),))
+        chosen = self._filled(step, self.pictures, single, room, 0) if self.pictures else []
+        if self.picture_share < 1:
+            taken = sum(window.made.numel() for window in chosen)
+            chosen += self._filled(step, self.sources, self.windows, self.budget - taken, len(chosen))
         assert chosen, f"a window has more tokens than the budget of a pack, {self.budget}"
         # neighbours of equal length are attended to in one call
         chosen.sort(key=lambda window: window.made.numel())
         return self._laid_out(chosen)
 
-    def _sample(self, step: int, place: int) -> Window:
-        rng = Random(f"{self.seed}/{step}/{place}")
-        shards, _ = rng.choices(self.sources, [weight for _, weight in self.sources])[0]
-        # a place's position among all draws; the stride only has to exceed the places of a step
-        index = sample_at(self.seed, step * 4096 + place, len(shards))
-        return draw_window(from_members(shards.read(index)), self.null_text, self.windows, self.patch[1:], rng)
+    def _filled(
+        self, step: int, sources: Sequence[tuple[Shards, float]], windows: WindowConfig, room: int, place: int
+    ) -> list[Window]:
+        """Windows of at most `room` tokens in all, drawn for this and the next places of a step."""
+        chosen: list[Window] = []
+        while True:
+            rng = Random(f"{self.seed}/{step}/{place + len(chosen)}")
+            shards, _ = rng.choices(sources, [weight for _, weight in sources])[0]
+            # a place's position among all draws; the stride only has to exceed the places of a step
+            index = sample_at(self.seed, step * 4096 + place + len(chosen), len(shards))
+            window = draw_window(shards.read_whole(index, _stored), self.null_text, windows, self.patch[1:], rng)
+            if window.made.numel() > room:
+                return chosen
+            room -= window.made.numel()
+            chosen.append(window)
 
     def _laid_out(self, windows: list[Window]) -> LatentBatch:
         lengths = tuple(window.made.numel() for window in windows)
@@ -139,13 +154,24 @@ class LatentBatches:
         return grid_positions(window.seconds * self.time_rate, *window.made.shape[1:])
 
 
+def _stored(key: str, members: Mapping[str, bytes]) -> StoredClip:
+    try:
+        return from_members(members)
+    except (KeyError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
+        raise BrokenSample(f"sample {key} holds no latents: {type(error).__name__}: {error}.") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Curriculum:
-    """step -> LatentBatch: of one kind before `first_steps`, of another from then on."""
+    """number of a batch -> LatentBatch: of one kind before the step `first_steps`, of another from then on.
+
+    packs:   batches of a step; a RunConfig sets it to its own
+    """
 
     first: LatentBatches
     first_steps: int
     then: LatentBatches
+    packs: int = 1
 
-    def __call__(self, step: int) -> LatentBatch:
-        return self.first(step) if step < self.first_steps else self.then(step)
+    def __call__(self, number: int) -> LatentBatch:
+        return self.first(number) if number // self.packs < self.first_steps else self.then(number)

@@ -1,16 +1,18 @@
 """Shards: tar archives of samples that any WebDataset reader streams, with an index that reads any one at once.
 
     shard-000000.tar        members `key.suffix`, the members of one sample side by side
-    shard-000000.parquet    a row for each member: key, suffix, shard, offset and size in bytes, columns (JSON)
+    shard-000000.parquet    a row for each member: key, suffix, shard, offset and size in bytes, CRC-32, columns (JSON)
 
 `columns` holds what is known about the sample beside its bytes; it is the same in all rows of one sample. A shard
 exists when its index does: the index is put in place last, so a writer that is killed leaves whole shards only, and
-the next one goes on after them. The same samples give the same bytes.
+the next one goes on after them. The same samples give the same bytes. The sum tells bytes that were changed, which
+weights and pictures do not show of themselves; an index of the first format has none.
 
 Source: the WebDataset convention, https://github.com/webdataset/webdataset (a key ends at the first dot; suffixes are
 lower case).
 
-Here: bytes to and from shards. Not here: what the bytes mean (train/latents.py), the order of samples (order.py).
+Here: bytes to and from shards, and what takes the place of a broken sample. Not here: what the bytes mean (clips.py,
+latents.py), the order of samples (order.py).
 """
 
 from __future__ import annotations
@@ -18,22 +20,32 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
+import sys
 import tarfile
+import threading
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from minisora.data.ahead import passed_over
 from minisora.errors import UsageError
 from minisora.video.files import cannot_write, replacing
 
-_FORMAT = 1
+Decoded = TypeVar("Decoded")
+
+MOST_BROKEN = 16  # samples in a row
+READ_SECONDS = 60.0  # for one sample; a disk far away may hang
+
+_FORMAT = 2
 _SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -41,6 +53,7 @@ _SCHEMA = pa.schema(
         ("shard", pa.string()),
         ("offset", pa.int64()),
         ("size", pa.int64()),
+        ("crc", pa.uint32()),
         ("columns", pa.string()),
     ],
     metadata={"minisora_shards": str(_FORMAT)},
@@ -49,6 +62,10 @@ _BLOCK = tarfile.BLOCKSIZE
 _DIGITS = "[0-9]" * 6  # of a shard's number, for glob
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SUFFIX = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+
+
+class BrokenSample(UsageError):
+    """One sample cannot be used; others can."""
 
 
 class ShardWriter:
@@ -100,6 +117,7 @@ class ShardWriter:
                         "shard": f"{self._name(self._number)}.tar",
                         "offset": tar.offset - _padded(len(data)),
                         "size": len(data),
+                        "crc": zlib.crc32(data),
                         "columns": text,
                     }
                 )
@@ -165,7 +183,9 @@ class Shards:
         self.folder = folder
         indexes = sorted(folder.glob(f"[!.]*-{_DIGITS}.parquet"))
         if not indexes:
-            raise UsageError(f"{folder} holds no shards: there is no index (*.parquet) in it. Check the folder's name.")
+            inside = folder / "clips"  # where `minisora curate` puts them
+            where = f"Give {inside}" if any(inside.glob(f"*-{_DIGITS}.parquet")) else "Check the folder's name"
+            raise UsageError(f"{folder} holds no shards: there is no index (*.parquet) in it. {where}.")
         table = pa.concat_tables([self._checked(index) for index in indexes])
         keys, shards = table.column("key").to_pylist(), table.column("shard").to_pylist()
         self._rows = [r for r, key in enumerate(keys) if r == 0 or key != keys[r - 1] or shards[r] != shards[r - 1]]
@@ -178,6 +198,7 @@ class Shards:
         self._shards = table.column("shard").combine_chunks().dictionary_encode()
         self._offsets = table.column("offset").to_numpy()
         self._sizes = table.column("size").to_numpy()
+        self._sums = table.column("crc").combine_chunks()
         self._texts = table.column("columns").take(pa.array(self._rows))
 
     def __len__(self) -> int:
@@ -190,8 +211,16 @@ class Shards:
             raise UsageError(f"{self.folder} has no column {name!r}. It has: {', '.join(known) or 'none'}.")
         return [columns.get(name) for columns in self._columns]
 
+    def mark(self, i: int) -> str:
+        """What tells a sample from another of the same key: sizes and sums of its members."""
+        rows = range(self._rows[i], self._ends[i])
+        return " ".join(f"{self._suffixes[row]}:{self._sizes[row]}:{self._sums[row].as_py()}" for row in rows)
+
     def read(self, i: int) -> dict[str, bytes]:
-        """The members of one sample by suffix, in one read of the shard."""
+        """The members of one sample by suffix, in one read of the shard.
+
+        Raises UsageError when the shard is gone, BrokenSample when the bytes cannot be had as they were written.
+        """
         rows = range(self._rows[i], self._ends[i])
         start = int(self._offsets[rows[0]])
         length = int(self._offsets[rows[-1]]) + int(self._sizes[rows[-1]]) - start
@@ -200,16 +229,44 @@ class Shards:
             with shard.open("rb", buffering=0) as file:
                 file.seek(start)
                 data = file.read(length)
+        except FileNotFoundError as error:
+            raise UsageError(f"{shard} is gone: copy or write it again.") from error
         except OSError as error:
-            raise UsageError(f"{shard} cannot be read: {error.strerror or error}.") from error
+            raise BrokenSample(f"{shard}, sample {self.keys[i]}: {error.strerror or error}.") from error
         if len(data) < length:
-            raise UsageError(f"{shard} ends before its sample {self.keys[i]!r} does: copy or write it again.")
+            raise BrokenSample(f"{shard} ends before its sample {self.keys[i]!r} does: copy or write it again.")
         view = memoryview(data)
         offsets = [int(self._offsets[row]) - start for row in rows]
-        return {
+        members = {
             self._suffixes[row]: bytes(view[offset : offset + int(self._sizes[row])])
             for row, offset in zip(rows, offsets, strict=True)
         }
+        for row, member in zip(rows, members.values(), strict=True):
+            if self._sums[row].as_py() not in (None, zlib.crc32(member)):
+                raise BrokenSample(f"{shard} was changed where its sample {self.keys[i]!r} is: copy or write it again.")
+        return members
+
+    def read_whole(
+        self, i: int, decode: Callable[[str, Mapping[str, bytes]], Decoded], *, timeout_seconds: float = READ_SECONDS
+    ) -> Decoded:
+        """decode(key, members) of a sample, or of the first after it that is whole. What is passed over is said.
+
+        A sample is broken where reading or decoding it raises BrokenSample, or hangs. The same one takes its place
+        whoever reads it, at any number of workers and after going on.
+
+        Raises UsageError where MOST_BROKEN samples in a row are broken, or all are.
+        """
+        tried = range(min(MOST_BROKEN, len(self)))
+        for n in tried:
+            at = (i + n) % len(self)
+            try:
+                with _limited(timeout_seconds, f"sample {self.keys[at]}"):
+                    return decode(self.keys[at], self.read(at))
+            except BrokenSample as error:
+                passed_over(f"{self.folder}: {error}")
+        raise UsageError(
+            f"{len(tried)} samples in a row of {self.folder} are broken, from {self.keys[i]}. Write or copy them again."
+        )
 
     @cached_property
     def _columns(self) -> list[dict[str, Any]]:
@@ -236,13 +293,35 @@ def _read_index(index: Path) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{index} is not a readable index: {error}. Write or copy the shard again.") from error
     version = (table.schema.metadata or {}).get(b"minisora_shards", b"")
-    if not version.isdigit() or table.schema.names != _SCHEMA.names or table.num_rows == 0:
+    names = [name for name in _SCHEMA.names if name != "crc" or version != b"1"]
+    if not version.isdigit() or table.schema.names != names or table.num_rows == 0:
         raise UsageError(f"{index} is not the index of a shard. Remove it from the folder.")
     if int(version) > _FORMAT:
         raise UsageError(
             f"{index} has format {int(version)}, newer than {_FORMAT}, the newest known here. Update minisora."
         )
-    return table
+    if version == b"1":
+        at = _SCHEMA.get_field_index("crc")
+        table = table.add_column(at, _SCHEMA.field(at), pa.nulls(table.num_rows, pa.uint32()))
+    return table.replace_schema_metadata(None)
+
+
+@contextmanager
+def _limited(seconds: float, what: str) -> Iterator[None]:
+    """BrokenSample when the block waits longer. A signal does it, which only the main thread of a process gets."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(number: int, frame: object) -> None:
+        raise BrokenSample(f"{what} was not read in {seconds:g} s.")
+
+    handler, timer = signal.signal(signal.SIGALRM, over), signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
 
 
 @contextmanager

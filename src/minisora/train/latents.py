@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,8 +21,9 @@ from random import Random
 import torch
 from torch import Tensor
 
+from minisora.curate.decode import Decode, decoded
+from minisora.curate.pool import Pool
 from minisora.data.ahead import ahead
-from minisora.data.clips import on_grid, to_clip
 from minisora.data.latents import to_members
 from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip
@@ -67,32 +70,71 @@ def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: 
                     print(f"{job.name}: {made} of {len(left)} clips, {rate:.1f} a second", file=sys.stderr, flush=True)
 
 
-def write_clip_latents(folder: Path, source: Shards, vae: VideoVAE, text: TextEncoder, *, side: int = STRIDE) -> int:
+def write_clip_latents(
+    folder: Path,
+    source: Shards,
+    vae: VideoVAE,
+    text: TextEncoder,
+    *,
+    side: int = STRIDE,
+    workers: int = 2,
+    timeout_seconds: float = 600.0,
+) -> int:
     """Latents of curated clips, each at its own size and length. A broken sample is passed over and said.
 
-    side:    pixels that heights and widths have to be multiples of
-    returns  how many there are
+    What the folder holds of other clips, of these before they were curated anew, or by another VAE, is made anew.
+
+    side:            pixels that heights and widths have to be multiples of
+    workers:         processes that decode; what is written does not hang on their number
+    timeout_seconds: for one sample; one that hangs or crashes its process costs itself alone
+    returns          how many there are
 
     Raises UsageError where none is left.
     """
-    with ShardWriter(folder) as writer:
-        for n, key in enumerate(source.keys):
-            if key in writer.keys_done:
-                continue
-            try:
-                clip = on_grid(to_clip(key, source.read(n)), side=side, group=GROUP)
-                if not clip.captions:
-                    raise UsageError(f"clip {key} has no caption.")
-            except UsageError as error:
-                print(f"passed over: {error}", file=sys.stderr, flush=True)
-                continue
-            (stored,) = encode_clips(vae, text, [n], [clip])
-            height, width = clip.frames.shape[1:3]
-            columns = {"height": height, "width": width, "num_frames": len(clip.frames)}
-            writer.add(key, to_members(stored, [len(one) for one in stored.texts], {}), columns=columns)
+    stage, passed = Decode(source, side, GROUP), 0
+    by = f"{side} {_fingerprint(vae)}"
+    marks = {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
+    _clear_others(folder, marks)
+    with ShardWriter(folder) as writer, Pool(stage, workers, timeout_seconds) as pool:
+        left = [n for n, key in enumerate(source.keys) if key not in writer.keys_done]
+        with closing(pool.run(stage.rows(left))) as results:
+            for done, (n, clip) in enumerate((each for result in results for each in decoded(result)), 1):
+                if isinstance(clip, str):
+                    passed += 1
+                    print(f"passed over: {clip} ({passed} so far)", file=sys.stderr, flush=True)
+                else:
+                    (stored,) = encode_clips(vae, text, [n], [clip])
+                    height, width = clip.frames.shape[1:3]
+                    columns = {"height": height, "width": width, "num_frames": len(clip.frames), "of": marks[clip.key]}
+                    lengths = [len(one) for one in stored.texts]
+                    writer.add(clip.key, to_members(stored, lengths, {}), columns=columns)
+                if done % 50 == 0 or done == len(left):
+                    print(f"{source.folder}: {done} of {len(left)} clips encoded", file=sys.stderr, flush=True)
         if not writer.keys_done:
             raise UsageError(f"none of the {len(source)} clips in {source.folder} can be trained on.")
         return len(writer.keys_done)
+
+
+@torch.no_grad()
+def _fingerprint(vae: VideoVAE) -> int:
+    some = torch.cat([weights.flatten()[:64].float().cpu() for weights in vae.state_dict().values()])
+    return zlib.crc32(some.numpy().tobytes())
+
+
+def _clear_others(folder: Path, marks: Mapping[str, str]) -> None:
+    """Remove all shards where any holds what is not wanted. marks: of all wanted, by key"""
+    if not any(folder.glob("*.parquet")):
+        return
+    held = Shards(folder)
+    try:
+        of = held.columns("of")
+    except UsageError:  # they are from before there was such a column
+        of = [None] * len(held)
+    if all(marks.get(key) == mark for key, mark in zip(held.keys, of, strict=True)):
+        return
+    print(f"{folder} is of other clips or another VAE: its latents are made anew", file=sys.stderr, flush=True)
+    for file in sorted(folder.glob("*.parquet")) + sorted(folder.glob("*.tar")):  # a shard is there while its index is
+        file.unlink()
 
 
 @torch.no_grad()
