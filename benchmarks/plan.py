@@ -21,12 +21,12 @@ from train_step import WORDS, batch_of
 
 from minisora.device import default_device, has_fast_bf16, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
+from minisora.plan.devices import Device, this_machine
+from minisora.plan.estimate import dit_work
+from minisora.plan.layouts import Work, seconds_of
 from minisora.train.config import OptimConfig
-from minisora.train.devices import Device, this_machine
-from minisora.train.layouts import Work, seconds_of
 from minisora.train.optim import EMA, build_optimizers
 from minisora.train.parallel import Layout
-from minisora.train.plan import dit_work
 from minisora.train.velocity import dit_loss
 
 

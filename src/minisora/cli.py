@@ -25,7 +25,8 @@ from minisora.caption.command import caption
 from minisora.console import check_numbers, make_folder, parse_size, progress
 from minisora.curate.command import curate
 from minisora.errors import UsageError
-from minisora.train.commands import add_training_commands
+from minisora.plan.command import add_plan_command
+from minisora.train.commands import add_runs_command
 from minisora.verbs import ModelName, Seconds, Zoom, add_verbs, load
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _recipes() -> dict[str, Callable[..., RunConfig]]:
 add_verbs(app)
 app.command()(curate)
 app.command()(caption)
-add_training_commands(app, recipes=_recipes, parse_size=parse_size)
+add_plan_command(app, recipes=_recipes, parse_size=parse_size)
+add_runs_command(app)
 
 
 @app.command()
@@ -124,9 +126,11 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
     """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
-    from minisora.recipes import RECIPES, begun_from, fine_tune, of_file
+    from minisora.recipes import RECIPES, begun_from, called, fine_tune, of_file
     from minisora.train.watch import RUNS
 
+    if recipe is None and data is not None:
+        raise UsageError("--data is for the recipe fine-tune: minisora train fine-tune --data FOLDER.")
     if recipe is None:
         for name, make in RECIPES.items():
             typer.echo(f"{name}  {(make.__doc__ or '').strip().splitlines()[0]}")
@@ -140,9 +144,9 @@ def train(
         raise UsageError(f"--data and --lora are for the recipe fine-tune, not for {recipe}.")
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}: give 1 or more.")
+    from minisora.plan.estimate import describe
     from minisora.train.loop import run
     from minisora.train.parallel import Layout, in_turn, joined
-    from minisora.train.plan import describe
 
     def configured() -> RunConfig:
         given = {} if steps is None else {"steps": steps}
@@ -151,7 +155,7 @@ def train(
         config = of_file(Path(recipe)) if is_file else RECIPES[recipe](**given)
         return config if base is None else begun_from(config, base)
 
-    name = Path(recipe).stem if is_file else recipe if data is None else f"{recipe}-{data.resolve().name}"
+    name = Path(recipe).stem if is_file else recipe if data is None else f"{recipe}-{called(data)}"
     folder = RUNS / name if folder is None else folder
     layout = Layout(replicate=replicate, context=context, recompute=recompute)
     with joined(layout) as ranks:

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -29,10 +30,10 @@ from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
-from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.config import OptimConfig, RunConfig, run_of
 from minisora.train.latents import LatentJob, write_clip_latents, write_latents
 from minisora.train.lora import add_lora, merge_lora
-from minisora.train.velocity import dit_loss
+from minisora.train.velocity import dit_loss, sketch
 from minisora.train.watch import RUNS
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
@@ -40,6 +41,7 @@ from minisora.video import contact_sheet
 from minisora.worlds.clip import Clip
 
 LATENTS = Path(".cache/latents")
+WORDINGS = 3  # of each stretch of a clip, two or three captions each: one wording is learnt by heart
 CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
 
 
@@ -65,14 +67,14 @@ def footage_frames(seed: int, num_frames: int, height: int, width: int) -> Tenso
 def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
     from minisora.worlds import playroom
 
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames)
+    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, wordings=WORDINGS)
 
 
 def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
     """At twice the usual rate, for what is asked at other rates."""
     from minisora.worlds import playroom
 
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=16.0)
+    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=16.0, wordings=WORDINGS)
 
 
 def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
@@ -124,33 +126,46 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def dit_toybox(steps: int = 3300, picture_steps: int = 456) -> RunConfig:
+def dit_toybox(steps: int = 4500, picture_steps: int = 456) -> RunConfig:
     """The transformer of `toybox`: first mostly single frames, which teach looks cheaply, then videos.
 
-    `minisora train dit-toybox`, after vae-toybox. The embedded weights are the bundle that it leaves in its folder.
+    `minisora train dit-toybox`, after vae-toybox, leaves a bundle. The embedded one took as many steps, in parts
+    (docs/log.md).
     """
-    device = default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
-    text = TextEncoder(device=device, dtype=dtype)
-    names = sorted({*PICTURES_FIRST, *THEN_VIDEOS})
-    vae = _trained_vae().to(device, dtype)
-    write_latents(LATENTS, latent_jobs(names), vae, text)
-    null_text = text.encode([""]).tokens.cpu()
+    budget, names = 8192, sorted({*PICTURES_FIRST, *THEN_VIDEOS})
 
-    def batches(sources: Mapping[str, float], lengths: tuple[tuple[int, float], ...]) -> LatentBatches:
-        return LatentBatches(
-            sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
-            null_text=null_text,
-            windows=WindowConfig(lengths=lengths, shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
-            patch=DIT.patch,
-            budget=8192,
-            time_rate=SAMPLING.time_rate,
-            flops=DIT.flops,
+    @cache
+    def encoders() -> tuple[VideoVAE, TextEncoder]:
+        device = default_device()
+        dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+        return _trained_vae().to(device, dtype), TextEncoder(device=device, dtype=dtype)
+
+    def prepare(run: RunConfig) -> RunConfig:
+        vae, text = encoders()
+        write_latents(LATENTS, latent_jobs(names), vae, text)
+        null_text = text.encode([""]).tokens.cpu()
+
+        def batches(sources: Mapping[str, float], lengths: tuple[tuple[int, float], ...]) -> LatentBatches:
+            return LatentBatches(
+                sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
+                null_text=null_text,
+                windows=WindowConfig(lengths=lengths, shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
+                patch=DIT.patch,
+                budget=budget,
+                time_rate=SAMPLING.time_rate,
+                flops=DIT.flops,
+            )
+
+        curriculum = Curriculum(
+            first=batches(PICTURES_FIRST, ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))),
+            first_steps=picture_steps,
+            then=batches(THEN_VIDEOS, ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))),
         )
+        return replace(run, batch=curriculum)
 
     def publish(dit: DiT, folder: Path) -> None:
         save_part(dit, folder / "dit.safetensors")
-        known, least = known_captions([Shards(LATENTS / name) for name in names], text)
+        known, least = known_captions([Shards(LATENTS / name) for name in names], encoders()[1])
         trained = {"recipe": "dit-toybox", "steps": steps, "least_similarity": least}
         save_bundle(
             folder / "bundle",
@@ -167,26 +182,20 @@ def dit_toybox(steps: int = 3300, picture_steps: int = 456) -> RunConfig:
         name="dit-toybox",
         steps=steps,
         build=lambda: DiT(DIT),
-        batch=Curriculum(
-            first=batches(PICTURES_FIRST, ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))),
-            first_steps=picture_steps,
-            then=batches(THEN_VIDEOS, ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))),
-        ),
+        prepare=prepare,
+        batch=lambda _: sketch(DIT, TOKENS, tokens=budget, words=16),
         loss=dit_loss,
         publish=publish,
-        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.35),
+        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.9),
         ema_decay=0.997,
         compile=True,
         prefetch=1,
-        preview=shown(vae, text, SAMPLING, PREVIEW),
+        preview=lambda dit, folder: shown(*encoders(), SAMPLING, PREVIEW)(dit, folder),
     )
 
 
 def captioner_playroom(steps: int = 6000) -> RunConfig:
-    """The captioner: clips of the playroom to words, drawn as it trains.
-
-    `minisora train captioner-playroom`; `minisora caption` uses what it leaves.
-    """
+    """The captioner: clips of the playroom to words, drawn as it trains. `minisora caption` uses what it leaves."""
     return RunConfig(
         name="captioner-playroom",
         steps=steps,
@@ -225,7 +234,7 @@ def fine_tune(
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     bundle = load_bundle(base, device=device, dtype=dtype)
-    folder = LATENTS / f"fine-tune-{data.resolve().name}"
+    folder = LATENTS / f"fine-tune-{called(data)}"
     side = STRIDE * max(bundle.dit.config.patch)
     write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=side)
     shards = Shards(folder)
@@ -245,7 +254,7 @@ def fine_tune(
         known, _ = known_captions([shards], bundle.text)
         save_bundle(
             folder / "bundle",
-            name=f"{bundle.name}-{data.resolve().name}",
+            name=f"{bundle.name}-{called(data)}",
             vae=bundle.vae,
             dit=merge_lora(dit),
             sampling=how,
@@ -277,18 +286,18 @@ def fine_tune(
     )
 
 
+def called(data: Path) -> str:
+    """What a set of curated clips is called: `minisora curate` puts each into a folder `clips` of one with its name."""
+    folder = data.resolve()
+    return folder.parent.name if folder.name == "clips" else folder.name
+
+
 def of_file(path: Path) -> RunConfig:
     """The run that a user's own file describes: what its function `recipe()` returns."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}.")
     sys.path.insert(0, str(path.parent.resolve()))  # so that the processes that make batches find it too
-    module = importlib.import_module(path.stem)
-    if not callable(getattr(module, "recipe", None)):
-        raise UsageError(f"{path} has no function `recipe()` that returns a RunConfig. minisora.recipes shows some.")
-    run = module.recipe()
-    if not isinstance(run, RunConfig):
-        raise UsageError(f"`recipe()` of {path} returned {type(run).__name__}, not a RunConfig.")
-    return run
+    return run_of(importlib.import_module(path.stem), path, globals())
 
 
 def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
@@ -319,26 +328,31 @@ PICTURES_FIRST = {  # shards and how often a sample is drawn from them
     "stickers-short": 0.09,
 }
 THEN_VIDEOS = {
-    "playroom-pictures": 0.16,
-    "stickers-pictures": 0.08,
-    "playroom-short": 0.41,
-    "playroom-long": 0.12,
-    "playroom-fast": 0.04,
-    "playroom-wide": 0.03,
-    "playroom-tall": 0.03,
-    "stickers-short": 0.13,
+    "playroom-pictures": 0.14,
+    "stickers-pictures": 0.06,
+    "playroom-short": 0.42,
+    "playroom-large": 0.11,
+    "playroom-long": 0.07,
+    "playroom-fast": 0.03,
+    "playroom-wide": 0.015,
+    "playroom-tall": 0.015,
+    "stickers-short": 0.12,
+    "stickers-large": 0.02,
 }
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
+TOKENS = (5, 8, 8)  # of a clip of two seconds at SAMPLING.size: time, rows, columns
 SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=4.0, shift_tokens=320)
 JOBS = {  # name -> clips, height, width, frames, how many
     "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
     "playroom-short": (playroom_clips, 64, 64, 17, 4500),
     "playroom-long": (playroom_clips, 64, 64, 33, 800),
     "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
-    "playroom-wide": (playroom_clips, 56, 96, 17, 250),
-    "playroom-tall": (playroom_clips, 96, 56, 17, 250),
+    "playroom-wide": (playroom_clips, 64, 112, 17, 250),
+    "playroom-tall": (playroom_clips, 112, 64, 17, 250),
     "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
     "stickers-short": (sticker_clips, 64, 64, 17, 2400),
+    "playroom-large": (playroom_clips, 96, 96, 17, 1000),
+    "stickers-large": (sticker_clips, 96, 96, 17, 300),
 }
 
 

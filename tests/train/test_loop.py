@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
+from minisora.data.latents import Curriculum
 from minisora.data.order import batch_at
+from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
 from minisora.train import checkpoint, loop
 from minisora.train.checkpoint import Checkpoints
@@ -294,6 +296,39 @@ def test_a_step_of_several_packs_is_their_mean(tmp_path):
         assert torch.allclose(one, other, atol=1e-6)
 
 
+def test_a_curriculum_counts_steps_not_batches(tmp_path):
+    """The config says how many batches a step has; with any number the change is at the same step."""
+    seen: list[tuple[str, int]] = []
+
+    def kind(name: str):
+        return lambda number: seen.append((name, number)) or points(number)
+
+    for packs in (1, 3):
+        seen.clear()
+        batch = Curriculum(first=kind("first"), first_steps=2, then=kind("then"))
+        run(replace(replace(CONFIG, steps=4, batch=batch), packs=packs), tmp_path / str(packs))
+        assert [name for name, _ in seen] == ["first"] * 2 * packs + ["then"] * 2 * packs
+        assert [number for _, number in seen] == list(range(4 * packs))
+
+
+def test_data_is_made_before_the_first_step_of_each_run(tmp_path):
+    """What `prepare` returns is what is trained on, as if it had been there at once."""
+    made: list[str] = []
+
+    def prepare(config: RunConfig) -> RunConfig:
+        made.append(config.name)
+        return replace(config, batch=points)
+
+    def sized(step: int) -> Points:
+        raise AssertionError("only a plan asks for it")
+
+    config = replace(CONFIG, prepare=prepare, batch=sized)
+    run(config, tmp_path / "late", stop_at=7)
+    late = run(config, tmp_path / "late")
+    assert made == ["tiny", "tiny"]
+    assert_same(late.state_dict(), run(CONFIG, tmp_path / "at once").state_dict())
+
+
 def test_batches_made_ahead_are_the_same_in_the_same_order():
     make = partial(batch_at, 7, batch_size=3, size=50)
     assert list(ahead(make, range(3, 12), workers=2)) == [make(step) for step in range(3, 12)]
@@ -311,6 +346,47 @@ def test_an_error_in_a_batch_comes_out(tmp_path):
 
     with pytest.raises(UsageError, match="shard 6 is missing"):
         run(replace(CONFIG, batch=batch), tmp_path)
+
+
+def test_a_shard_that_vanishes_is_named(tmp_path):
+    with ShardWriter(tmp_path / "data") as writer:
+        for step in range(20):
+            writer.add(f"clip-{step}", {"x": points(step).x.numpy().tobytes()})
+    shards = Shards(tmp_path / "data")
+
+    def batch(step: int) -> Points:
+        if step == 6:
+            (tmp_path / "data" / "shard-000000.tar").unlink()
+        return Points(torch.frombuffer(bytearray(shards.read(step)["x"]), dtype=torch.float32).view(8, 4))
+
+    with pytest.raises(UsageError, match=r"shard-000000\.tar is gone"):
+        run(replace(CONFIG, batch=batch), tmp_path / "run")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_checkpoint_that_does_not_fit_is_said_and_the_run_goes_on_from_the_one_before(tmp_path):
+    """The system's own refusal: no file may grow beyond what is left."""
+    import resource
+
+    wide = replace(CONFIG, build=lambda: nn.Sequential(nn.Linear(4, 4096), nn.Tanh(), nn.Linear(4096, 2)))
+    whole = run(wide, tmp_path / "whole")
+    run(wide, tmp_path / "full", stop_at=5)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(UsageError, match=r"step 10 could not be written .*took no more of it.*free some"):
+            run(wide, tmp_path / "full", stop_at=10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in (tmp_path / "full").glob("*step-*")] == ["step-00000005"]
+    assert_same(run(wide, tmp_path / "full").state_dict(), whole.state_dict())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_log_on_a_full_disk_is_said(tmp_path):
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UsageError, match=r"the disk is full: .*log\.jsonl was not written"):
+        run(CONFIG, tmp_path)
 
 
 SCRIPT = """

@@ -6,11 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack
@@ -20,7 +24,7 @@ from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
 from minisora.train import loop
 from minisora.train.config import OptimConfig, RunConfig
-from minisora.train.parallel import Layout, Ranks, joined, mean_of_rows, prepare, recomputed, whole
+from minisora.train.parallel import KEPT, Layout, Ranks, joined, mean_of_rows, prepare, recomputed, whole
 from minisora.train.velocity import dit_loss
 
 ROOT = Path(__file__).parents[2]
@@ -109,13 +113,31 @@ if what == "gradients":
     if os.environ["RANK"] == "0":
         torch.save(told, folder / "gradients.pt")
 else:
+    if what == "killed" and os.environ["RANK"] == "1":
+        def batch(number, made=shared.batch):
+            return os.kill(os.getpid(), 9) if number > 12 else made(number)
+        shared.CONFIG = replace(shared.CONFIG, batch=batch)
+    def prepare(run):
+        assert os.environ["RANK"] == "0" or (folder / "data").exists(), "the first process makes it"
+        (folder / "data").touch()
+        return run
     shared.loop.matmul_peak = lambda *_: 1e15
-    shared.loop.run(replace(shared.CONFIG, layout=layout), folder, stop_at=stop)
+    shared.loop.run(replace(shared.CONFIG, layout=layout, prepare=prepare), folder, stop_at=stop)
 leave()
 """
 
 
-def start(folder: Path, processes: int, what: str, *, replicate: int = 1, context: int = 1, stop: int = 20) -> None:
+def start(
+    folder: Path,
+    processes: int,
+    what: str,
+    *,
+    replicate: int = 1,
+    context: int = 1,
+    stop: int = 20,
+    fails: bool = False,
+) -> str:
+    """What torchrun said of these processes."""
     (folder / "script.py").write_text(SCRIPT)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     asked = [__file__, str(folder), what, str(replicate), str(context), str(stop)]
@@ -123,7 +145,8 @@ def start(folder: Path, processes: int, what: str, *, replicate: int = 1, contex
     ended = subprocess.run(
         [sys.executable, *launch, str(folder / "script.py"), *asked], env=environment, capture_output=True, text=True
     )
-    assert ended.returncode == 0, ended.stderr[-4000:]
+    assert (ended.returncode != 0) == fails, ended.stderr[-4000:]
+    return ended.stderr
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +164,19 @@ def test_many_processes_have_the_gradients_of_one(tmp_path, alone, processes, re
     assert shared.keys() == alone.keys()
     for name, value in alone.items():
         assert torch.allclose(value, shared[name], atol=2e-6, rtol=1e-4), (name, (value - shared[name]).abs().max())
+
+
+@pytest.mark.long
+def test_a_process_that_dies_ends_the_run_with_a_reason(tmp_path):
+    said = start(tmp_path, 2, "killed", fails=True)
+    assert "UsageError: another process of this run has ended" in said
+    assert "Signal 9 (SIGKILL)" in said.split("Root Cause")[1]
+
+
+@pytest.mark.long
+def test_the_last_thing_torchrun_says_is_what_was_wrong(tmp_path):
+    said = start(tmp_path, 3, "run", context=3, fails=True)
+    assert "4 heads cannot be shared by 3 processes. Ask for a context of 1, 2, 4." in said.split("Root Cause")[1]
 
 
 def losses(folder: Path) -> list[float]:
@@ -171,6 +207,63 @@ def test_what_is_recomputed_has_the_same_gradients(alone):
         (dit_loss(dit, batch(n), torch.Generator().manual_seed(n))["loss"] / PACKS).backward()
     for name, p in dit.named_parameters():
         assert p.grad is not None and torch.allclose(p.grad, alone[name], atol=1e-7), name
+
+
+class Counted(TorchDispatchMode):
+    """How often each operator is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.times[func.name()] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_attention_and_matmuls_are_not_run_twice(monkeypatch):
+    """Of long clips: the fused operator, with the gradients that it has when nothing is recomputed."""
+    monkeypatch.setattr("minisora.dit.attention.PLAIN_UP_TO", 0)
+    told = []
+    for layout in (Layout(), Layout(recompute=True)):
+        dit = network()
+        prepare(dit, Ranks(layout))
+        with Counted() as counted:
+            dit_loss(dit, batch(0), torch.Generator().manual_seed(0))["loss"].backward()
+        told.append((counted.times, [p.grad for p in dit.parameters()]))
+    (once, plain), (again, recomputed_ones) = told
+    for name in ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::mm", "aten::addmm"):
+        assert again[name] == once[name] > 0, name
+    assert again["aten::_to_copy"] + again["aten::gelu"] > once["aten::_to_copy"] + once["aten::gelu"]
+    for one, other in zip(plain, recomputed_ones, strict=True):
+        assert one is not None and other is not None and torch.allclose(one, other, atol=1e-7)
+
+
+def test_tokens_are_exchanged_as_often_as_a_plan_counts(tmp_path):
+    """Six times a block and pass, of which recomputing adds one: layouts.seconds_of says so."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/alone", rank=0, world_size=1)
+    try:
+        for layout, passes in ((Layout(), 2), (Layout(recompute=True), 3)):
+            dit = network()
+            dit.across = Across(dist.group.WORLD, 0, 1)
+            prepare(dit, Ranks(layout))
+            with Counted() as counted:
+                dit_loss(dit, batch(0), torch.Generator().manual_seed(0))["loss"].backward()
+            assert counted.times["c10d::alltoall_base_"] == passes * 6 * TINY.depth
+    finally:
+        dist.destroy_process_group()
+
+
+def test_varlen_attention_is_the_operator_that_is_kept():
+    import torch.nn.attention.varlen  # which makes the operator
+
+    assert torch.ops.torch_attn._varlen_attn.default.name() in KEPT
+
+
+def test_a_model_without_parts_is_not_recomputed():
+    for layout, compiled in ((Layout(recompute=True), False), (Layout(), True)):
+        with pytest.raises(UsageError, match=r"Linear cannot be (recomputed|compiled): it has no `parts"):
+            prepare(torch.nn.Linear(2, 2), Ranks(layout), compiled=compiled)
 
 
 def test_recomputing_keeps_matmuls_only():

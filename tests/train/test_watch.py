@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from minisora.console import parse_size
 from minisora.errors import UsageError
+from minisora.plan.command import add_plan_command
 from minisora.train import reference as references
-from minisora.train.commands import add_training_commands
+from minisora.train.commands import add_runs_command
 from minisora.train.reference import keep, make_reference, off_course, reference_of
 from minisora.train.watch import Row, blocks, chart, find_runs, quantities, read_log, to_tensorboard
 from minisora.train.watch_page import write_page
@@ -148,7 +149,8 @@ def test_every_reference_that_comes_with_the_package_can_be_read():
 
 def test_the_command(tmp_path):
     app = typer.Typer()
-    add_training_commands(app, recipes=dict, parse_size=parse_size)
+    add_runs_command(app)
+    add_plan_command(app, recipes=dict, parse_size=parse_size)
     write(tmp_path / "a", rows_of())
     one = CliRunner().invoke(app, ["runs", str(tmp_path / "a"), "--page", str(tmp_path / "page.html")])
     assert one.exit_code == 0, one.output

@@ -167,7 +167,10 @@ def _first_os_error(error: BaseException) -> str:
     if isinstance(error, CheckpointException):
         for inner, _ in error.failures.values():
             return _first_os_error(inner)
-    return _first_os_error(error.__cause__) if error.__cause__ is not None else _first_line(error)
+    if error.__cause__ is not None:
+        return _first_os_error(error.__cause__)
+    told = _first_line(error)
+    return "the disk took no more of it, and may be full" if "unexpected pos" in told else told  # torch's words for it
 
 
 def _first_line(error: BaseException) -> str:

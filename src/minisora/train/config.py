@@ -1,18 +1,25 @@
 """What a run is: one frozen value that says everything, so that the same value gives the same run.
 
-Here: the types. The recipes that fill them in are in recipes.py, the loop that runs them in loop.py.
+Here: the types, and asking a user's own file for one. The recipes that fill them in are in recipes.py, the loop that
+runs them in loop.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from minisora.data.latents import Curriculum
+from minisora.errors import UsageError
 from minisora.train.parallel import Layout
 
 
@@ -48,15 +55,20 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A whole run. Running it again in the same folder goes on from its newest checkpoint."""
+    """A whole run. Running it again in the same folder goes on from its newest checkpoint.
+
+    The loop calls `prepare` before the first step; a plan does not: where there is one, `batch` beside it has to be of
+    the right size, and no more.
+    """
 
     name: str
     steps: int
     build: Callable[[], nn.Module]
-    batch: Callable[[int], Batch]  # step -> batch; goes to other processes, so it must pickle
+    batch: Callable[[int], Batch]  # n -> batch n % packs of step n // packs; goes to other processes: it must pickle
     loss: Loss
     publish: Callable[[Any, Path], None]  # the averaged weights, into the run's folder
     optim: OptimConfig
+    prepare: Callable[[RunConfig], RunConfig] | None = None  # makes the data, and returns the run with its batches
     ema_decay: float = 0.999
     seed: int = 0
     compile: bool = False
@@ -68,3 +80,33 @@ class RunConfig:
     layout: Layout = field(default_factory=Layout)
     preview: Callable[[Any, Path], None] | None = None  # (averaged weights, this step's folder): samples to look at
     preview_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "packs", "log_every", "preview_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{self.name}: {name}={getattr(self, name)} has to be 1 or more.")
+        if isinstance(self.batch, Curriculum):
+            object.__setattr__(self, "batch", replace(self.batch, packs=self.packs))
+
+
+def run_of(module: ModuleType, path: Path, known: Mapping[str, Any]) -> RunConfig:
+    """What the function `recipe()` of a user's module returns.
+
+    known: by name, what it may have called beside its own; for telling the fields of what it misnamed
+    """
+    if not callable(getattr(module, "recipe", None)):
+        raise UsageError(f"{path} has no function `recipe()` that returns a RunConfig. minisora.recipes shows some.")
+    try:
+        run = module.recipe()
+    except TypeError as error:
+        wrong = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        called = {**known, **vars(module)}.get(wrong[1]) if wrong else None
+        if wrong is None or called is None:
+            raise
+        fields = list(inspect.signature(called).parameters)
+        nearest = get_close_matches(wrong[2], fields, n=1, cutoff=0.5)
+        hint = f"Did you mean {nearest[0]}?" if nearest else f"It has: {', '.join(fields)}."
+        raise UsageError(f"{path}: {wrong[1]} has no field {wrong[2]!r}. {hint}") from error
+    if not isinstance(run, RunConfig):
+        raise UsageError(f"`recipe()` of {path} returned {type(run).__name__}, not a RunConfig.")
+    return run

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from minisora.errors import UsageError
 from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
 from minisora.train.config import Batch, RunConfig
 from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_states, rate_at, set_rate
-from minisora.train.parallel import Ranks, joined, mean_of_rows, prepare, syncs
+from minisora.train.parallel import Ranks, in_turn, joined, mean_of_rows, prepare, syncs
 from minisora.train.reference import Reference, off_course, reference_of
+from minisora.video.files import cannot_write
 
 MOST_SKIPS = 10  # steps in a row that may be not finite before the run gives up
 
@@ -83,6 +85,8 @@ def run(config: RunConfig, folder: Path, *, stop_at: int | None = None) -> nn.Mo
 
 def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> nn.Module:
     own = ranks.share(config.packs)
+    if config.prepare is not None:
+        config = in_turn(ranks, partial(config.prepare, config))
     threads = use_affinity_threads()
     bf16 = has_fast_bf16(ranks.device) if config.bf16 is None else config.bf16
     folder.mkdir(parents=True, exist_ok=True)
@@ -259,10 +263,13 @@ class Log:
         self._clear()
         if not self.ranks.is_first:
             return
-        with self.path.open("a") as file:
-            # a bin in which no token fell is not a number, which JSON cannot say
-            finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
-            file.write(json.dumps(finite) + "\n")
+        # a bin in which no token fell is not a number, which JSON cannot say
+        finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(finite) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         parts = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         self.say(
             f"{step:>7}  {parts}  |g| {row['norm']:.2f}  {row['tokens_per_second']:,.0f} tok/s  MFU {row['mfu']:.0%}  "

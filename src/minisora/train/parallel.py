@@ -16,12 +16,17 @@ Not here: the exchange inside attention (dit/ulysses.py), the loop (loop.py).
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -38,6 +43,7 @@ from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
 
 Made = TypeVar("Made")
+LONGEST = timedelta(days=2)  # that one process may make data while the others wait
 KEPT = {  # what `recomputed` does not run twice: matmuls, and attention that is one operator
     "aten::mm",
     "aten::addmm",
@@ -115,16 +121,35 @@ class Ranks:
 @contextmanager
 def joined(layout: Layout = Layout()) -> Iterator[Ranks]:  # frozen
     """The processes that torchrun started, or the one that was started alone."""
-    ranks = Ranks(layout)
-    begun = ranks.count > 1 and not dist.is_initialized()
-    if begun:
-        dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
-    try:
-        yield ranks
-        ranks.wait()  # nobody hangs up while another is still reading
-    finally:
+    with _reported():
+        ranks = Ranks(layout)
+        begun = ranks.count > 1 and not dist.is_initialized()
         if begun:
-            dist.destroy_process_group()
+            dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+        try:
+            yield ranks
+            ranks.wait()  # nobody hangs up while another is still reading
+        finally:
+            if begun:
+                dist.destroy_process_group()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """What went wrong, as the last thing that torchrun prints, and of the process where it did."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, RuntimeError) and re.search("(closed|reset) by peer|Broken pipe", str(error)):
+            raise UsageError(
+                "another process of this run has ended, and says why itself; a KILL without a word is often want of "
+                "memory. The same command goes on from the newest checkpoint."
+            ) from error
+        if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # which torchrun reads when a process has failed
+            reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            told = {"message": reason, "timestamp": int(time.time())}
+            Path(path).write_text(json.dumps(told), encoding="utf-8")
+        raise
 
 
 def leave(code: int = 0) -> NoReturn:
@@ -141,13 +166,12 @@ def leave(code: int = 0) -> NoReturn:
 def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False) -> None:
     """Recompute, compile, split, in this order; in place.
 
-    model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them
+    model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them; split alone, without too
     """
-    parts: list[nn.Module] = model.parts() if hasattr(model, "parts") else []  # type: ignore[operator]
     if ranks.layout.recompute:
-        for part in parts:
-            part.forward = recomputed(part.forward)
+        recompute_parts(model)
     if compiled:
+        _parts(model, "be compiled")
         model.compile_parts()  # type: ignore[operator]
     if ranks.count == 1:
         return
@@ -158,7 +182,7 @@ def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: boo
     # on a CPU autocast does what the policy would, and sums stay in float32
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16) if bf16 and kind == "cuda" else MixedPrecisionPolicy()
     split = partial(fully_shard, mesh=mesh if copies > 1 else mesh["shard"], mp_policy=policy)
-    for part in parts:
+    for part in model.parts() if hasattr(model, "parts") else []:  # type: ignore[operator]
         split(part)
         if hasattr(part, "text_kv"):
             register_fsdp_forward_method(part, "text_kv")
@@ -177,10 +201,13 @@ def share_packs(dit: nn.Module, ranks: Ranks) -> None:
 
 
 def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
-    """make() by the first process, then by the others, which find what the first one wrote."""
+    """make() by the first process, however long it takes, then by the others, which find what the first one wrote."""
+    patient = dist.new_group(backend="gloo", timeout=LONGEST) if ranks.count > 1 else None
     if ranks.is_first:
         made = make()
-    ranks.wait()
+    if patient is not None:
+        dist.barrier(patient)
+        dist.destroy_process_group(patient)
     return made if ranks.is_first else make()
 
 
@@ -194,6 +221,19 @@ def whole(value: Tensor) -> Tensor:
     """All of a tensor that is split over processes; every process has to ask."""
     full: Tensor = value.full_tensor() if isinstance(value, DTensor) else value
     return full
+
+
+def recompute_parts(model: nn.Module) -> None:
+    """In place. Raises UsageError for a model that does not say what its parts are."""
+    for part in _parts(model, "be recomputed"):
+        part.forward = recomputed(part.forward)
+
+
+def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
+    if not hasattr(model, "parts"):
+        raise UsageError(f"{type(model).__name__} cannot {asked}: it has no `parts()`, as the transformer has them.")
+    parts: list[nn.Module] = model.parts()  # type: ignore[operator]
+    return parts
 
 
 def recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -1,19 +1,23 @@
 """What the transformer is trained on: velocities of the tokens to be made, in a pack where every token has its time.
 
-Here: from a clean batch to a loss. Not here: the formulas (diffusion/), which tokens are given (data/windows.py).
+Here: from a clean batch to a loss; a batch without data, to plan by.
+Not here: the formulas (diffusion/), which tokens are given (data/windows.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import torch
 from torch import Tensor
 
 from minisora.data.latents import LatentBatch
+from minisora.data.pack import Pack
+from minisora.data.patch import grid_positions
 from minisora.diffusion.loss import loss_by_bin, velocity_error
 from minisora.diffusion.path import interpolate
-from minisora.dit.model import DiT
+from minisora.dit.model import DiT, DiTConfig
 
 BINS = 4  # noise levels that the log tells apart
 
@@ -27,3 +31,27 @@ def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, 
     error = velocity_error(dit(noised), pack.tokens, eps)[made]
     bins = loss_by_bin(error, times[made], bins=BINS)
     return {"loss": error.mean(), **{f"t{n}": value for n, value in enumerate(bins)}}
+
+
+def sketch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words: int) -> LatentBatch:
+    """A pack of equal clips that holds no data: what a run whose data is not made yet can be planned by.
+
+    grid:    tokens of a clip along time, rows and columns
+    tokens:  at most, of the pack
+    words:   text tokens of each clip
+    """
+    length = prod(grid)
+    clips = max(1, tokens // length)
+    lengths, text_lengths = (length,) * clips, (words,) * clips
+    pack = Pack(
+        tokens=torch.zeros(clips * length, config.token_channels),
+        times=torch.zeros(clips),
+        time_index=torch.arange(clips).repeat_interleave(length),
+        positions=grid_positions(torch.arange(grid[0]), *grid[1:]).repeat(clips, 1),
+        single=torch.zeros(clips * length, dtype=torch.bool),
+        lengths=lengths,
+        text=torch.zeros(clips * words, config.text_width),
+        text_lengths=text_lengths,
+    )
+    made = torch.ones(clips * length, dtype=torch.bool)
+    return LatentBatch(pack, made, 3 * config.flops(lengths, text_lengths))

@@ -21,8 +21,9 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from minisora.train.parallel import KEPT
+
 ops = torch.ops.aten
-_MATMULS = {ops.mm.default, ops.addmm.default, ops._scaled_dot_product_flash_attention_for_cpu.default}
 _BY_INDEX = {ops.index.Tensor, ops.index_put.default, ops._index_put_impl_.default}
 
 
@@ -32,7 +33,7 @@ class StepMemory:
 
     kept:     what the forward pass leaves for the backward pass, without `casts`
     casts:    the weights once more, in bf16
-    matmuls:  of `kept`: the results of matrix products and fused attention
+    matmuls:  of `kept`: what recomputing keeps too, the results of matrix products and fused attention
     peak:     the most at any moment of the two passes, gradients of the weights included
     """
 
@@ -58,7 +59,7 @@ class Tracker(TorchDispatchMode):
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 made = self._count(tensor.untyped_storage())
-                self.matmuls += made if func in _MATMULS else 0
+                self.matmuls += made if func.name() in KEPT else 0
                 if func is ops._to_copy.default and id(args[0].untyped_storage()) in self._weights:
                     self.casts += made
         return out

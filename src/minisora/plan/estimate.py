@@ -22,18 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from minisora.data.latents import LatentBatch
-from minisora.data.pack import Pack
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
+from minisora.plan.devices import Device, this_machine
+from minisora.plan.known import Known
+from minisora.plan.layouts import FLOAT, HALF, Placed, Work, fastest
+from minisora.plan.memory import StepMemory, trace
 from minisora.train.config import Batch, OptimConfig, RunConfig
-from minisora.train.devices import Device, this_machine
-from minisora.train.known import Known
 from minisora.train.latents import INSIDE
-from minisora.train.layouts import FLOAT, HALF, Placed, Work, fastest
-from minisora.train.memory import StepMemory, trace
-from minisora.train.parallel import recomputed
-from minisora.train.velocity import dit_loss
+from minisora.train.parallel import recompute_parts
+from minisora.train.velocity import dit_loss, sketch
 from minisora.vae.model import GROUP, num_latents
 
 if TYPE_CHECKING:
@@ -140,7 +139,11 @@ class Plan:
 
 
 def _kept(recompute: bool) -> str:
-    return "all but matmuls worked out again in the backward pass" if recompute else "nothing worked out twice"
+    return (
+        "all but matmuls and attention worked out again in the backward pass"
+        if recompute
+        else "nothing worked out twice"
+    )
 
 
 def plan_model(
@@ -246,7 +249,6 @@ def dit_work(config: DiTConfig, lengths: tuple[int, ...], text_lengths: tuple[in
     scale = tokens / TRACED_TOKENS
     with torch.device("meta"):
         model = DiT(config)
-    attended = sum(n * n + n * s for n, s in zip(lengths, text_lengths, strict=True))
     return Work(
         parameters=_count(model),
         trained=_count(model),
@@ -256,7 +258,7 @@ def dit_work(config: DiTConfig, lengths: tuple[int, ...], text_lengths: tuple[in
         width=config.width,
         tokens=tokens,
         forward=config.flops(lengths, text_lengths),
-        attention=4.0 * config.depth * config.width * attended,
+        repeated=0.0,
         kept=(doors + config.depth * block) * scale,
         matmuls=(doors + config.depth * (two.matmuls - one.matmuls)) * scale,
         working=(one.peak - one.kept - one.casts) * scale,
@@ -265,21 +267,10 @@ def dit_work(config: DiTConfig, lengths: tuple[int, ...], text_lengths: tuple[in
 
 @cache
 def _traced(config: DiTConfig, text_share: float) -> StepMemory:
-    tokens, text = TRACED_TOKENS, max(1, round(text_share * TRACED_TOKENS))
-    pack = Pack(
-        tokens=torch.empty(tokens, config.token_channels),
-        times=torch.empty(1),
-        time_index=torch.empty(tokens, dtype=torch.long),
-        positions=torch.empty(tokens, 3),
-        single=torch.empty(tokens, dtype=torch.bool),
-        lengths=(tokens,),
-        text=torch.empty(text, config.text_width),
-        text_lengths=(text,),
-    )
-    batch = LatentBatch(pack, torch.empty(tokens, dtype=torch.bool), 0.0)
+    text = max(1, round(text_share * TRACED_TOKENS))
     with torch.device("meta"):
         model = DiT(config)
-    return trace(model, dit_loss, batch, bf16=True)
+    return trace(model, dit_loss, sketch(config, (TRACED_TOKENS, 1, 1), tokens=TRACED_TOKENS, words=text), bf16=True)
 
 
 def _work(run: RunConfig, batch: Batch) -> Work:
@@ -300,7 +291,7 @@ def _work(run: RunConfig, batch: Batch) -> Work:
         width=0,
         tokens=batch.tokens,
         forward=batch.flops / 3,
-        attention=batch.flops / 3,  # of convolutions nothing is kept where things are worked out again
+        repeated=batch.flops / 3,  # of convolutions nothing is kept where things are worked out again
         kept=step.kept,
         matmuls=step.matmuls,
         working=step.peak - step.kept - step.casts,
@@ -360,8 +351,7 @@ def _shapes(run: RunConfig) -> nn.Module:
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # a build that reads weights
         model = run.build().train()
     if run.layout.recompute:
-        for part in model.parts():  # type: ignore[operator]
-            part.forward = recomputed(part.forward)
+        recompute_parts(model)
     return model
 
 

@@ -25,17 +25,18 @@ from minisora.data.patch import grid_positions
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.train.commands import add_training_commands, parse_count
+from minisora.plan.command import add_plan_command, parse_count
+from minisora.plan.devices import DEVICES, Device, devices_named
+from minisora.plan.estimate import describe, estimate_memory, plan_model, plan_run
+from minisora.plan.known import known
+from minisora.plan.layouts import Work, candidates, fastest, memory_of, seconds_of
+from minisora.plan.memory import trace
+from minisora.train.commands import add_runs_command
 from minisora.train.config import OptimConfig, RunConfig
-from minisora.train.devices import DEVICES, Device, devices_named
-from minisora.train.known import known
-from minisora.train.layouts import Work, candidates, fastest, memory_of, seconds_of
 from minisora.train.loop import run
 from minisora.train.lora import add_lora
-from minisora.train.memory import trace
 from minisora.train.optim import build_optimizers
 from minisora.train.parallel import Layout
-from minisora.train.plan import describe, estimate_memory, plan_model, plan_run
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
@@ -200,7 +201,7 @@ WORK = Work(
     width=1536,
     tokens=10_000,
     forward=2e13,
-    attention=4e12,
+    repeated=0.0,
     kept=30e9,
     matmuls=8e9,
     working=2e9,
@@ -299,7 +300,8 @@ def test_a_recipe_on_other_devices():
 
 def test_the_command():
     app = typer.Typer()
-    add_training_commands(app, recipes=lambda: {"narrow": narrow}, parse_size=parse_size)
+    add_plan_command(app, recipes=lambda: {"narrow": narrow}, parse_size=parse_size)
+    add_runs_command(app)
     plan = CliRunner().invoke(app, ["plan", "narrow", "--gpus", "4xL40S", "--price", "1", "--json"])
     assert json.loads(plan.stdout)["placed"]["count"] == 4
     text = CliRunner().invoke(app, ["plan", "narrow", "--gpus", "1xH100"])

@@ -3,7 +3,7 @@
 A step's time is a sum of what cannot overlap, each part an amount over a rate of the data sheet:
 
     arithmetic    3 x forward FLOPs over (peak x MFU); the MFU is assumed, and said in every plan
-    recomputing   attention once more, and the results of everything cheap written and read again
+    recomputing   the results of everything cheap written and read again
     exchanging    weights and gradients, as far as it takes longer than the arithmetic that hides it, and the first
                   block's, which nothing hides; tokens and heads (Ulysses), which nothing hides either
     updating      weights, gradients, moments and averages read and written once
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minisora.errors import UsageError
-from minisora.train.devices import GB, Device
+from minisora.plan.devices import GB, Device
 from minisora.train.parallel import Layout
 
 ROOM = 0.9  # share of a device's memory that may be planned for; the rest is the allocator's and the runtime's
@@ -33,7 +33,7 @@ class Work:
     """What training on one sample takes, whatever it runs on. A sample: a clip, or the batch of a recipe.
 
     kept, matmuls, working: bytes, as in StepMemory, of one sample
-    attention:              of `forward`, the FLOPs of attention
+    repeated:               of `forward`, the FLOPs that recomputing does once more
     """
 
     parameters: int
@@ -44,7 +44,7 @@ class Work:
     width: int
     tokens: int
     forward: float  # FLOPs
-    attention: float
+    repeated: float
     kept: float
     matmuls: float
     working: float
@@ -108,10 +108,11 @@ def seconds_of(
     again = 0.0
     if layout.recompute:
         cheap = 2 * (work.kept - work.matmuls) * share / device.bandwidth
-        again = work.attention * share / (device.flops * mfu) + cheap
+        again = work.repeated * share / (device.flops * mfu) + cheap
     weights = _weights_seconds(work, layout, count, own, device)
     hidden = max(0.0, weights - arithmetic) + min(weights, arithmetic) / work.depth
-    moved = 8 * HALF * work.depth * work.tokens * work.width * share * (layout.context - 1) / layout.context
+    passes = 3 if layout.recompute else 2  # in each: q, k, v and the result; of attention to text q and the result
+    moved = passes * 6 * HALF * work.depth * work.tokens * work.width * share * (layout.context - 1) / layout.context
     tokens = moved / (REACHED * _rate(layout.context, device))
     touched = 1.5 * (FLOAT * (2 * work.parameters + work.trained) + work.states)  # most is read and written
     return {

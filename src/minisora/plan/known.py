@@ -64,25 +64,32 @@ def known(name: str) -> Known:
     if name in WAN:
         return WAN[name]
     try:
-        about = json.loads((find(name) / "bundle.json").read_text(encoding="utf-8"))
+        path = find(name) / "bundle.json"
     except UsageError as error:
         raise UsageError(
             f"{error} Known beside these: {', '.join(WAN)}, and the recipes of `minisora train`."
         ) from None
-    config, sampling = about["dit"], about["sampling"]
-    with torch.device("meta"):
-        vae = VideoVAE(VAEConfig(**_tuples(about["vae"])))
-    return Known(
-        name=about["name"],
-        config=DiTConfig(**_tuples(config)),
-        stride=STRIDE,
-        vae_parameters=sum(p.numel() for p in vae.parameters()),
-        text_parameters=22_700_000,
-        text_tokens=24,
-        size=tuple(sampling["size"]),
-        fps=sampling["fps"],
-        seconds=sampling["seconds"],
-    )
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        sampling = about["sampling"]
+        with torch.device("meta"):
+            vae = VideoVAE(VAEConfig(**_tuples(about["vae"])))
+        return Known(
+            name=about["name"],
+            config=DiTConfig(**_tuples(about["dit"])),
+            stride=STRIDE,
+            vae_parameters=sum(p.numel() for p in vae.parameters()),
+            text_parameters=22_700_000,
+            text_tokens=24,
+            size=tuple(sampling["size"]),
+            fps=sampling["fps"],
+            seconds=sampling["seconds"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} does not say what model this is ({type(error).__name__}: {error}). Copy the bundle again, or "
+            f"update minisora."
+        ) from error
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What a run takes before it is begun: memory, the fastest layout, hours, cost."""

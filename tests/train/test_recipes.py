@@ -1,0 +1,99 @@
+"""Recipes as a user meets them: planned without their data, and refused in one line where something is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import minisora.recipes as recipes
+from minisora.bundle import Sampling, save
+from minisora.cli import app
+from minisora.dit.model import DiT
+from minisora.errors import UsageError
+from minisora.plan.estimate import largest_batch
+from minisora.plan.known import known
+from minisora.train.loop import State
+from minisora.train.parallel import Ranks
+from minisora.vae.model import GROUP, STRIDE, VideoVAE
+from tests.test_canvas import DIT, VAE
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # runs and latents lie below the working directory
+
+
+@pytest.mark.parametrize("command", [("train", "dit-toybox", "--dry-run"), ("plan", "dit-toybox", "--gpus", "8xH100")])
+def test_a_recipe_is_planned_before_there_is_data(tmp_path, command):
+    told = CliRunner().invoke(app, list(command))
+    assert told.exit_code == 0, told.output
+    assert "parameters" in told.output and "tokens" in told.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_planned_by_is_of_the_size_that_is_trained_on():
+    run = recipes.dit_toybox()
+    height, width = recipes.SAMPLING.size
+    frames = recipes.SAMPLING.seconds * recipes.SAMPLING.fps
+    _, rows, columns = recipes.DIT.patch
+    assert (1 + frames // GROUP, height // STRIDE // rows, width // STRIDE // columns) == recipes.TOKENS
+    assert largest_batch(run).tokens % prod(recipes.TOKENS) == 0
+
+
+def test_the_data_comes_after_the_vae():
+    run = recipes.dit_toybox()
+    assert run.prepare is not None
+    with pytest.raises(UsageError, match="run `minisora train vae-toybox` first"):
+        run.prepare(run)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("OptimConfig(lr=1, warmup=3)", "OptimConfig has no field 'warmup'. Did you mean warmup_steps?"),
+        ("replace(dit_toybox(), stepz=3)", "RunConfig has no field 'stepz'. Did you mean steps?"),
+        ("dit_toybox(picture_step=3)", "dit_toybox has no field 'picture_step'. Did you mean picture_steps?"),
+        ("replace(dit_toybox(), packs=0)", "dit-toybox: packs=0 has to be 1 or more."),
+        ("Layout(zzz=3)", "Layout has no field 'zzz'. It has: replicate, context, recompute."),
+    ],
+)
+def test_a_field_that_is_not_there_is_named_with_the_nearest(tmp_path, text, says):
+    name = f"misnamed_{abs(hash(text))}"  # a module is imported once
+    names = "from dataclasses import replace\nfrom minisora.recipes import dit_toybox\n"
+    types = "from minisora.train.config import OptimConfig\nfrom minisora.train.parallel import Layout\n"
+    (tmp_path / f"{name}.py").write_text(f"{names}{types}def recipe():\n    return {text}\n")
+    refused = CliRunner().invoke(app, ["train", f"{name}.py", "--dry-run"])
+    assert refused.exit_code == 2
+    assert refused.output.splitlines()[-1] in (f"error: {name}.py: {says}", f"error: {says}")
+
+
+def test_a_mistake_inside_a_recipe_keeps_its_own_error(tmp_path):
+    (tmp_path / "mistaken.py").write_text("def recipe():\n    return None + 1\n")
+    with pytest.raises(TypeError, match="unsupported operand"):
+        recipes.of_file(tmp_path / "mistaken.py")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    save(tmp_path / "small", name="small", vae=VideoVAE(VAE), dit=DiT(DIT), sampling=Sampling(), trained={}, card="")
+    return tmp_path / "small"
+
+
+def test_a_bundle_of_another_config_is_refused(small):
+    other = replace(recipes.dit_toybox(), build=lambda: DiT(replace(DIT, mlp_width=2 * DIT.mlp_width)), compile=False)
+    with pytest.raises(UsageError, match=r"dit\.safetensors does not fit its config: size mismatch for blocks"):
+        State(recipes.begun_from(other, small), Ranks())
+
+
+@pytest.mark.parametrize("change", [{"dit": {"widht": 3}}, {"sampling": {}}, {"vae": 3}], ids=str)
+def test_a_bundle_that_says_something_else_cannot_be_planned(small, change):
+    assert known(str(small)).config == DIT
+    about = json.loads((small / "bundle.json").read_text())
+    (small / "bundle.json").write_text(json.dumps({**about, **change}))
+    with pytest.raises(UsageError, match=r"bundle\.json does not say what model this is"):
+        known(str(small))
