@@ -1,4 +1,4 @@
-"""The judge of stickers: frames to names, skin tone and the direction of time, learnt from real stagings alone.
+"""The judge of stickers: frames to names, skin tone and the direction of time, learnt from the real art alone.
 
     python -m minisora.eval.sticker_judge
 
@@ -14,8 +14,6 @@ import argparse
 import functools
 import math
 import os
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -34,8 +32,10 @@ from minisora.errors import WeightsError
 from minisora.eval.segment import wear
 from minisora.video import fit
 from minisora.worlds import stickers
-from minisora.worlds.stickers.names import TONES
+from minisora.worlds.stickers.backdrop import backdrop
+from minisora.worlds.stickers.names import TONES, Sticker, split_keys
 from minisora.worlds.stickers.staging import PIVOT, Staging
+from minisora.worlds.stickers.store import LONG_SIDES, load
 
 WEIGHTS: Path = Path(__file__).parent / "sticker_judge.safetensors"
 FIRST_SEED = 600_000_000  # the report's own begin elsewhere: stickers.FIRST_SEED
@@ -44,8 +44,10 @@ SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # what the judge looks at
 TONES_TOLD = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
 BEST = 5  # names that are told
-BATCH = 48
-_WIDTH, _STEP_WIDTH, _TIME_WIDTH = 192, 96, 64
+PICTURES, CLIPS = 128, 12  # of a step of the fit: names are learnt from single pictures for the most part
+BATCH = 48  # clips that are read at once
+_WIDTH, _TIME_WIDTH = 192, 128
+_CELL = 8  # pixels of a cell's side, of the map that says where something is shown
 
 
 @functools.cache
@@ -98,49 +100,40 @@ class StickerJudge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.look = nn.Sequential(
-            _conv(3, 32, kernel=4, stride=2),
-            _conv(32, 64, stride=2),
-            _conv(64, 64),
-            _conv(64, 128, stride=2),
+            _conv(3, 32, kernel=4, stride=2), _conv(32, 64, stride=2), _conv(64, 64), _conv(64, 128, stride=2),
             _conv(128, 128),
-            _conv(128, _WIDTH, stride=2),
-            _conv(_WIDTH, _WIDTH),
-        )
+        )  # fmt: skip
+        self.cover = nn.Conv2d(128, 1, 1)
+        self.deep = nn.Sequential(_conv(128, _WIDTH, stride=2), _conv(_WIDTH, _WIDTH))
         self.names = nn.Linear(2 * _WIDTH, len(words()))
         self.tones = nn.Linear(2 * _WIDTH, len(TONES_TOLD))
-        self.step = nn.Sequential(  # three neighbouring frames at once
-            _conv(9, 48, kernel=6, stride=4), _conv(48, 64, stride=2), _conv(64, 64), _conv(64, _STEP_WIDTH, stride=2)
-        )
-        self.time = nn.Conv1d(2 * _STEP_WIDTH, _TIME_WIDTH, 3, padding=1)
-        self.shown = nn.Linear(2 * _WIDTH, _TIME_WIDTH)
-        self.order = nn.Sequential(nn.Linear(3 * _TIME_WIDTH, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))
+        # three neighbouring frames at once, at half the size
+        self.step = nn.Sequential(_conv(9, 48, kernel=4, stride=2), _conv(48, 64, stride=2), _conv(64, 96, stride=2))
+        self.time = nn.Conv1d(2 * 96, _TIME_WIDTH, 3, padding=1)
+        self.moves = nn.Linear(2 * _WIDTH, 2 * _TIME_WIDTH)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        names, tones, shown = self.what(frames[:, ::2])
+        names, tones, shown, _ = self.what(frames[:, ::2])
         return names, tones, self.when(frames, shown)
 
-    def what(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, SIDE, SIDE, 3) uint8, any T -> logits of names and of tones, each the mean of the frames' own; and
-        (B, 2 * _WIDTH) of what is seen."""
+    def what(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(B, T, SIDE, SIDE, 3) uint8, any T -> logits of names and of tones, each the mean of the frames' own;
+        (B, 2 * _WIDTH) of what is seen; and (B * T, SIDE / _CELL, SIDE / _CELL) logits of where it is."""
         x = self.look(_planes(_scaled(frames)))
-        seen = torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1).unflatten(0, frames.shape[:2]).mean(1)
-        return self.names(seen).float(), self.tones(seen).float(), seen
+        cover = self.cover(x)
+        seen = _pooled(self.deep(x * cover.sigmoid())).unflatten(0, frames.shape[:2]).mean(1)
+        return self.names(seen).float(), self.tones(seen).float(), seen, cover[:, 0].float()
 
     def when(self, frames: Tensor, seen: Tensor) -> Tensor:
         """(B, NUM_FRAMES, SIDE, SIDE, 3) uint8 and what is seen in them -> (B,) logits of forward in time."""
-        x = _scaled(frames)
+        x = F.avg_pool2d(_planes(_scaled(frames)), 2).unflatten(0, frames.shape[:2])
+        x = torch.cat([x, x.flip(1)])
+        steps = self.step(_planes(torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], 2)))
+        times = F.relu(self.time(_pooled(steps).unflatten(0, (len(x), -1)).mT))
+        forward, backward = torch.cat([times.mean(2), times.amax(2)], 1).chunk(2)
         # what is shown tells how it should move, but must not be seen otherwise for that: detach
-        forward, backward = self._order(torch.cat([x, x.flip(1)]), seen.detach().repeat(2, 1)).chunk(2)
-        return (forward - backward).float()
-
-    def _order(self, x: Tensor, seen: Tensor) -> Tensor:
-        """(B, T, 3, H, W) and (B, 2 * _WIDTH) -> (B,)"""
-        threes = torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], 2)
-        steps = self.step(_planes(threes))
-        steps = torch.cat([steps.amax((2, 3)), steps.mean((2, 3))], 1).unflatten(0, threes.shape[:2])
-        times = F.relu(self.time(steps.mT))
-        told: Tensor = self.order(torch.cat([times.mean(2), times.amax(2), F.relu(self.shown(seen))], 1))
-        return told[:, 0]
+        told: Tensor = ((forward - backward) * self.moves(seen.detach())).float().sum(1)
+        return told / math.sqrt(forward.shape[1])  # as attention scales: without it the loss begins above chance
 
     @torch.inference_mode()
     def read(self, clips: Sequence[Tensor]) -> list[Reading]:
@@ -164,6 +157,10 @@ def _scaled(frames: Tensor) -> Tensor:
 
 def _planes(x: Tensor) -> Tensor:
     return x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    return torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
 
 
 def load_sticker_judge(path: Path = WEIGHTS) -> StickerJudge:
@@ -195,34 +192,68 @@ def singles(first_seed: int, number: int, *, split: str) -> list[tuple[int, Stag
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Worn clips and what is true of them. Where several stickers are shown, each has its share of the answer."""
+    """Worn pictures and clips of one sticker each, and what is true of them."""
 
-    frames: Tensor  # (B, NUM_FRAMES, SIDE, SIDE, 3) uint8
-    names: Tensor  # (B, words) shares
-    tones: Tensor  # (B, TONES_TOLD) shares
-    forward: Tensor  # (B,) 1, or -1 where the frames are in reverse order
+    pictures: Tensor  # (PICTURES, SIDE, SIDE, 3) uint8
+    cover: Tensor  # (PICTURES, SIDE / _CELL, SIDE / _CELL) share of a cell that the sticker covers
+    clips: Tensor  # (CLIPS, NUM_FRAMES, SIDE, SIDE, 3) uint8
+    names: Tensor  # (PICTURES + CLIPS,) of `words`
+    tones: Tensor  # (PICTURES + CLIPS,) of TONES_TOLD
+    forward: Tensor  # (CLIPS,) 1, or -1 where the frames are in reverse order
 
 
-def examples(seeds: Sequence[int]) -> Examples:
+def examples(seed: int) -> Examples:
     """Both splits: what training never shows must be read as well as the rest.
 
-    Each is a stretch that begins anywhere in the first PIVOT seconds. All the stretches together are as likely in
+    Each clip is a stretch that begins anywhere in the first PIVOT seconds. All the stretches together are as likely in
     reverse, as far as the stage goes (a slide to the middle and one away from it, every height of a bob): only the
     sticker's own motion tells forward from backward.
     """
-    frames, forward = [], []
-    names, tones = torch.zeros(len(seeds), len(words())), torch.zeros(len(seeds), len(TONES_TOLD))
-    for n, seed in enumerate(seeds):
-        random, generator = Random(f"judged {seed}"), torch.Generator().manual_seed(seed)
-        staging = stickers.draw(seed, split="held_out" if seed % 4 == 0 else "train")
-        clip = rendered(staging, SIDE, SIDE, start=random.uniform(0, PIVOT))
-        forward.append(random.choice((1.0, -1.0)))  # turned round before it is worn: wear smears forward
-        frames.append(wear(clip if forward[-1] > 0 else clip.flip(0), generator))
-        for actor in staging.actors:
-            shown = stickers.sticker(actor.key)
-            names[n, words().index(shown.words)] += 1 / len(staging.actors)
-            tones[n, TONES_TOLD.index(shown.tone or TONES_TOLD[0])] += 1 / len(staging.actors)
-    return Examples(torch.stack(frames), names, tones, torch.tensor(forward))
+    random, generator = Random(f"judged {seed}"), torch.Generator().manual_seed(seed)
+    pictures, cover, clips, forward, shown = [], [], [], [], []
+    for n in range(PICTURES):
+        if n % 8 == 0:  # one backdrop for several: each shows its own part of it
+            ground = backdrop(stickers.draw(seed + n).background, SIDE, SIDE)[None] * 255
+            ground = F.interpolate(ground, (2 * SIDE, 2 * SIDE), mode="bilinear")
+        shown.append(stickers.sticker(random.choice(random.choice(split_keys("train" if n % 4 else "held_out")))))
+        picture, alpha = _picture(shown[-1], ground, random)
+        pictures.append(wear(picture, generator)[0])
+        cover.append(F.avg_pool2d(alpha, _CELL)[0])
+    for split, number in (("train", CLIPS - CLIPS // 4), ("held_out", CLIPS // 4)):
+        for _, staging in singles(seed, number, split=split):
+            clip = rendered(staging, SIDE, SIDE, start=random.uniform(0, PIVOT))
+            forward.append(random.choice((1.0, -1.0)))  # turned round before it is worn: wear smears forward
+            clips.append(wear(clip if forward[-1] > 0 else clip.flip(0), generator))
+            shown.append(stickers.sticker(staging.actors[0].key))
+    names = torch.tensor([words().index(each.words) for each in shown])
+    tones = torch.tensor([TONES_TOLD.index(each.tone or TONES_TOLD[0]) for each in shown])
+    return Examples(torch.stack(pictures), torch.stack(cover), torch.stack(clips), names, tones, torch.tensor(forward))
+
+
+def _picture(shown: Sticker, ground: Tensor, random: Random) -> tuple[Tensor, Tensor]:
+    """A frame of a sticker, as `render` might show it at some moment, but drawn quickly.
+
+    ground:  (1, 3, 2 * SIDE, 2 * SIDE) float 0..255; a part of it is behind the sticker
+    returns  (1, SIDE, SIDE, 3) uint8, and alpha as (1, SIDE, SIDE) in 0..1
+    """
+    frames = _frames(shown.key)
+    frame = frames[random.randrange(len(frames))].permute(1, 0, 2)[None].float()
+    scale = random.uniform(0.33, 0.9) * SIDE / LONG_SIDES[-1]  # as long as the actors of `draw` become
+    height, width = (max(1, round(scale * side)) for side in frame.shape[2:])
+    frame = F.interpolate(frame, (height, width), mode="bilinear", antialias=True)
+    top = round(SIDE * random.uniform(0.35, 0.65) - height / 2)
+    left = round(SIDE * (0.5 + random.uniform(-0.3, 0.3) * random.random()) - width / 2)
+    frame = F.pad(frame, (left, SIDE - width - left, top, SIDE - height - top))  # less than none cuts off
+    alpha = frame[:, 3:] / 255
+    behind = ground.narrow(2, random.randint(0, SIDE), SIDE).narrow(3, random.randint(0, SIDE), SIDE)
+    picture = behind * (1 - alpha) + frame[:, :3]
+    return picture.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1), alpha[:, 0]
+
+
+@functools.cache
+def _frames(key: str) -> Tensor:
+    """(T, h, 4, w): every fourth, held in memory: opening the file anew costs more than drawing it."""
+    return torch.from_numpy(load(key, LONG_SIDES[-1])[::4].copy())
 
 
 def rendered(staging: Staging, height: int, width: int, *, start: float = 0.0) -> Tensor:
@@ -230,51 +261,46 @@ def rendered(staging: Staging, height: int, width: int, *, start: float = 0.0) -
     return stickers.render([staging], height=height, width=width, fps=FPS, num_frames=NUM_FRAMES, start=start)[0]
 
 
-def loss(judge: StickerJudge, batch: Examples) -> Tensor:
-    """Names and tones from three frames of each clip, the order from every second clip: more clips in the same time."""
-    first = int(torch.randint(5, ()))
-    names, tones, seen = judge.what(batch.frames[:, first::6])
-    order = judge.when(batch.frames[::2], seen[::2])
-    wrong = F.softplus(-batch.forward[::2] * order).mean()  # -log of the probability given to what is true
-    return F.cross_entropy(names, batch.names) + F.cross_entropy(tones, batch.tones) + wrong
+def losses(judge: StickerJudge, batch: Examples) -> Tensor:
+    """(4,) of names, tones, where and order: the last from the clips, of which the others see one frame each."""
+    frames = torch.cat([batch.pictures, batch.clips[:, int(torch.randint(NUM_FRAMES, ()))]])
+    names, tones, seen, cover = judge.what(frames[:, None])
+    where = F.binary_cross_entropy_with_logits(cover[:PICTURES], batch.cover)
+    order = F.softplus(-batch.forward * judge.when(batch.clips, seen[PICTURES:])).mean()
+    return torch.stack([F.cross_entropy(names, batch.names), F.cross_entropy(tones, batch.tones), where, order])
 
 
-def fit_judge(path: Path = WEIGHTS, *, steps: int = 1300, seed: int = 0) -> StickerJudge:
+def fit_judge(path: Path = WEIGHTS, *, steps: int = 2400) -> StickerJudge:
     """Render, fit, save, check. Renders are made ahead, as many at once as there are cores.
 
-    steps: each of BATCH new stagings; 1300 are about 12 minutes of two quiet cores
+    steps: each of PICTURES and CLIPS that are new; 2400 are about 12 minutes of two quiet cores
     """
-    torch.manual_seed(seed)
-    began = time.perf_counter()
-
-    def tell(line: str) -> None:
-        print(f"{time.perf_counter() - began:5.0f} s  {line}", file=sys.stderr, flush=True)
-
+    torch.manual_seed(0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(max(1, cores // 2))  # rendering takes more of the time than fitting
     judge = StickerJudge()
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)
-    first = FIRST_SEED + seed * steps * BATCH
-    chunks = [range(first + n * BATCH, first + (n + 1) * BATCH) for n in range(steps)]
-    mean = math.nan
-    for step, batch in enumerate(ahead(examples, chunks, workers=cores)):
+    seeds = range(FIRST_SEED, FIRST_SEED + 2 * PICTURES * steps, 2 * PICTURES)  # examples take those that follow
+    mean = torch.zeros(4)
+    for step, batch in enumerate(ahead(examples, seeds, workers=cores)):
         with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(torch.device("cpu"))):
-            value = loss(judge, batch)
+            parts = losses(judge, batch)
         optimizer.zero_grad()
-        value.backward()
+        parts.sum().backward()
         nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
         optimizer.step()
         schedule.step()
-        mean = value.item() if math.isnan(mean) else 0.95 * mean + 0.05 * value.item()
+        mean = parts.detach().lerp(mean, 0.95 if step else 0.0)
         if step % 20 == 19 or step + 1 == steps:
-            tell(f"step {step + 1} of {steps}: loss {mean:.3f}")
+            told = " ".join(f"{value:.3f}" for value in mean.tolist())
+            print(f"step {step + 1} of {steps}: losses of names, tones, where, order {told}", flush=True)
     judge.eval().requires_grad_(False)
     save_sticker_judge(judge, path)
     for worn in (False, True):
         told = ", ".join(f"{name} {value:.3f}" for name, value in accuracies(judge, worn=worn).items())
-        tell(f"unseen real stagings{', worn' if worn else ''}: {told}")
+        print(f"unseen real stagings{', worn' if worn else ''}: {told}", flush=True)
     return judge
 
 
@@ -287,9 +313,7 @@ def accuracies(judge: StickerJudge, *, number: int = 200, worn: bool = False) ->
     generator = torch.Generator().manual_seed(0)
     clips = [looks(rendered(staging, 96, 96), FPS) for _, staging in drawn]
     readings = judge.read([wear(clip, generator) for clip in clips] if worn else clips)
-    pairs = [
-        (told, stickers.sticker(staging.actors[0].key)) for told, (_, staging) in zip(readings, drawn, strict=True)
-    ]
+    pairs = list(zip(readings, (stickers.sticker(staging.actors[0].key) for _, staging in drawn), strict=True))
     sure = [told.forward for told in readings if max(told.forward, 1 - told.forward) >= SURE]
     return {
         "name": sum(told.names[0] == shown.words for told, shown in pairs) / len(pairs),
@@ -304,7 +328,7 @@ def accuracies(judge: StickerJudge, *, number: int = 200, worn: bool = False) ->
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Fit the judge of stickers anew.")
-    parser.add_argument("--steps", type=int, default=1300, help=f"of {BATCH} stagings each")
+    parser.add_argument("--steps", type=int, default=2400, help=f"of {PICTURES} pictures and {CLIPS} clips each")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the weights' file")
     chosen = parser.parse_args()
     fit_judge(chosen.out, steps=chosen.steps)

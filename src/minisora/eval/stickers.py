@@ -23,21 +23,11 @@ import torch
 from torch import Tensor
 
 from minisora.errors import UsageError
+from minisora.eval import sticker_judge
 from minisora.eval.figures import round_trip
 from minisora.eval.metrics import motion_energy
 from minisora.eval.score import Asked, Normalised, normalised
-from minisora.eval.sticker_judge import (
-    BEST,
-    FPS,
-    NUM_FRAMES,
-    SURE,
-    Reading,
-    load_sticker_judge,
-    looks,
-    rendered,
-    singles,
-    words,
-)
+from minisora.eval.sticker_judge import FPS, NUM_FRAMES, SURE, Reading, load_sticker_judge, looks, rendered, singles
 from minisora.model import Model
 from minisora.video import contact_sheet
 from minisora.worlds import stickers
@@ -97,8 +87,9 @@ class StickerReport:
                 "against other prompts. Normalised is (model - floor) / (ceiling - floor), with a bootstrap over "
                 "prompts.",
                 "",
-                f"Name: of the training set, among the judge's best {BEST} of {len(words())}. Order: the frames run "
-                f"forward, asked where the judge is sure ({SURE:.0%}) of the real clip's order; its floor is chance. "
+                f"Name: of the training set, among the judge's best {sticker_judge.BEST} of "
+                f"{len(sticker_judge.words())}. Order: the frames run forward, asked where the judge is sure "
+                f"({SURE:.0%}) of the real clip's order; its floor is chance. "
                 "Person, activity and tone: of combinations that training never showed.",
                 "",
                 str(self),
