@@ -31,7 +31,7 @@ ZOOM, LINE = 3, 40  # enlargement, and pixels for the words under each video
 
 def captioned(video: Video, words: str, count: int) -> list[Image.Image]:
     """`count` pictures; a shorter video stays at its last frame."""
-    text = "\n".join(textwrap.wrap(words, 34))
+    text = "\n".join(textwrap.wrap(words, 34, max_lines=3, placeholder=" ..."))
     pictures = []
     for n in range(count):
         frame = video.frames[min(n, len(video.frames) - 1)].numpy()
