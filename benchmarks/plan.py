@@ -7,7 +7,7 @@ The plan knows the rate of a matmul and of memory, measured in the same run, and
 So the first line agrees by construction; how far the others stray says how far one MFU serves all sizes. Medians, with
 the fastest and the slowest step; eager, AdamW, float32 weights, bf16 products where the CPU has them fast.
 
-Memory is held against the system's count in tests/train/test_plan.py, one process for each recipe.
+Memory is held against the system's count in tests/plan/test_plan.py, one process for each recipe.
 """
 
 from __future__ import annotations

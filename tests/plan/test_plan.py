@@ -101,7 +101,7 @@ RECIPES = {"narrow": narrow, "wide": wide, "frames": frames}
 def test_memory_is_within_a_fifth_of_what_a_run_takes(name):
     """In a process of its own, whose allocator gives back what is freed, so that its most is the step's most."""
     child = subprocess.run(
-        [sys.executable, "-m", "tests.train.test_plan", name],
+        [sys.executable, "-m", "tests.plan.test_plan", name],
         cwd=ROOT,
         env={"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"},
         capture_output=True,
