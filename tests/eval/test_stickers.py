@@ -89,7 +89,7 @@ def test_a_clip_backward_is_read_the_other_way_and_a_still_one_neither_way(judge
     *_, forward = judge(clip)
     *_, backward = judge(clip.flip(1))
     assert forward.abs() > 1e-5
-    torch.testing.assert_close(forward, -backward, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(forward, -backward, rtol=1e-3, atol=1e-7)
     (still,) = judge.read([clip[0, :1].expand(NUM_FRAMES, -1, -1, -1)])
     assert still.forward == pytest.approx(0.5, abs=1e-5)
 
@@ -254,7 +254,7 @@ def ready():
 def test_the_judge_reads_real_stagings(ready, worn):
     told = accuracies(load_sticker_judge(), number=100, worn=worn)
     assert min(told["name in 5"], told["person"], told["activity"]) > 0.97 and told["tone"] > 0.95, told
-    assert told["order sure"] == 0.0, "the order was not learnt, and the judge says so"
+    assert told["order sure"] < 0.02 or told["order"] > 0.85, told
 
 
 class Words:

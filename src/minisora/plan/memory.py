@@ -3,7 +3,7 @@
 The forward and backward pass run under torch's FakeTensorMode: every operator works out shapes and nothing else, so a
 step of any size is counted in seconds on any machine, and the count follows the code as it is.
 
-Here: counting a step's tensors. Not here: weights, optimiser and average (plan.py), what of it one device of many
+Here: counting a step's tensors. Not here: weights, optimiser and average (estimate.py), what of it one device of many
 holds (layouts.py). What kernels and the allocator take for themselves is not seen.
 """
 
