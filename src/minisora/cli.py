@@ -122,7 +122,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's own.", show_default=False)] = None,
     replicate: Annotated[int, typer.Option(help="Under torchrun: whole copies of the weights.")] = 1,
     context: Annotated[int, typer.Option(help="Under torchrun: processes that share each clip's tokens.")] = 1,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Less memory, more arithmetic.")] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Less memory, more arithmetic; nothing compiled.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
     """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
@@ -269,7 +271,8 @@ def evaluate(
 
 def _training_seeds(model: Model) -> Sequence[int]:
     """Of the two-second playroom clips that a model of our recipes was trained on; none of any other."""
-    from minisora.recipes import RECIPES, latent_jobs
+    from minisora.recipes import RECIPES
+    from minisora.sources import latent_jobs
 
     if model.bundle.trained.get("recipe") not in RECIPES:
         return ()

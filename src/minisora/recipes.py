@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -29,58 +29,26 @@ from minisora.data.windows import WindowConfig
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
+from minisora.sources import (
+    LATENTS,
+    PICTURES_FIRST,
+    THEN_VIDEOS,
+    footage_frames,
+    latent_jobs,
+    playroom_frames,
+    sticker_frames,
+)
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, run_of
-from minisora.train.latents import LatentJob, write_clip_latents, write_latents
+from minisora.train.latents import write_clip_latents, write_latents
 from minisora.train.lora import add_lora, merge_lora
 from minisora.train.velocity import dit_loss, sketch
 from minisora.train.watch import RUNS
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
 from minisora.video import contact_sheet
-from minisora.worlds.clip import Clip
 
-LATENTS = Path(".cache/latents")
-WORDINGS = 3  # of each stretch of a clip, two or three captions each: one wording is learnt by heart
 CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
-
-
-def playroom_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
-    from minisora.worlds import playroom
-
-    return playroom.render([playroom.draw(seed)], height=height, width=width, num_frames=num_frames).frames[0]
-
-
-def sticker_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
-    from minisora.worlds import stickers
-
-    return stickers.render([stickers.draw(seed)], height=height, width=width, num_frames=num_frames)[0]
-
-
-def footage_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
-    from minisora.worlds import footage
-
-    clip = next(footage.train_clips(height=height, width=width, num_frames=num_frames, fps=8.0, seed=seed))
-    return clip.frames
-
-
-def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    from minisora.worlds import playroom
-
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, wordings=WORDINGS)
-
-
-def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    """At twice the usual rate, for what is asked at other rates."""
-    from minisora.worlds import playroom
-
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=16.0, wordings=WORDINGS)
-
-
-def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    from minisora.worlds import stickers
-
-    return list(stickers.clips(seeds, height=height, width=width, num_frames=num_frames))
 
 
 def vae_toybox(steps: int = 4600) -> RunConfig:
@@ -89,12 +57,6 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     `minisora train vae-toybox`; 2 CPU cores, 55 minutes; held out: playroom 32.0 dB, camera footage 28.8 dB.
     Fetches what it needs first, once (0.8 GB, and 8 GB decoded).
     """
-    from minisora.worlds import footage, stickers
-
-    if stickers.missing([sticker.key for sticker in stickers.names()]):
-        stickers.prepare()
-    if footage.missing():
-        footage.prepare()
     config = VAEConfig()
     batches = FrameBatches(
         sources={
@@ -108,6 +70,15 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
         flops_per_pixel=3 * VideoVAE.flops_per_pixel(config),
     )
 
+    def prepare(run: RunConfig) -> RunConfig:
+        from minisora.worlds import footage, stickers
+
+        if stickers.missing([sticker.key for sticker in stickers.names()]):
+            stickers.prepare()
+        if footage.missing():
+            footage.prepare()
+        return run
+
     def publish(vae: VideoVAE, folder: Path) -> None:
         calibrate(vae, batches, num_batches=100)
         save_part(vae, folder / "vae.safetensors")
@@ -116,6 +87,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
         name="vae-toybox",
         steps=steps,
         build=lambda: VideoVAE(config),
+        prepare=prepare,
         batch=batches,
         loss=VAELoss(latent_noise=0.2),
         publish=publish,
@@ -234,14 +206,13 @@ def fine_tune(
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     bundle = load_bundle(base, device=device, dtype=dtype)
-    folder = LATENTS / f"fine-tune-{called(data)}"
-    side = STRIDE * max(bundle.dit.config.patch)
-    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=side)
-    shards = Shards(folder)
-    null_text = bundle.text.encode([""]).tokens.cpu()
-    how, weights = bundle.sampling, {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
-    longest = max((int(n) - 1) // GROUP + 1 for n in shards.columns("num_frames"))
-    lengths = tuple((n, weight) for n, weight in ((1, 0.1), (2, 0.05), (3, 0.05), (5, 0.6), (9, 0.2)) if n <= longest)
+    clips, folder, how = Shards(data), LATENTS / f"fine-tune-{called(data)}", bundle.sampling
+    weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
+    rows, columns = (length // STRIDE // n for length, n in zip(how.size, bundle.dit.config.patch[1:], strict=True))
+
+    def prepare(run: RunConfig) -> RunConfig:
+        write_clip_latents(folder, clips, bundle.vae, bundle.text, side=STRIDE * max(bundle.dit.config.patch))
+        return replace(run, batch=windows_of(Shards(folder), bundle))
 
     def build() -> DiT:
         dit = DiT(bundle.dit.config)
@@ -250,10 +221,16 @@ def fine_tune(
             add_lora(dit, lora)
         return dit
 
-    def publish(dit: DiT, folder: Path) -> None:
+    def preview(dit: DiT, samples: Path) -> None:
+        shards = Shards(folder)
+        captions = [clip_caption(shards, n) for n in range(min(4, len(shards)))]
+        shown(bundle.vae, bundle.text, how, captions)(dit, samples)
+
+    def publish(dit: DiT, run_folder: Path) -> None:
+        shards = Shards(folder)
         known, _ = known_captions([shards], bundle.text)
         save_bundle(
-            folder / "bundle",
+            run_folder / "bundle",
             name=f"{bundle.name}-{called(data)}",
             vae=bundle.vae,
             dit=merge_lora(dit),
@@ -267,22 +244,35 @@ def fine_tune(
         name="fine-tune",
         steps=steps,
         build=build,
-        batch=LatentBatches(
-            sources=[(shards, 1.0)],
-            null_text=null_text,
-            windows=WindowConfig(lengths=lengths or ((longest, 1.0),), shift=how.shift, shift_tokens=how.shift_tokens),
-            patch=bundle.dit.config.patch,
-            budget=4096,
-            time_rate=how.time_rate,
-            flops=bundle.dit.config.flops,
-        ),
+        prepare=prepare,
+        batch=lambda _: sketch(bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
         loss=dit_loss,
         publish=publish,
         optim=OptimConfig(lr=2e-3 if lora else 2e-4, warmup_steps=20, weight_decay=0.0),
         ema_decay=0.99,
         prefetch=1,
-        preview=shown(bundle.vae, bundle.text, how, [clip_caption(shards, n) for n in range(min(4, len(shards)))]),
+        preview=preview,
         preview_every=max(1, steps // 3),
+    )
+
+
+def windows_of(shards: Shards, bundle: Bundle) -> LatentBatches:
+    """Packs of a user's clips: of TUNING_TOKENS tokens, or of more where one clip alone has more."""
+    latents = [(n - 1) // GROUP + 1 for n in shards.columns("num_frames")]
+    lengths = [(n, weight) for n, weight in ((1, 0.1), (2, 0.05), (3, 0.05), (5, 0.6), (9, 0.2)) if n <= max(latents)]
+    lengths = lengths or [(max(latents), 1.0)]
+    patch, how = bundle.dit.config.patch, bundle.sampling
+    cells = STRIDE**2 * patch[1] * patch[2]
+    sizes = zip(latents, shards.columns("height"), shards.columns("width"), strict=True)
+    largest = max(min(n, lengths[-1][0]) * height * width // cells for n, height, width in sizes)
+    return LatentBatches(
+        sources=[(shards, 1.0)],
+        null_text=bundle.text.encode([""]).tokens.cpu(),
+        windows=WindowConfig(lengths=tuple(lengths), shift=how.shift, shift_tokens=how.shift_tokens),
+        patch=patch,
+        budget=max(TUNING_TOKENS, 2 * largest),  # a window may hold as many single frames again
+        time_rate=how.time_rate,
+        flops=bundle.dit.config.flops,
     )
 
 
@@ -319,41 +309,10 @@ PREVIEW = (
     "two yellow cylinders stay still, the camera zooms in",
     "a firefighter on a plain background",
 )
-PICTURES_FIRST = {  # shards and how often a sample is drawn from them
-    "playroom-pictures": 0.46,
-    "stickers-pictures": 0.24,
-    "playroom-short": 0.17,
-    "playroom-wide": 0.02,
-    "playroom-tall": 0.02,
-    "stickers-short": 0.09,
-}
-THEN_VIDEOS = {
-    "playroom-pictures": 0.14,
-    "stickers-pictures": 0.06,
-    "playroom-short": 0.42,
-    "playroom-large": 0.11,
-    "playroom-long": 0.07,
-    "playroom-fast": 0.03,
-    "playroom-wide": 0.015,
-    "playroom-tall": 0.015,
-    "stickers-short": 0.12,
-    "stickers-large": 0.02,
-}
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
 TOKENS = (5, 8, 8)  # of a clip of two seconds at SAMPLING.size: time, rows, columns
+TUNING_TOKENS = 4096
 SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=4.0, shift_tokens=320)
-JOBS = {  # name -> clips, height, width, frames, how many
-    "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
-    "playroom-short": (playroom_clips, 64, 64, 17, 4500),
-    "playroom-long": (playroom_clips, 64, 64, 33, 800),
-    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
-    "playroom-wide": (playroom_clips, 64, 112, 17, 250),
-    "playroom-tall": (playroom_clips, 112, 64, 17, 250),
-    "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
-    "stickers-short": (sticker_clips, 64, 64, 17, 2400),
-    "playroom-large": (playroom_clips, 96, 96, 17, 1000),
-    "stickers-large": (sticker_clips, 96, 96, 17, 300),
-}
 
 
 def clip_caption(shards: Shards, n: int) -> str:
@@ -384,17 +343,6 @@ def _trained_vae() -> VideoVAE:
         raise UsageError(f"dit-toybox needs the VAE, and {path} is not there: run `minisora train vae-toybox` first.")
     load_part(vae, path)
     return vae.eval().requires_grad_(False)
-
-
-def latent_jobs(names: Iterable[str]) -> list[LatentJob]:
-    """Jobs by name. Each has seeds of its own, so that no scene is seen at two sizes."""
-    jobs = []
-    for n, (name, (clips, height, width, num_frames, count)) in enumerate(JOBS.items()):
-        if name in names:
-            seeds = range(n * 1_000_000, n * 1_000_000 + count)
-            job = LatentJob(name=name, clips=clips, seeds=seeds, height=height, width=width, num_frames=num_frames)
-            jobs.append(job)
-    return jobs
 
 
 @torch.no_grad()

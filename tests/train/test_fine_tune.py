@@ -15,11 +15,13 @@ from minisora.bundle import Bundle, Sampling, load, save
 from minisora.cli import app
 from minisora.curate.write import encode
 from minisora.data.clips import on_grid, to_clip
-from minisora.data.shards import ShardWriter
+from minisora.data.latents import to_members
+from minisora.data.shards import Shards, ShardWriter
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.train import loop
-from minisora.vae.model import VideoVAE
+from minisora.train.latents import encode_clips
+from minisora.vae.model import STRIDE, VideoVAE
 from minisora.worlds import playroom
 from tests.test_canvas import DIT, VAE
 
@@ -71,8 +73,9 @@ def opened(folder: Path) -> Bundle:
 @pytest.mark.parametrize("lora", [None, 2])
 def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     config = replace(recipes.fine_tune(data, base, lora=lora, steps=3), preview=None, bf16=False)
-    assert "passed over: sample clip-2 is not a curated clip" in capsys.readouterr().err
+    assert not (tmp_path / ".cache").exists()  # a plan encodes nothing
     loop.run(config, tmp_path / "run")
+    assert "passed over: sample clip-2 is not a curated clip" in capsys.readouterr().err
     before, after = opened(base), opened(tmp_path / "run" / "bundle")
     assert after.name == "tiny-mine" and after.sampling == before.sampling
     assert after.trained["fine_tuned"]["clips"] == 2 and after.known is not None
@@ -81,10 +84,27 @@ def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     assert torch.equal(after.vae.state_dict()["latent_mean"], before.vae.state_dict()["latent_mean"])
 
 
+def test_a_clip_that_is_larger_than_a_pack_gets_a_larger_one(base, monkeypatch, tmp_path):
+    monkeypatch.setattr(recipes, "TUNING_TOKENS", 8)
+    bundle = opened(base)
+    clip = playroom.clips([0], height=64, width=48, num_frames=9)[0]
+    with ShardWriter(tmp_path / "latents") as writer:
+        (stored,) = encode_clips(bundle.vae, bundle.text, [0], [clip])
+        columns = {"height": 64, "width": 48, "num_frames": 9}
+        writer.add("one", to_members(stored, [len(one) for one in stored.texts], {}), columns=columns)
+    batches = recipes.windows_of(Shards(tmp_path / "latents"), bundle)
+    rows, columns = 64 // STRIDE // DIT.patch[1], 48 // STRIDE // DIT.patch[2]
+    assert batches.budget == 2 * 3 * rows * columns
+    assert all(0 < batches(step).tokens <= batches.budget for step in range(20))
+    with pytest.raises(UsageError, match="raise `budget`"):
+        replace(batches, budget=rows * columns - 1)(0)
+
+
 def test_the_command_says_what_it_would_take_and_what_it_needs(base, data):
     runner = CliRunner()
     told = runner.invoke(app, ["train", "fine-tune", "--from", str(base), "--data", str(data), "--dry-run"])
     assert told.exit_code == 0 and "parameters, 600 steps" in told.output and "memory:" in told.output
+    assert not Path(".cache").exists()
     for wrong, says in {
         ("fine-tune",): "give --data a folder",
         ("fine-tune", "--from", str(base), "--data", "nowhere"): "holds no shards",

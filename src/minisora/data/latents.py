@@ -28,6 +28,7 @@ from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions, patchify
 from minisora.data.shards import BrokenSample, Shards
 from minisora.data.windows import StoredClip, Window, WindowConfig, draw_window
+from minisora.errors import UsageError
 from minisora.worlds.clip import Caption
 
 
@@ -109,7 +110,11 @@ class LatentBatches:
         if self.picture_share < 1:
             taken = sum(window.made.numel() for window in chosen)
             chosen += self._filled(step, self.sources, self.windows, self.budget - taken, len(chosen))
-        assert chosen, f"a window has more tokens than the budget of a pack, {self.budget}"
+        if not chosen:
+            raise UsageError(
+                f"a window of these clips has more tokens than a pack may, {self.budget}: "
+                f"raise `budget` in the recipe, or give smaller or shorter clips."
+            )
         # neighbours of equal length are attended to in one call
         chosen.sort(key=lambda window: window.made.numel())
         return self._laid_out(chosen)

@@ -164,13 +164,15 @@ def leave(code: int = 0) -> NoReturn:
 
 
 def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False) -> None:
-    """Recompute, compile, split, in this order; in place.
+    """Recompute or compile, then split; in place.
+
+    Not both: attention breaks the graph, and torch.compile leaves a checkpoint with a break in it as it is.
 
     model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them; split alone, without too
     """
     if ranks.layout.recompute:
         recompute_parts(model)
-    if compiled:
+    elif compiled:
         _parts(model, "be compiled")
         model.compile_parts()  # type: ignore[operator]
     if ranks.count == 1:

@@ -1,0 +1,101 @@
+"""What the recipes are trained on: which scenes of which worlds, at what sizes, how many, and how often each is drawn.
+
+Here: frames and clips by seed, so that processes can make them ahead; the shards of latents that are made of them.
+Not here: the runs (recipes.py), the worlds (worlds/), how shards are written (train/latents.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from minisora.train.latents import LatentJob
+from minisora.worlds.clip import Clip
+
+LATENTS = Path(".cache/latents")
+WORDINGS = 3  # of each stretch of a clip, two or three captions each: one wording is learnt by heart
+
+
+def playroom_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
+    from minisora.worlds import playroom
+
+    return playroom.render([playroom.draw(seed)], height=height, width=width, num_frames=num_frames).frames[0]
+
+
+def sticker_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
+    from minisora.worlds import stickers
+
+    return stickers.render([stickers.draw(seed)], height=height, width=width, num_frames=num_frames)[0]
+
+
+def footage_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
+    from minisora.worlds import footage
+
+    clip = next(footage.train_clips(height=height, width=width, num_frames=num_frames, fps=8.0, seed=seed))
+    return clip.frames
+
+
+def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+    from minisora.worlds import playroom
+
+    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, wordings=WORDINGS)
+
+
+def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+    """At twice the usual rate, for what is asked at other rates."""
+    from minisora.worlds import playroom
+
+    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=16.0, wordings=WORDINGS)
+
+
+def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+    from minisora.worlds import stickers
+
+    return list(stickers.clips(seeds, height=height, width=width, num_frames=num_frames))
+
+
+PICTURES_FIRST = {  # shards and how often a sample is drawn from them
+    "playroom-pictures": 0.46,
+    "stickers-pictures": 0.24,
+    "playroom-short": 0.17,
+    "playroom-wide": 0.02,
+    "playroom-tall": 0.02,
+    "stickers-short": 0.09,
+}
+THEN_VIDEOS = {
+    "playroom-pictures": 0.14,
+    "stickers-pictures": 0.06,
+    "playroom-short": 0.42,
+    "playroom-large": 0.11,
+    "playroom-long": 0.07,
+    "playroom-fast": 0.03,
+    "playroom-wide": 0.015,
+    "playroom-tall": 0.015,
+    "stickers-short": 0.12,
+    "stickers-large": 0.02,
+}
+JOBS = {  # name -> clips, height, width, frames, how many
+    "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
+    "playroom-short": (playroom_clips, 64, 64, 17, 4500),
+    "playroom-long": (playroom_clips, 64, 64, 33, 800),
+    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
+    "playroom-wide": (playroom_clips, 64, 112, 17, 250),
+    "playroom-tall": (playroom_clips, 112, 64, 17, 250),
+    "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
+    "stickers-short": (sticker_clips, 64, 64, 17, 2400),
+    "playroom-large": (playroom_clips, 96, 96, 17, 1000),
+    "stickers-large": (sticker_clips, 96, 96, 17, 300),
+}
+
+
+def latent_jobs(names: Iterable[str]) -> list[LatentJob]:
+    """Jobs by name. Each has seeds of its own, so that no scene is seen at two sizes."""
+    jobs = []
+    for n, (name, (clips, height, width, num_frames, count)) in enumerate(JOBS.items()):
+        if name in names:
+            seeds = range(n * 1_000_000, n * 1_000_000 + count)
+            job = LatentJob(name=name, clips=clips, seeds=seeds, height=height, width=width, num_frames=num_frames)
+            jobs.append(job)
+    return jobs
