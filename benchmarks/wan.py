@@ -1,26 +1,29 @@
 """Our transformer beside diffusers' `WanTransformer3DModel`: one config, the same weights, the same clip.
 
     python benchmarks/wan.py
-    python benchmarks/wan.py --sizes small --tokens 320 --runs 5 --compiled
+    python benchmarks/wan.py --sizes small --tokens 320 --runs 5 --memory
 
 Forward: bf16 weights, no gradients, as in sampling, and ours with the text's keys and values at hand, as it has them
-from the second step on. Step: float32 weights under bf16 autocast, forward, backward, fused AdamW, both alike. The two
-take turns, so that what the machine does meanwhile meets both; medians. Memory is the growth of the resident set of a
-process of its own over a step.
+from the second step on. Step: float32 weights under bf16 autocast, forward, backward, fused AdamW, both alike. Each is
+run as it is and compiled block by block. They take turns, so that what the machine does meanwhile meets all of them;
+medians. Memory is what the allocator gives out during a step in a process of its own, at its peak.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions, patchify, unpatchify
@@ -93,15 +96,19 @@ def in_turn(runs: int, *ways: Callable[[], object]) -> list[float]:
     return [median(seconds) for seconds in taken]
 
 
-def forward_seconds(size: str, tokens: int, runs: int, compiled: bool) -> tuple[list[float], tuple[float, float]]:
-    pair = Pair(size, tokens)
-    differ = pair.outputs_differ()
-    if compiled:
-        pair.theirs.compile_repeated_blocks(dynamic=False)
-        pair.ours.compile_parts()
-    with torch.no_grad():
-        context = pair.ours.context(pair.text, (WORDS,))
-        return in_turn(runs, lambda: pair.ours(pair.pack, context), lambda: pair.run_theirs(torch.bfloat16)), differ
+def pairs(size: str, tokens: int) -> dict[str, Pair]:
+    """The two as they are, and both compiled block by block."""
+    both = {"eager": Pair(size, tokens), "compiled": Pair(size, tokens)}
+    both["compiled"].theirs.compile_repeated_blocks(dynamic=False)
+    both["compiled"].ours.compile_parts()
+    return both
+
+
+def forward_of(pair: Pair, which: str) -> Callable[[], object]:
+    if which == "theirs":
+        return lambda: pair.run_theirs(torch.bfloat16)
+    context = pair.ours.context(pair.text, (WORDS,))
+    return lambda: pair.ours(pair.pack, context)
 
 
 def step_of(pair: Pair, which: str) -> Callable[[], None]:
@@ -119,43 +126,49 @@ def step_of(pair: Pair, which: str) -> Callable[[], None]:
     return step
 
 
-def step_seconds(size: str, tokens: int, runs: int, compiled: bool) -> list[float]:
-    pair = Pair(size, tokens)
-    if compiled:
-        pair.theirs.compile_repeated_blocks(dynamic=False)
-        pair.ours.compile_parts()
-    return in_turn(runs, step_of(pair, "ours"), step_of(pair, "theirs"))
-
-
-def step_memory(size: str, tokens: int, which: str) -> int:
-    """Bytes that three steps add at their peak to what the process held before, the weights of both included. Linux."""
+def step_memory(size: str, tokens: int, which: str, how: str) -> int:
+    """Bytes of tensors that a step adds at its peak to weights and moments: gradients and what backward needs."""
     use_affinity_threads()
-    pair = Pair(size, tokens)
-    step, status = step_of(pair, which), Path("/proc/self/status")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-
-    def held(name: str) -> int:
-        return 1024 * int(next(line for line in status.read_text().splitlines() if line.startswith(name)).split()[1])
-
-    before = held("VmRSS")
-    for _ in range(3):
+    step = step_of(pairs(size, tokens)[how], which)
+    for _ in range(2):
         step()
-    return held("VmHWM") - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step()
+    with TemporaryDirectory() as folder:
+        seen.export_chrome_trace(f"{folder}/trace.json")
+        events = json.loads(Path(folder, "trace.json").read_text())["traceEvents"]
+    return max(event["args"]["Total Allocated"] for event in events if event["name"] == "[memory]")
 
 
-def measure(size: str, tokens: int, runs: int, compiled: bool) -> str:
-    (ours, theirs), (error, their_error) = forward_seconds(size, tokens, runs, compiled)
-    our_step, their_step = step_seconds(size, tokens, runs, compiled)
-    line = (
-        f"| {size} | {tokens} | {'compiled' if compiled else 'eager'} | {1000 * ours:.1f} | {1000 * theirs:.1f} | "
-        f"{theirs / ours:.2f}x | {1000 * our_step:.1f} | {1000 * their_step:.1f} | {their_step / our_step:.2f}x | "
-        f"{error:.3f} / {their_error:.3f} |"
-    )
-    if compiled:
-        return f"{line} |"
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        ours_held, theirs_held = pool.starmap(step_memory, [(size, tokens, "ours"), (size, tokens, "theirs")], 1)
-    return f"{line} {ours_held / 2**20:.0f} / {theirs_held / 2**20:.0f} MiB, {ours_held / max(theirs_held, 1):.2f} |"
+WAYS = [(which, how) for how in ("eager", "compiled") for which in ("ours", "theirs")]
+
+
+def row(name: str, seconds: list[float]) -> str:
+    """Milliseconds in the order of WAYS, and how many times as fast ours are."""
+    eager, their_eager, compiled, their_compiled = seconds
+    times = " | ".join(f"{1000 * taken:.1f}" for taken in seconds)
+    ratios = (their_eager / eager, their_eager / compiled, their_compiled / compiled)
+    return f"| {name} | {times} | {' | '.join(f'{ratio:.2f}x' for ratio in ratios)} |"
+
+
+def measure(size: str, tokens: int, runs: int, memory: bool) -> Iterator[str]:
+    differ = Pair(size, tokens).outputs_differ()
+    both = pairs(size, tokens)
+    for pair in both.values():
+        pair.ours.bfloat16(), pair.theirs.bfloat16()
+    with torch.no_grad():
+        forward = in_turn(runs, *(forward_of(both[how], which) for which, how in WAYS))
+    yield row(f"{size} | {tokens} | forward, ms", forward)
+    both = pairs(size, tokens)
+    yield row(f"{size} | {tokens} | step, ms", in_turn(runs, *(step_of(both[how], which) for which, how in WAYS)))
+    if memory:
+        del both
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            held = pool.starmap(step_memory, [(size, tokens, which, how) for which, how in WAYS], 1)
+        ratios = (held[0] / held[1], held[2] / held[1], held[2] / held[3])
+        told = [*(f"{taken / 2**20:.0f}" for taken in held), *(f"{ratio:.2f} of it" for ratio in ratios)]
+        yield f"| {size} | {tokens} | memory of a step, MiB | {' | '.join(told)} |"
+    yield f"largest error in bf16 at {size}, {tokens}: ours {differ[0]:.3f}, theirs {differ[1]:.3f}"
 
 
 def main() -> None:
@@ -163,17 +176,26 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--tokens", type=int, nargs="+", default=list(GRIDS), choices=list(GRIDS))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--compiled", action="store_true", help="both compiled, too")
+    parser.add_argument("--memory", action="store_true", help="the memory of a step, too")
     asked = parser.parse_args()
     threads, peak = use_affinity_threads(), matmul_peak(torch.device("cpu"), torch.bfloat16)
-    print(f"{threads} threads, bf16 matmul peak {peak / 1e12:.2f} TFLOP/s; ms, medians of {asked.runs}\n")
-    head = ["size", "tokens", "", "forward: ours", "theirs", "ratio", "step: ours", "theirs", "ratio"]
-    head += ["largest error in bf16: ours / theirs", "memory of a step: ours / theirs"]
+    print(f"{threads} threads, bf16 matmul peak {peak / 1e12:.2f} TFLOP/s; medians of {asked.runs}\n")
+    head = ["size", "tokens", "", *(f"{which}, {how}" for which, how in WAYS)]
+    head += ["eager / eager", "their eager / our compiled", "compiled / compiled"]
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
-    for size in asked.sizes:
-        for tokens in asked.tokens:
-            for compiled in (False, True) if asked.compiled else (False,):
-                print(measure(size, tokens, asked.runs, compiled), flush=True)
+    told = [line for size in asked.sizes for tokens in asked.tokens for line in show(size, tokens, asked)]
+    print("\n" + "\n".join(told))
+
+
+def show(size: str, tokens: int, asked: argparse.Namespace) -> list[str]:
+    """Prints the rows of a table; returns the lines that go below it."""
+    below = []
+    for line in measure(size, tokens, asked.runs, asked.memory):
+        if line.startswith("|"):
+            print(line, flush=True)
+        else:
+            below.append(line)
+    return below
 
 
 if __name__ == "__main__":
