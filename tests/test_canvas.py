@@ -40,6 +40,10 @@ class Words:
         ]
         return TextTokens(torch.stack([word for row in rows for word in row]), [len(row) for row in rows])
 
+    def check(self, text: str) -> None:
+        if len(text.split()) > 500:
+            raise UsageError("this prompt is too long")
+
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:

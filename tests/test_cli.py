@@ -26,6 +26,7 @@ class StandIn:
     def __init__(self) -> None:
         self.timings = {"load": 0.1, "text": 0.2, "denoise": 0.3, "decode": 0.4}
         self.asked: dict[str, object] = {}
+        self.remarks: list[str] = []
 
     def generate(self, prompt, *, seconds, fps, size, on_step, **rest):
         self.asked = {"prompt": prompt, "seconds": seconds, "fps": fps, "size": size, **rest}
@@ -40,7 +41,8 @@ class StandIn:
         return self.generate(prompt, seconds=0.0, fps=None, **rest)
 
     def animate(self, image, prompt, *, size, **rest):
-        self.first = image
+        self.given = image
+        self.remarks = ["the picture was fitted"]
         return self.generate(prompt, size=size or (24, 40), **rest)
 
     def notes(self, prompt):
@@ -102,6 +104,10 @@ def refused(*words: str) -> str:
         (["generate", "a ball", "--seconds", "nan"], "--seconds nan"),
         (["generate", "a ball", "--seconds", "inf"], "--seconds inf"),
         (["generate", "a ball", "--fps", "0"], "--fps 0"),
+        (["generate", "a ball", "--fps", "0.000004"], "--fps 4e-06"),
+        (["generate", "0-2s: a ball | it bounces"], "has no times"),
+        (["extend", "clip.mp4", "a ball", "--after", "inf"], "--after inf"),
+        (["extend", "clip.mp4", "a ball", "--before", "nan"], "--before nan"),
         (["generate", "a ball", "--size", "0x64"], "--size 0x64: give WIDTHxHEIGHT"),
         (["generate", "a ball", "--size=-64x64"], "--size -64x64"),
         (["generate", "a ball", "--size", "64"], "--size 64"),
@@ -183,8 +189,8 @@ def test_animate_says_how_the_picture_was_fitted(model, tmp_path):
     Video(torch.zeros(1, 60, 100, 3, dtype=torch.uint8), 1.0).save(tmp_path / "photo.png")
     result = run("animate", "photo.png", "it rolls", "-o", "out.mp4")
     assert result.exit_code == 0, result.stderr
-    assert model.first[0.0].shape == (60, 100, 3)
-    assert result.stderr.splitlines() == ["note: photo.png (100x60) was fitted to 40x24"]
+    assert model.given == {0.0: Path("photo.png")}
+    assert result.stderr.splitlines() == ["note: the picture was fitted"]
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(model, monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from minisora import tasks
 from minisora.errors import UsageError
 from minisora.model import Model
 from minisora.video import Video, read_video, resize
@@ -40,8 +41,70 @@ def test_extend_both_ways(model):
     given = clip(6)
     video = model.extend(given, "a ball", before=1.0, after=1.5, **FEW)
     assert len(video.frames) == 8 + 6 + 12 and torch.equal(video.frames[8:14], given.frames)
-    with pytest.raises(UsageError, match="adds nothing"):
-        model.extend(given, "a ball")
+    for nothing in ({}, {"after": 0.05}, {"before": 0.01}):
+        with pytest.raises(UsageError, match="are no frame at 8 fps"):
+            model.extend(given, "a ball", **nothing)
+    for odd in (float("inf"), float("nan"), -1.0):
+        with pytest.raises(UsageError, match="cannot be made"):
+            model.extend(given, "a ball", after=odd)
+
+
+def test_a_clip_may_be_extended_at_its_own_rate(model):
+    given = clip(6, fps=16.0)
+    video = model.extend(given, "a ball", after=0.5, fps=16.0, **FEW)
+    assert video.fps == 16.0 and len(video.frames) == 14 and torch.equal(video.frames[:6], given.frames)
+    assert model.remarks == []
+
+
+def test_what_was_fitted_is_said(model, tmp_path):
+    model.extend(clip(9, 64, 48, fps=16.0), "a ball", after=0.5, size=(32, 32), **FEW)
+    assert model.remarks == [
+        "the clip (48x64) was fitted to 32x32; 25% of the picture is cut away",
+        "the clip (16 fps) was brought to 8 fps",
+    ]
+    model.connect(clip(5), clip(4, 64, 32), "a ball", seconds=1.0, **FEW)
+    assert model.remarks == ["the second clip (32x64) was fitted to 32x32; 50% of the picture is cut away"]
+    Image.fromarray(picture(1, 64, 64)[0].numpy()).save(tmp_path / "photo.png")
+    model.animate(tmp_path / "photo.png", "a ball", seconds=0.5, **FEW)
+    assert model.remarks == [f"{tmp_path / 'photo.png'} (64x64) was fitted to 32x32"]
+    model.outpaint(clip(5), "a ball", size=(40, 51), **FEW)
+    assert model.remarks == []
+
+
+def test_a_preview_is_made_large_at_the_rate_that_is_asked_for(model):
+    small = clip(9)
+    at_twice = model.generate("a ball", seconds=1.0, fps=16.0, preview=small, strength=0.0, **FEW)
+    assert torch.equal(at_twice.frames[::2], small.frames)
+
+
+@pytest.mark.parametrize("verb", ["outpaint", "extend", "edit", "generate", "interpolate"])
+def test_what_no_memory_holds_is_refused_before_it_is_asked_for(model, verb):
+    size = (100_000, 100_000)
+    with pytest.raises(UsageError, match="would need"):
+        if verb == "generate":
+            model.generate("a ball", size=size)
+        elif verb == "extend":
+            model.extend(clip(5), "a ball", after=1.0, size=size)
+        else:
+            getattr(model, verb)(clip(5), "a ball", size=size)
+
+
+def test_a_prompt_of_moments_that_the_video_does_not_have_is_refused(model):
+    with pytest.raises(UsageError, match='says "it bounces" from 4 s on, and the video ends at 2 s'):
+        model.generate("0-4s: a ball | 4s-: it bounces", seconds=2.0, **FEW)
+    for one in (lambda told: model.loop(told, seconds=1.0), lambda told: model.edit(clip(17), told, source="a cube")):
+        with pytest.raises(UsageError, match="does not change over time"):
+            one("0-0.5s: a ball | 0.5s-: two balls")
+    with pytest.raises(UsageError, match="too long"):
+        model.stream(f"0-1s: a ball | 1s-: {'a ball ' * 600}", seconds=4.0)
+
+
+def test_the_way_back_of_a_loop_is_told_what_is_said_of_it(model, monkeypatch):
+    told, connect = [], tasks.connect
+    monkeypatch.setattr(tasks, "connect", lambda *given: told.append(given[3]) or connect(*given))
+    model.loop("0-3s: a ball | 3s-: two balls", clip=clip(17), seconds=2.0, **FEW)
+    held = model.bundle.sampling.context * 4
+    assert told == [f"0.000-{3 - (17 - held) / 8:.3f}: a ball | {3 - (17 - held) / 8:.3f}-: two balls"]
 
 
 def test_connect_fits_the_second_to_the_first(model):
@@ -52,6 +115,9 @@ def test_connect_fits_the_second_to_the_first(model):
 
 
 def test_loops(model):
+    for nothing in ({"seconds": 0.05}, {"seconds": 0.05, "clip": clip(5)}):
+        with pytest.raises(UsageError, match=r"does not close|hold no frame"):
+            model.loop("a ball", **nothing)
     assert len(model.loop("a ball", seconds=1.0, **FEW).frames) == 8
     given = clip(5)
     video = model.loop("a ball", clip=given, seconds=1.0, **FEW)
@@ -64,6 +130,13 @@ def test_edit_with_and_without_what_it_shows_now(model):
     given = clip(5)
     for source in (None, "a red ball"):
         assert model.edit(given, "a blue ball", source=source, **FEW).frames.shape == given.frames.shape
+    assert torch.equal(model.edit(given, "a blue ball", source="a red ball", strength=0.0).frames, given.frames)
+    few = {**FEW, "steps": 1}
+    assert not torch.equal(
+        model.edit(given, "a blue ball", source="a red ball", strength=0.1, **few).frames, given.frames
+    )
+    with pytest.raises(UsageError, match="euler alone can"):
+        model.edit(given, "a blue ball", source="a red ball", sampler="heun")
     for strength in (-0.1, 1.5, float("nan")):
         with pytest.raises(UsageError, match="0 \\(keep all\\) to 1"):
             model.edit(given, "a blue ball", strength=strength)
@@ -131,3 +204,24 @@ def test_a_storyboard_keeps_its_keyframes(model, tmp_path):
     frames = model.storyboard(tmp_path / "film.yaml", **FEW).frames
     assert len(frames) == 17 + 5
     assert torch.equal(frames[4], picture(1, 32, 32)[0]) and torch.equal(frames[17], picture(1, 32, 32)[0])
+    assert model.storyboard(tmp_path / "film.yaml", size=(24, 40), **FEW).frames.shape[1:3] == (24, 40)
+
+
+def test_a_storyboard_has_its_own_size_and_is_refused_before_any_of_it_is_made(model, tmp_path, monkeypatch):
+    for name, seed in (("a.png", 1), ("b.png", 2)):
+        Image.fromarray(picture(1, 32, 32, seed=seed)[0].numpy()).save(tmp_path / name)
+    film = tmp_path / "film.yaml"
+    film.write_text("size: 40x24\nshots: [{prompt: a ball, seconds: 0.5}]")
+    assert model.storyboard(film, **FEW).frames.shape[1:3] == (24, 40)
+    monkeypatch.setattr(tasks, "animate", lambda *_: pytest.fail("a scene was made"))
+    first = "shots:\n  - {prompt: a ball, seconds: 1, keyframes: {1: a.png}}\n"
+    for second, says in {
+        "  - {prompt: on, seconds: 1, same_scene: true, keyframes: {0: b.png}}": "at one moment",
+        "  - {prompt: on, seconds: 1, same_scene: true, keyframes: {0.03: b.png}}": "overlap",
+        "  - {prompt: on, seconds: 1, keyframes: {0: none.png}}": "there is no file",
+        f"  - {{prompt: {'a ball ' * 600}, seconds: 1}}": "too long",
+        "  - {prompt: on, seconds: 1000000}": "would need",
+    }.items():
+        film.write_text(first + second)
+        with pytest.raises(UsageError, match=says):
+            model.storyboard(film, **FEW)

@@ -45,6 +45,8 @@ def test_shots_of_one_scene_are_one_prompt(tmp_path):
         ("shots:\n  - prompt: a\n    seconds: two", "line 3: seconds: 'two'"),
         ("shots:\n  - prompt: a\n    seconds: -1", "line 2: shot 1 needs words"),
         ("shots:\n  - prompt: a\n    seconds: 2\n    keyframes: {5: a.png}", "line 4: 5: a.png is no moment"),
+        ("size: large\nshots:\n  - {prompt: a, seconds: 1}", "line 1: size: 'large' is not WIDTHxHEIGHT"),
+        ("fps: 0\nshots:\n  - {prompt: a, seconds: 1}", "line 1: fps: 0 is no rate"),
         ("shots: [", "is not YAML"),
         ("a film", "line 1: a storyboard is a list"),
     ],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,19 +56,23 @@ def progress() -> Iterator[Bar]:
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Reads "128x96", 128 wide and 96 high, as everybody writes it, to (height, width), as the code has it."""
+    """The option --size to (height, width)."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,9})[xX×](\d{1,9})", text.strip())
-    if match is None or not all(int(side) for side in match.groups()):
+    from minisora.video.frames import size_of
+
+    if (size := size_of(text)) is None:
         raise UsageError(f"--size {text}: give WIDTHxHEIGHT in pixels, both 1 or more, such as 128x96.")
-    return int(match[2]), int(match[1])
+    return size
 
 
 def check_prompt(prompt: str) -> None:
-    """Refuses a prompt that says nothing."""
+    """Refuses a prompt that says nothing, or whose moments do not follow each other."""
     if not prompt.strip():
         raise UsageError('the prompt is empty. Say what to show, such as "a red ball rolls to the left".')
+    from minisora.text.schedule import parts
+
+    parts(prompt)
 
 
 def check_numbers(
@@ -83,9 +86,10 @@ def check_numbers(
     count: int = 1,
 ) -> None:
     """Refuses numbers that mean nothing; how much the machine can hold is for `device.check_memory`."""
-    for name, value, most in (("seconds", seconds, 1e9), ("fps", fps, 1000.0)):
-        if value is not None and not 0 < value <= most:
-            raise UsageError(f"--{name} {value:g}: give a number above 0, at most {most:g}.")
+    if not 0 < seconds <= 1e9:
+        raise UsageError(f"--seconds {seconds:g}: give a number above 0, at most 1e+09.")
+    if fps is not None and not 0.01 <= fps <= 1000:
+        raise UsageError(f"--fps {fps:g}: give 0.01 to 1000.")
     for name, whole, most in (("steps", steps, 1000), ("zoom", zoom, 16), ("count", count, 100_000)):
         if not 1 <= whole <= most:
             raise UsageError(f"--{name} {whole}: give 1 to {most}.")

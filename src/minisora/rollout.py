@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas
+from minisora.canvas import Canvas, Shape
+from minisora.errors import UsageError
 from minisora.sampling import Progress, Settings, Told, sample, tell, timed
 from minisora.text.schedule import Part
-from minisora.vae.model import GROUP
+from minisora.vae.model import GROUP, num_latents
 
 _SEED_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of windows: far from what people type
 
@@ -107,6 +108,16 @@ def latent_at(seconds: float, fps: float) -> int:
     """The first latent of which every frame is at `seconds` or later."""
     frame = math.ceil(seconds * fps - 1e-6)
     return 0 if frame <= 0 else 1 + math.ceil((frame - 1) / GROUP)
+
+
+def check_times(prompt: Sequence[Part], shape: Shape) -> None:
+    """Raises UsageError for a part that nothing of the video would show."""
+    for part in prompt:
+        if latent_at(part.start, shape.fps) >= num_latents(shape.num_frames) and part.start > 0:
+            raise UsageError(
+                f'the prompt says "{part.text}" from {part.start:g} s on, and the video ends at '
+                f"{(shape.num_frames - 1) / shape.fps:g} s. Ask for more seconds, or let it start earlier."
+            )
 
 
 def _next(flags: Sequence[bool], value: bool, start: int) -> int:

@@ -88,12 +88,13 @@ def sample(
     return diffusion.finish(x, canvas.known, canvas.levels)
 
 
-def schedule(bundle: Bundle, canvas: Canvas, steps: int) -> list[float]:
-    """The times of the sampler, by how many tokens the network sees at once."""
-    how = bundle.sampling
-    seen = len(tiles(canvas, how.tile)[0][0])
+def schedule(bundle: Bundle, canvas: Canvas, steps: int, *, start: float = 1.0) -> list[float]:
+    """The times of the sampler from `start` on, by how many tokens of the grid the network sees at once."""
+    how, (latents, rows, columns) = bundle.sampling, canvas.grid
+    blocks = len(canvas.levels) // (rows * columns)  # with those beside the grid, which training does not count either
+    seen = len(tiles(canvas, how.tile)[0][0]) * latents // blocks
     shift = diffusion.shift_for_tokens(seen, base_tokens=how.shift_tokens, base_shift=how.shift)
-    return diffusion.schedule(steps, shift=shift)
+    return diffusion.schedule(steps, shift=shift, start=start)
 
 
 def guided_denoiser(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from minisora.errors import UsageError
+from minisora.video.frames import size_of
 
 _SHOT = {"prompt": str, "seconds": (int, float), "keyframes": dict, "same_scene": bool}
 _BOARD = {"size": str, "fps": (int, float), "shots": list}
@@ -39,7 +40,7 @@ class Shot:
 @dataclass(frozen=True, kw_only=True)
 class Storyboard:
     shots: tuple[Shot, ...]
-    size: str | None = None
+    size: tuple[int, int] | None = None  # height, width
     fps: float | None = None
 
     def scenes(self) -> list[list[Shot]]:
@@ -95,7 +96,12 @@ def read_storyboard(path: str | Path) -> Storyboard:
                 raise lines.wrong((*at, "keyframes"), f"{moment}: {file} is no moment of the shot with a picture")
         keyframes = {float(moment): path.parent / file for moment, file in frames.items()}
         shots.append(Shot(**{**shot, "seconds": float(shot["seconds"]), "keyframes": keyframes}))
-    return Storyboard(shots=tuple(shots), size=data.get("size"), fps=data.get("fps"))
+    size = size_of(data["size"]) if "size" in data else None
+    if "size" in data and size is None:
+        raise lines.wrong(("size",), f"size: {data['size']!r} is not WIDTHxHEIGHT in pixels, both 1 or more")
+    if not 0.01 <= data.get("fps", 1.0) <= 1000:
+        raise lines.wrong(("fps",), f"fps: {data['fps']!r} is no rate: give 0.01 to 1000")
+    return Storyboard(shots=tuple(shots), size=size, fps=data.get("fps"))
 
 
 class _Lines:

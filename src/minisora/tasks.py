@@ -23,7 +23,7 @@ from minisora.errors import UsageError
 from minisora.exact import hold_exactly
 from minisora.rollout import roll_out
 from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
-from minisora.text.schedule import parts
+from minisora.text.schedule import parts, told_from
 from minisora.vae.model import GROUP
 from minisora.video import Video
 
@@ -77,7 +77,8 @@ def loop_back(bundle: Bundle, clip: Tensor, prompt: str, shape: Shape, settings:
     held = bundle.sampling.context * GROUP
     before, after = clip[-held:], clip[: 1 + held]
     around = replace(shape, num_frames=len(before) + way + len(after))
-    made = connect(bundle, before, after, prompt, around, settings).frames[len(before) : len(before) + way]
+    told = told_from(prompt, (len(clip) - len(before)) / shape.fps)
+    made = connect(bundle, before, after, told, around, settings).frames[len(before) : len(before) + way]
     return Video(torch.cat([clip, made]), shape.fps)
 
 
@@ -90,7 +91,7 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
     Raises UsageError where the length is no multiple of the frames in a latent, or is more than the network sees.
     """
     count = shape.num_frames // GROUP
-    if shape.num_frames % GROUP or count > bundle.sampling.window:
+    if shape.num_frames % GROUP or not 1 <= count <= bundle.sampling.window:
         most = bundle.sampling.window * GROUP
         raise UsageError(
             f"a loop of {shape.num_frames} frames does not close. Ask for a multiple of {GROUP} frames, at most {most} "
@@ -129,7 +130,9 @@ def edit(
 ) -> Video:
     """A clip turned from what `source` says of it into what `prompt` says (FlowEdit, Algorithm 1).
 
-    strength: the noise time at which the change begins; the source is guided by SOURCE_GUIDANCE
+    strength: the noise time at which the change begins, above 0; the source is guided by SOURCE_GUIDANCE
+
+    Every step draws its own noise, so these are Euler steps, whatever the settings say.
 
     Raises UsageError for a clip longer than the network sees.
     """
@@ -154,7 +157,7 @@ def edit(
         # of the two velocities, each (state - x0) / t, as the x0 of which (x - x0) / t is that difference
         return x - (target_state - of_target(target_state, t)) + (source_state - of_source(source_state, t))
 
-    times = [t for t in schedule(bundle, canvas, settings.steps) if t <= strength]
+    times = schedule(bundle, canvas, settings.steps, start=strength)
     with timed(settings, "denoise"):
         x = diffusion.euler(watched(difference, times, settings.on_step), canvas.known, times)
     frames = torch.cat(list(decode(bundle, [canvas.latents(x)], shape, settings)))

@@ -1,75 +1,33 @@
-"""The commands that make videos: their options, and the one way from a verb to a file.
+"""The commands that make videos: their own options, and what each asks of a model.
 
 Here: `generate`, `image`, `animate`, `extend`, `connect`, `loop`, `edit`, `inpaint`, `outpaint`, `interpolate`,
 `storyboard`.
-Not here: the other commands (cli.py), what is refused before any work starts (console.py), the verbs themselves
-(tasks.py, model.py), files (video/).
+Not here: the options of all of them and the way to a file (produce.py), what is refused before any work starts
+(console.py), the verbs themselves (tasks.py, model.py), files (video/), the other commands (cli.py).
 """
 
 from __future__ import annotations
 
 import inspect
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from minisora.console import Bar, check_numbers, check_outputs, check_prompt, parse_size, progress
+from minisora.console import check_numbers, check_outputs, check_prompt, parse_size
 from minisora.errors import UsageError
+from minisora.produce import Common, Make, produce
 
 if TYPE_CHECKING:
     from minisora.model import Model
     from minisora.video import Stream, Video
 
-STARTED = time.perf_counter()  # nothing before this line takes long
-
 Prompt = Annotated[str, typer.Argument(help="What to show, in English.", show_default=False)]
 Seconds = Annotated[float, typer.Option(help="Length of the video.")]
 Fps = Annotated[float | None, typer.Option(help="Frames per second; the model's own if not given.", show_default=False)]
 ClipFile = Annotated[Path, typer.Argument(help="A video; fitted to the model's size and rate.", show_default=False)]
-ModelName = Annotated[str, typer.Option("--model", help="A name from `minisora models`, or a folder.")]
-Zoom = Annotated[int, typer.Option(help="Write each pixel this many times as wide and as high.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Common:
-    """The options that all verbs have."""
-
-    out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")]
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.", show_default=False),
-    ] = None
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
-    steps: Annotated[
-        int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.", show_default=False)
-    ] = None
-    guidance: Annotated[
-        float | None,
-        typer.Option(help="How far to push along the prompt, 1 adds nothing; the model's own.", show_default=False),
-    ] = None
-    sampler: Annotated[str, typer.Option(help="Such as dpmpp_2m, unipc, heun or euler.")] = "dpmpp_2m"
-    context_noise: Annotated[float, typer.Option(help="How noisy the network sees what is given, 0 to 1.")] = 0.0
-    model: ModelName = "toybox"
-    zoom: Zoom = 1
-    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="A contact sheet too.", show_default=False)] = None
-    timings: Annotated[bool, typer.Option("--timings", help="Print how long each stage took.")] = False
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a method of `Model` takes."""
-        names = ("seed", "steps", "guidance", "sampler", "context_noise")
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return {**given, "size": parse_size(self.size)}
-
-
-Make = Callable[..., Any]  # (model, **settings) -> Video or Stream
 Verb = Callable[..., Make]  # a verb's own arguments are checked before the model is loaded; what it returns makes
 
 
@@ -101,7 +59,7 @@ def _command(verb: Verb, out: Path) -> Callable[..., None]:
             raise UsageError(f"--context-noise {how.context_noise:g}: give 0 to 1.")
         parse_size(how.size)
         check_outputs(how.out, how.sheet, moving=verb is not image)
-        _produce(verb(**given), prompt, how)
+        produce(verb(**given), prompt, how)
 
     command.__name__, command.__doc__ = verb.__name__, verb.__doc__
     command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
@@ -137,7 +95,8 @@ def generate(
     def make(model: Model, **settings: Any) -> Video | Stream:
         if preview:
             small = model.preview_size(settings.pop("size"))
-            return model.generate(prompt, seconds=min(seconds, model.bundle.sampling.seconds), size=small, **settings)
+            short = min(seconds, model.bundle.sampling.seconds)
+            return model.generate(prompt, seconds=short, fps=fps, size=small, **settings)
         way = model.generate if model.sees_at_once(seconds, fps) else model.stream
         return way(prompt, seconds=seconds, fps=fps, **settings)
 
@@ -165,7 +124,7 @@ def animate(
     """
     from minisora.video import read_image
 
-    pictures = {0.0: read_image(photo)}
+    pictures = {0.0: photo}
     for each in at or ():
         moment, _, file = each.partition("=")
         try:
@@ -174,14 +133,10 @@ def animate(
             raise UsageError(f"--at {each}: give SECONDS=FILE, such as 1.5=end.png.") from None
         if not 0 <= when <= seconds or when in pictures:
             raise UsageError(f"--at {each}: give a moment above 0, within {seconds:g} s, and each once.")
-        pictures[when] = read_image(file)
-
-    def make(model: Model, **settings: Any) -> Video:
-        video = model.animate(pictures, prompt, seconds=seconds, fps=fps, **settings)
-        _say_fitted(photo, pictures[0.0].shape[:2], video)
-        return video
-
-    return make
+        pictures[when] = Path(file)
+    for picture in pictures.values():  # a bad one is refused before the model is loaded
+        read_image(picture)
+    return lambda model, **settings: model.animate(pictures, prompt, seconds=seconds, fps=fps, **settings)
 
 
 def extend(
@@ -189,11 +144,17 @@ def extend(
     prompt: Prompt,
     after: Annotated[float, typer.Option(help="Seconds to add at the end.")] = 0.0,
     before: Annotated[float, typer.Option(help="Seconds to add at the beginning.")] = 0.0,
+    fps: Fps = None,
 ) -> Make:
     """A clip with more before it, after it, or both; its own frames are kept."""
     if after == before == 0:
         raise UsageError("say how much to add: --after SECONDS, --before SECONDS, or both.")
-    return _on_clip(clip, lambda model, video, **how: model.extend(video, prompt, after=after, before=before, **how))
+    for name, seconds in (("after", after), ("before", before)):
+        if not 0 <= seconds <= 1e9:
+            raise UsageError(f"--{name} {seconds:g}: give a number of seconds, 0 or more.")
+    return _on_clip(
+        clip, lambda model, video, **how: model.extend(video, prompt, after=after, before=before, fps=fps, **how)
+    )
 
 
 def connect(
@@ -265,7 +226,7 @@ def inpaint(
         hole[top : top + down, left : left + across] = 255
 
     def make(model: Model, video: Video, **how: Any) -> Video:
-        size = how["size"] or model.size_for(video.frames[0])
+        size = how["size"] or model.preview_size((height, width))
         return model.inpaint(video, fit(hole, *size)[0].float().mean(-1) > 127.5, prompt, **how)
 
     return _on_clip(clip, make, source)
@@ -319,65 +280,7 @@ def storyboard(
         for picture in shot.keyframes.values():
             read_image(picture)
 
-    def make(model: Model, **settings: Any) -> Video:
-        size = settings.pop("size") or parse_size(film.size)
-        return model.storyboard(film, size=size, **settings)
-
-    return make
-
-
-def load(name: str, bar: Bar) -> Model:
-    import minisora
-
-    bar.doing(f"loading {name}")
-    return minisora.load(name)
-
-
-def _produce(make: Make, prompt: str, how: Common) -> None:
-    """Load the model, make the video, write it and say what there is now."""
-    from minisora.video import Stream, read_video
-
-    with progress() as bar, _processes(how) as (how, share):
-        loaded = load(how.model, bar)
-        share(loaded)
-        made = make(loaded, **how.settings, on_step=bar.step)
-        started = time.perf_counter()
-        notes = made.save(how.out, zoom=how.zoom)
-        write_seconds = time.perf_counter() - started
-    if isinstance(made, Stream):
-        num_frames, height, width = made.made, made.height, made.width
-    else:
-        num_frames, height, width, _ = made.frames.shape
-    if how.sheet is not None:
-        (read_video(how.out) if isinstance(made, Stream) else made).contact_sheet(how.sheet)
-    for note in [*(loaded.notes(prompt) if prompt else ()), *notes]:
-        typer.echo(f"note: {note}", err=True)
-    length = f", {num_frames} frames at {made.fps:g} fps" if num_frames > 1 else ""
-    typer.echo(f"{how.out}: {width}x{height}{length}")
-    if how.sheet is not None:
-        typer.echo(f"{how.sheet}: contact sheet")
-    if how.timings:
-        whole = time.perf_counter() - STARTED
-        for stage, seconds in {**loaded.timings, "write": write_seconds, "all of it": whole}.items():
-            typer.echo(f"{stage:>10} {seconds:7.2f} s")
-    if isinstance(made, Stream) and made.made < made.num_frames:
-        left = (made.num_frames - made.made) / made.fps
-        typer.echo(f'stopped; to go on: minisora extend {how.out} "PROMPT" --after {left:g}', err=True)
-        raise typer.Exit(130)
-
-
-@contextmanager
-def _processes(how: Common) -> Iterator[tuple[Common, Callable[[Model], None]]]:
-    """Under torchrun all processes work on the same tokens, and the first of them writes what was asked for."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        yield how, lambda model: None
-        return
-    from minisora.train.parallel import Layout, joined, share_packs
-
-    with joined(Layout(context=int(os.environ["WORLD_SIZE"]))) as ranks, TemporaryDirectory() as aside:
-        if not ranks.is_first:
-            how = replace(how, out=Path(aside) / how.out.name, sheet=None)
-        yield how, lambda model: share_packs(model.bundle.dit, ranks)
+    return lambda model, **settings: model.storyboard(film, **settings)
 
 
 def _on_clip(path: Path, make: Make, source: Video | None = None) -> Make:
@@ -388,19 +291,7 @@ def _on_clip(path: Path, make: Make, source: Video | None = None) -> Make:
     from minisora.video import read_video
 
     video = read_video(path) if source is None else source
-
-    def on_video(model: Model, **settings: Any) -> Video:
-        made: Video = make(model, video, **settings)
-        _say_fitted(path, video.frames.shape[1:3], made)
-        return made
-
-    return on_video
-
-
-def _say_fitted(path: Path, size: Any, made: Video) -> None:
-    (height, width), (rows, columns) = size, made.frames.shape[1:3]
-    if (height, width) != (rows, columns):
-        typer.echo(f"note: {path} ({width}x{height}) was fitted to {columns}x{rows}", err=True)
+    return lambda model, **settings: make(model, video, **settings)
 
 
 def _whole_numbers(text: str, option: str, count: int) -> list[int]:

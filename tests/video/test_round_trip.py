@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from minisora.errors import UsageError
-from minisora.video import Video, check_writable, probe, read_image, read_video, write_video
+from minisora.video import Stream, Video, check_writable, probe, read_frames, read_image, read_video, write_video
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -95,10 +95,41 @@ def test_png_is_one_exact_picture_or_a_numbered_sequence(tmp_path, scene):
     assert torch.equal(read_image(tmp_path / "b-0002.png"), frames[2])
 
 
-def test_a_gif_too_fast_for_browsers_is_refused(tmp_path, scene):
-    with pytest.raises(UsageError, match="at most 50"):
-        write_video(tmp_path / "a.gif", scene(3, 8, 8), fps=60)
+def test_a_gif_too_fast_for_browsers_leaves_frames_out_and_says_so(tmp_path):
+    shades = torch.arange(0, 250, 50, dtype=torch.uint8)[:, None, None, None].expand(-1, 8, 8, 3)
+    notes = write_video(tmp_path / "a.gif", shades, fps=120)
+    assert "at most 50" in notes[0] and "of 3 frames in a row it holds the first" in notes[0]
+    frames, fps = read_frames(tmp_path / "a.gif")
+    assert frames[:, 0, 0, 0].tolist() == [0, 150] and fps == pytest.approx(40, rel=0.3)
+
+
+@pytest.mark.parametrize("fps", [0.0, 1e-6, float("inf"), float("nan")])
+def test_what_is_no_rate_is_refused(tmp_path, scene, fps):
+    with pytest.raises(UsageError, match="is no rate"):
+        write_video(tmp_path / "a.mp4", scene(3, 8, 8), fps=fps)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_has_a_contact_sheet_whatever_it_was_written_to(tmp_path, scene):
+    frames = scene(100, 8, 8)
+    stream = Stream(iter(frames.split(7)), 100, 8, 8, 8.0)
+    with pytest.raises(UsageError, match="would hold one picture"):
+        stream.save(tmp_path / "a.png")
+    stream.save(tmp_path / "a-%04d.png")
+    sheet = Video(frames, 8.0).contact_sheet()
+    assert np.array_equal(np.asarray(stream.contact_sheet()), np.asarray(sheet))
+
+
+@pytest.mark.parametrize(("have", "fps"), [(25, 8), (8, 25), (29.97, 8), (30, 8), (8, 16), (24, 23), (10, 3)])
+def test_another_rate_is_that_which_a_file_read_at_it_has(tmp_path, have, fps):
+    for count in (1, 2, 22, 251):
+        shades = torch.arange(count).to(torch.uint8)[:, None, None, None].expand(-1, 8, 8, 3)
+        Video(shades, have).save(tmp_path / "a.mkv")
+        from_file = read_frames(tmp_path / "a.mkv", fps=fps)[0]
+        ours = Video(shades, have).at_rate(fps).frames
+        assert ours.shape == from_file.shape, count
+        # Matroska rounds times to 1 ms, which may be on the other side of a moment that is asked for
+        assert int((ours.int() - from_file.int()).abs().max()) <= (have == 29.97), count
 
 
 def test_names_that_cannot_be_written_are_refused_first(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minisora.video import Video, read_video
-from minisora.video.sound import CODECS, RATE, Sound, add_sound, has_sound
+from minisora.video.sound import CODECS, RATE, Sound, has_sound
 
 
 def frames(count: int) -> torch.Tensor:
@@ -29,8 +29,7 @@ def clip(tmp_path: Path) -> Path:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     path = tmp_path / "clip.mkv"
-    Video(frames(8), 8.0).save(path)
-    add_sound(path, [Sound(tone)], 1.0)
+    Video(frames(8), 8.0, (Sound(tone),)).save(path)
     return path
 
 
@@ -50,6 +49,21 @@ def test_a_file_without_sound_has_none(tmp_path, clip):
     assert not has_sound(tmp_path / "silent.mp4") and read_video(tmp_path / "silent.mp4").sound == ()
     assert has_sound(clip) and read_video(clip).sound == (Sound(clip),)
     assert not has_sound(tmp_path / "nothing.mp4")
+
+
+def test_a_file_may_be_written_over_the_one_that_its_sound_is_in(clip):
+    before = loudness(clip, 1.0)
+    longer = Video(frames(16), 8.0).heard(read_video(clip), 1.0)
+    assert any("is kept" in note for note in longer.save(clip))
+    after = loudness(clip, 2.0)
+    assert after[:4].max() < 0.01 and np.allclose(after[4:8], before, atol=0.05)
+
+
+def test_sound_that_is_gone_is_said(tmp_path, clip):
+    video = read_video(clip)
+    Video(frames(8), 8.0).save(clip)
+    assert any("cannot be read" in note for note in video.save(tmp_path / "again.mp4"))
+    assert not loudness(tmp_path / "again.mp4", 1.0).any()
 
 
 @pytest.mark.parametrize("suffix", CODECS)

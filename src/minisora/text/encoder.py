@@ -95,6 +95,10 @@ class TextEncoder:
         means = [states.mean(dim=0) for states in self.encode(texts).split()]
         return F.normalize(torch.stack(means), dim=-1) if means else torch.empty(0, self.width)
 
+    def check(self, text: str) -> None:
+        """Raises UsageError for a text that is too long."""
+        self._ids(text)
+
     def unreadable(self, text: str) -> bool:
         """Whether most of the text is in a script, or of signs, that the encoder never learnt.
 

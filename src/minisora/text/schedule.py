@@ -1,6 +1,6 @@
 """A prompt that changes over time: "0-4s: a red ball rolls in | 4s-: it bounces".
 
-Here: reading it. Not here: which window of a video is told which part (rollout.py).
+Here: reading it, and telling it from a later moment on. Not here: which window is told which part (rollout.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,18 @@ class Part:
 
     start: float
     text: str
+
+
+def told_from(prompt: str, seconds: float) -> str:
+    """The prompt of a video that begins `seconds` after the one that this prompt is of."""
+    said = parts(prompt)
+    begun = max(n for n, part in enumerate(said) if part.start <= max(seconds, 0.0))
+    starts = [0.0, *(part.start - seconds for part in said[begun + 1 :])]
+    if len(starts) == 1:
+        return said[begun].text
+    moments = [f"{start:.3f}" for start in starts]
+    pieces = zip(moments, [*moments[1:], ""], said[begun:], strict=True)
+    return " | ".join(f"{start}-{stop}: {part.text}" for start, stop, part in pieces)
 
 
 def parts(prompt: str) -> tuple[Part, ...]:

@@ -6,9 +6,10 @@ Here: the type that every verb returns. Not here: how files are read and written
 from __future__ import annotations
 
 import base64
+import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +21,11 @@ from torch import Tensor
 from minisora.video.files import replacing
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
-from minisora.video.sheet import tiled
-from minisora.video.sound import Sound, add_sound, has_sound
+from minisora.video.sheet import evenly, laid_out, tiled
+from minisora.video.sound import Sound, has_sound, mixed, put_in
 from minisora.video.write import check_writable, write_stream, write_video
 
+MOST_TILES = 48  # of a contact sheet
 _SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about this
 
 
@@ -56,27 +58,33 @@ class Video:
 
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file in the format that its suffix names; arguments, result and errors as in `write_video`."""
-        notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf)
-        return notes + add_sound(Path(path), self.sound, self.seconds) if self.sound else notes
+        track, notes = mixed(self.sound, self.seconds, Path(path))
+        notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf) + notes
+        if track is not None:
+            put_in(Path(path), track)
+        return notes
 
     def heard(self, source: Video, at: float = 0.0) -> Self:
         """The same video with the sound of another, whose frames it keeps from `at` seconds on."""
         return replace(self, sound=(*self.sound, *(Sound(one.path, one.at + at) for one in source.sound)))
 
-    def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6, most: int = 48) -> Image.Image:
+    def at_rate(self, fps: float) -> Self:
+        """What is on show at 0, 1/fps, 2/fps ..., as `read_frames` has it of a file; the sound stays."""
+        if fps == self.fps:
+            return self
+        slack = min(1 / self.fps, 1 / fps) / 4
+        moments = torch.arange(math.ceil((self.seconds - slack) * fps - 1e-9), dtype=torch.float64) / fps
+        shown = ((moments + slack) * self.fps + 1e-9).long().clamp(max=len(self.frames) - 1)
+        return replace(self, frames=self.frames[shown], fps=fps)
+
+    def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6, most: int = MOST_TILES) -> Image.Image:
         """Its frames on one picture, numbered; written to `path` (a .png) where one is given.
 
         most:    frames to show; evenly spaced where the video has more
 
         Raises UsageError when the file cannot be written.
         """
-        sheet = tiled(self.frames, self.fps, columns=columns, most=most)
-        if path is not None:
-            path = Path(path).with_suffix(".png")
-            check_writable(path)
-            with replacing(path) as temporary:
-                sheet.save(temporary, format="png")
-        return sheet
+        return _kept(tiled(self.frames, self.fps, columns=columns, most=most), path)
 
     def __repr__(self) -> str:
         count, height, width, _ = self.frames.shape
@@ -104,6 +112,7 @@ class Stream:
     pieces:     (n, H, W, 3) uint8 RGB each
     num_frames: that there will be in all
     made:       that there are so far
+    some:       of these, at most MOST_TILES, by number
     """
 
     pieces: Iterator[Tensor]
@@ -112,6 +121,7 @@ class Stream:
     width: int
     fps: float
     made: int = 0
+    some: dict[int, Tensor] = field(default_factory=dict)
 
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file; arguments, result and errors as in `write_video`.
@@ -119,16 +129,32 @@ class Stream:
         Ctrl-C keeps what is made as a whole file: then `made` is less than `num_frames`. Before the first piece it
         leaves no file, and raises KeyboardInterrupt.
         """
+        check_writable(path, num_frames=self.num_frames)
         return write_stream(path, self._until_interrupted(), fps=self.fps, zoom=zoom, crf=crf)
+
+    def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6) -> Image.Image:
+        """Of what is made so far, as that of a Video."""
+        return _kept(laid_out(torch.stack(list(self.some.values())), list(self.some), self.fps, columns=columns), path)
 
     def _until_interrupted(self) -> Iterator[Tensor]:
         try:
+            chosen = set(evenly(self.num_frames, MOST_TILES))
             for piece in self.pieces:
+                self.some |= {self.made + n: frame for n, frame in enumerate(piece) if self.made + n in chosen}
                 self.made += len(piece)
                 yield piece
         except KeyboardInterrupt:
             if not self.made:
                 raise
+
+
+def _kept(sheet: Image.Image, path: str | Path | None) -> Image.Image:
+    if path is not None:
+        path = Path(path).with_suffix(".png")
+        check_writable(path)
+        with replacing(path) as temporary:
+            sheet.save(temporary, format="png")
+    return sheet
 
 
 def read_video(path: str | Path, *, fps: float | None = None, background: Background = "white") -> Video:

@@ -1,12 +1,13 @@
 """Frames in memory: sizes, crops, and the two scales of their values.
 
-Here: resizing, cropping, uint8 0..255 <-> float -1..1, the size that suits a model.
+Here: resizing, cropping, uint8 0..255 <-> float -1..1, sizes as people write them and as suit a model.
 Not here: files (read.py, write.py).
 """
 
 from __future__ import annotations
 
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +67,17 @@ def fit(frames: Tensor, height: int, width: int) -> tuple[Tensor, str]:
         lost = 1 - height * width / (scaled_height * scaled_width)
         said.append(f"cropped to the middle {height}x{width} ({lost:.0%} of the picture is cut away)")
     return scaled[..., top : top + height, left : left + width, :].contiguous(), ", ".join(said)
+
+
+def size_of(text: str) -> tuple[int, int] | None:
+    """Reads "128x96", 128 wide and 96 high, as everybody writes it, to (height, width), as the code has it.
+
+    returns  None for what is no such size
+    """
+    match = re.fullmatch(r"(\d{1,9})[xX×](\d{1,9})", text.strip())
+    if match is None or not all(int(side) for side in match.groups()):
+        return None
+    return int(match[2]), int(match[1])
 
 
 def fit_size(source_height: int, source_width: int, *, area: int, multiple: int) -> tuple[int, int]:

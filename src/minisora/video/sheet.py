@@ -30,9 +30,8 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor, float]], *, columns: int = 8
     assert rows and columns > 0 and tile > 0, (len(rows), columns, tile)
     strips = []
     for caption, frames, fps in rows:
-        count = min(columns, len(frames))
-        chosen = torch.linspace(0, len(frames) - 1, count).round().long().tolist()
-        strips.append((caption, _tiles(frames, fps, chosen, tile)))
+        chosen = evenly(len(frames), columns)
+        strips.append((caption, _tiles(frames[chosen], chosen, fps, tile)))
     width = max(len(tiles) * (tiles[0].width + _GAP) + _GAP for _, tiles in strips)
     return _stack([_captioned(caption, [tiles], width) for caption, tiles in strips])
 
@@ -42,15 +41,26 @@ def tiled(frames: Tensor, fps: float, *, columns: int, most: int, tile: int = 12
 
     frames:  (T, H, W, 3) uint8
     """
-    chosen = torch.linspace(0, len(frames) - 1, min(most, len(frames))).round().long().tolist()
-    tiles = _tiles(frames, fps, chosen, tile)
+    chosen = evenly(len(frames), most)
+    return laid_out(frames[chosen], chosen, fps, columns=columns, tile=tile)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Numbers of at most `most` of `count` frames, the first and the last among them."""
+    chosen: list[int] = torch.linspace(0, count - 1, min(most, count)).round().long().tolist()
+    return chosen
+
+
+def laid_out(frames: Tensor, numbers: Sequence[int], fps: float, *, columns: int, tile: int = 128) -> Image.Image:
+    """Frames of one video, row after row. numbers: of each, in the video"""
+    tiles = _tiles(frames, numbers, fps, tile)
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     return _captioned("", rows, len(rows[0]) * (tiles[0].width + _GAP) + _GAP)
 
 
-def _tiles(frames: Tensor, fps: float, chosen: Sequence[int], tile: int) -> list[Image.Image]:
-    """The chosen frames at the size of the sheet, each marked with its number and its moment."""
-    picked = frames[list(chosen)].cpu()
+def _tiles(frames: Tensor, numbers: Sequence[int], fps: float, tile: int) -> list[Image.Image]:
+    """Frames at the size of the sheet, each marked with its number and its moment."""
+    picked = frames.cpu()
     height, width = picked.shape[1:3]
     if height < tile:
         zoom = max(1, round(tile / height))
@@ -59,7 +69,7 @@ def _tiles(frames: Tensor, fps: float, chosen: Sequence[int], tile: int) -> list
         picked = resize(picked, tile, max(1, round(width * tile / height)))
     tiles = [Image.fromarray(frame.numpy()) for frame in picked]
     font = ImageFont.load_default(_TEXT - 2)
-    for number, picture in zip(chosen, tiles, strict=True):
+    for number, picture in zip(numbers, tiles, strict=True):
         draw, mark = ImageDraw.Draw(picture), f"{number}  {number / fps:.2f}s"
         if draw.textlength(mark, font) > picture.width - 4:
             mark = str(number)

@@ -1,6 +1,7 @@
 """The sound of a clip, kept where its frames are kept.
 
-Here: whether a file has sound, and putting sounds into a video file. Not here: the frames (read.py, write.py).
+Here: whether a file has sound, mixing sounds to a track, and putting one into a video file. Not here: the frames
+(read.py, write.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from minisora.video.files import replacing
 
 RATE = 48_000  # samples per second, which every codec here takes
+Track = npt.NDArray[np.float32]  # (2, n) samples at RATE
 CODECS = {".mp4": "aac", ".webm": "libopus", ".mkv": "flac"}
 _BLOCK = 48_000  # samples handed to the encoder at a time
 
@@ -38,44 +40,51 @@ def has_sound(path: Path) -> bool:
         return False
 
 
-def add_sound(path: Path, sounds: Sequence[Sound], seconds: float) -> list[str]:
-    """Put sounds into a video file that has none, each from its moment on and none beyond `seconds`.
+def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | None, list[str]]:
+    """Sounds as the track of a file to come, each from its moment on and none beyond `seconds`.
 
-    returns  what a user should know: what was kept, or why it could not be
+    To be called before that file is written: it may be the very one that a sound is in.
+
+    returns  the track, None where the file can hold none; and what a user should know: what was kept, or why not
     """
-    codec = CODECS.get(path.suffix.lower())
-    if codec is None:
-        return [f"{path.suffix.lower()} holds no sound: that of {_names(sounds)} is left out. Use .mp4, .webm or .mkv."]
+    if not sounds:
+        return None, []
+    suffix = out.suffix.lower()
+    if suffix not in CODECS:
+        names = " and ".join(str(sound.path) for sound in sounds)
+        return None, [f"{suffix} holds no sound: that of {names} is left out. Use .mp4, .webm or .mkv."]
     track, notes = np.zeros((2, round(seconds * RATE)), dtype=np.float32), []
     for sound in sounds:
         start = round(sound.at * RATE)
         try:
             heard = _decoded(sound.path, most=max(0, track.shape[1] - start))
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (av.FFmpegError, OSError, ValueError) as error:  # it may have changed since it was seen
             notes.append(f"the sound of {sound.path} cannot be read ({error}) and is left out")
             continue
         track[:, start : start + heard.shape[1]] += heard
         notes.append(f"the sound of {sound.path} is kept, from {sound.at:.2f} s on")
+    return track.clip(-1, 1), notes
+
+
+def put_in(path: Path, track: Track) -> None:
+    """Put a track into a video file that has none."""
     with replacing(path) as temporary:
-        _muxed(path, temporary, track.clip(-1, 1), codec)
-    return notes
+        _muxed(path, temporary, track, CODECS[path.suffix.lower()])
 
 
-def _names(sounds: Sequence[Sound]) -> str:
-    return " and ".join(str(sound.path) for sound in sounds)
-
-
-def _decoded(path: Path, *, most: int) -> npt.NDArray[np.float32]:
-    """(2, n) samples at RATE, n at most `most`. A gap in the file is silence here too."""
+def _decoded(path: Path, *, most: int) -> Track:
+    """(2, n) samples, n at most `most`. A gap in the file is silence here too."""
     track = np.zeros((2, most), dtype=np.float32)
     resampler, end, zero = av.AudioResampler(format="fltp", layout="stereo", rate=RATE), 0, None
     with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
         video = container.streams.video[0] if container.streams.video else None
         if video is not None and video.start_time is not None and video.time_base is not None:
             zero = float(video.start_time * video.time_base)  # frames count from here, so does their sound
+        if not container.streams.audio:
+            raise ValueError("it holds none any more")
         for frame in container.decode(container.streams.audio[0]):
             for piece in resampler.resample(frame):
-                samples = cast("npt.NDArray[np.float32]", piece.to_ndarray())
+                samples = cast("Track", piece.to_ndarray())
                 moment = float(piece.pts * piece.time_base) if piece.pts is not None and piece.time_base else None
                 zero = moment or 0.0 if zero is None else zero
                 start = end if moment is None else max(0, round((moment - zero) * RATE))
@@ -87,7 +96,7 @@ def _decoded(path: Path, *, most: int) -> npt.NDArray[np.float32]:
     return track[:, : min(end, most)]
 
 
-def _muxed(path: Path, out: Path, track: npt.NDArray[np.float32], codec: str) -> None:
+def _muxed(path: Path, out: Path, track: Track, codec: str) -> None:
     kind = {".mp4": "mp4", ".webm": "webm", ".mkv": "matroska"}[path.suffix.lower()]
     with av.open(str(path)) as source, av.open(str(out), "w", format=kind) as target:
         video = source.streams.video[0]

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +34,7 @@ from minisora.video.files import cannot_write, replacing
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 _NUMBERED = re.compile(r"%0?\d*d")
+_SLOWEST = 0.001  # frames per second
 _FASTEST_GIF = 50  # frames per second: browsers play a delay of one hundredth as ten
 
 
@@ -87,8 +88,8 @@ def write_stream(path: str | Path, pieces: Iterable[Tensor], *, fps: float, zoom
     first = next(rest)
     assert first.dtype == torch.uint8 and first.ndim == 4 and first.shape[-1] == 3, (first.dtype, first.shape)
     assert min(first.shape) > 0, first.shape
-    if not (fps > 0 and math.isfinite(fps)):
-        raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
+    if not _SLOWEST <= fps < math.inf:
+        raise UsageError(f"fps={fps:g} is no rate that files hold. Give {_SLOWEST:g} or more.")
     if zoom < 1:
         raise UsageError(f"zoom={zoom} is no enlargement. Give 1, 2, 3, ...")
     if not 0 <= crf <= 51:
@@ -105,20 +106,21 @@ def write_stream(path: str | Path, pieces: Iterable[Tensor], *, fps: float, zoom
 class _Pictures:
     """Frames as arrays, enlarged one at a time; they can be gone through once.
 
+    every: of so many frames in a row the first is taken
     count: those that were gone through
     """
 
     def __init__(self, pieces: Iterator[Tensor], height: int, width: int, zoom: int) -> None:
         self.pieces, self.zoom = pieces, zoom
         self.height, self.width = height * zoom, width * zoom
-        self.count = 0
+        self.every, self.count = 1, 0
 
     def __iter__(self) -> Iterator[Pixels]:
-        for piece in self.pieces:
-            for frame in piece:
-                self.count += 1
-                array = frame.cpu().numpy()
-                yield np.ascontiguousarray(array.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1))
+        frames = (frame for piece in self.pieces for frame in piece)
+        for frame in islice(frames, 0, None, self.every):
+            self.count += 1
+            array = frame.cpu().numpy()
+            yield np.ascontiguousarray(array.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1))
 
 
 def _write_mp4(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list[str]:
@@ -196,8 +198,14 @@ def _write_mkv(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list
 
 
 def _write_gif(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list[str]:
+    notes = []
     if fps > _FASTEST_GIF:
-        raise UsageError(f"{path}: a gif plays at most {_FASTEST_GIF} frames a second, not {float(fps):g}. Use .mp4.")
+        pictures.every = math.ceil(fps / _FASTEST_GIF)
+        notes.append(
+            f"{path.name}: a gif plays at most {_FASTEST_GIF} frames a second, not {float(fps):g}: "
+            f"of {pictures.every} frames in a row it holds the first"
+        )
+        fps /= pictures.every
     with replacing(path) as temporary, av.open(str(temporary), "w", format="gif", options={"loop": "0"}) as container:
         stream = container.add_stream("gif", rate=fps)
         stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "pal8"
@@ -207,10 +215,11 @@ def _write_gif(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     if (100 / fps).denominator == 1:
-        return []
+        return notes
     return [
+        *notes,
         f"{path.name}: a gif holds times in hundredths of a second, so at {float(fps):g} fps "
-        f"its frames last {math.floor(100 / fps) / 100:g} or {math.ceil(100 / fps) / 100:g} s"
+        f"its frames last {math.floor(100 / fps) / 100:g} or {math.ceil(100 / fps) / 100:g} s",
     ]
 
 

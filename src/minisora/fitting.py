@@ -1,0 +1,133 @@
+"""What a user gives, brought to what a model makes: prompts, sizes, rates, regions; what was changed is said.
+
+Here: what is refused before any work, sizes that suit a model, clips fitted to them, how much memory a video needs.
+Not here: the verbs (model.py), resizing itself (video/frames.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from minisora.bundle import Bundle
+from minisora.canvas import Shape
+from minisora.device import check_memory
+from minisora.errors import UsageError
+from minisora.rollout import check_times
+from minisora.text.schedule import parts
+from minisora.vae.model import STRIDE, num_latents
+from minisora.video import Video, fit, fit_size
+
+
+def shape_of(bundle: Bundle, seconds: float | None, size: tuple[int, int] | None, fps: float | None) -> Shape:
+    """What is asked for, the rest as the bundle has it.
+
+    Raises UsageError for what cannot be, or needs more memory than there is.
+    """
+    how = bundle.sampling
+    seconds = how.seconds if seconds is None else seconds
+    fps = how.fps if fps is None else fps
+    height, width = size or how.size
+    if not (height > 0 and width > 0 and 0 <= seconds < float("inf") and 0.01 <= fps < float("inf")):
+        raise UsageError(
+            f"a video of {width}x{height}, {seconds:g} s at {fps:g} fps cannot be. Give a size and a rate above 0, "
+            f"and 0 seconds or more."
+        )
+    shape = Shape(num_frames=1 + round(seconds * fps), height=height, width=width, fps=fps)
+    check_memory(memory_bytes(bundle, shape), f"{seconds:g} s of {width}x{height} at {fps:g} fps")
+    return shape
+
+
+def memory_bytes(bundle: Bundle, shape: Shape) -> int:
+    """About how much memory a video needs beside the weights: states of the transformer, decoding, frames."""
+    how, config = bundle.sampling, bundle.dit.config
+    cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
+    side = how.tile * STRIDE
+    tokens = min(how.window, num_latents(shape.num_frames)) * min(shape.height, side) * min(shape.width, side) / cell
+    states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
+    decoding = 8 * shape.height * shape.width * 200  # a piece of two latents, at the decoder's widest
+    return round(states + decoding + 2 * shape.num_frames * shape.height * shape.width * 3)
+
+
+def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
+    """The model's pixel area at the aspect of a frame."""
+    own = bundle.sampling.size
+    if (height, width) == own:
+        return own
+    return fit_size(height, width, area=own[0] * own[1], multiple=STRIDE * bundle.dit.config.patch[1])
+
+
+def fitted(
+    bundle: Bundle, video: Video, size: tuple[int, int] | None, rate: float | None, what: str
+) -> tuple[Video, list[str]]:
+    """A clip at `size`, or at the model's pixel area and its own aspect; and at `rate`, or its own.
+
+    what:    it is called in what is said
+    returns  the clip, and what a user should know
+    """
+    height, width = size or size_for(bundle, *video.frames.shape[1:3])
+    at_rate = video if rate is None else video.at_rate(rate)
+    shape_of(bundle, (len(at_rate.frames) - 1) / at_rate.fps, (height, width), at_rate.fps)
+    frames, _ = fit(at_rate.frames, height, width)
+    notes = said(what, video.frames.shape[1:3], (height, width))
+    if at_rate.fps != video.fps:
+        notes.append(f"{what} ({video.fps:g} fps) was brought to {at_rate.fps:g} fps")
+    return replace(at_rate, frames=frames), notes
+
+
+def said(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
+    """How something was fitted by `fit`; empty where it was not. was, now: height and width"""
+    if tuple(was) == now:
+        return []
+    scale = max(after / before for before, after in zip(was, now, strict=True))
+    lost = 1 - now[0] * now[1] / (was[0] * was[1] * scale**2)
+    cut = f"; {lost:.0%} of the picture is cut away" if lost > 0.005 else ""
+    return [f"{what} ({was[1]}x{was[0]}) was fitted to {now[1]}x{now[0]}{cut}"]
+
+
+def frames_in(seconds: float, rate: float) -> int:
+    """How many frames a stretch has."""
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f"{seconds:g} s cannot be made. Give a number of seconds, 0 or more.")
+    return round(seconds * rate)
+
+
+def some_frames(seconds: float, rate: float) -> int:
+    """The same of a stretch that has to have some."""
+    if not (count := frames_in(seconds, rate)):
+        raise UsageError(f"{seconds:g} s hold no frame at {rate:g} fps. Ask for more.")
+    return count
+
+
+def check_prompt(bundle: Bundle, prompt: str, shape: Shape) -> None:
+    """Refuses a prompt that is empty, too long for the encoder, or of moments that the video does not have."""
+    if not prompt.strip():
+        raise UsageError("the prompt is empty. Say what the video shows.")
+    told = parts(prompt)
+    for part in told:
+        bundle.text.check(part.text)
+    check_times(told, shape)
+
+
+def unchanging(bundle: Bundle, prompt: str, shape: Shape) -> str:
+    """The words of a prompt that may not change over time."""
+    check_prompt(bundle, prompt, shape)
+    told = parts(prompt)
+    if len(told) > 1:
+        raise UsageError("a loop and an edit with a source take a prompt that does not change over time.")
+    return told[0].text
+
+
+def box(region: tuple[int, int, int, int], shape: Shape) -> Tensor:
+    """(H, W) bool, True inside. region: left, top, right, bottom"""
+    left, top, right, bottom = region
+    if not (0 <= left < right <= shape.width and 0 <= top < bottom <= shape.height):
+        raise UsageError(
+            f"the box {left},{top} to {right},{bottom} does not lie inside {shape.width}x{shape.height}. "
+            "Give left, top, right and bottom in pixels."
+        )
+    inside = torch.zeros(shape.height, shape.width, dtype=torch.bool)
+    inside[top:bottom, left:right] = True
+    return inside
