@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -35,12 +36,13 @@ from minisora.sources import (
     THEN_VIDEOS,
     footage_frames,
     latent_jobs,
+    no_frames,
     playroom_frames,
     sticker_frames,
 )
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, run_of
-from minisora.train.latents import write_clip_latents, write_latents
+from minisora.train.latents import fingerprint, write_clip_latents, write_latents
 from minisora.train.lora import add_lora, merge_lora
 from minisora.train.velocity import dit_loss, sketch
 from minisora.train.watch import RUNS
@@ -77,7 +79,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
             stickers.prepare()
         if footage.missing():
             footage.prepare()
-        return run
+        return replace(run, batch=batches)
 
     def publish(vae: VideoVAE, folder: Path) -> None:
         calibrate(vae, batches, num_batches=100)
@@ -88,7 +90,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
         steps=steps,
         build=lambda: VideoVAE(config),
         prepare=prepare,
-        batch=batches,
+        batch=replace(batches, sources={"nothing": (1.0, no_frames)}),
         loss=VAELoss(latent_noise=0.2),
         publish=publish,
         optim=OptimConfig(lr=3e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0),
@@ -167,7 +169,10 @@ def dit_toybox(steps: int = 4500, picture_steps: int = 456) -> RunConfig:
 
 
 def captioner_playroom(steps: int = 6000) -> RunConfig:
-    """The captioner: clips of the playroom to words, drawn as it trains. `minisora caption` uses what it leaves."""
+    """The captioner: clips of the playroom to words, drawn as it trains.
+
+    `minisora caption --model .cache/runs/captioner-playroom/captioner` uses what it leaves.
+    """
     return RunConfig(
         name="captioner-playroom",
         steps=steps,
@@ -206,7 +211,9 @@ def fine_tune(
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     bundle = load_bundle(base, device=device, dtype=dtype)
-    clips, folder, how = Shards(data), LATENTS / f"fine-tune-{called(data)}", bundle.sampling
+    clips, how = Shards(data), bundle.sampling
+    which = zlib.crc32(f"{data.resolve()} {fingerprint(bundle.vae)}".encode("utf-8", "surrogatepass"))
+    folder = LATENTS / f"fine-tune-{called(data)}-{which:08x}"
     weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
     rows, columns = (length // STRIDE // n for length, n in zip(how.size, bundle.dit.config.patch[1:], strict=True))
 
@@ -316,7 +323,8 @@ SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=4.
 
 
 def clip_caption(shards: Shards, n: int) -> str:
-    captions: list[list[str]] = json.loads(shards.read(n)["json"])["captions"]
+    """Of a sample, or of the next that is whole."""
+    captions: list[list[str]] = shards.read_whole(n, lambda _, members: json.loads(members["json"])["captions"])
     return captions[0][0]
 
 
@@ -351,8 +359,8 @@ def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None
     total = square = torch.zeros(vae.config.latent_channels, dtype=torch.float64)
     count = 0
     for step in range(num_batches):
-        frames = batches(10_000_000 + step).frames.float() / 127.5 - 1
-        mean = vae.moments(frames).chunk(2, 2)[0].double().movedim(2, -1).flatten(0, -2)
+        frames = batches(10_000_000 + step).frames.to(vae.latent_mean.device).float() / 127.5 - 1
+        mean = vae.moments(frames).chunk(2, 2)[0].double().cpu().movedim(2, -1).flatten(0, -2)
         total, square, count = total + mean.sum(0), square + mean.square().sum(0), count + len(mean)
     average = total / count
     vae.calibrate(average.float(), (square / count - average.square()).sqrt().float())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from minisora.train.latents import LatentJob
@@ -35,6 +36,11 @@ def footage_frames(seed: int, num_frames: int, height: int, width: int) -> Tenso
 
     clip = next(footage.train_clips(height=height, width=width, num_frames=num_frames, fps=8.0, seed=seed))
     return clip.frames
+
+
+def no_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
+    """As many bytes as any other: what a plan is made by."""
+    return torch.zeros(num_frames, height, width, 3, dtype=torch.uint8)
 
 
 def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:

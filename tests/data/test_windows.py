@@ -158,6 +158,15 @@ def test_the_text_is_that_of_the_nearest_stretch_or_none():
     assert all(torch.equal(window.text, clip().texts[1]) for window in early)
 
 
+@pytest.mark.parametrize("length", [1, 5])
+def test_the_one_caption_of_a_clip_is_told_of_every_part_of_it(length):
+    """As of curated clips, whose captions are of all they hold."""
+    one = replace(clip(), captions=(Caption("a kite", 0.0, 8.0),), texts=clip().texts[:1])
+    config = only("all", drop_text=0.0, begin_later=1.0, lengths=((length, 1.0),))
+    for n in range(20):
+        assert torch.equal(draw_window(one, NULL, config, (1, 1), Random(n)).text, one.texts[0])
+
+
 def logits(times: Tensor, shift: float) -> list[float]:
     """What was drawn before the shift: t = s u / (1 + (s - 1) u)"""
     u = times.double() / (shift - (shift - 1) * times.double())

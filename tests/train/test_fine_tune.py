@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,18 @@ import torch
 from typer.testing import CliRunner
 
 import minisora.recipes as recipes
+from minisora import sources
 from minisora.bundle import Bundle, Sampling, load, save
 from minisora.cli import app
 from minisora.curate.write import encode
 from minisora.data.clips import on_grid, to_clip
 from minisora.data.latents import to_members
+from minisora.data.lock import one_run
 from minisora.data.shards import Shards, ShardWriter
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
-from minisora.train import loop
-from minisora.train.latents import encode_clips
+from minisora.train import latents, loop
+from minisora.train.latents import LatentJob, encode_clips, fingerprint, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
 from minisora.worlds import playroom
 from tests.test_canvas import DIT, VAE
@@ -98,6 +101,50 @@ def test_a_clip_that_is_larger_than_a_pack_gets_a_larger_one(base, monkeypatch, 
     assert all(0 < batches(step).tokens <= batches.budget for step in range(20))
     with pytest.raises(UsageError, match="raise `budget`"):
         replace(batches, budget=rows * columns - 1)(0)
+
+
+def first_of(folder: Path) -> tuple[int, list[str]]:
+    """When the first shard was written, and whose latents there are."""
+    return (folder / "shard-000000.tar").stat().st_mtime_ns, Shards(folder).columns("of")
+
+
+def test_latents_are_made_once_for_each_vae_and_by_one_run_at_a_time(base, tmp_path, capsys):
+    bundle, folder = opened(base), tmp_path / "latents"
+    job = LatentJob(name="few", clips=sources.playroom_clips, seeds=range(3), height=32, width=32, num_frames=5)
+    with one_run(folder / "few", "or do not"), pytest.raises(UsageError, match=f"process {os.getpid()}, is writing"):
+        write_latents(folder, [job], bundle.vae, bundle.text)
+    write_latents(folder, [job], bundle.vae, bundle.text)
+    made, of = first_of(folder / "few")
+    assert of == [fingerprint(bundle.vae)] * 3
+    write_latents(folder, [job], bundle.vae, bundle.text)
+    write_latents(folder, [replace(job, seeds=range(5))], bundle.vae, bundle.text)
+    assert len(Shards(folder / "few")) == 5 and first_of(folder / "few")[0] == made
+    with torch.no_grad():
+        bundle.vae.latent_mean.add_(1.0)
+    write_latents(folder, [job], bundle.vae, bundle.text)
+    assert "are made anew" in capsys.readouterr().err
+    assert len(Shards(folder / "few")) == 3 and first_of(folder / "few")[1] == [fingerprint(bundle.vae)] * 3 != of
+
+
+def test_a_sample_that_was_passed_over_is_not_tried_again(base, data, tmp_path, capsys, monkeypatch):
+    bundle, folder = opened(base), tmp_path / "latents"
+    (folder).mkdir()
+    (folder / ".shard-000000.1.part.parquet").write_bytes(b"")  # of a run that was killed
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    assert "passed over: sample clip-2" in capsys.readouterr().err and len(Shards(folder)) == 2
+    monkeypatch.setattr(latents, "Pool", lambda *_: pytest.fail("it was tried again"))
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    assert capsys.readouterr().err == "" and len(Shards(folder)) == 2
+
+
+def test_a_damaged_sample_does_not_stop_previews_and_publishing(tmp_path):
+    with ShardWriter(tmp_path / "some") as writer:
+        for n in range(3):
+            writer.add(f"clip-{n}", {"json": json.dumps({"captions": [[f"clip {n}", 0.0, 1.0, 2]]}).encode()})
+    tar = tmp_path / "some" / "shard-000000.tar"
+    tar.write_bytes(tar.read_bytes().replace(b'"clip 1"', b'"clap 1"'))
+    shards = Shards(tmp_path / "some")
+    assert [recipes.clip_caption(shards, n) for n in range(3)] == ["clip 0", "clip 2", "clip 2"]
 
 
 def test_the_command_says_what_it_would_take_and_what_it_needs(base, data):

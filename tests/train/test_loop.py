@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
 from minisora.data.latents import Curriculum
+from minisora.data.lock import one_run
 from minisora.data.order import batch_at
 from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
@@ -218,6 +219,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, damage, fil
     about, at = load(tmp_path, said)
     assert about is not None and about["step"] == about["said"] == at == 6
     assert len(said) == 1 and "step-00000012" in said[0]
+    save(tmp_path, 9, 9.0)  # the damaged one does not count among the newest
+    assert [path.name for path in checkpoint.all_checkpoints(tmp_path)] == ["step-00000006", "step-00000009"]
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path):
@@ -227,6 +230,23 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path):
         run(CONFIG, folder, stop_at=stop)
     (folder / "step-00000012" / "__0_0.distcp").unlink()
     assert_same(run(CONFIG, folder).state_dict(), whole.state_dict())
+
+
+def test_a_checkpoint_that_is_there_is_not_written_again(tmp_path, monkeypatch):
+    before = run(CONFIG, tmp_path)
+    monkeypatch.setattr(Checkpoints, "save", lambda *_: pytest.fail("it was written again"))
+    assert_same(run(CONFIG, tmp_path).state_dict(), before.state_dict())
+
+
+def test_a_step_saved_again_takes_the_place_of_the_first(tmp_path):
+    save(tmp_path, 6, 6.0)
+    save(tmp_path, 6, 7.0)
+    assert load(tmp_path, [])[1] == 7 and [path.name for path in tmp_path.iterdir()] == ["step-00000006"]
+
+
+def test_a_second_run_in_one_folder_is_refused(tmp_path):
+    with one_run(tmp_path, "or do not"), pytest.raises(UsageError, match=r"is writing to .* give another --folder"):
+        run(CONFIG, tmp_path)
 
 
 def test_no_whole_checkpoint_is_said(tmp_path):

@@ -28,8 +28,16 @@ def elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # runs and latents lie below the working directory
 
 
-@pytest.mark.parametrize("command", [("train", "dit-toybox", "--dry-run"), ("plan", "dit-toybox", "--gpus", "8xH100")])
-def test_a_recipe_is_planned_before_there_is_data(tmp_path, command):
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "dit-toybox", "--dry-run"),
+        ("train", "vae-toybox", "--dry-run"),
+        ("plan", "dit-toybox", "--gpus", "8xH100"),
+    ],
+)
+def test_a_recipe_is_planned_before_there_is_data(tmp_path, command, monkeypatch):
+    monkeypatch.setenv("MINISORA_CACHE", str(tmp_path / "nothing"))
     told = CliRunner().invoke(app, list(command))
     assert told.exit_code == 0, told.output
     assert "parameters" in told.output and "tokens" in told.output

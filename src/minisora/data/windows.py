@@ -129,7 +129,10 @@ def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[Tensor, T
 
 
 def _caption(clip: StoredClip, start: float, stop: float, rng: Random) -> Tensor | None:
-    """The text of a caption for the stretch nearest to this one; None where all are of another part of the clip."""
+    """The text of a caption for the stretch nearest to this one; None where all are of another part of the clip.
+
+    Captions of one stretch are of the whole clip, and true of any part of it.
+    """
 
     def distance(caption: Caption) -> float:
         return abs(caption.start - start) + abs(caption.stop - stop)
@@ -137,7 +140,7 @@ def _caption(clip: StoredClip, start: float, stop: float, rng: Random) -> Tensor
     moment = [caption.stop == caption.start for caption in clip.captions]
     fitting = [n for n, is_moment in enumerate(moment) if is_moment == (start == stop)] or list(range(len(moment)))
     nearest = min(distance(clip.captions[n]) for n in fitting)
-    if nearest > NEAR_SECONDS:
+    if nearest > NEAR_SECONDS and len({(caption.start, caption.stop) for caption in clip.captions}) > 1:
         return None
     return clip.texts[rng.choice([n for n in fitting if distance(clip.captions[n]) <= nearest + 1e-6])]
 

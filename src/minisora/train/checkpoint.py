@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
@@ -42,6 +43,8 @@ class Checkpoints:
     def __init__(self, folder: Path, ranks: Ranks, *, background: bool = False, keep: int = KEEP) -> None:
         self.folder, self.ranks, self.background, self.keep = folder, ranks, background, keep
         self._open: tuple[Future[Any], Path, dict[str, Any]] | None = None
+        # of its own, so that nothing else's exchange meets that of the thread that writes; NCCL has no CPU's
+        self.group = dist.new_group(backend="gloo") if background and ranks.count > 1 else None
 
     def save(self, step: int, tensors: dict[str, Any], about: dict[str, Any]) -> None:
         """Write the checkpoint of `step`; older ones but the newest `keep` are removed. Every process has to call.
@@ -60,7 +63,7 @@ class Checkpoints:
         with _disk(partial, step), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that one process is alone
             if self.background:
-                written: Any = async_save(tensors, checkpoint_id=partial, no_dist=alone)
+                written: Any = async_save(tensors, checkpoint_id=partial, process_group=self.group, no_dist=alone)
                 self._open = (getattr(written, "upload_completion", written), partial, about)
                 return
             save(tensors, checkpoint_id=partial, no_dist=alone)
@@ -78,13 +81,15 @@ class Checkpoints:
     def load_newest(self, tensors: dict[str, Any], warn: Any = print) -> dict[str, Any] | None:
         """Fill `tensors` from the newest checkpoint that is whole and return what `about` said; None without one.
 
-        A damaged one is passed over and said.
+        A damaged one is said, and removed once an older one is loaded.
 
         Raises UsageError where a checkpoint is of another model, or of a newer format.
         """
+        damaged = []
         for path in reversed(all_checkpoints(self.folder)):
             about = self._whole(path)
             if about is None:
+                damaged.append(path)
                 if self.ranks.is_first:
                     warn(f"checkpoint {path.name} is damaged or cut short; using the one before it")
                 continue
@@ -101,6 +106,10 @@ class Checkpoints:
                     f"checkpoint {path} is of another model than this recipe's: {_first_line(error)}. "
                     f"Give another --folder, or remove it."
                 ) from error
+            if self.ranks.is_first:
+                for other in damaged:  # or it would count among the newest, which are kept
+                    shutil.rmtree(other)
+            self.ranks.wait()
             return about
         return None
 
@@ -112,8 +121,12 @@ class Checkpoints:
         about["sum"] = _sum_of(about)
         (partial / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         final = self.folder / partial.name.removeprefix(".").removesuffix(".partial")
-        shutil.rmtree(final, ignore_errors=True)
+        former = self.folder / f".{final.name}.former"
+        shutil.rmtree(former, ignore_errors=True)
+        if final.exists():
+            final.rename(former)
         partial.rename(final)
+        shutil.rmtree(former, ignore_errors=True)
         for old in all_checkpoints(self.folder)[: -self.keep]:
             shutil.rmtree(old)
         self.ranks.wait()

@@ -9,11 +9,13 @@ Here: making the shards. Not here: their format (data/latents.py), the worlds th
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,11 +27,13 @@ from minisora.curate.decode import Decode, decoded
 from minisora.curate.pool import Pool
 from minisora.data.ahead import ahead
 from minisora.data.latents import to_members
+from minisora.data.lock import one_run
 from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
+from minisora.video.files import replacing
 from minisora.worlds.clip import Clip
 
 FRAMES_AT_ONCE = 128  # for clips so short that eight of them leave the cores waiting
@@ -52,9 +56,13 @@ class LatentJob:
 
 
 def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: TextEncoder) -> None:
-    """Shards of every job, each in a folder of its own below `folder`."""
+    """Shards of every job, each in a folder of its own below `folder`. What another VAE made is made anew."""
+    by = fingerprint(vae)
     for job in jobs:
-        with ShardWriter(folder / job.name) as writer:
+        marks = {f"{job.name}-{seed}": by for seed in job.seeds}
+        with _being_made(folder / job.name, marks) as writer:
+            if writer is None:
+                continue
             batch_size = max(8, FRAMES_AT_ONCE // job.num_frames)
             left = [seed for seed in job.seeds if f"{job.name}-{seed}" not in writer.keys_done]
             batches = [left[start : start + batch_size] for start in range(0, len(left), batch_size)]
@@ -62,7 +70,7 @@ def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: 
             for n, (seeds, clips) in enumerate(zip(batches, ahead(job, batches, workers=1), strict=True)):
                 for seed, clip, stored in zip(seeds, clips, encode_clips(vae, text, seeds, clips), strict=True):
                     members = to_members(stored, [len(one) for one in stored.texts], clip.truth)
-                    columns = {"height": job.height, "width": job.width, "num_frames": job.num_frames}
+                    columns = {"height": job.height, "width": job.width, "num_frames": job.num_frames, "of": by}
                     writer.add(f"{job.name}-{seed}", members, columns=columns)
                 if n % 25 == 24 or n + 1 == len(batches):
                     made = min(len(left), (n + 1) * batch_size)
@@ -79,25 +87,25 @@ def write_clip_latents(
     side: int = STRIDE,
     workers: int = 2,
     timeout_seconds: float = 600.0,
-) -> int:
-    """Latents of curated clips, each at its own size and length. A broken sample is passed over and said.
+) -> None:
+    """Latents of curated clips, each at its own size and length. A broken sample is passed over, once, and said.
 
     What the folder holds of other clips, of these before they were curated anew, or by another VAE, is made anew.
 
     side:            pixels that heights and widths have to be multiples of
     workers:         processes that decode; what is written does not hang on their number
     timeout_seconds: for one sample; one that hangs or crashes its process costs itself alone
-    returns          how many there are
 
     Raises UsageError where none is left.
     """
     stage, passed = Decode(source, side, GROUP), 0
-    by = f"{side} {_fingerprint(vae)}"
+    by = f"{side} {fingerprint(vae)}"
     marks = {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
-    _clear_others(folder, marks)
-    with ShardWriter(folder) as writer, Pool(stage, workers, timeout_seconds) as pool:
+    with _being_made(folder, marks) as writer:
+        if writer is None:
+            return
         left = [n for n, key in enumerate(source.keys) if key not in writer.keys_done]
-        with closing(pool.run(stage.rows(left))) as results:
+        with Pool(stage, workers, timeout_seconds) as pool, closing(pool.run(stage.rows(left))) as results:
             for done, (n, clip) in enumerate((each for result in results for each in decoded(result)), 1):
                 if isinstance(clip, str):
                     passed += 1
@@ -112,18 +120,40 @@ def write_clip_latents(
                     print(f"{source.folder}: {done} of {len(left)} clips encoded", file=sys.stderr, flush=True)
         if not writer.keys_done:
             raise UsageError(f"none of the {len(source)} clips in {source.folder} can be trained on.")
-        return len(writer.keys_done)
 
 
-@torch.no_grad()
-def _fingerprint(vae: VideoVAE) -> int:
-    some = torch.cat([weights.flatten()[:64].float().cpu() for weights in vae.state_dict().values()])
-    return zlib.crc32(some.numpy().tobytes())
+def fingerprint(vae: VideoVAE) -> str:
+    """Of its weights: eight digits."""
+    some = torch.cat([weights.flatten()[:64].detach().float().cpu() for weights in vae.state_dict().values()])
+    return f"{zlib.crc32(some.numpy().tobytes()):08x}"
+
+
+@contextmanager
+def _being_made(folder: Path, marks: Mapping[str, str]) -> Iterator[ShardWriter | None]:
+    """A writer for what is missing; None where all was made before, as the file `whole` in the folder says.
+
+    So a sample that was passed over is not tried again, and a run that goes on reads what it read. To try it, remove
+    the file.
+
+    marks: what is wanted, by key
+    """
+    told = hashlib.sha256(json.dumps(sorted(marks.items())).encode("utf-8", "surrogatepass")).hexdigest()
+    whole = folder / "whole"
+    if whole.exists() and whole.read_text(encoding="utf-8") == told and any(folder.glob("[!.]*.parquet")):
+        yield None
+        return
+    with one_run(folder, "and run the same command again"):
+        whole.unlink(missing_ok=True)
+        _clear_others(folder, marks)
+        with ShardWriter(folder) as writer:
+            yield writer
+        with replacing(whole) as temporary:
+            temporary.write_text(told, encoding="utf-8")
 
 
 def _clear_others(folder: Path, marks: Mapping[str, str]) -> None:
-    """Remove all shards where any holds what is not wanted. marks: of all wanted, by key"""
-    if not any(folder.glob("*.parquet")):
+    """Remove all shards where any holds what is not wanted."""
+    if not any(folder.glob("[!.]*.parquet")):
         return
     held = Shards(folder)
     try:
@@ -133,7 +163,7 @@ def _clear_others(folder: Path, marks: Mapping[str, str]) -> None:
     if all(marks.get(key) == mark for key, mark in zip(held.keys, of, strict=True)):
         return
     print(f"{folder} is of other clips or another VAE: its latents are made anew", file=sys.stderr, flush=True)
-    for file in sorted(folder.glob("*.parquet")) + sorted(folder.glob("*.tar")):  # a shard is there while its index is
+    for file in sorted(folder.glob("[!.]*.parquet")) + sorted(folder.glob("*.tar")):  # a shard is there with its index
         file.unlink()
 
 

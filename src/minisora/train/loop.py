@@ -15,6 +15,7 @@ import math
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
+from minisora.data.lock import one_run
 from minisora.device import has_fast_bf16, matmul_peak, peak_memory_bytes, use_affinity_threads
 from minisora.errors import UsageError
 from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
@@ -79,7 +81,9 @@ def run(config: RunConfig, folder: Path, *, stop_at: int | None = None) -> nn.Mo
 
     Raises UsageError when ten steps in a row give a loss or a gradient that is not finite.
     """
-    with joined(config.layout) as ranks:
+    with joined(config.layout) as ranks, ExitStack() as held:
+        if ranks.is_first:
+            held.enter_context(one_run(folder, "or give another --folder"))
         return _run(config, folder, ranks, stop_at)
 
 
@@ -101,7 +105,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
         f"peak {peak / 1e12:.2f} TFLOP/s"
     )
     last_step = config.steps if stop_at is None else min(stop_at, config.steps)
-    saved_at, skips_in_a_row, stopped = time.monotonic(), 0, False
+    saved_at, saved_step, skips_in_a_row, stopped = time.monotonic(), state.step, 0, False
     trained = [p for p in state.model.parameters() if p.requires_grad]
     numbers = (step * config.packs + n for step in range(state.step, last_step) for n in own)
     made = ahead(config.batch, numbers, workers=config.prefetch)
@@ -148,10 +152,11 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
                 checkpoints.finish()
             if due_now:
                 _save(checkpoints, state, config)
-                saved_at = time.monotonic()
+                saved_at, saved_step = time.monotonic(), state.step
             if config.preview is not None and state.step % config.preview_every == 0:
                 _preview(config, state, ranks, folder / "samples" / f"step-{state.step:08d}")
-    _save(checkpoints, state, config)
+    if state.step > saved_step or not state.step:
+        _save(checkpoints, state, config)
     checkpoints.finish()
     averaged = _averaged(config, state, ranks)
     if stopped:

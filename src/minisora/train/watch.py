@@ -49,6 +49,13 @@ class Run:
         return max(0.0, time.time() - (self.folder / LOG).stat().st_mtime)
 
 
+def recipe_of(folder: Path) -> str:
+    """The recipe of a run, as its newest checkpoint names it; the folder's name where there is none."""
+    for about in sorted(folder.glob("step-*/about.json"), reverse=True):
+        return str(json.loads(about.read_text(encoding="utf-8"))["run"]["recipe"])
+    return folder.resolve().name
+
+
 def find_runs(folder: Path) -> list[Run]:
     """A run's folder, a run's name, or a folder of runs; those written to last come first.
 

@@ -1,0 +1,55 @@
+"""A folder for one run alone.
+
+Here: the lock. Not here: who takes it: curation for what it writes, the loop for a run, training for its latents.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from minisora.errors import UsageError
+from minisora.video.files import cannot_write
+
+
+@contextmanager
+def one_run(folder: Path, advice: str) -> Iterator[None]:
+    """Hold the folder, which is made where it is missing. The system frees it when the process ends, however it went.
+
+    Raises UsageError, with the advice, where another process holds it.
+    """
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context((folder / ".lock").open("a+"))
+            _lock(file)
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+        except BlockingIOError:
+            file.seek(0)
+            raise UsageError(
+                f"another run, process {file.read().strip()}, is writing to {folder}. "
+                f"Wait until it has ended, {advice}."
+            ) from None
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        yield
+
+
+def _lock(file: IO[Any]) -> None:
+    """Raises BlockingIOError where another process has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # on other systems
+        except OSError as error:
+            raise BlockingIOError from error
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
