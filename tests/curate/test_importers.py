@@ -41,7 +41,7 @@ def test_panda_rows_of_videos_become_rows_of_clips():
     first, second, third, _ = meta("panda70m", "panda70m/train.csv")
     assert (first["matching_score"], first["desirable_filtering"]) == (0.4519, "desirable")
     assert second["shot_boundary_detection"] == [["0:02:22.184", "0:02:30.000"], ["0:02:30.000", "0:02:38.409"]]
-    assert [one["cut"] for one in (first, second, third)] == [
+    assert [one["clip_file"] for one in (first, second, third)] == [
         *("0000000_00000.mp4", "0000000_00001.mp4", "0000001_00000.mp4")
     ]
     origins = [row["origin"] for row in IMPORTERS["panda70m"](FIXTURES / "panda70m/train.csv")]
@@ -75,7 +75,7 @@ def test_panda_as_it_was_downloaded(tmp_path):
 
 
 def test_panda_splits_in_frames_and_in_seconds():
-    assert [one["frames"] for one in meta("panda70m", "panda70m/cutscenes.json")] == [[0, 149], [149, 298]]
+    assert [one["frame_span"] for one in meta("panda70m", "panda70m/cutscenes.json")] == [[0, 149], [149, 298]]
     assert told("panda70m", "panda70m/events.json") == [
         ("video1.mp4", 0.0, 15.982, []),
         ("video1.mp4", 15.982, 20.0, []),
@@ -111,7 +111,7 @@ def test_msrvtt_sentences_go_to_their_videos():
     assert rows[1][3] == ["some one playing a game"]
     assert rows[2] == (url, 20.0, 31.0, [])
     assert meta("msrvtt", "msrvtt/videodatainfo.json")[0] == {
-        **{"cut": "video0.mp4", "category": 9, "split": "train", "id": 0}
+        **{"clip_file": "video0.mp4", "category": 9, "split": "train", "id": 0}
     }
 
 
@@ -131,7 +131,7 @@ def test_internvid(tmp_path):
     assert [row[3] for row in rows][1:] == [[], ["a path in place of the name"]]
     assert meta("internvid", "internvid/flt.jsonl")[1] == {
         "Aesthetic_Score": 3.5,
-        "cut": "qJrOyggIB-w_00:07:51.085_00:08:00.001.mp4",
+        "clip_file": "qJrOyggIB-w_00:07:51.085_00:08:00.001.mp4",
     }
     records = [json.loads(line) for line in (FIXTURES / "internvid/flt.jsonl").read_text().splitlines()]
     pq.write_table(pa.Table.from_pylist(records), tmp_path / "flt.parquet")
@@ -171,9 +171,9 @@ def test_shot2story_wholes_and_shots():
         ("Jz2CSZW7_S4.7.mp4", None, None, ["A man eats."]),
     ]
     whole, first, second, last = meta("shot2story", "shot2story/20k_val.json")
-    assert whole["cut"] == "Jz2CSZW7_S4.7.mp4"
-    assert (first["cut"], first["frames"]) == ("Jz2CSZW7_S4.7_0_36.mp4", [0, 36])
-    assert second == {"cut": "Jz2CSZW7_S4.7_37_67.mp4", "frames": [37, 67], "ASR": "get a nice"}
+    assert whole["clip_file"] == "Jz2CSZW7_S4.7.mp4"
+    assert (first["clip_file"], first["frame_span"]) == ("Jz2CSZW7_S4.7_0_36.mp4", [0, 36])
+    assert second == {"clip_file": "Jz2CSZW7_S4.7_37_67.mp4", "frame_span": [37, 67], "ASR": "get a nice"}
     assert last == {"id": 1}
 
 

@@ -164,4 +164,4 @@ def test_a_hundred_thousand_rows_in_two_gigabytes(tmp_path):
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(f"{peak_bytes / 2**30:.2f} GiB at most")
     assert peak_bytes < 2 * 2**30
-    assert json.loads(found[0]["meta"])["cut"] == "0000000_00000.mp4"
+    assert json.loads(found[0]["meta"])["clip_file"] == "0000000_00000.mp4"

@@ -18,8 +18,8 @@ def test_a_key_tells_source_and_span_and_nothing_else():
         annotation("b.mp4", start=1.0, stop=2.0),
         annotation("a.mp4", start=1.0, stop=2.5),
         annotation("a.mp4"),
-        annotation("a.mp4", meta={"frames": [0, 30]}),
-        annotation("a.mp4", meta={"frames": [30, 60]}),
+        annotation("a.mp4", meta={"frame_span": [0, 30]}),
+        annotation("a.mp4", meta={"frame_span": [30, 60]}),
     ]
     assert len({row["key"], *(other["key"] for other in others)}) == 6
     assert row["key"].isalnum()  # fit for a shard

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minisora.curate.learned import Kept, TransNet, columns_of, keeping, scorer_named
+from minisora.curate.lost import MediaError
 from minisora.curate.scores import LABELS, SCORES, Scored
 from minisora.curate.shots import Cutting, Span, cuts, shots
-from minisora.curate.signals import Media, MediaError, read_signals
+from minisora.curate.signals import Media, read_signals
 from minisora.errors import UsageError
 
 __all__ = ["LABELS", "SCORES", "Analysis", "Cutting", "Media", "MediaError", "all_scores", "analyse"]

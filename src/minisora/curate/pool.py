@@ -26,7 +26,7 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from minisora.curate.signals import MediaError
+from minisora.curate.lost import MediaError
 from minisora.errors import UsageError
 
 _AHEAD = 8  # rows for each process that may be done before the oldest of them is

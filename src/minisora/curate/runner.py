@@ -21,9 +21,8 @@ terminal (command.py).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +44,7 @@ from minisora.curate.report import write_report
 from minisora.curate.table import SCHEMA, Row, annotation, merged
 from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
+from minisora.data.lock import one_run
 from minisora.errors import UsageError
 from minisora.video.files import cannot_write, replacing
 
@@ -101,7 +101,7 @@ def run(
     Raises UsageError for what the user can mend, another run on the same folder among it.
     """
     out, stage, names = recipe.out, stage_of(recipe), scores_of(recipe)
-    with _one_run(out):
+    with one_run(out, "or give this recipe another `out`"):
         event = _event_log(out / "events.jsonl")
         found = find(recipe, retry=retry)
         files, new = found.units.num_rows, found.todo.num_rows
@@ -277,27 +277,3 @@ def _event_log(path: Path) -> Event:
             raise cannot_write(path, error) from error
 
     return event
-
-
-@contextmanager
-def _one_run(folder: Path) -> Iterator[None]:
-    """The folder for this run alone. The system frees the lock of a process that is gone, however it went."""
-    import fcntl
-
-    with ExitStack() as held:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = held.enter_context((folder / ".lock").open("a+"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-        except BlockingIOError:
-            file.seek(0)
-            raise UsageError(
-                f"another run, process {file.read().strip()}, is writing to {folder}. Wait until it has ended, "
-                "or give this recipe another `out`."
-            ) from None
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        yield

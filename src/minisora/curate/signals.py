@@ -19,19 +19,18 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from minisora.curate.lost import MediaError
 from minisora.curate.motion import MOTION_COLUMNS, Motion
-from minisora.errors import UsageError
 from minisora.video.pixels import Pixels, display_size
 
 Array = npt.NDArray[Any]
-Reason = Literal["missing", "unreadable", "empty", "no_video", "truncated", "too_short", "timeout"]
 Watch = Callable[[int, float, Pixels], None]  # (number of the frame, seconds, BGR as shown), for sampled frames
 Every = Callable[[Pixels], None]  # (BGR as small as PySceneDetect sees it), for every frame
 
@@ -47,14 +46,6 @@ _MOST_PIXELS = 2**26  # of a frame: a damaged header may ask for any number
 
 FRAME_COLUMNS = ("seconds", "content", "luma", "contrast", "black", "clipped", "change", "peak_change", "damaged")
 SAMPLE_COLUMNS = ("frame", "sharpness", "top", "right", "bottom", "left", *MOTION_COLUMNS)
-
-
-class MediaError(UsageError):
-    """A file that gives no clips. reason: one word, to count by."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@
     meta     string         JSON object: all else that the annotation says
 
 Scores are columns beside these. `meta` has two names with a meaning of their own, by which importers/pair.py finds
-files: "cut", the name of a file that holds this clip alone, and "frames", a span of `source` in its own frames.
+files: "clip_file", the name of a file that holds this clip alone, and "frame_span", a span of `source` in frames of it.
 
 Here: a row, and the table in a Parquet file. Not here: rows from annotations (importers/), scores (scores.py).
 """
@@ -56,7 +56,7 @@ def annotation(
     meta: dict[str, Any] | None = None,
 ) -> Row:
     """A row as an importer makes it. start, stop: seconds, or both None; meta: JSON values."""
-    span = json.dumps([source, start, stop, (meta or {}).get("frames")], ensure_ascii=False)
+    span = json.dumps([source, start, stop, (meta or {}).get("frame_span")], ensure_ascii=False)
     return {
         "key": hashlib.sha256(span.encode("utf-8", "surrogatepass")).hexdigest()[:16],
         "source": source,

@@ -27,5 +27,5 @@ def rows(path: Path) -> Iterator[Row]:
             stop=time_of(where, stop),
             captions=captions_of(record["Caption"]),
             origin=where,
-            meta={**others(record, _NEEDED), "cut": f"{video}_{start}_{stop}.mp4"},
+            meta={**others(record, _NEEDED), "clip_file": f"{video}_{start}_{stop}.mp4"},
         )

@@ -56,5 +56,5 @@ def _row(where: str, video: dict[str, Any]) -> Row:
         stop=time_of(where, video["end time"]),
         captions=captions_of(video["caption"]),
         origin=where,
-        meta={**others(video, (*_VIDEO, *_OF_SENTENCES)), "cut": f"{text_of(where, video, 'video_id')}.mp4"},
+        meta={**others(video, (*_VIDEO, *_OF_SENTENCES)), "clip_file": f"{text_of(where, video, 'video_id')}.mp4"},
     )

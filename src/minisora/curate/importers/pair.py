@@ -5,7 +5,7 @@ as they like), without the `v_` that ActivityNet puts before a name of YouTube, 
 at the end of a file's name as yt-dlp writes it ("Title [jNQXAC9IVRw].mkv"). Of several files the one whose folders
 agree best is taken; where none does, the row is not paired: a wrong caption is worse than a lost clip.
 
-A row may also name a file that holds its clip alone ("cut" in meta): then the span is dropped.
+A row may also name a file that holds its clip alone ("clip_file" in meta): then the span is dropped.
 
 Here: files in a folder, and rows with files. Not here: what the files hold (analyse.py).
 """
@@ -68,9 +68,13 @@ def pair(rows: Iterable[Row], media: Path) -> tuple[list[Row], list[Row]]:
     missing: list[Row] = []
     for row in rows:
         try:
+            if not _is_text(row["source"]):
+                raise UsageError("the name of this file is not UTF-8. Rename it.")
             found.append(_paired(row, files))
         except UsageError as error:
-            missing.append({**row, "reason": str(error)})
+            missing.append(
+                {**row, "source": _shown(row["source"]), "origin": _shown(row["origin"]), "reason": str(error)}
+            )
     if not found:
         if not missing:
             raise UsageError("the annotation names no clip.")
@@ -87,6 +91,7 @@ class _Files:
     def __init__(self, media: Path) -> None:
         self.media = media
         self.paths = video_files(media)
+        self._rates: dict[str, float] = {}
         self._by_path = {_normal(path): path for path in self.paths}
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for path in self.paths:
@@ -114,22 +119,30 @@ class _Files:
                 return _nearest(normal, candidates)
         return None
 
+    def rate(self, path: str) -> float:
+        """Frames per second of a file, asked once."""
+        if path not in self._rates:
+            self._rates[path] = probe(self.media / path).fps
+        return self._rates[path]
+
 
 def _paired(row: Row, files: _Files) -> Row:
     """The row with its file. Raises UsageError with the reason when it has none."""
     meta: dict[str, Any] = json.loads(row["meta"])
-    names = [name for name in (meta.get("cut"), row["source"]) if name]
+    names = [name for name in (meta.get("clip_file"), row["source"]) if name]
     if _NUMBERS.fullmatch(_stem(names[0])):  # a number may be another clip's, see _check_caption
         names.reverse()
     path, name = next(((path, name) for name in names if (path := files.find(name)) is not None), (None, ""))
     if path is None:
         raise UsageError(f"there is no file called {', nor one called '.join(names)}.")
-    if name == meta.get("cut"):
+    if not (files.media / path).is_file():
+        raise UsageError(f"{path} is no file that can be read: a link to nothing, or a folder.")
+    if name == meta.get("clip_file"):
         _check_caption(row, files.media / path)
         return {**row, "source": path, "start": None, "stop": None}
-    if "frames" in meta:
-        fps = probe(files.media / path).fps
-        start, stop = (frame / fps for frame in meta["frames"])
+    if "frame_span" in meta:
+        fps = files.rate(path)
+        start, stop = (frame / fps for frame in meta["frame_span"])
     elif row["start"] is None:
         return {**row, "source": path}
     else:
@@ -160,6 +173,15 @@ def _nearest(name: str, candidates: list[str]) -> str:
     if len(best) > 1:
         raise UsageError(f"{name} may be any of {', '.join(best[:4])}: remove all but one, or give the path.")
     return best[0]
+
+
+def _is_text(name: str) -> bool:
+    return name == _shown(name)
+
+
+def _shown(name: str) -> str:
+    """With a mark in place of what is not UTF-8."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _normal(name: str) -> str:

@@ -58,7 +58,7 @@ def _table(path: Path) -> Iterator[Row]:
                 stop=stop,
                 captions=captions_of(lists["caption"][clip]),
                 origin=f"{where} clip {clip}",
-                meta={**others(record, ("videoID", *_LISTS)), **meta, "cut": f"{number:07d}_{clip:05d}.mp4"},
+                meta={**others(record, ("videoID", *_LISTS)), **meta, "clip_file": f"{number:07d}_{clip:05d}.mp4"},
             )
 
 
@@ -89,7 +89,7 @@ def _splits(path: Path) -> Iterator[Row]:
         for clip, span in enumerate(spans):
             where = f"{path.name}: {video} clip {clip}"
             if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span):
-                yield annotation(video, origin=where, meta={"frames": span})
+                yield annotation(video, origin=where, meta={"frame_span": span})
             else:
                 start, stop = _span(where, span)
                 yield annotation(video, start=start, stop=stop, origin=where)

@@ -25,6 +25,7 @@ CAPTIONS = ("text", "caption", "captions", "cap", "prompt")
 STARTS = ("start", "start_time", "start time", "start_seconds")
 STOPS = ("stop", "end", "end_time", "end time", "stop_seconds", "end_seconds")
 
+PRIVATE = ("clip_file", "frame_span")  # what other importers tell pair.py
 DJ_VIDEO, DJ_END = "<__dj__video>", "<|__dj__eoc|>"
 
 
@@ -45,17 +46,17 @@ def folder(path: Path) -> Iterator[Row]:
         file = path / video
         captions: list[str] = []
         meta: dict[str, Any] = {}
-        if (beside := file.with_suffix(".txt")).exists():
+        if (beside := file.with_suffix(".txt")).is_file():
             try:
                 captions += captions_of(beside.read_text(encoding="utf-8-sig").splitlines())
             except UnicodeDecodeError as error:
                 raise UsageError(f"{beside} is not UTF-8 text. Convert it first.") from error
-        if (beside := file.with_suffix(".json")).exists():
+        if (beside := file.with_suffix(".json")).is_file():
             said = json_whole(beside)
             record = said if isinstance(said, dict) else {"captions": said}
             name = _named(record, CAPTIONS)
             captions += captions_of(record[name]) if name else []
-            meta = others(record, (name or "",))
+            meta = others(record, (name or "", *PRIVATE))
         yield annotation(video, captions=list(dict.fromkeys(captions)), origin=video, meta=meta)
 
 
@@ -85,7 +86,7 @@ def _rows_of(where: str, record: dict[str, Any]) -> Iterator[Row]:
     begin, end = (time_of(where, value) for value in span) if all(given) else (None, None)
     said = record[caption] if caption else None
     said_of = _chunks(where, said, len(videos)) if isinstance(said, str) and DJ_VIDEO in said else [said] * len(videos)
-    meta = others(record, [name for name in (path, caption, start, stop, "key", "origin") if name])
+    meta = others(record, [name for name in (path, caption, start, stop, "key", "origin", *PRIVATE) if name])
     for video, said in zip(videos, said_of, strict=True):
         yield annotation(video.strip(), start=begin, stop=end, captions=captions_of(said), origin=where, meta=meta)
 

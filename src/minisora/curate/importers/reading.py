@@ -93,7 +93,8 @@ def captions_of(value: object) -> list[str]:
         if isinstance(listed, list | tuple) and all(isinstance(one, str) for one in listed):
             value = listed
     found = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
-    return list(dict.fromkeys(one.strip() for one in found if isinstance(one, str) and one.strip()))
+    texts = (one.encode("utf-8", "replace").decode().strip() for one in found if isinstance(one, str))  # half an emoji
+    return list(dict.fromkeys(one for one in texts if one))
 
 
 def others(record: dict[str, Any], used: Collection[str]) -> dict[str, Any]:

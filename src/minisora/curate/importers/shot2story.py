@@ -36,7 +36,7 @@ def rows(path: Path) -> Iterator[Row]:
         clip = video.rpartition(".")[0] or video
         if clip in cuts:
             source, start, stop = cuts[clip]
-            meta["cut"] = video
+            meta["clip_file"] = video
             yield annotation(source, start=start, stop=stop, captions=captions, origin=where, meta=meta)
         else:
             yield annotation(video, captions=captions, origin=where, meta=meta)
@@ -54,7 +54,7 @@ def _shots(where: str, record: dict[str, Any], video: str) -> Iterator[Row]:
         name = text_of(where, of_shot, "video_names")
         meta = others(of_shot, ("video_names", "captions"))
         if match := _SHOT.fullmatch(name):
-            meta |= {"cut": name, "frames": [int(match[2]), int(match[3])]}
+            meta |= {"clip_file": name, "frame_span": [int(match[2]), int(match[3])]}
         yield annotation(
             video if match else name,
             captions=captions_of(of_shot["captions"]),

@@ -1,0 +1,20 @@
+"""Why a file gives no clips: the one error that curation counts by.
+
+Here: the error, apart from what decodes, so that naming it needs no OpenCV.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from minisora.errors import UsageError
+
+Reason = Literal["missing", "unreadable", "empty", "no_video", "truncated", "too_short", "timeout"]
+
+
+class MediaError(UsageError):
+    """A file that gives no clips. reason: one word, to count by."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
