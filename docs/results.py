@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+LARGE = "large"  # a folder in it: of `minisora evaluate --size 96x96 --count 48`, the other families left out
 PARTS = (  # files of the report, and the heading over those that have none
     ("report.md", ""),
+    (f"{LARGE}/report.md", ""),
     ("verbs.md", "## The other verbs\n\nWhat the measures are: [verbs.md](verbs.md).\n\n"),
     ("aspects.md", "## Aspects\n\nThe floor of cut things is a crop of the real clip to half its area.\n\n"),
     ("motions.md", "## What a world must keep to\n\nOn extensions of true clips: `src/minisora/eval/motions.py`.\n\n"),

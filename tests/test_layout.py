@@ -44,7 +44,7 @@ ORDER = [
         "recipes",
         "plan",
     ),
-    *("console", "verbs", "cli"),
+    *("console", "produce", "verbs", "cli"),
     *("__main__", "studio"),
 ]
 LONGEST_FILE = 420

@@ -26,8 +26,9 @@ from minisora.console import check_numbers, make_folder, parse_size, progress
 from minisora.curate.command import curate
 from minisora.errors import UsageError
 from minisora.plan.command import add_plan_command
+from minisora.produce import ModelName, Zoom, load
 from minisora.train.commands import add_runs_command
-from minisora.verbs import ModelName, Seconds, Zoom, add_verbs, load
+from minisora.verbs import add_verbs
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -158,6 +159,7 @@ def train(
         return config if base is None else begun_from(config, base)
 
     name = Path(recipe).stem if is_file else recipe if data is None else f"{recipe}-{called(data)}"
+    name += "" if lora is None else "-lora"
     folder = RUNS / name if folder is None else folder
     layout = Layout(replicate=replicate, context=context, recompute=recompute)
     with joined(layout) as ranks:
@@ -186,6 +188,11 @@ def evaluate(
     model: ModelName = "toybox",
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation"),
     count: Annotated[int, typer.Option(help="Held-out prompts to ask for.")] = 200,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.", show_default=False),
+    ] = None,
+    stickers: Annotated[int, typer.Option(help="Held-out stagings of stickers to ask for; 0 for none.")] = 160,
     verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24,
     aspects: Annotated[int, typer.Option(help="Held-out prompts at each of three aspects; 0 for none.")] = 24,
     motions: Annotated[int, typer.Option(help="Held-out clips of each motion that are extended; 0 for none.")] = 6,
@@ -240,7 +247,8 @@ def evaluate(
 
         typer.echo(compared(*compare))
         return
-    counts = command.Counts(prompts=count, verbs=verbs, aspects=aspects, motions=motions, world=world, variety=variety)
+    numbers = {"verbs": verbs, "aspects": aspects, "motions": motions, "world": world, "variety": variety}
+    counts = command.Counts(prompts=count, stickers=stickers, **numbers)
     if write_prompts is not None:
         from minisora.eval import folder as folders
 
@@ -251,6 +259,7 @@ def evaluate(
         command.check_export(export, given)
         if prompts is None:
             raise UsageError(f"--export {export} needs --prompts: the benchmark's own file of prompts.")
+    pixels = parse_size(size)
     make_folder(out)
     if folder is not None:
         from minisora.eval.folder import folder_figures
@@ -260,6 +269,9 @@ def evaluate(
         return
     with progress() as bar:
         loaded = load(model, bar)
+        if pixels is not None:
+            own = loaded.bundle.sampling
+            loaded.bundle = replace(loaded.bundle, sampling=replace(own, size=pixels))
         if export is not None and prompts is not None:
             bar.doing(f"making the clips of {export}")
             told = f"{out}: {len(command.export(loaded, export, prompts, out, given=given))} new clips of {export}"
@@ -287,7 +299,7 @@ def world(
     seed: Annotated[int, typer.Option(help="Of the first clip; each next one adds 1.")] = 0,
     count: Annotated[int, typer.Option(help="Clips to render.")] = 4,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the clips.")] = Path("out/world"),
-    seconds: Seconds = 4.0,
+    seconds: Annotated[float | None, typer.Option(help="4; of gym:ENV the whole episode.", show_default=False)] = None,
     fps: Annotated[float | None, typer.Option(help="8; for gym:ENV its own.", show_default=False)] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels.")] = "128x128",
     zoom: Zoom = 1,
@@ -296,13 +308,14 @@ def world(
     is_gym = name.startswith("gym:")
     if name not in WORLDS and not is_gym:
         raise UsageError(f"there is no world {name!r}. There are: {', '.join(WORLDS)}, gym:ENV.")
-    check_numbers(seconds=seconds, fps=fps, seed=seed, count=count, zoom=zoom)
+    length, rate = 4.0 if seconds is None else seconds, 8.0 if fps is None else fps
+    check_numbers(seconds=length, fps=fps, seed=seed, count=count, zoom=zoom)
     height, width = parse_size(size) or (128, 128)
-    rate = 8.0 if fps is None else fps
-    num_frames = round(seconds * rate) + 1
+    num_frames = round(length * rate) + 1
     from minisora.device import check_memory
 
-    check_memory(num_frames * height * width * 64, f"{seconds:g} s of {width}x{height}")  # the renderer's float planes
+    if not is_gym:
+        check_memory(num_frames * height * width * 64, f"{length:g} s of {width}x{height}")  # the renderer's planes
     make_folder(out)
     from minisora.video import Video, contact_sheet
 
@@ -317,9 +330,10 @@ def world(
     with progress() as bar:
         for index, clip in enumerate(islice(clips, count)):
             bar.step(index, count, "rendering")
-            Video(clip.frames, clip.fps).save(out / f"{clip.key}.mp4", zoom=zoom)
+            shown = clip.frames if seconds is None else clip.frames[: 1 + round(seconds * clip.fps)]
+            Video(shown, clip.fps).save(out / f"{clip.key}.mp4", zoom=zoom)
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text
-            rows.append((caption, clip.frames, clip.fps))
+            rows.append((caption, shown, clip.fps))
             typer.echo(f"{clip.key}.mp4: {caption}")
         contact_sheet(rows[:SHEET_ROWS]).save(out / "sheet.png")
     typer.echo(f"{out}: {count} clips, and the first of them on sheet.png")

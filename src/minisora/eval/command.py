@@ -35,6 +35,7 @@ class Counts:
     """Clips of each family; 0 leaves it out, but for the prompts."""
 
     prompts: int = 200
+    stickers: int = COUNT
     verbs: int = 24
     aspects: int = 24
     motions: int = 6
@@ -63,8 +64,8 @@ def evaluate_all(
     """
     report = evaluate(model, out, count=counts.prompts, i3d=i3d, on_step=lambda n, total: on_step(n, total, "prompts"))
     told, reason = [str(report)], left_out()
-    if reason is None:
-        count = min(counts.prompts, COUNT)
+    if reason is None and counts.stickers:
+        count = min(counts.prompts, counts.stickers)
         stickers = sticker_report(model, out, count=count, on_step=lambda n, total: on_step(n, total, "stickers"))
         told.append(str(stickers))
     figures = list(report.figures)

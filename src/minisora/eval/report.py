@@ -46,6 +46,7 @@ class Report:
 
     model: str
     count: int
+    size: tuple[int, int]  # height, width
     rows: dict[str, dict[str, float]]  # mean mark of each of ROWS, by attribute
     normalised: dict[str, Normalised]
     by_phrasing: dict[str, dict[str, Normalised]]  # over the prompts of each of PHRASINGS
@@ -86,7 +87,7 @@ class Report:
         made = ", ".join(f"{name} {value}" for name, value in self.versions.items())
         return "\n".join(
             [
-                f"# {self.model}: prompt following",
+                f"# {self.model}: prompt following at {self.size[1]}x{self.size[0]}",
                 "",
                 f"{self.count} held-out playroom prompts, half of them in words that training never used. A judge "
                 "that sees frames only says what they show; its own mistakes are in the row of real renders. "
@@ -175,6 +176,7 @@ def evaluate(
     report = Report(
         model=model.bundle.name,
         count=count,
+        size=size,
         rows={name: dict(zip(ATTRIBUTES, values.nanmean(0).tolist(), strict=True)) for name, values in table.items()},
         normalised=scored,
         by_phrasing=by_phrasing,
