@@ -36,6 +36,7 @@ ORDER = [
         "rollout",
         "tasks",
         "storyboard",
+        "fitting",
         "model",
         "weights",
         "train",

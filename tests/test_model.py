@@ -216,11 +216,11 @@ def test_a_storyboard_has_its_own_size_and_is_refused_before_any_of_it_is_made(m
     monkeypatch.setattr(tasks, "animate", lambda *_: pytest.fail("a scene was made"))
     first = "shots:\n  - {prompt: a ball, seconds: 1, keyframes: {1: a.png}}\n"
     for second, says in {
-        "  - {prompt: on, seconds: 1, same_scene: true, keyframes: {0: b.png}}": "at one moment",
-        "  - {prompt: on, seconds: 1, same_scene: true, keyframes: {0.03: b.png}}": "overlap",
-        "  - {prompt: on, seconds: 1, keyframes: {0: none.png}}": "there is no file",
+        "  - {prompt: further, seconds: 1, same_scene: true, keyframes: {0: b.png}}": "at one moment",
+        "  - {prompt: further, seconds: 1, same_scene: true, keyframes: {0.03: b.png}}": "overlap",
+        "  - {prompt: further, seconds: 1, keyframes: {0: none.png}}": "there is no file",
         f"  - {{prompt: {'a ball ' * 600}, seconds: 1}}": "too long",
-        "  - {prompt: on, seconds: 1000000}": "would need",
+        "  - {prompt: further, seconds: 900000}": "would need",
     }.items():
         film.write_text(first + second)
         with pytest.raises(UsageError, match=says):

@@ -100,7 +100,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def dit_toybox(steps: int = 4500, picture_steps: int = 456) -> RunConfig:
+def dit_toybox(steps: int = 6000, picture_steps: int = 456) -> RunConfig:
     """The transformer of `toybox`: first mostly single frames, which teach looks cheaply, then videos.
 
     `minisora train dit-toybox`, after vae-toybox, leaves a bundle. The embedded one took as many steps, in parts

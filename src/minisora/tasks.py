@@ -130,7 +130,7 @@ def edit(
 ) -> Video:
     """A clip turned from what `source` says of it into what `prompt` says (FlowEdit, Algorithm 1).
 
-    strength: the noise time at which the change begins, above 0; the source is guided by SOURCE_GUIDANCE
+    strength: the noise time at which the change begins; the source is guided by SOURCE_GUIDANCE
 
     Every step draws its own noise, so these are Euler steps, whatever the settings say.
 
@@ -157,7 +157,7 @@ def edit(
         # of the two velocities, each (state - x0) / t, as the x0 of which (x - x0) / t is that difference
         return x - (target_state - of_target(target_state, t)) + (source_state - of_source(source_state, t))
 
-    times = schedule(bundle, canvas, settings.steps, start=strength)
+    times = schedule(bundle, canvas, settings.steps, start=strength) if strength else [0.0]
     with timed(settings, "denoise"):
         x = diffusion.euler(watched(difference, times, settings.on_step), canvas.known, times)
     frames = torch.cat(list(decode(bundle, [canvas.latents(x)], shape, settings)))

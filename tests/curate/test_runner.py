@@ -186,6 +186,22 @@ def test_a_folder_of_broken_files_is_a_report_and_no_error(recipe):
     assert (recipe.out / "report.html").exists() and not list((recipe.out / "clips").glob("*.tar"))
 
 
+def test_odd_names_and_words_cost_themselves_alone(recipe):
+    media = recipe.input.media
+    (media / "h_gone.mp4").symlink_to(media / "nothing.mp4")
+    odd = os.fsencode(media) + b"/caf\xe9.mp4"
+    shutil.copy(media / "g_last.mp4", odd)
+    (media / "g_last.txt").mkdir()
+    (media / "g_last.json").write_text('{"caption": "a field \\ud83d", "frames": 48, "cut": 2}')
+    ledger = curate(recipe)
+    assert (ledger.rows, ledger.missing, ledger.kept) == (9, 2, 4)
+    lines = (recipe.out / "missing.jsonl").read_text(encoding="utf-8").splitlines()
+    reasons = {row["source"]: row["reason"] for row in map(json.loads, lines)}
+    assert "a link to nothing" in reasons["h_gone.mp4"] and "not UTF-8" in reasons["caf?.mp4"]
+    table = pq.read_table(recipe.out / "table.parquet").to_pylist()
+    assert next(row for row in table if row["source"] == "g_last.mp4")["captions"] == ["a field ?"]
+
+
 def test_newer_tables_are_refused_and_left_alone(recipe):
     curate(recipe)
     part = recipe.out / "scores" / "part-000000.parquet"
