@@ -11,16 +11,12 @@ out at its peak, in a process of its own.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
-from wan import in_turn
+from wan import in_turn, most_allocated
 
 from minisora.device import matmul_peak, use_affinity_threads
 from minisora.vae.model import STRIDE, VAEConfig, VideoVAE, num_latents
@@ -57,12 +53,7 @@ def memory(way: str, height: int, width: int, num_frames: int) -> int:
     use_affinity_threads()
     decode = decoding(way, height, width, num_frames)
     decode()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        decode()
-    with TemporaryDirectory() as folder:
-        seen.export_chrome_trace(f"{folder}/trace.json")
-        events = json.loads(Path(folder, "trace.json").read_text())["traceEvents"]
-    return max(event["args"]["Total Allocated"] for event in events if event["name"] == "[memory]")
+    return most_allocated(decode)
 
 
 def main() -> None:

@@ -132,8 +132,13 @@ def step_memory(size: str, tokens: int, which: str, how: str) -> int:
     step = step_of(pairs(size, tokens)[how], which)
     for _ in range(2):
         step()
+    return most_allocated(step)
+
+
+def most_allocated(run: Callable[[], object]) -> int:
+    """Bytes that the allocator has given out at the peak of a run, beyond those that were held before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        step()
+        run()
     with TemporaryDirectory() as folder:
         seen.export_chrome_trace(f"{folder}/trace.json")
         events = json.loads(Path(folder, "trace.json").read_text())["traceEvents"]
@@ -168,7 +173,7 @@ def measure(size: str, tokens: int, runs: int, memory: bool) -> Iterator[str]:
         ratios = (held[0] / held[1], held[2] / held[1], held[2] / held[3])
         told = [*(f"{taken / 2**20:.0f}" for taken in held), *(f"{ratio:.2f} of it" for ratio in ratios)]
         yield f"| {size} | {tokens} | memory of a step, MiB | {' | '.join(told)} |"
-    yield f"largest error in bf16 at {size}, {tokens}: ours {differ[0]:.3f}, theirs {differ[1]:.3f}"
+    yield f"| {size} | {tokens} | largest error in bf16 | {differ[0]:.3f} | {differ[1]:.3f} | | | | | |"
 
 
 def main() -> None:
@@ -183,19 +188,10 @@ def main() -> None:
     head = ["size", "tokens", "", *(f"{which}, {how}" for which, how in WAYS)]
     head += ["eager / eager", "their eager / our compiled", "compiled / compiled"]
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
-    told = [line for size in asked.sizes for tokens in asked.tokens for line in show(size, tokens, asked)]
-    print("\n" + "\n".join(told))
-
-
-def show(size: str, tokens: int, asked: argparse.Namespace) -> list[str]:
-    """Prints the rows of a table; returns the lines that go below it."""
-    below = []
-    for line in measure(size, tokens, asked.runs, asked.memory):
-        if line.startswith("|"):
-            print(line, flush=True)
-        else:
-            below.append(line)
-    return below
+    for size in asked.sizes:
+        for tokens in asked.tokens:
+            for line in measure(size, tokens, asked.runs, asked.memory):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def test_latents_are_made_once_for_each_vae_and_by_one_run_at_a_time(base, tmp_p
 
 def test_a_sample_that_was_passed_over_is_not_tried_again(base, data, tmp_path, capsys, monkeypatch):
     bundle, folder = opened(base), tmp_path / "latents"
-    (folder).mkdir()
+    folder.mkdir()
     (folder / ".shard-000000.1.part.parquet").write_bytes(b"")  # of a run that was killed
     write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
     assert "passed over: sample clip-2" in capsys.readouterr().err and len(Shards(folder)) == 2
