@@ -1,9 +1,9 @@
 """Long videos: memory by second, and what drifts. Run: python benchmarks/long.py [--seconds 60] [--prompts 4]
 
-Memory: what the process holds after each piece of a video that goes to a file as it is made. It should be flat after
-the first window. Drift: by second, how far the mean colour of the frame is from that of the first second, in 0..255;
-the share of prompts whose colours the judge still finds; and the motion against that of the first second; for several
-levels of context noise.
+Memory: what the process holds after each piece of a video that goes to a file as it is made, also as a picture. It
+should be flat after the first window. Drift: by second, how far the mean colour of the frame is from that of the first
+second, in 0..255; the share of prompts whose colours the judge still finds; and the motion against that of the first
+second; for several levels of context noise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from curves import EDGE, HIGH, PAPER, WIDE, curve
+from PIL import Image, ImageDraw
 
 import minisora
 from minisora.eval.judge import load_judge
@@ -28,7 +30,7 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def memory(seconds: float, size: tuple[int, int] | None) -> None:
+def memory(seconds: float, size: tuple[int, int] | None, plot: Path) -> None:
     model = minisora.load()
     stream = model.stream("a large red ball rolls to the left on grass", seconds=seconds, size=size)
     held: list[tuple[int, int]] = []
@@ -43,9 +45,13 @@ def memory(seconds: float, size: tuple[int, int] | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stream.save(Path(folder) / "long.mp4")
     print("| second | MiB held |\n| --- | --- |")
-    shown = [held[n] for n in range(0, len(held), max(1, len(held) // 12))]
-    for frames, size_bytes in [*shown, held[-1]]:
+    shown = [*held[:: max(1, len(held) // 12)], held[-1]]
+    for frames, size_bytes in shown:
         print(f"| {(frames - 1) / stream.fps:.1f} | {size_bytes / 2**20:.0f} |")
+    points = [(frames / stream.fps, *[size_bytes / 2**20] * 3) for frames, size_bytes in shown]
+    picture = Image.new("RGB", (WIDE + 2 * EDGE, HIGH + 2 * EDGE), PAPER)
+    curve(ImageDraw.Draw(picture), EDGE, EDGE, "MiB held, by second of the video", points, lambda value: f"{value:.0f}")
+    picture.save(plot)
     first_window = next(n for n, (frames, _) in enumerate(held) if frames > 40)
     grown = max(b for _, b in held) - held[first_window][1]
     print(f"\nAfter the first window it grew by {grown / 2**20:.0f} MiB in {seconds:g} s.\n")
@@ -78,8 +84,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--plot", type=Path, default=Path("out/long.png"))
     options = parser.parse_args()
-    memory(options.seconds, (options.size, options.size))
+    options.plot.parent.mkdir(parents=True, exist_ok=True)
+    memory(options.seconds, (options.size, options.size), options.plot)
     drift(min(options.seconds, 20.0), options.prompts)
 
 

@@ -25,13 +25,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from curves import EDGE, HIGH, PAPER, WIDE, curve
+from PIL import Image, ImageDraw
 
 from minisora.device import has_fast_bf16, peak_memory_bytes
 from minisora.dit.model import DiT, DiTConfig
@@ -44,9 +45,6 @@ from minisora.train.velocity import dit_loss, sketch
 SHORT = (4, 8, 8)  # tokens of a short clip along time, rows and columns
 WORDS = 24  # text tokens of a clip
 WARMUP = 2  # steps that are not counted
-WIDE, HIGH, EDGE = 300, 200, 46  # pixels of a curve, and of the space around it for words
-Point = tuple[float, float, float, float]
-INK, PAPER, LINE = (30, 30, 30), (255, 255, 255), (205, 205, 205)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,30 +196,6 @@ def plot(rows: Sequence[tuple[Row, Told]], path: Path) -> None:
         curve(draw, left, 2 * EDGE + HIGH, f"{name}: memory of a process", memory, gb)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
-
-
-def curve(
-    draw: ImageDraw.ImageDraw, left: int, top: int, title: str, points: list[Point], words: Callable[[float], str]
-) -> None:
-    """points: (x, value, lowest, highest), all above 0"""
-    font = ImageFont.load_default(11)
-    xs, ys = [x for x, *_ in points], [max(y, 1e-9) for _, *values in points for y in values]
-    x_low, x_span = math.log2(min(xs)), max(1e-9, math.log2(max(xs) / min(xs)))
-    y_low, y_span = math.log2(min(ys)), max(1.0, math.log2(max(ys) / min(ys)))
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across, up = (math.log2(x) - x_low) / x_span, (math.log2(max(y, 1e-9)) - y_low) / y_span
-        return left + 56 + across * (WIDE - 80), top + HIGH - 10 - up * (HIGH - 34)
-
-    draw.text((left, top - 18), title, INK, font=font)
-    draw.rectangle((left, top, left + WIDE, top + HIGH), outline=LINE)
-    places = [at(x, y) for x, y, *_ in points]
-    draw.line(places, INK, width=2)
-    for (x, y, low, high), (across, up) in zip(points, places, strict=True):
-        draw.line([at(x, low), at(x, high)], INK)
-        draw.ellipse((across - 3, up - 3, across + 3, up + 3), INK)
-        draw.text((across - 5, up - 4), words(y), INK, font=font, anchor="rs")
-        draw.text((across, top + HIGH + 3), si(x).strip(), INK, font=font, anchor="ma")
 
 
 def main() -> None:

@@ -133,6 +133,24 @@ def test_a_token_is_held_only_where_the_region_holds_all_of_it(bundle):
     assert (levels[2:] == 1).all()
 
 
+@pytest.mark.parametrize("clean_first", [True, False])
+def test_clean_frames_lie_over_noised_ones(bundle, clean_first):
+    under, over = picture(13, 32, 48), picture(13, 32, 48).flip(0)
+    region = torch.zeros(32, 48, dtype=torch.bool)
+    region[:16] = True
+    given = [Condition(over[5:9], at=5, region=region), Condition(over[10:11], at=10), Condition(under, noise=0.4)]
+    canvas = build(bundle, SHAPE, given if clean_first else given[::-1])
+    levels, known = by_latent(canvas, canvas.levels), canvas.known.unflatten(1, (-1, 2, 3))
+    alone = [build(bundle, SHAPE, [one]).known.unflatten(1, (-1, 2, 3)) for one in given]
+    assert levels[[0, 1, 3]].unique().tolist() == pytest.approx([0.4])
+    assert (levels[2, 0] == 0).all() and levels[2, 1].unique().tolist() == pytest.approx([0.4])
+    assert (levels[4] == 0).all() and len(levels) == 5  # frame 10, beside
+    torch.testing.assert_close(known[:, 2, 0], alone[0][:, 2, 0])
+    torch.testing.assert_close(known[:, 2, 1], alone[2][:, 2, 1])
+    torch.testing.assert_close(known[:, [0, 1, 3]], alone[2][:, [0, 1, 3]])
+    torch.testing.assert_close(known[:, 4], alone[1][:, 4])
+
+
 @pytest.mark.parametrize(
     ("conditions", "said"),
     [
@@ -204,21 +222,25 @@ def test_a_seed_says_the_video(bundle):
 
 def test_frames_are_the_users_to_change(bundle):
     shape = Shape(num_frames=1, height=16, width=16, fps=8.0)
-    video = tasks.image(bundle, "a ball", shape, settings())
+    video = tasks.generate(bundle, "a ball", shape, settings())
     video.frames[0] = 0
     assert not video.frames.any()
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"guidance_interval": (0.2, 0.7)}, {"guidance_rescale": 0.5}, {"guidance": 1.0}]
+    "change", [{}, {"guidance_interval": (0.2, 0.7)}, {"guidance_rescale": 0.5}, {"guidance_given": 1.0}]
 )
-def test_both_texts_in_one_call_are_as_each_alone(bundle, change):
+def test_both_in_one_call_are_as_each_alone(bundle, change):
+    """With the text and what is given, and without both: what is given is noise then, and said to be."""
     canvas = build(bundle, SHAPE, [Condition(picture(3, 32, 48), at=0, noise=0.0)])
     text = Words().encode(["a red ball", ""])
     how = settings(**change)
     got = sample(bundle, canvas, tell(bundle, "a red ball"), how)
 
-    def one_text(states: Tensor) -> diffusion.Denoiser:
+    generator = torch.Generator().manual_seed(how.seed)
+    eps, context_eps = (torch.randn(canvas.known.shape, generator=generator) for _ in range(2))
+
+    def one(states: Tensor, context_noise: float) -> diffusion.Denoiser:
         def velocity(x: Tensor, times: Tensor) -> Tensor:
             pack = Pack(
                 tokens=x[0],
@@ -232,16 +254,17 @@ def test_both_texts_in_one_call_are_as_each_alone(bundle, change):
             )
             return bundle.dit(pack)[None]
 
-        return diffusion.from_velocity(velocity, canvas.levels, canvas.known)
+        return diffusion.from_velocity(velocity, canvas.levels, canvas.known, context_noise, context_eps)
 
+    told, null = text.split()
     denoise = diffusion.guided(
-        *(one_text(states) for states in text.split()),
-        how.guidance,
+        one(told, 0.0),
+        one(null, 1.0),
+        how.guidance_given,
         interval=how.guidance_interval,
         rescale=how.guidance_rescale,
     )
-    generator = torch.Generator().manual_seed(how.seed)
-    x = diffusion.start(canvas.known, canvas.levels, torch.randn(canvas.known.shape, generator=generator))
+    x = diffusion.start(canvas.known, canvas.levels, eps)
     count, sampling = prod(canvas.grid), bundle.sampling  # those beside the grid are not counted in training either
     shift = diffusion.shift_for_tokens(count, base_tokens=sampling.shift_tokens, base_shift=sampling.shift)
     x = how.sampler(denoise, x, diffusion.schedule(how.steps, shift=shift))

@@ -53,7 +53,7 @@ CORE_LINES = 10_000
 OUTSIDE_THE_CORE = ("worlds", "eval", "studio", "curate", "caption", "plan", "play", "film", "zoo")
 COUNTED_APART = {  # what is shown, how it is judged, how clips are found, what a run takes (docs/log.md)
     "worlds": 4_500,
-    "eval": 5_000,
+    "eval": 5_100,
     "curate": 5_000,
     "caption": 1_500,
     "plan": 1_500,

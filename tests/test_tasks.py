@@ -10,6 +10,8 @@ import torch
 from minisora import tasks
 from minisora.canvas import Shape
 from minisora.errors import UsageError
+from minisora.fitting import size_for
+from minisora.video import resize
 from tests.test_canvas import bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
@@ -60,6 +62,24 @@ def test_a_loop_is_the_same_wherever_its_circle_is_cut(bundle):
     assert video.frames.shape == (16, 32, 48, 3)
     with pytest.raises(UsageError, match="multiple of 4"):
         tasks.loop(bundle, "a ball", replace(shape, num_frames=15), settings())
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (16, 176)])
+def test_what_is_larger_than_the_network_sees_is_made_small_first(bundle, height, width):
+    narrow = replace(bundle, sampling=replace(bundle.sampling, tile=2, size=(32, 32)))
+    shape = Shape(num_frames=1, height=height, width=width, fps=8.0)
+    told: list[tuple[int, int]] = []
+    how = settings(on_step=lambda *at: told.append(at))
+    large = tasks.generate(narrow, "a ball", shape, how).frames
+    assert large.shape == (1, height, width, 3)
+    assert told == sorted(told) and told[0] == (0, 3) and told[-1] == (3, 3)
+    small_height, small_width = size_for(narrow, height, width)
+    first = replace(shape, height=small_height, width=small_width)
+    small = tasks.make(narrow, "a ball", first, [], settings()).frames
+    again = tasks.enlarge(
+        narrow, resize(small, height, width), "a ball", shape, tasks.ENLARGED_NOISE, settings()
+    ).frames
+    assert torch.equal(large, again)
 
 
 def test_redo_of_no_strength_is_the_clip(bundle):

@@ -44,6 +44,7 @@ class Sampling:
     shift: float = 1.0  # timestep shift at `shift_tokens`, see diffusion/times.py
     shift_tokens: int = 180
     guidance: float = 4.0
+    guidance_given: float = 2.0  # where anything is given
     steps: int = 24
     tile: int = 16  # most tokens on a side of the frame that the network sees at once
     window: int = 9  # latents that the network sees at once, as in training

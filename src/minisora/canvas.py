@@ -5,7 +5,8 @@ At 0 a token is given, at 1 it is to be made, between them it is given in part. 
 more: nothing here knows which verb asked.
 
 A stretch of given frames is held as the latents of the groups that it fills. Frames of a group that it fills only in
-part are held by one-frame latents beside the canvas, each at its own moment, so that they are seen too.
+part are held by one-frame latents beside the canvas, each at its own moment, so that they are seen too. Clean frames
+may lie over noised ones: what is made between them then starts from those.
 
 Here: the pattern. Not here: sampling (sampling.py), given frames put back after decoding (exact.py), the rule of levels
 (diffusion/denoiser.py).
@@ -133,11 +134,14 @@ class Canvas:
 def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) -> Canvas:
     """Encode what is given and set the levels.
 
-    Raises UsageError where a condition is of another size than the video, ends after it, or overlaps another.
+    Raises UsageError where a condition is of another size than the video, ends after it, or overlaps another; but a
+    clean one may overlap a noised one, and is held.
     """
     for condition in conditions:
         check_fits(condition, shape)
-    check_apart(conditions)
+    clean, noised = ([c for c in conditions if (c.noise > 0) == in_part] for in_part in (False, True))
+    check_apart(clean)
+    check_apart(noised)
     patch = bundle.dit.config.patch
     grid = t, rows, columns = shape.grid(patch)
     device = bundle.vae.latent_mean.device
@@ -145,15 +149,17 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
     known = torch.zeros(1, t, rows * patch[1], columns * patch[2], bundle.vae.config.latent_channels, device=device)
     levels = torch.ones(t, rows, columns, device=device)
     beside: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
-    for condition in conditions:
+    for condition in (*noised, *clean):
         level = _levels(condition, rows, columns, patch).to(device)
         media = _on_grid(condition.media, rows * STRIDE * patch[1], columns * STRIDE * patch[2]).to(device)
         filled, left = _latents_of(condition)
         for latent in filled:
             first = max(0, GROUP * (latent - 1) + 1) - condition.at
             frames = media[first : GROUP * latent + 1 - condition.at]
-            known[:, latent] = _encode(bundle, frames)
-            levels[latent] = level
+            holds = level <= levels[latent]
+            cells = holds.repeat_interleave(patch[1], 0).repeat_interleave(patch[2], 1)
+            known[:, latent] = torch.where(cells[..., None], _encode(bundle, frames), known[:, latent])
+            levels[latent] = torch.where(holds, level, levels[latent])
         if condition.noise < 1:
             for frame in left:
                 z = _encode(bundle, media[frame - condition.at][None])

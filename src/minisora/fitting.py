@@ -44,7 +44,7 @@ def memory_bytes(bundle: Bundle, shape: Shape) -> int:
     """About how much memory a video needs beside the weights: states of the transformer, decoding, frames."""
     how, config = bundle.sampling, bundle.dit.config
     cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
-    side = how.tile * STRIDE
+    side = side_seen(bundle)
     tokens = min(how.window, num_latents(shape.num_frames)) * min(shape.height, side) * min(shape.width, side) / cell
     states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
     decoding = 8 * shape.height * shape.width * 200  # a piece of two latents, at the decoder's widest
@@ -57,6 +57,18 @@ def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
     if (height, width) == own:
         return own
     return fit_size(height, width, area=own[0] * own[1], multiple=STRIDE * bundle.dit.config.patch[1])
+
+
+def side_seen(bundle: Bundle) -> int:
+    """Pixels of a frame's longer side that the network sees at once."""
+    return bundle.sampling.tile * STRIDE * bundle.dit.config.patch[1]
+
+
+def in_parts(bundle: Bundle, shape: Shape, how: str) -> list[str]:
+    """What a user should know of a frame larger than that. how: what becomes of it"""
+    side = side_seen(bundle)
+    whole = max(shape.height, shape.width) <= side
+    return [] if whole else [f"frames of {shape.width}x{shape.height} are larger than the model sees ({side}): {how}"]
 
 
 def fitted(

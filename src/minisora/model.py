@@ -23,6 +23,7 @@ from minisora.fitting import (
     check_prompt,
     fitted,
     frames_in,
+    in_parts,
     memory_bytes,
     said,
     shape_of,
@@ -88,6 +89,7 @@ class Model:
         how, shape = self._settings(settings), self._shape(seconds, size, fps)
         check_prompt(self.bundle, prompt, shape)
         if preview is None:
+            self.remarks += in_parts(self.bundle, shape, "made small first")
             return tasks.generate(self.bundle, prompt, shape, how)
         _check_strength(strength)
         small = self._fitted(preview, (shape.height, shape.width), shape.fps, "the preview")
@@ -105,14 +107,13 @@ class Model:
         """`generate` for a video that is not to be held in memory: it is made while it is saved."""
         how, shape = self._settings(settings), self._shape(seconds, size, fps)
         check_prompt(self.bundle, prompt, shape)
+        self.remarks += in_parts(self.bundle, shape, "parts may not fit each other; make a preview and enlarge it")
         pieces = tasks.stream(self.bundle, prompt, shape, [], how)
         return Stream(pieces, shape.num_frames, shape.height, shape.width, shape.fps)
 
     def image(self, prompt: str, *, size: tuple[int, int] | None = None, **settings: Any) -> Video:
         """Text to picture: a video of one frame."""
-        how, shape = self._settings(settings), self._shape(0.0, size, None)
-        check_prompt(self.bundle, prompt, shape)
-        return tasks.image(self.bundle, prompt, shape, how)
+        return self.generate(prompt, seconds=0.0, size=size, **settings)
 
     def animate(
         self,
@@ -405,7 +406,8 @@ class Model:
 
     def _settings(self, given: dict[str, Any]) -> Settings:
         how = self.bundle.sampling
-        values = {"steps": how.steps, "guidance": how.guidance, **given}
+        guidance = {"guidance": how.guidance, "guidance_given": given.get("guidance", how.guidance_given)}
+        values = {"steps": how.steps, **guidance, **given}
         if isinstance(values.get("sampler"), str):
             values["sampler"] = sampler_named(values["sampler"])
         self.timings, self.remarks = {}, []

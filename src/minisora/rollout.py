@@ -2,7 +2,8 @@
 
 A window begins with latents that were given or made before, as they are: nothing is decoded and encoded again between
 windows. From the first given stretch the windows go forward to the end, then back to the beginning; before a later
-given stretch they reach into it, so that the join has both sides in view. Where the prompt changes, a window ends.
+given stretch they reach into it, so that the join has both sides in view. Where the prompt changes, a window ends, and
+the next is guided by its new text as if nothing were given: what is there knows nothing of it.
 
 Context noise lessens drift, at the cost of likeness: Chen et al. 2024 (diffusion forcing, arXiv:2407.01392).
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -78,19 +79,21 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: S
     done, tokens = canvas.held(), canvas.known.clone()
     windows = plan(done, length=how.window, context=how.context, breaks=starts[1:])
     told: dict[str, Told] = {}
-    ready = 0
+    ready, before = 0, None
     for number, window in enumerate(windows):
         text = [part.text for part, start in zip(prompt, starts, strict=True) if start <= window.new][-1]
         if text not in told:
             with timed(settings, "text"):
                 told[text] = tell(bundle, text)
         here = canvas.window(window.first, window.stop, tokens, done)
+        is_new = before not in (None, text)
+        before = text
         with timed(settings, "denoise"):
             made = sample(
                 bundle,
                 here,
                 told[text],
-                settings,
+                replace(settings, guidance_given=settings.guidance) if is_new else settings,
                 seed=(settings.seed + number * _SEED_STRIDE) % 2**63,
                 on_step=_within(settings, number, len(windows)),
             )

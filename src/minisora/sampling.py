@@ -1,5 +1,8 @@
 """From a canvas to frames: noise to tokens for what the network sees at once, and tokens to pixels.
 
+Guidance is away from the same network told nothing: the null text, and what is given shown as mere noise. So it pushes
+along the prompt and along what is given at once: history guidance, Song et al. 2025 (arXiv:2502.06764, section 4).
+
 Here: one window of a video, guidance and sampler around the network, decoding piece by piece. Not here: what is given
 (canvas.py), videos of more than one window (rollout.py), the mathematics (diffusion/).
 """
@@ -33,6 +36,7 @@ class Settings:
     seed: int = 0
     steps: int = 24
     guidance: float = 4.0
+    guidance_given: float = 2.0  # instead of it where something is given, which says more than a text does
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     guidance_rescale: float = 0.0
     sampler: Sampler = dpmpp_2m
@@ -100,7 +104,7 @@ def schedule(bundle: Bundle, canvas: Canvas, steps: int, *, start: float = 1.0) 
 def guided_denoiser(
     bundle: Bundle, canvas: Canvas, told: Told, settings: Settings, context_eps: Tensor
 ) -> diffusion.Denoiser:
-    """The network on one canvas, guided away from the null text; both texts run in one pack."""
+    """The network on one canvas, guided away from itself told nothing; both run in one pack."""
     pieces = tiles(canvas, bundle.sampling.tile)
 
     def velocity(x: Tensor, times: Tensor) -> Tensor:
@@ -128,16 +132,17 @@ def guided_denoiser(
         predicted: Tensor = bundle.dit(pack, told.both if copies == 2 else told.prompt_alone)
         return predicted.reshape(copies, count, -1)
 
-    def denoiser(copies: int) -> diffusion.Denoiser:
+    def denoiser(*context_noise: float) -> diffusion.Denoiser:
+        copies = len(context_noise)
         return diffusion.from_velocity(
             velocity,
             canvas.levels,
             canvas.known.expand(copies, -1, -1),
-            settings.context_noise,
+            torch.tensor(context_noise),
             context_eps.expand(copies, -1, -1),
         )
 
-    alone, doubled = denoiser(1), denoiser(2)
+    alone, doubled = denoiser(settings.context_noise), denoiser(settings.context_noise, 1.0)
 
     def joint(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         with_prompt, without = doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
@@ -145,7 +150,7 @@ def guided_denoiser(
 
     return diffusion.guided_joint(
         joint,
-        settings.guidance,
+        settings.guidance_given if (canvas.levels == 0).any() else settings.guidance,
         with_text=alone,
         interval=settings.guidance_interval,
         rescale=settings.guidance_rescale,

@@ -21,19 +21,32 @@ from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape, build
 from minisora.errors import UsageError
 from minisora.exact import hold_exactly
+from minisora.fitting import side_seen, size_for
 from minisora.rollout import roll_out
 from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
 from minisora.text.schedule import parts, told_from
 from minisora.vae.model import GROUP
-from minisora.video import Video
+from minisora.video import Video, resize
 
 SOURCE_GUIDANCE = 1.5
+ENLARGED_NOISE = 0.7  # from which a video made small is made anew
+BLEND_NOISE = 0.6  # from which frames between two are made, where the two are blended
 WARM_UP = 6  # latents that the decoder of a loop is shown before its first: no frame depends on more
 
 
 def generate(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video:
-    """Text to video: nothing is given."""
-    return make(bundle, prompt, shape, [], settings)
+    """Text to video or, of one frame, to picture: nothing is given.
+
+    What is larger than the network sees at once is made small first, as its parts know nothing of each other.
+    """
+    if max(shape.height, shape.width) <= side_seen(bundle):
+        return make(bundle, prompt, shape, [], settings)
+    height, width = size_for(bundle, shape.height, shape.width)
+    on_step = settings.on_step
+    quiet = None if on_step is None else lambda done, total: on_step(0, total)  # it may cancel
+    small = make(bundle, prompt, replace(shape, height=height, width=width), [], replace(settings, on_step=quiet))
+    large = resize(small.frames, shape.height, shape.width)
+    return enlarge(bundle, large, prompt, shape, ENLARGED_NOISE, settings)
 
 
 def enlarge(bundle: Bundle, preview: Tensor, prompt: str, shape: Shape, strength: float, settings: Settings) -> Video:
@@ -42,12 +55,6 @@ def enlarge(bundle: Bundle, preview: Tensor, prompt: str, shape: Shape, strength
     strength: the noise from which it is made anew; frames after those of the preview are free
     """
     return make(bundle, prompt, shape, [Condition(preview, noise=strength)], settings)
-
-
-def image(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video:
-    """Text to picture: a video of one frame."""
-    assert shape.num_frames == 1, shape
-    return make(bundle, prompt, shape, [], settings)
 
 
 def animate(
@@ -179,9 +186,12 @@ def inpaint(bundle: Bundle, clip: Tensor, hole: Tensor, prompt: str, shape: Shap
 
 
 def interpolate(bundle: Bundle, clip: Tensor, times: int, prompt: str, shape: Shape, settings: Settings) -> Video:
-    """Frames between those of a clip: every `times`-th of the video is given."""
+    """Frames between those of a clip: every `times`-th of the video is given, over their blend in part."""
+    at = torch.arange(shape.num_frames) / times
+    before = at.long().clamp(max=len(clip) - 2)
+    blend = torch.lerp(clip[before].float(), clip[before + 1].float(), (at - before).view(-1, 1, 1, 1))
     given = [Condition(frame[None], at=n * times) for n, frame in enumerate(clip)]
-    return make(bundle, prompt, shape, given, settings)
+    return make(bundle, prompt, shape, [Condition(blend.round().to(torch.uint8), noise=BLEND_NOISE), *given], settings)
 
 
 def make(bundle: Bundle, prompt: str, shape: Shape, conditions: Sequence[Condition], settings: Settings) -> Video:

@@ -56,6 +56,26 @@ def test_given_tokens_are_shown_at_context_noise_and_come_back_clean():
         torch.testing.assert_close(times, torch.tensor([[0.1, t, 0.1, 0.3 * t]] * 2, dtype=torch.float64))
 
 
+def test_each_sample_has_a_context_noise_of_its_own():
+    known, x, eps = draw(3, 2, 4, 3)
+    levels = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    noise = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    seen = []
+    t = torch.full((2,), 0.7, dtype=torch.float64)
+    both = from_velocity(lambda *at: (seen.append(at), torch.zeros_like(x))[1], levels, known, noise, eps)(x, t)
+    for n in range(2):
+        alone = from_velocity(
+            lambda *at: (seen.append(at), torch.zeros_like(x[:1]))[1],
+            levels,
+            known[n : n + 1],
+            float(noise[n]),
+            eps[n : n + 1],
+        )(x[n : n + 1], t[:1])
+        assert torch.equal(both[n : n + 1], alone)
+        for whole, part in zip(seen[0], seen[-1], strict=True):
+            assert torch.equal(whole[n : n + 1], part)
+
+
 def test_velocity_in_bfloat16_leaves_the_state_in_its_own_precision():
     denoise = from_velocity(lambda x, times: x.bfloat16(), torch.ones(4), known=torch.zeros(2, 4, 3))
     assert denoise(torch.randn(2, 4, 3), torch.ones(2)).dtype == torch.float32

@@ -30,7 +30,7 @@ def from_velocity(
     velocity_fn: VelocityFn,
     levels: Tensor,
     known: Tensor,
-    context_noise: float = 0.0,
+    context_noise: float | Tensor = 0.0,
     context_eps: Tensor | None = None,
 ) -> Denoiser:
     """Make a denoiser of a network that predicts velocity.
@@ -38,25 +38,26 @@ def from_velocity(
     velocity_fn:   is given the state (B, L, C) and each token's own time (B, L)
     levels:        (L,) or (B, L), c of each token
     known:         (B, L, C) latents; read where the level is 0
-    context_noise: time at which the network sees tokens of level 0, and is told that it does
+    context_noise: time at which the network sees tokens of level 0, and is told that it does; () or (B,), one for each
     context_eps:   (B, L, C) the noise for that, the same at every step; needed where context_noise is above 0
     returns        a denoiser of (B, L, C); where the level is 0 its x0 is `known`, whatever the network says
 
     Raises UsageError for a context_noise outside 0..1.
     """
-    if not 0 <= context_noise <= 1:
-        raise UsageError(f"context_noise={context_noise:g} is not a time. Use 0 (shown clean) to 1 (shown as noise).")
+    noise = torch.as_tensor(context_noise, dtype=known.dtype, device=known.device).expand(len(known))
+    if not bool(((noise >= 0) & (noise <= 1)).all()):
+        raise UsageError(f"context_noise={context_noise} is not a time. Use 0 (shown clean) to 1 (shown as noise).")
     given = (levels == 0).expand(known.shape[:2])
     shown = known
-    if context_noise > 0:
+    if noise.any():
         assert context_eps is not None, "context_noise needs context_eps: fixed noise, drawn by the caller"
-        shown = interpolate(known, context_eps, known.new_tensor(context_noise))
+        shown = interpolate(known, context_eps, noise)
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         times = levels * t[:, None]  # (B, L)
         v = velocity_fn(
             torch.where(given[..., None], shown, x),
-            torch.where(given, context_noise, times),
+            torch.where(given, noise[:, None], times),
         )
         return torch.where(given[..., None], known, x0_from_velocity(x, v.to(x.dtype), times))
 

@@ -1,5 +1,7 @@
 """Sora's claim about native sizes: the prompt is followed at every aspect ratio, and things are not cut by the frame.
 
+Pictures as well, of the model's own size and of one larger than it sees at once.
+
 Here: prompt following and the share of things cut off, by aspect. Not here: the marks (score.py), the judge (judge.py).
 """
 
@@ -19,6 +21,7 @@ from minisora.eval.segment import Segmenter, colour_mask
 from minisora.model import Model
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
+LARGE = 4  # times the model's own side
 _MEASURES = ("colour", "shape", "count", "things cut off")
 
 
@@ -27,14 +30,17 @@ def aspect_figures(
 ) -> list[Figure]:
     """`count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
     judge, figures = load_judge(), list[Figure]()
-    for number, (name, (wide, high)) in enumerate(ASPECTS.items()):
-        size = model.preview_size((high * 64, wide * 64))
+    own = model.bundle.sampling.size
+    asks = [(name, model.preview_size((high * 64, wide * 64)), SECONDS) for name, (wide, high) in ASPECTS.items()]
+    asks += [("picture", (times * own[0], times * own[1]), 0.0) for times in (1, LARGE)]
+    for number, (name, size, seconds) in enumerate(asks):
         scenes, asked = prompts(count, aspect=size[1] / size[0])
         real, made = render_all(scenes, size), list[Tensor]()
+        real = real if seconds else [frames[:1] for frames in real]
         for n, one in enumerate(asked):
             if on_step is not None:
-                on_step(number * count + n, len(ASPECTS) * count, name)
-            made.append(model.generate(one.prompt, seconds=SECONDS, fps=FPS, size=size, seed=n).frames)
+                on_step(number * count + n, len(asks) * count, name)
+            made.append(model.generate(one.prompt, seconds=seconds, fps=FPS, size=size, seed=n).frames)
         found = prompt_marks(judge.describe(made), judge.describe(real), asked)
         for n, one in enumerate(asked):
             # a frame that is filled without regard to its edges cuts as much as a random crop of the real one

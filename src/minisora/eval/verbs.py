@@ -14,18 +14,20 @@ Here: the verbs of one clip or two. Not here: prompt following (report.py), what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import Judge, load_judge
+from minisora.eval.judge import Found, Judge, load_judge
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.segment import colour_mask, places
 from minisora.model import Model
+from minisora.storyboard import Shot, Storyboard
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom
 from minisora.worlds.playroom import COLOURS
@@ -215,6 +217,71 @@ def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     }, frames
 
 
+def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    """The middle of a wide clip is given."""
+    height, width = case.real.shape[1:3]
+    side = 3 * width // 8
+    size = height, width + 2 * side
+    truth, elsewhere = (
+        playroom.render([one.scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES).frames[0]
+        for one in (case, other)
+    )
+    middle = slice(side, side + width)
+    pasted = elsewhere.clone()
+    pasted[:, :, middle] = truth[:, :, middle]
+    prompt = playroom.captions(case.scene, seed=case.scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
+    clip = Video(truth[:, :, middle].contiguous(), FPS)
+    frames = model.outpaint(clip, prompt, size=size, corner=(0, side), seed=seed).frames
+    usual = max(0.5, _edge(truth, middle))
+    return {
+        "clip exact": _exact(frames[:, :, middle], clip.frames),
+        "edge": ("lower", _edge(frames, middle) / usual, _edge(pasted, middle) / usual, _edge(truth, middle) / usual),
+        "PSNR around it, dB": (
+            "higher",
+            _psnr_around(frames, truth, middle),
+            _psnr_around(pasted, truth, middle),
+            50.0,
+        ),
+    }, frames
+
+
+def _edge(frames: Tensor, columns: slice) -> float:
+    """Mean difference over both edges of a stretch of columns, in 0..255."""
+    x = frames.float()
+    return float(sum((x[:, :, at] - x[:, :, at - 1]).abs().mean() for at in (columns.start, columns.stop)) / 2)
+
+
+def _psnr_around(frames: Tensor, truth: Tensor, columns: slice) -> float:
+    both = (torch.cat([x[:, :, : columns.start], x[:, :, columns.stop :]], 2) for x in (frames, truth))
+    return psnr(*both)
+
+
+def _storyboard(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    """Two shots of one scene, the first begun by a keyframe."""
+    with tempfile.TemporaryDirectory() as folder:
+        keyframe = Path(folder) / "keyframe.png"
+        Video(case.real[:1], FPS).save(keyframe)
+        first = Shot(prompt=case.prompt, seconds=2.0, keyframes={0.0: keyframe})
+        second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=2.0, same_scene=True)
+        frames = model.storyboard(Storyboard(shots=(first, second), fps=FPS), seed=seed).frames
+    size = case.real.shape[1:3]
+    real = playroom.render([case.scene], height=size[0], width=size[1], fps=FPS, num_frames=2 * FRAMES - 1).frames[0]
+    shots = [frames[:FRAMES], frames[FRAMES:], case.real, other.real, real[FRAMES:]]
+    one, two, truth, elsewhere, later = (shot.things for shot in judge.describe(shots))
+    marks: Marks = {"keyframe exact": _exact(frames[:1], case.real[:1])}
+    for field in ("colour", "shape", "size"):
+        kept = [_kept(*pair, field) for pair in ((one, two), (truth, elsewhere), (truth, later))]
+        marks[f"{field} kept"] = ("higher", kept[0], kept[1], kept[2])
+    return marks, frames[:: 2 * (FRAMES - 1) // 8]
+
+
+def _kept(before: Sequence[Found], after: Sequence[Found], field: str) -> float:
+    """Share of things of which there is one of the same colour afterwards, with `field` as it was."""
+    later = {found.colour: found for found in after}
+    same = [thing.colour in later and getattr(later[thing.colour], field) == getattr(thing, field) for thing in before]
+    return sum(same) / len(same) if same else NAN
+
+
 def _interpolate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
     given = case.real[:GIVEN]
     frames = model.interpolate(Video(given, FPS), case.prompt, times=2, seed=seed).frames
@@ -235,6 +302,8 @@ VERBS: dict[str, Verb] = {
     "loop back": _loop_back,
     "edit": _edit,
     "inpaint": _inpaint,
+    "outpaint": _outpaint,
+    "storyboard": _storyboard,
     "interpolate": _interpolate,
 }
 
