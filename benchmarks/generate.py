@@ -68,7 +68,8 @@ def main() -> None:
     how = "random weights" if random else f"{asked.model}, loaded in {model.timings['load']:.2f} s"
     print(f"{how}; {dtype} on {device}, {threads} threads; {asked.frames} frames, {asked.steps} steps with guidance")
     fps = model.bundle.sampling.fps
-    settings: dict[str, Any] = {"seconds": (asked.frames - 1) / fps, "steps": asked.steps, "guidance": 4.0}
+    everywhere = {"guidance": 3.0, "guidance_interval": (0.0, 1.0)}  # every step runs both texts, as FLOPs are counted
+    settings: dict[str, Any] = {"seconds": (asked.frames - 1) / fps, "steps": asked.steps, **everywhere}
     found = []
     for size in asked.size:
         width, height = (int(side) for side in size.split("x"))

@@ -43,7 +43,7 @@ class Sampling:
     time_rate: float = 2.0  # RoPE positions per second: groups of four frames at `fps`
     shift: float = 1.0  # timestep shift at `shift_tokens`, see diffusion/times.py
     shift_tokens: int = 180
-    guidance: float = 4.0
+    guidance: float = 3.0
     guidance_given: float = 2.0  # where anything is given
     steps: int = 24
     tile: int = 16  # most tokens on a side of the frame that the network sees at once

@@ -96,7 +96,7 @@ def check_numbers(
     if not 0 <= seed < 2**63:
         raise UsageError(f"--seed {seed}: give a whole number from 0 to 2^63 - 1.")
     if not math.isfinite(guidance):
-        raise UsageError(f"--guidance {guidance}: give a number; 4 is usual.")
+        raise UsageError(f"--guidance {guidance}: give a number; 3 is usual.")
 
 
 def check_outputs(out: Path, sheet: Path | None, *, moving: bool) -> None:

@@ -35,9 +35,9 @@ class Settings:
 
     seed: int = 0
     steps: int = 24
-    guidance: float = 4.0
+    guidance: float = 3.0
     guidance_given: float = 2.0  # instead of it where something is given, which says more than a text does
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_interval: tuple[float, float] = (0.3, 1.0)  # of times: later on the text decides nothing more
     guidance_rescale: float = 0.0
     sampler: Sampler = dpmpp_2m
     context_noise: float = 0.0  # time at which the network is shown what is given, and told so

@@ -30,7 +30,7 @@ from minisora.video import Video, resize
 
 SOURCE_GUIDANCE = 1.5
 ENLARGED_NOISE = 0.7  # from which a video made small is made anew
-BLEND_NOISE = 0.6  # from which frames between two are made, where the two are blended
+BLEND_NOISE = 0.7  # from which frames between two are made, where the two are blended
 WARM_UP = 6  # latents that the decoder of a loop is shown before its first: no frame depends on more
 
 
