@@ -14,7 +14,10 @@ PARTS = (  # files of the report, and the heading over those that have none
     ("report.md", ""),
     (f"{LARGE}/report.md", ""),
     ("verbs.md", "## The other verbs\n\nWhat the measures are: [verbs.md](verbs.md).\n\n"),
-    ("aspects.md", "## Aspects\n\nThe floor of cut things is a crop of the real clip to half its area.\n\n"),
+    (
+        "aspects.md",
+        "## Aspects\n\nThe floor of cut things is the square in the middle of the real clip.\n\n",
+    ),
     ("motions.md", "## What a world must keep to\n\nOn extensions of true clips: `src/minisora/eval/motions.py`.\n\n"),
     ("world.md", "## Space and physics\n\nAgainst true depth, poses and the simulator.\n\n"),
     ("variety.md", "## Variety\n\nCombinations never seen, other seeds, and the nearest training clip.\n\n"),

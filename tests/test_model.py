@@ -103,7 +103,7 @@ def test_the_way_back_of_a_loop_is_told_what_is_said_of_it(model, monkeypatch):
     told, connect = [], tasks.connect
     monkeypatch.setattr(tasks, "connect", lambda *given: told.append(given[3]) or connect(*given))
     model.loop("0-3s: a ball | 3s-: two balls", clip=clip(17), seconds=2.0, **FEW)
-    held = model.bundle.sampling.context * 4
+    held = 1 + model.bundle.sampling.context * 4
     assert told == [f"0.000-{3 - (17 - held) / 8:.3f}: a ball | {3 - (17 - held) / 8:.3f}-: two balls"]
 
 

@@ -43,7 +43,48 @@ def test_every_latent_is_made_once_and_each_window_holds_on_to_something(seed):
 def test_before_a_later_given_stretch_the_last_window_sees_it():
     held = [True] * 5 + [False] * 13 + [True] * 5
     last = plan(held, length=9, context=3)[-1]
-    assert not held[last.new] and last.stop == 18 + 3 and last.first == last.new - 3
+    assert not held[last.new] and last.stop >= 18 + 2 and last.first == last.new - 3
+
+
+@pytest.mark.parametrize("gap", range(1, 24))
+@pytest.mark.parametrize("given", [1, 2, 5])
+def test_a_gap_ends_in_a_window_that_sees_both_sides(gap, given):
+    """And makes a good part of the gap: a few latents more than one, where the gap has them."""
+    held = [True] * 5 + [False] * gap + [True] * given
+    windows = plan(held, length=9, context=4)
+    last = windows[-1]
+    assert last.stop - (5 + gap) >= min(2, given) and last.new - last.first >= 2
+    assert 5 + gap - last.new >= min(gap, 4)
+    assert len(windows) == 1 or gap > 5
+
+
+def test_the_window_after_a_change_of_words_is_guided_by_the_text_alone(bundle, monkeypatch):
+    """Beside what was made, or given, of other words; windows of one text are guided along what is given too."""
+    from dataclasses import replace
+
+    from minisora import rollout
+
+    seen = []
+    real = rollout.sample
+
+    def sample(*args, **kwargs):
+        seen.append((args[3].history_guidance, args[3].guidance_given))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(rollout, "sample", sample)
+    short = replace(bundle, sampling=replace(bundle.sampling, window=4, context=1))
+    shape = replace(SHAPE, num_frames=41)
+    how = settings(guidance=3.0, guidance_given=2.0, steps=1)
+    one, other = Part(0.0, "a ball"), Part(2.0, "two balls")  # the second from latent 5 on
+    by_text, by_all = (False, 3.0), (True, 2.0)
+    list(roll_out(short, build(short, shape), [one, other], how))
+    assert seen == [by_all, by_all, by_text, by_all]
+    seen.clear()
+    list(roll_out(short, build(short, shape, [Condition(picture(17, 32, 48))]), [one, other], how))  # latents 0 to 4
+    assert seen[0] == by_text and set(seen[1:]) == {by_all}
+    seen.clear()
+    list(roll_out(short, build(short, shape, [Condition(picture(4, 32, 48), at=37)]), [one, other], how))
+    assert seen.count(by_text) == 1 and seen[0] == by_all
 
 
 def test_going_back_from_a_clip_at_the_end():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_a_loop_is_the_same_wherever_its_circle_is_cut(bundle):
     torch.testing.assert_close(twice[:16].float(), twice[16:].float(), atol=1.0, rtol=0)  # rounding at .5
     video = tasks.loop(bundle, "a ball", shape, settings())
     assert video.frames.shape == (16, 32, 48, 3)
-    with pytest.raises(UsageError, match="multiple of 4"):
+    with pytest.raises(UsageError, match=r"multiple of 4.*nearest are 12 frames \(1.5 s\) and 16 frames"):
         tasks.loop(bundle, "a ball", replace(shape, num_frames=15), settings())
 
 
@@ -109,6 +110,50 @@ def test_inpaint_keeps_what_is_outside_the_hole(bundle):
     for bad, said in ((~torch.zeros_like(hole), "whole frame"), (torch.zeros_like(hole), "empty")):
         with pytest.raises(UsageError, match=said):
             tasks.inpaint(bundle, clip, bad, "a ball", replace(ODD, num_frames=5), settings())
+
+
+@pytest.mark.parametrize("length", [5, 7, 8])
+def test_what_a_region_gives_fills_its_latents(bundle, length, monkeypatch):
+    """A last latent given in part would be made anew, beside frames that are held one by one."""
+    canvases = []
+    real = tasks.build
+    monkeypatch.setattr(tasks, "build", lambda *args: canvases.append(real(*args)) or canvases[-1])
+    hole = torch.zeros(31, 33, dtype=torch.bool)
+    hole[7:20, 11:29] = True
+    shape = replace(ODD, num_frames=length)
+    frames = tasks.inpaint(bundle, picture(length, 31, 33), hole, "a ball", shape, settings()).frames
+    assert len(frames) == length and len(canvases[0].levels) == prod(canvases[0].grid)
+    large = tasks.enlarge(bundle, picture(length, 31, 33), "a ball", shape, 0.7, settings()).frames
+    assert len(large) == length and len(canvases[1].levels) == prod(canvases[1].grid)
+    assert (canvases[1].levels == 0.7).all()
+
+
+def test_nothing_of_what_is_in_the_hole_is_seen(bundle):
+    hole = torch.zeros(31, 33, dtype=torch.bool)
+    hole[7:20, 11:29] = True
+    clip = picture(5, 31, 33)
+    other = torch.where(hole[:, :, None], 255 - clip, clip)
+    shape = replace(ODD, num_frames=5)
+    one, two = (tasks.inpaint(bundle, frames, hole, "a ball", shape, settings()).frames for frames in (clip, other))
+    assert torch.equal(one, two)
+
+
+def test_ctrl_c_leaves_what_is_made(bundle):
+    short = replace(bundle, sampling=replace(bundle.sampling, window=4, context=1))
+    clip, calls = picture(5, 31, 33), []
+
+    def stop(done: int, total: int) -> None:
+        calls.append(done)
+        if done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(tasks.Stopped, match="of 41 frames") as stopped:
+        tasks.extend(short, clip, "a ball", replace(ODD, num_frames=41), 0, settings(on_step=stop))
+    made = stopped.value.made.frames
+    assert 5 < len(made) < 41 and torch.equal(made[:5], clip)
+    with pytest.raises(KeyboardInterrupt) as early:
+        tasks.extend(short, clip[:1], "a ball", ODD, 0, settings(on_step=lambda *_: stop(1, 1)))
+    assert not isinstance(early.value, tasks.Stopped)
 
 
 def test_interpolate_keeps_every_given_frame(bundle):

@@ -1,7 +1,8 @@
 """Given frames over decoded ones, exactly, and the made frames beside them brought to meet them.
 
 What the VAE loses of a frame it loses of the next one too: a given frame beside a decoded one would flicker. So what
-was lost of the nearest given frames is added to the made ones, less with each frame away from them.
+was lost of the nearest given frames is added to the made ones, less with each frame away from them; and what was lost
+around a region that is made is added inside it, less with each pixel away from its edge.
 
 Here: the last touch, on pixels. Not here: what is held in latents (canvas.py).
 """
@@ -12,10 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from minisora.canvas import Condition
 
 FADE = 4  # frames on each side of given ones; no more than the shortest piece but the first has
+EDGE = 4  # pixels inside a region that is made
+MOST_LOST = 16.0  # of 255, on average, by a VAE: more is another picture, which is not to shine through beside it
 
 
 def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> Iterator[Tensor]:
@@ -43,11 +47,12 @@ def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> I
 
 
 def _lost(frames: Tensor, start: int, conditions: Sequence[Condition]) -> dict[int, Tensor]:
-    return {
+    lost = {
         frame: condition.media[frame - condition.at].short() - frames[frame - start].short()
         for condition in conditions
         for frame in range(max(condition.at, start), min(condition.end, start + len(frames)))
     }
+    return {frame: what for frame, what in lost.items() if what.abs().float().mean() <= MOST_LOST}
 
 
 def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[int, Tensor]) -> Tensor:
@@ -65,8 +70,23 @@ def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[
             span = result[first - start : end - start]
             media = condition.media[first - condition.at : end - condition.at]
             region = condition.region
-            span.copy_(media if region is None else torch.where(region[None, :, :, None], media, span))
+            span.copy_(media if region is None else _around(span, media, region))
     return result
+
+
+def _around(frames: Tensor, media: Tensor, region: Tensor) -> Tensor:
+    """Given pixels where the region holds; elsewhere made ones, brought to meet them at its edge."""
+    holds = region.float()[None, None]
+    lost = (media.float() - frames.float()).permute(0, 3, 1, 2) * holds
+    lost *= lost.abs().sum((1, 2, 3), keepdim=True) <= MOST_LOST * lost.shape[1] * holds.sum()
+
+    def mean_near(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2 * EDGE + 1, 1, EDGE, count_include_pad=False)
+
+    near = mean_near(holds)  # a half at a straight edge
+    added = mean_near(lost) / near.clamp(min=1e-6) * (2 * near).clamp(max=1)
+    met = (frames.float() + added.permute(0, 2, 3, 1)).round().clamp(0, 255).to(torch.uint8)
+    return torch.where(region[None, :, :, None], media, met)
 
 
 def _neighbours(here: int, lost: dict[int, Tensor]) -> list[int]:

@@ -21,6 +21,7 @@ from minisora.console import Bar, parse_size, progress
 
 if TYPE_CHECKING:
     from minisora.model import Model
+    from minisora.video import Stream, Video
 
 STARTED = time.perf_counter()  # nothing before this line takes long
 
@@ -77,7 +78,7 @@ def produce(make: Make, prompt: str, how: Common) -> None:
     with progress() as bar, _processes(how) as (how, share):
         loaded = load(how.model, bar)
         share(loaded)
-        made = make(loaded, **how.settings, on_step=bar.step)
+        made, wanted = _made(make, loaded, how, bar)
         started = time.perf_counter()
         notes = made.save(how.out, zoom=how.zoom)
         write_seconds = time.perf_counter() - started
@@ -97,11 +98,23 @@ def produce(make: Make, prompt: str, how: Common) -> None:
         whole = time.perf_counter() - STARTED
         for stage, seconds in {**loaded.timings, "write": write_seconds, "all of it": whole}.items():
             typer.echo(f"{stage:>10} {seconds:7.2f} s")
-    if isinstance(made, Stream) and made.made < made.num_frames:
-        left = (made.num_frames - made.made) / made.fps
+    if num_frames < wanted:
+        left = (wanted - num_frames) / made.fps
         same = f"--size {width}x{height} --fps {made.fps:g} -o longer{how.out.suffix}"
         typer.echo(f'stopped; to go on: minisora extend {how.out} "PROMPT" --after {left:g} {same}', err=True)
         raise typer.Exit(130)
+
+
+def _made(make: Make, model: Model, how: Common, bar: Bar) -> tuple[Video | Stream, int]:
+    """What a verb makes, or what Ctrl-C left of it; and how many frames there should be."""
+    from minisora.tasks import Stopped
+    from minisora.video import Stream
+
+    try:
+        made = make(model, **how.settings, on_step=bar.step)
+    except Stopped as stopped:
+        return stopped.made, stopped.num_frames
+    return made, made.num_frames if isinstance(made, Stream) else len(made.frames)
 
 
 @contextmanager

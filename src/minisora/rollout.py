@@ -3,7 +3,7 @@
 A window begins with latents that were given or made before, as they are: nothing is decoded and encoded again between
 windows. From the first given stretch the windows go forward to the end, then back to the beginning; before a later
 given stretch they reach into it, so that the join has both sides in view. Where the prompt changes, a window ends, and
-the next is guided by its new text as if nothing were given: what is there knows nothing of it.
+the next is guided by its new text alone: what is there knows nothing of it.
 
 Context noise lessens drift, at the cost of likeness: Chen et al. 2024 (diffusion forcing, arXiv:2407.01392).
 
@@ -50,13 +50,9 @@ def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[in
         return [] if all(done) else [Window(0, len(done), done.index(False))]
     forward_from = next((n for n, given in enumerate(held) if given), 0)
     while (new := _next(done, False, forward_from)) < len(done):
-        first = max(0, new - context)
-        gap_end = _next(done, True, new)
-        given_end = min(_next(done, False, gap_end), gap_end + context)
-        stop = min(first + length, given_end)
-        if gap_end <= stop < given_end and gap_end - 1 > new:
-            stop = gap_end - 1  # the next window has the whole of the given context in view
-        stop = min([stop, *(at for at in breaks if at > new)])
+        gap_end = min([_next(done, True, new), *(at for at in breaks if at > new)])
+        given_end = _next(done, False, gap_end) if gap_end not in breaks else gap_end
+        first, stop = _around(new, gap_end, given_end, length=length, context=context)
         windows.append(Window(first, stop, new))
         done[new:stop] = [True] * (stop - new)
     while not done[0]:
@@ -66,6 +62,23 @@ def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[in
         windows.append(Window(first, stop, first))
         done[first:new_end] = [True] * (new_end - first)
     return windows
+
+
+def _around(new: int, gap_end: int, given_end: int, *, length: int, context: int) -> tuple[int, int]:
+    """The window that makes latents from `new` on: first and stop. What is given from gap_end to given_end, it or a
+    later one of the same gap has in view while it makes the last of them.
+    """
+    first = max(0, new - context)
+    given = min(given_end - gap_end, context)
+    if not given:
+        return first, min(first + length, gap_end)
+    least = min(2, (length - 1) // 2)  # of each side that a window holds on to, where there is so much
+    room = length - (gap_end - new)
+    if room < 2 * least:
+        last_piece = min(length // 2, length - 2 * least)
+        return first, min(first + length, gap_end - last_piece)
+    before = min(new - first, max(room - given, room - room // 2))
+    return new - before, gap_end + min(given, room - before)
 
 
 def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: Settings) -> Iterator[Tensor]:
@@ -79,21 +92,26 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: S
     done, tokens = canvas.held(), canvas.known.clone()
     windows = plan(done, length=how.window, context=how.context, breaks=starts[1:])
     told: dict[str, Told] = {}
-    ready, before = 0, None
+    by_text_alone = replace(settings, guidance_given=settings.guidance, history_guidance=False)
+    ready = 0
+
+    def told_at(latent: int) -> str:
+        return [part.text for part, start in zip(prompt, starts, strict=True) if start <= latent][-1]
+
     for number, window in enumerate(windows):
-        text = [part.text for part, start in zip(prompt, starts, strict=True) if start <= window.new][-1]
+        made_here = [n for n in range(window.first, window.stop) if not done[n]]
+        beside = made_here[0] - 1 if made_here[0] > window.first else min(made_here[-1] + 1, window.stop - 1)
+        text = told_at(window.new)
         if text not in told:
             with timed(settings, "text"):
                 told[text] = tell(bundle, text)
         here = canvas.window(window.first, window.stop, tokens, done)
-        is_new = before not in (None, text)
-        before = text
         with timed(settings, "denoise"):
             made = sample(
                 bundle,
                 here,
                 told[text],
-                replace(settings, guidance_given=settings.guidance) if is_new else settings,
+                settings if told_at(beside) == text else by_text_alone,
                 seed=(settings.seed + number * _SEED_STRIDE) % 2**63,
                 on_step=_within(settings, number, len(windows)),
             )

@@ -37,6 +37,7 @@ class Settings:
     steps: int = 24
     guidance: float = 3.0
     guidance_given: float = 2.0  # instead of it where something is given, which says more than a text does
+    history_guidance: bool = True  # along what is given too, as said above
     guidance_interval: tuple[float, float] = (0.3, 1.0)  # of times: later on the text decides nothing more
     guidance_rescale: float = 0.0
     sampler: Sampler = dpmpp_2m
@@ -142,7 +143,8 @@ def guided_denoiser(
             context_eps.expand(copies, -1, -1),
         )
 
-    alone, doubled = denoiser(settings.context_noise), denoiser(settings.context_noise, 1.0)
+    untold = 1.0 if settings.history_guidance else settings.context_noise
+    alone, doubled = denoiser(settings.context_noise), denoiser(settings.context_noise, untold)
 
     def joint(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         with_prompt, without = doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2)

@@ -26,7 +26,16 @@ from minisora.rollout import roll_out
 from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
 from minisora.text.schedule import parts, told_from
 from minisora.vae.model import GROUP
-from minisora.video import Video, resize
+from minisora.video import Video, fit
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C while a video was made of which some is there already."""
+
+    def __init__(self, made: Video, num_frames: int) -> None:
+        super().__init__(f"stopped after {len(made.frames)} of {num_frames} frames")
+        self.made, self.num_frames = made, num_frames
+
 
 SOURCE_GUIDANCE = 1.5
 ENLARGED_NOISE = 0.7  # from which a video made small is made anew
@@ -45,7 +54,7 @@ def generate(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> V
     on_step = settings.on_step
     quiet = None if on_step is None else lambda done, total: on_step(0, total)  # it may cancel
     small = make(bundle, prompt, replace(shape, height=height, width=width), [], replace(settings, on_step=quiet))
-    large = resize(small.frames, shape.height, shape.width)
+    large, _ = fit(small.frames, shape.height, shape.width)
     return enlarge(bundle, large, prompt, shape, ENLARGED_NOISE, settings)
 
 
@@ -54,7 +63,9 @@ def enlarge(bundle: Bundle, preview: Tensor, prompt: str, shape: Shape, strength
 
     strength: the noise from which it is made anew; frames after those of the preview are free
     """
-    return make(bundle, prompt, shape, [Condition(preview, noise=strength)], settings)
+    whole = _whole(shape)
+    start = Condition(_to_whole_latents(preview)[: whole.num_frames], noise=strength)
+    return _first(make(bundle, prompt, whole, [start], settings), shape)
 
 
 def animate(
@@ -82,11 +93,19 @@ def loop_back(bundle: Bundle, clip: Tensor, prompt: str, shape: Shape, settings:
     """
     way = shape.num_frames - len(clip)
     held = bundle.sampling.context * GROUP
-    before, after = clip[-held:], clip[: 1 + held]
+    before, after = clip[-1 - held :], clip[:held]
     around = replace(shape, num_frames=len(before) + way + len(after))
     told = told_from(prompt, (len(clip) - len(before)) / shape.fps)
     made = connect(bundle, before, after, told, around, settings).frames[len(before) : len(before) + way]
     return Video(torch.cat([clip, made]), shape.fps)
+
+
+def _near(shape: Shape, most: int) -> str:
+    """The lengths next to one that does not close."""
+    below = min(most, shape.num_frames // GROUP * GROUP)
+    near = [n for n in (below, below + GROUP) if GROUP <= n <= most]
+    told = " and ".join(f"{n} frames ({n / shape.fps:g} s)" for n in near)
+    return f"{'are' if len(near) > 1 else 'is'} {told}"
 
 
 @torch.no_grad()
@@ -101,8 +120,8 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
     if shape.num_frames % GROUP or not 1 <= count <= bundle.sampling.window:
         most = bundle.sampling.window * GROUP
         raise UsageError(
-            f"a loop of {shape.num_frames} frames does not close. Ask for a multiple of {GROUP} frames, at most {most} "
-            f"({most / shape.fps:g} s)."
+            f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {GROUP}, at most {most}. "
+            f"The nearest {_near(shape, most)}."
         )
     with_first = build(bundle, replace(shape, num_frames=1 + shape.num_frames))
     canvas = with_first.window(1, 1 + count, with_first.known, [False] * (1 + count))
@@ -145,10 +164,9 @@ def edit(
     """
     whole = _to_whole_latents(clip)
     shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
-    canvas = build(bundle, shape, [Condition(whole, noise=1.0)])  # known, and free
-    if canvas.grid[0] > bundle.sampling.window:
-        most = 1 + GROUP * (bundle.sampling.window - 1)
+    if len(whole) > (most := 1 + GROUP * (bundle.sampling.window - 1)):
         raise UsageError(f"an edit by difference takes {most} frames at most, not {len(clip)}. Cut the clip.")
+    canvas = build(bundle, shape, [Condition(whole, noise=1.0)])  # known, and free
     generator = torch.Generator().manual_seed(settings.seed)
 
     def told_of(text: str, how: Settings) -> diffusion.Denoiser:
@@ -182,7 +200,24 @@ def inpaint(bundle: Bundle, clip: Tensor, hole: Tensor, prompt: str, shape: Shap
         raise UsageError("the region is the whole frame: nothing would be kept. Use generate, or a smaller region.")
     if not hole.any():
         raise UsageError("the region is empty: nothing would be made. Name pixels that are to change.")
-    return make(bundle, prompt, shape, [Condition(clip, region=~hole)], settings)
+    given = Condition(_to_whole_latents(_filled(clip, hole)), region=~hole)
+    made = _first(make(bundle, prompt, _whole(shape), [given], settings), shape)
+    return Video(torch.where(hole[:, :, None], made.frames, clip), shape.fps)
+
+
+def _filled(clip: Tensor, hole: Tensor) -> Tensor:
+    """What is in the hole is not to be seen in latents beside it: there is the mean of the rest of each frame."""
+    mean = clip[:, ~hole].float().mean(1).round().to(torch.uint8)
+    return torch.where(hole[:, :, None], mean[:, None, None], clip)
+
+
+def _whole(shape: Shape) -> Shape:
+    """The shape with as many frames more as fill its last latent: one that is given in part is held less well."""
+    return replace(shape, num_frames=shape.num_frames + (1 - shape.num_frames) % GROUP)
+
+
+def _first(video: Video, shape: Shape) -> Video:
+    return Video(video.frames[: shape.num_frames], video.fps)
 
 
 def interpolate(bundle: Bundle, clip: Tensor, times: int, prompt: str, shape: Shape, settings: Settings) -> Video:
@@ -191,12 +226,24 @@ def interpolate(bundle: Bundle, clip: Tensor, times: int, prompt: str, shape: Sh
     before = at.long().clamp(max=len(clip) - 2)
     blend = torch.lerp(clip[before].float(), clip[before + 1].float(), (at - before).view(-1, 1, 1, 1))
     given = [Condition(frame[None], at=n * times) for n, frame in enumerate(clip)]
-    return make(bundle, prompt, shape, [Condition(blend.round().to(torch.uint8), noise=BLEND_NOISE), *given], settings)
+    start = Condition(_to_whole_latents(blend.round().to(torch.uint8)), noise=BLEND_NOISE)
+    return _first(make(bundle, prompt, _whole(shape), [start, *given], settings), shape)
 
 
 def make(bundle: Bundle, prompt: str, shape: Shape, conditions: Sequence[Condition], settings: Settings) -> Video:
-    """One video of `shape`, holding to `conditions`, of what `prompt` says."""
-    return Video(torch.cat(list(stream(bundle, prompt, shape, conditions, settings))), shape.fps)
+    """One video of `shape`, holding to `conditions`, of what `prompt` says.
+
+    Raises Stopped where Ctrl-C cuts it short.
+    """
+    pieces = list[Tensor]()
+    try:
+        for piece in stream(bundle, prompt, shape, conditions, settings):
+            pieces.append(piece)
+    except KeyboardInterrupt:
+        if not pieces:
+            raise
+        raise Stopped(Video(torch.cat(pieces), shape.fps), shape.num_frames) from None
+    return Video(torch.cat(pieces), shape.fps)
 
 
 def stream(

@@ -28,6 +28,7 @@ Prompt = Annotated[str, typer.Argument(help="What to show, in English.", show_de
 Seconds = Annotated[float, typer.Option(help="Length of the video.")]
 Fps = Annotated[float | None, typer.Option(help="Frames per second; the model's own if not given.", show_default=False)]
 ClipFile = Annotated[Path, typer.Argument(help="A video; fitted to the model's size and rate.", show_default=False)]
+LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
 Verb = Callable[..., Make]  # a verb's own arguments are checked before the model is loaded; what it returns makes
 
 
@@ -94,9 +95,11 @@ def generate(
 
     def make(model: Model, **settings: Any) -> Video | Stream:
         if preview:
+            from minisora.text.schedule import told_until
+
             small = model.preview_size(settings.pop("size"))
             short = min(seconds, model.bundle.sampling.seconds)
-            return model.generate(prompt, seconds=short, fps=fps, size=small, **settings)
+            return model.generate(told_until(prompt, short), seconds=short, fps=fps, size=small, **settings)
         way = model.generate if model.sees_at_once(seconds, fps) else model.stream
         return way(prompt, seconds=seconds, fps=fps, **settings)
 
@@ -204,20 +207,29 @@ def inpaint(
     mask: Annotated[
         Path | None, typer.Option(metavar="PNG", help="White where to make anew.", show_default=False)
     ] = None,
+    colour: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="All that is ever near this colour.", show_default=False)
+    ] = None,
 ) -> Make:
     """A part of a clip made anew; the rest is kept. Boxes and masks are in pixels of the file, and fitted with it."""
     import torch
 
     from minisora.video import fit, read_image, read_video
 
-    if (box is None) == (mask is None):
-        raise UsageError("say which part: --box X,Y,WIDTH,HEIGHT or --mask FILE.")
+    if sum(part is not None for part in (box, mask, colour)) != 1:
+        raise UsageError("say which part: --box X,Y,WIDTH,HEIGHT, --mask FILE or --colour R,G,B.")
     source = read_video(clip)
     height, width = source.frames.shape[1:3]
     if mask is not None:
         hole = read_image(mask)
         if hole.shape[:2] != (height, width):
             raise UsageError(f"{mask} is {hole.shape[1]}x{hole.shape[0]}, the clip {width}x{height}. Make them equal.")
+    elif colour is not None:
+        wanted = torch.tensor(_whole_numbers(colour, "--colour", 3))
+        near = torch.stack([(frame - wanted).abs().amax(-1) <= LIKE for frame in source.frames]).any(0)
+        if not near.any():
+            raise UsageError(f"--colour {colour}: no pixel of {clip} is within {LIKE} of it in red, green and blue.")
+        hole = 255 * near[:, :, None].expand(-1, -1, 3).to(torch.uint8)
     else:
         left, top, across, down = _whole_numbers(box or "", "--box", 4)
         if not (left >= 0 and top >= 0 and across > 0 < down and left + across <= width and top + down <= height):

@@ -7,7 +7,6 @@ Here: prompt following and the share of things cut off, by aspect. Not here: the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +42,6 @@ def aspect_figures(
             made.append(model.generate(one.prompt, seconds=seconds, fps=FPS, size=size, seed=n).frames)
         found = prompt_marks(judge.describe(made), judge.describe(real), asked)
         for n, one in enumerate(asked):
-            # a frame that is filled without regard to its edges cuts as much as a random crop of the real one
             cut = [cut_off(frames, one, judge.segmenter) for frames in (made[n], _cropped(real[n]), real[n])]
             found[n]["things cut off"] = ("lower", cut[0], cut[1], cut[2])
         label = f"{name}, {size[1]}x{size[0]}"
@@ -64,7 +62,7 @@ def cut_off(frames: Tensor, asked: Asked, segmenter: Segmenter) -> float:
 
 
 def _cropped(frames: Tensor) -> Tensor:
-    """The middle half of the area, as a square-trained model shows of a scene that is wider than its frame."""
-    height, width = (math.ceil(side / math.sqrt(2)) for side in frames.shape[1:3])
-    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
-    return frames[:, top : top + height, left : left + width]
+    """The square in the middle, which is all that a model trained on squares was ever shown of such a scene."""
+    side = min(frames.shape[1:3])
+    top, left = (frames.shape[1] - side) // 2, (frames.shape[2] - side) // 2
+    return frames[:, top : top + side, left : left + side]

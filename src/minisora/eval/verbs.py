@@ -93,7 +93,7 @@ def _animate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     frames = model.animate(case.real[0], case.prompt, seconds=2.0, seed=seed).frames
     return {
         "first frame exact": _exact(frames[:1], case.real[:1]),
-        "motion": ("higher", _motion(frames, case), 0.0, 1.0),
+        "motion": ("higher", _motion(frames, case.real), 0.0, 1.0),
         "way": _way(frames, case, judge, first=1, known=1),
     }, frames
 
@@ -104,7 +104,7 @@ def _extend(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> t
     return {
         "clip exact": _exact(frames[:GIVEN], given),
         "join": _join(frames, case, other, GIVEN),
-        "motion": ("higher", _motion(frames[GIVEN - 1 :], case), 0.0, 1.0),
+        "motion": ("higher", _motion(frames[GIVEN - 1 :], case.real[GIVEN - 1 :]), 0.0, 1.0),
         "way": _way(frames, case, judge, first=GIVEN, known=GIVEN),
     }, frames
 
@@ -116,7 +116,7 @@ def _extend_back(model: Model, case: Case, other: Case, judge: Judge, seed: int)
     return {
         "clip exact": _exact(frames[at:], given),
         "join": _join(frames, case, other, at),
-        "motion": ("higher", _motion(frames[: at + 1], case), 0.0, 1.0),
+        "motion": ("higher", _motion(frames[: at + 1], case.real[: at + 1]), 0.0, 1.0),
     }, frames
 
 
@@ -126,6 +126,8 @@ def _connect(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     frames = model.connect(Video(one, FPS), Video(two, FPS), case.prompt, seconds=gap / FPS, seed=seed).frames
     blend = _blended(case.real[4], case.real[-4], gap)
     middle = slice(5, FRAMES - 4)
+    real, made, elsewhere = (clip.things for clip in judge.describe([case.real, frames, other.real]))
+    kept = _kept(real, made, "shape"), _kept(real, elsewhere, "shape")
     return {
         "clips exact": _exact(torch.cat([frames[:5], frames[-4:]]), torch.cat([one, two])),
         "join after the first": _join(frames, case, other, 5),
@@ -136,6 +138,7 @@ def _connect(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
             psnr(blend, case.real[middle]),
             50.0,
         ),
+        "shape kept": ("higher", kept[0], kept[1], 1.0),
     }, frames
 
 
@@ -146,7 +149,7 @@ def _loop(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     cut = _roughness(case.real[:16].roll(8, 0), 8) / _inside(case.real)
     return {
         "seam": ("lower", seam, cut, 1.0),
-        "motion": ("higher", _motion(frames, case), 0.0, 1.0),
+        "motion": ("higher", _motion(frames, case.real), 0.0, 1.0),
     }, frames
 
 
@@ -164,16 +167,14 @@ def _loop_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -
 
 def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
     thing = case.scene.things[0]
-    used = {each.colour for each in case.scene.things}
-    new = next(colour for colour in list(COLOURS)[seed % len(COLOURS) :] + list(COLOURS) if colour not in used)
+    new = _new_colour(case, seed)
     if thing.colour not in case.prompt:
-        return {name: ("higher", NAN, 0.0, 1.0) for name in ("new colour", "mask IoU")}, case.real
+        return {name: ("higher", NAN, 0.0, 1.0) for name in ("new colour", "mask IoU", "mask IoU, SDEdit")}, case.real
     prompt = case.prompt.replace(thing.colour, new)
-    made = model.edit(Video(case.real, FPS), prompt, source=case.prompt, strength=0.8, seed=seed).frames
-    things = (replace(thing, colour=new), *case.scene.things[1:])
-    truth = playroom.render(
-        [replace(case.scene, things=things)], height=made.shape[1], width=made.shape[2], fps=FPS, num_frames=FRAMES
-    ).frames[0]
+    clip = Video(case.real, FPS)
+    made = model.edit(clip, prompt, source=case.prompt, strength=0.8, seed=seed).frames
+    from_noise = model.edit(clip, prompt, strength=0.8, seed=seed).frames
+    truth = _recoloured(case, new)
     was = colour_mask(case.real, thing.colour, judge.segmenter)
 
     def found(frames: Tensor) -> float:
@@ -186,18 +187,18 @@ def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     return {
         "new colour": ("higher", found(made), found(case.real), found(truth)),
         "mask IoU": ("higher", overlap(made), overlap(other.real), overlap(truth)),
+        "mask IoU, SDEdit": ("higher", overlap(from_noise), overlap(other.real), overlap(truth)),
     }, made
 
 
 def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+    """A thing is made anew, in a colour that the clip does not show."""
     thing = case.scene.things[0]
     height, width = case.real.shape[1:3]
+    new = _new_colour(case, seed)
     seen = colour_mask(case.real, thing.colour, judge.segmenter).any(0)
-    if not seen.any():
-        return {
-            "outside exact": ("higher", 1.0, 0.0, 1.0),
-            "colour in the hole": ("higher", NAN, NAN, NAN),
-        }, case.real
+    if thing.colour not in case.prompt or not seen.any():
+        return {name: ("higher", NAN, NAN, NAN) for name in ("outside exact", "new colour in the hole")}, case.real
     rows, columns = seen.any(1).nonzero().flatten(), seen.any(0).nonzero().flatten()
     unit = height / seen.shape[0]
     hole = torch.zeros(height, width, dtype=torch.bool)
@@ -205,16 +206,30 @@ def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
         max(0, int((rows[0] - 1) * unit)) : int((rows[-1] + 2) * unit),
         max(0, int((columns[0] - 1) * unit)) : int((columns[-1] + 2) * unit),
     ] = True
-    frames = model.inpaint(Video(case.real, FPS), hole, case.prompt, seed=seed).frames
+    prompt = case.prompt.replace(thing.colour, new)
+    frames = model.inpaint(Video(case.real, FPS), hole, prompt, seed=seed).frames
+    truth = _recoloured(case, new)
 
     def shown(clip: Tensor) -> float:
-        return float(thing.colour in [one.colour for one in judge.describe([clip])[0].things])
+        return float(new in [one.colour for one in judge.describe([clip])[0].things])
 
-    empty = torch.where(hole[None, :, :, None], case.real[:, -1:, :1], case.real)  # the floor's own colour
     return {
         "outside exact": _exact(frames[:, ~hole], case.real[:, ~hole]),
-        "colour in the hole": ("higher", shown(frames), shown(empty), shown(case.real)),
+        "new colour in the hole": ("higher", shown(frames), shown(case.real), shown(truth)),
     }, frames
+
+
+def _new_colour(case: Case, seed: int) -> str:
+    used = {each.colour for each in case.scene.things}
+    return next(colour for colour in list(COLOURS)[seed % len(COLOURS) :] + list(COLOURS) if colour not in used)
+
+
+def _recoloured(case: Case, new: str) -> Tensor:
+    """The same scene, its first thing in another colour."""
+    first, *others = case.scene.things
+    height, width = case.real.shape[1:3]
+    scene = replace(case.scene, things=(replace(first, colour=new), *others))
+    return playroom.render([scene], height=height, width=width, fps=FPS, num_frames=FRAMES).frames[0]
 
 
 def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
@@ -233,9 +248,15 @@ def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) ->
     clip = Video(truth[:, :, middle].contiguous(), FPS)
     frames = model.outpaint(clip, prompt, size=size, corner=(0, side), seed=seed).frames
     usual = max(0.5, _edge(truth, middle))
+    wanted = {thing.colour for thing in case.scene.things}
+
+    def shown(frames: Tensor) -> float:
+        return len(wanted & {one.colour for one in judge.describe([frames])[0].things}) / len(wanted)
+
     return {
         "clip exact": _exact(frames[:, :, middle], clip.frames),
         "edge": ("lower", _edge(frames, middle) / usual, _edge(pasted, middle) / usual, _edge(truth, middle) / usual),
+        "colours": ("higher", shown(frames), shown(pasted), shown(truth)),
         "PSNR around it, dB": (
             "higher",
             _psnr_around(frames, truth, middle),
@@ -312,8 +333,10 @@ def _exact(made: Tensor, given: Tensor) -> tuple[str, float, float, float]:
     return "higher", float(torch.equal(made, given)), 0.0, 1.0
 
 
-def _motion(frames: Tensor, case: Case) -> float:
-    return motion_energy(frames) / max(motion_energy(case.real), 1e-6)
+def _motion(frames: Tensor, real: Tensor) -> float:
+    """NaN where too little moves in the real frames for a share of it."""
+    usual = motion_energy(real)
+    return motion_energy(frames) / usual if usual >= LEAST_MOTION else NAN
 
 
 def _roughness(frames: Tensor, at: int) -> float:

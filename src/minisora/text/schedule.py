@@ -34,6 +34,15 @@ def told_from(prompt: str, seconds: float) -> str:
     return " | ".join(f"{start}-{stop}: {part.text}" for start, stop, part in pieces)
 
 
+def told_until(prompt: str, seconds: float) -> str:
+    """The prompt of the first `seconds` of the video that this prompt is of."""
+    said = [part for part in parts(prompt) if part.start == 0 or part.start < seconds]
+    if len(said) == 1:
+        return said[0].text
+    stops = [*(f"{part.start:g}" for part in said[1:]), ""]
+    return " | ".join(f"{part.start:g}-{stop}: {part.text}" for part, stop in zip(said, stops, strict=True))
+
+
 def parts(prompt: str) -> tuple[Part, ...]:
     """The parts of a prompt, in order; a prompt without times is one part from 0 on.
 
