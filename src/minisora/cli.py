@@ -10,6 +10,7 @@ mistake, 2 something for the user to mend, 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -121,11 +122,16 @@ def train(
         int | None, typer.Option(metavar="RANK", help="For fine-tune: adapters only.", show_default=False)
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's own.", show_default=False)] = None,
-    replicate: Annotated[int, typer.Option(help="Under torchrun: whole copies of the weights.")] = 1,
-    context: Annotated[int, typer.Option(help="Under torchrun: processes that share each clip's tokens.")] = 1,
+    replicate: Annotated[
+        int | None, typer.Option(help="Under torchrun: whole copies of the weights.", show_default=False)
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Under torchrun: processes that share each clip's tokens.", show_default=False)
+    ] = None,
     recompute: Annotated[
-        bool, typer.Option("--recompute", help="Less memory, more arithmetic; nothing compiled.")
-    ] = False,
+        bool | None,
+        typer.Option("--recompute", help="Less memory, more arithmetic; nothing compiled.", show_default=False),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
     """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
@@ -155,15 +161,26 @@ def train(
         given = {} if steps is None else {"steps": steps}
         if recipe == "fine-tune":
             return fine_tune(data, base or "toybox", lora=lora, **given)
+        if recipe == "dit-toybox":
+            return RECIPES[recipe](base=base, **given)
         config = of_file(Path(recipe)) if is_file else RECIPES[recipe](**given)
         return config if base is None else begun_from(config, base)
 
     name = Path(recipe).stem if is_file else recipe if data is None else f"{recipe}-{called(data)}"
     name += "" if lora is None else "-lora"
     folder = RUNS / name if folder is None else folder
-    layout = Layout(replicate=replicate, context=context, recompute=recompute)
-    with joined(layout) as ranks:
-        config = replace(in_turn(ranks, configured), layout=layout)
+
+    def laid_out(own: Layout) -> Layout:
+        """The recipe's own layout, but for what was asked for."""
+        return Layout(
+            replicate=own.replicate if replicate is None else replicate,
+            context=own.context if context is None else context,
+            recompute=own.recompute if recompute is None else recompute,
+        )
+
+    with joined(laid_out(Layout())) as ranks:
+        config = in_turn(ranks, configured)
+        config = replace(config, layout=laid_out(config.layout))
         if dry_run:
             typer.echo(describe(config))
             return
@@ -304,7 +321,10 @@ def world(
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels.")] = "128x128",
     zoom: Zoom = 1,
 ) -> None:
-    """True clips of a world that models are trained on, with their captions, to look at."""
+    """True clips of a world that models are trained on, with their captions, to look at.
+
+    Of an environment a JSON file lies beside each clip: its actions, its rewards, how it ended.
+    """
     is_gym = name.startswith("gym:")
     if name not in WORLDS and not is_gym:
         raise UsageError(f"there is no world {name!r}. There are: {', '.join(WORLDS)}, gym:ENV.")
@@ -333,6 +353,10 @@ def world(
             shown = clip.frames if seconds is None else clip.frames[: 1 + round(seconds * clip.fps)]
             Video(shown, clip.fps).save(out / f"{clip.key}.mp4", zoom=zoom)
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text
+            if is_gym:  # one action leads from a frame to the next
+                steps = {name: clip.truth[name][: len(shown) - 1] for name in ("actions", "rewards")}
+                told = json.dumps({"caption": caption, **clip.truth, **steps})
+                (out / f"{clip.key}.json").write_text(told, encoding="utf-8")
             rows.append((caption, shown, clip.fps))
             typer.echo(f"{clip.key}.mp4: {caption}")
         contact_sheet(rows[:SHEET_ROWS]).save(out / "sheet.png")

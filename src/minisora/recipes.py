@@ -82,7 +82,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
         return replace(run, batch=batches)
 
     def publish(vae: VideoVAE, folder: Path) -> None:
-        calibrate(vae, batches, num_batches=100)
+        calibrate(vae.to(default_device()), batches, num_batches=100)
         save_part(vae, folder / "vae.safetensors")
 
     return RunConfig(
@@ -100,11 +100,11 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def dit_toybox(steps: int = 6000, picture_steps: int = 456) -> RunConfig:
+def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | None = None) -> RunConfig:
     """The transformer of `toybox`: first mostly single frames, which teach looks cheaply, then videos.
 
     `minisora train dit-toybox`, after vae-toybox, leaves a bundle. The embedded one took as many steps, in parts
-    (docs/log.md).
+    (docs/log.md). With a base, such as `--from toybox`, it begins with that bundle's weights, and takes its VAE.
     """
     budget, names = 8192, sorted({*PICTURES_FIRST, *THEN_VIDEOS})
 
@@ -112,7 +112,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456) -> RunConfig:
     def encoders() -> tuple[VideoVAE, TextEncoder]:
         device = default_device()
         dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
-        return _trained_vae().to(device, dtype), TextEncoder(device=device, dtype=dtype)
+        return _trained_vae(base).to(device, dtype), TextEncoder(device=device, dtype=dtype)
 
     def prepare(run: RunConfig) -> RunConfig:
         vae, text = encoders()
@@ -144,7 +144,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456) -> RunConfig:
         save_bundle(
             folder / "bundle",
             name="toybox",
-            vae=_trained_vae(),
+            vae=_trained_vae(base),
             dit=dit,
             sampling=SAMPLING,
             trained=trained,
@@ -152,7 +152,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456) -> RunConfig:
             known=known,
         )
 
-    return RunConfig(
+    fresh = RunConfig(
         name="dit-toybox",
         steps=steps,
         build=lambda: DiT(DIT),
@@ -166,6 +166,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456) -> RunConfig:
         prefetch=1,
         preview=lambda dit, folder: shown(*encoders(), SAMPLING, PREVIEW)(dit, folder),
     )
+    return fresh if base is None else begun_from(fresh, base)
 
 
 def captioner_playroom(steps: int = 6000) -> RunConfig:
@@ -210,8 +211,9 @@ def fine_tune(
         raise UsageError("fine-tune needs clips: give --data a folder that `minisora curate` wrote.")
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    clips = Shards(data)
     bundle = load_bundle(base, device=device, dtype=dtype)
-    clips, how = Shards(data), bundle.sampling
+    how = bundle.sampling
     which = zlib.crc32(f"{data.resolve()} {fingerprint(bundle.vae)}".encode("utf-8", "surrogatepass"))
     folder = LATENTS / f"fine-tune-{called(data)}-{which:08x}"
     weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
@@ -236,10 +238,12 @@ def fine_tune(
     def publish(dit: DiT, run_folder: Path) -> None:
         shards = Shards(folder)
         known, _ = known_captions([shards], bundle.text)
+        vae = VideoVAE(bundle.vae.config)
+        load_part(vae, find(base) / "vae.safetensors")  # bit for bit: the one in memory may be rounded
         save_bundle(
             run_folder / "bundle",
             name=f"{bundle.name}-{called(data)}",
-            vae=bundle.vae,
+            vae=vae,
             dit=merge_lora(dit),
             sampling=how,
             trained={**bundle.trained, "fine_tuned": {"base": bundle.name, "clips": len(shards), "steps": steps}},
@@ -256,6 +260,7 @@ def fine_tune(
         loss=dit_loss,
         publish=publish,
         optim=OptimConfig(lr=2e-3 if lora else 2e-4, warmup_steps=20, weight_decay=0.0),
+        origin=f"{base} {fingerprint(bundle.dit)}, clips {which:08x}, adapters {lora}",
         ema_decay=0.99,
         prefetch=1,
         preview=preview,
@@ -294,7 +299,7 @@ def of_file(path: Path) -> RunConfig:
     if not path.is_file():
         raise UsageError(f"there is no file {path}.")
     sys.path.insert(0, str(path.parent.resolve()))  # so that the processes that make batches find it too
-    return run_of(importlib.import_module(path.stem), path, globals())
+    return run_of(lambda: importlib.import_module(path.stem), path, globals())
 
 
 def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
@@ -307,7 +312,9 @@ def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
         load_part(dit, find(base) / "dit.safetensors")
         return dit
 
-    return replace(run, build=build)
+    with torch.device("meta"):  # what does not fit is refused before any data is made
+        build()
+    return replace(run, build=build, origin=f"{run.origin} from {base}".strip())
 
 
 PREVIEW = (
@@ -345,8 +352,9 @@ def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int =
     return known, 0.7 * float(nearest.quantile(0.01))
 
 
-def _trained_vae() -> VideoVAE:
-    vae, path = VideoVAE(VAEConfig()), RUNS / "vae-toybox" / "vae.safetensors"
+def _trained_vae(base: str | Path | None) -> VideoVAE:
+    folder = RUNS / "vae-toybox" if base is None else find(base)
+    vae, path = VideoVAE(VAEConfig()), folder / "vae.safetensors"
     if not path.exists():
         raise UsageError(f"dit-toybox needs the VAE, and {path} is not there: run `minisora train vae-toybox` first.")
     load_part(vae, path)

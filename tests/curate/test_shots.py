@@ -11,6 +11,7 @@ import pytest
 
 from minisora.curate.shots import Cutting, black, cuts, faded, frozen, runs, shots
 from minisora.curate.signals import read_signals
+from minisora.errors import UsageError
 from tests.curate import films
 
 scenedetect = pytest.importorskip("scenedetect")
@@ -29,6 +30,12 @@ def theirs(path):
     manager.add_detector(scenedetect.AdaptiveDetector(min_scene_len=(video.base_timecode + "0.6s").frame_num))
     manager.detect_scenes(video)
     return [(start.seconds, stop.seconds) for start, stop in manager.get_scene_list(start_in_scene=True)]
+
+
+@pytest.mark.parametrize("wrong", [{"window": 0}, {"ratio": 0.0}, {"content": -1.0}, {"shot_seconds": -0.1}])
+def test_a_rule_that_can_cut_nothing_is_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Cutting(**wrong)
 
 
 def flickering(lengths):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import json
 
 import pyarrow as pa
@@ -52,11 +53,21 @@ def test_rows_of_one_key_are_merged_where_the_first_stood():
     assert [(row["source"], row["captions"]) for row in merged(rows)] == [("a", ["1", "2"]), ("b", [])]
 
 
+def test_whatever_stands_in_meta_can_be_written(tmp_path):
+    """Dates and bytes of a user's table, and halves of characters in any of its fields."""
+    odd = {"when": datetime.date(2026, 1, 2), "image": {"bytes": b"\xff"}, "title": "half \ud83d a face"}
+    write_table(tmp_path / "odd.parquet", [annotation("a.mp4", meta=odd)])
+    (row,) = read_table(tmp_path / "odd.parquet")
+    assert json.loads(row["meta"])["when"] == "2026-01-02" and "half ? a face" in row["meta"]
+
+
 def test_what_is_no_table_is_refused(tmp_path):
     newer = tmp_path / "newer.parquet"
-    pq.write_table(SCHEMA.empty_table().replace_schema_metadata({"minisora_clips": "2"}), newer)
-    with pytest.raises(UsageError, match="format 2, newer than 1"):
-        read_table(newer)
+    columns = SCHEMA.empty_table().append_column("more", pa.array([], pa.int8()))
+    for table in (SCHEMA.empty_table(), columns.select(["more", *SCHEMA.names])):
+        pq.write_table(table.replace_schema_metadata({"minisora_clips": "2"}), newer)
+        with pytest.raises(UsageError, match="format 2, newer than 1"):
+            read_table(newer)
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"path": ["a"]}), other)
     with pytest.raises(UsageError, match="not a table of clips"):

@@ -83,9 +83,24 @@ def quick(monkeypatch):
     monkeypatch.setattr(loop, "ahead", lambda make, items, workers: (make(item) for item in items))
 
 
+@pytest.mark.parametrize("change", [{"seed": 5}, {"packs": 2}, {"origin": "other clips"}])
+def test_a_folder_goes_on_with_the_same_run_only(tmp_path, change):
+    run(CONFIG, tmp_path, stop_at=3)
+    (name,) = change
+    with pytest.raises(UsageError, match=f"another {name}: .*another --folder"):
+        run(replace(CONFIG, **change), tmp_path)
+    run(replace(CONFIG, steps=CONFIG.steps + 2), tmp_path)  # more steps are no other run
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path):
+    (tmp_path / ".step-00000003.partial").mkdir()
+    run(CONFIG, tmp_path, stop_at=2)
+    assert [path.name for path in tmp_path.glob(".step-*")] == []
+
+
 def newest(folder: Path) -> tuple[int, dict[str, Any]]:
     state = loop.State(CONFIG, Ranks())
-    state.load(Checkpoints(folder, Ranks()))
+    state.load(Checkpoints(folder, Ranks()), CONFIG)
     return state.step, {**state.tensors(), **state.about()}
 
 
@@ -425,7 +440,7 @@ def slow(step):
     return runs.points(step)
 
 if __name__ == "__main__":
-    runs.run(replace(runs.CONFIG, steps=400, batch=slow), Path(sys.argv[2]))
+    runs.run(replace(runs.CONFIG, steps=400, batch=slow, save_every_seconds=0.1), Path(sys.argv[2]))
 """
 
 
@@ -458,7 +473,8 @@ def test_a_run_that_is_told_to_stop_saves_and_goes_on_unbroken(tmp_path, how):
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 0, (tmp_path / "said").read_text()
-        assert 0 < newest(folder)[0] < 400 and "goes on from there" in (tmp_path / "said").read_text()
+        assert "goes on from there" in (tmp_path / "said").read_text()
+    assert 0 < newest(folder)[0] < 400
     workers = [int(path.name.removeprefix("worker-")) for path in tmp_path.glob("worker-*")]
     patience = time.monotonic() + 30
     while any(map(is_alive, workers)) and time.monotonic() < patience:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from minisora.data.frames import FrameBatch
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack
 from minisora.data.patch import grid_positions
@@ -26,6 +28,8 @@ from minisora.train import loop
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.parallel import KEPT, Layout, Ranks, joined, mean_of_rows, prepare, recomputed, whole
 from minisora.train.velocity import dit_loss
+from minisora.vae.loss import VAELoss
+from minisora.vae.model import VAEConfig, VideoVAE
 
 ROOT = Path(__file__).parents[2]
 PACKS = 4
@@ -95,6 +99,27 @@ CONFIG = RunConfig(
     prefetch=0,
 )
 
+VAE = VAEConfig(
+    latent_channels=4, widths=(16, 16, 16), latent_width=16, encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1)
+)
+
+
+def crops(number: int) -> FrameBatch:
+    draw = torch.Generator().manual_seed(number)
+    return FrameBatch(torch.randint(0, 256, (1, 5, 16, 16, 3), generator=draw, dtype=torch.uint8), 1e6)
+
+
+VAE_RUN = replace(
+    CONFIG,
+    name="vae",
+    steps=4,
+    build=lambda: VideoVAE(VAE),
+    batch=crops,
+    loss=VAELoss(latent_noise=0.1),
+    optim=OptimConfig(lr=1e-3, muon_lr=0.01, warmup_steps=2),
+    packs=2,
+)
+
 SCRIPT = """
 import importlib.util, os, sys
 from dataclasses import replace
@@ -112,6 +137,9 @@ if what == "gradients":
     told = shared.gradients(layout)
     if os.environ["RANK"] == "0":
         torch.save(told, folder / "gradients.pt")
+elif what == "vae":
+    shared.loop.matmul_peak = lambda *_: 1e15
+    shared.loop.run(replace(shared.VAE_RUN, layout=layout), folder)
 else:
     if what == "killed" and os.environ["RANK"] == "1":
         def batch(number, made=shared.batch):
@@ -198,6 +226,20 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
     for folder in ("two", "one"):
         assert losses(tmp_path / folder) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
         assert (tmp_path / folder / "published.pt").exists()
+
+
+@pytest.mark.long
+def test_a_vae_is_trained_on_two_processes_as_on_one(tmp_path, monkeypatch):
+    """With kernels in channels-last order, buffers that nobody splits, and Muon, which rounds to bfloat16."""
+    monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    loop.run(VAE_RUN, tmp_path / "one")
+    start(tmp_path / "two", 2, "vae")
+    one, two = (torch.load(tmp_path / folder / "published.pt") for folder in ("one", "two"))
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=5e-3, rtol=0)
 
 
 def test_what_is_recomputed_has_the_same_gradients(alone):

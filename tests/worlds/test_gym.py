@@ -8,7 +8,9 @@ import gymnasium
 import numpy as np
 import pytest
 
+from minisora.cli import app
 from minisora.errors import UsageError
+from minisora.video import read_video
 from minisora.worlds.gym import record
 
 
@@ -121,6 +123,30 @@ def test_cart_pole():
     (clip,) = record("CartPole-v1", episodes=1, size=(64, 96))
     assert clip.frames.shape == (len(clip.truth["actions"]) + 1, 64, 96, 3)
     assert clip.captions[0].text == "cart pole"
+
+
+def test_the_command_leaves_actions_and_rewards_beside_each_clip(tmp_path):
+    app(
+        [
+            "world",
+            "gym:tests/LittleWalk-v3",
+            "--count",
+            "2",
+            "--seconds",
+            "0.5",
+            "--size",
+            "32x32",
+            "--out",
+            str(tmp_path),
+        ],
+        standalone_mode=False,
+    )
+    clips = sorted(tmp_path.glob("*.mp4"))
+    assert len(clips) == 2
+    for clip in clips:
+        told = json.loads(clip.with_suffix(".json").read_text())
+        frames = len(read_video(clip).frames)
+        assert len(told["actions"]) == len(told["rewards"]) == frames - 1 and told["caption"] == "little walk"
 
 
 def test_without_gymnasium(monkeypatch):

@@ -99,6 +99,7 @@ class Measure:
                 where = f"{source} ends before {clip['start']:g} s, where the clip begins"
                 rows.append({**row, "start": None, "stop": None, "error": "outside", "message": where})
                 continue
+            row["stop"] = min(row["stop"], row["start"] + clip["duration"])  # a span may be longer than its file
             row |= {name: _finite(clip.get(name)) for name in self.scores}
             row["hashes"] = clip["hashes"]
             notes = {name: value for name, value in clip.items() if name not in row}

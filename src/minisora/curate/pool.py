@@ -10,10 +10,12 @@ Here: stages, and running one on this machine. Not here: running one on Ray (ray
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -21,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -28,6 +31,7 @@ import pyarrow as pa
 
 from minisora.curate.lost import MediaError
 from minisora.errors import UsageError
+from minisora.video.files import cannot_write
 
 _AHEAD = 8  # rows for each process that may be done before the oldest of them is
 
@@ -199,6 +203,8 @@ def _answer(stage: Stage, row: pa.Table) -> tuple[str, Any]:
             return "failed", (error.reason, text)
         if isinstance(error, UsageError):
             return "refused", text
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the file's fault
+            return "refused", str(cannot_write(Path(tempfile.gettempdir()), error))
         return "failed", ("error", f"{type(error).__name__}: {text}")
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minisora.errors import UsageError
+
 Array = npt.NDArray[Any]
 Span = tuple[float, float]
 
@@ -38,6 +40,13 @@ class Cutting:
     content: float = 15.0  # 0..255, at least
     window: int = 2  # frames before and after that it is compared with
     shot_seconds: float = 0.6  # no shot but the last is shorter
+
+    def __post_init__(self) -> None:
+        if not (self.window >= 1 and self.ratio > 0 and self.content >= 0 and self.shot_seconds >= 0):
+            raise UsageError(
+                f"cutting: window={self.window} and ratio={self.ratio:g} are 1 or more and above 0, "
+                f"content={self.content:g} and shot_seconds={self.shot_seconds:g} are 0 or more."
+            )
 
 
 def cuts(content: Array, seconds: Array, fps: float, cutting: Cutting) -> list[int]:

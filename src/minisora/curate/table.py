@@ -55,7 +55,7 @@ def annotation(
     origin: str = "",
     meta: dict[str, Any] | None = None,
 ) -> Row:
-    """A row as an importer makes it. start, stop: seconds, or both None; meta: JSON values."""
+    """A row as an importer makes it. start, stop: seconds, or both None; meta: JSON values, others by their words."""
     span = json.dumps([source, start, stop, (meta or {}).get("frame_span")], ensure_ascii=False)
     return {
         "key": hashlib.sha256(span.encode("utf-8", "surrogatepass")).hexdigest()[:16],
@@ -64,8 +64,13 @@ def annotation(
         "stop": stop,
         "captions": list(captions),
         "origin": origin,
-        "meta": json.dumps(meta or {}, ensure_ascii=False, sort_keys=True),
+        "meta": _text(json.dumps(meta or {}, ensure_ascii=False, sort_keys=True, default=str)),
     }
+
+
+def _text(text: str) -> str:
+    """The same, without halves of characters, which no file takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
@@ -100,11 +105,11 @@ def read_table(path: Path) -> list[Row]:
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{path} is not a readable table of clips: {error}. Make it again.") from error
     version = (table.schema.metadata or {}).get(b"minisora_clips", b"")
-    if not version.isdigit() or table.schema.names[: len(SCHEMA.names)] != SCHEMA.names:
-        raise UsageError(f"{path} is not a table of clips. Import it as `table`.")
-    if int(version) > FORMAT:
+    if version.isdigit() and int(version) > FORMAT:
         raise UsageError(
             f"{path} has format {int(version)}, newer than {FORMAT}, the newest known here. Update minisora."
         )
+    if not version.isdigit() or table.schema.names[: len(SCHEMA.names)] != SCHEMA.names:
+        raise UsageError(f"{path} is not a table of clips. Import it as `table`.")
     rows: list[Row] = table.to_pylist()
     return rows

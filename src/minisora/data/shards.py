@@ -294,12 +294,12 @@ def _read_index(index: Path) -> pa.Table:
         raise UsageError(f"{index} is not a readable index: {error}. Write or copy the shard again.") from error
     version = (table.schema.metadata or {}).get(b"minisora_shards", b"")
     names = [name for name in _SCHEMA.names if name != "crc" or version != b"1"]
-    if not version.isdigit() or table.schema.names != names or table.num_rows == 0:
-        raise UsageError(f"{index} is not the index of a shard. Remove it from the folder.")
-    if int(version) > _FORMAT:
+    if version.isdigit() and int(version) > _FORMAT:
         raise UsageError(
             f"{index} has format {int(version)}, newer than {_FORMAT}, the newest known here. Update minisora."
         )
+    if not version.isdigit() or table.schema.names != names or table.num_rows == 0:
+        raise UsageError(f"{index} is not the index of a shard. Remove it from the folder.")
     if version == b"1":
         at = _SCHEMA.get_field_index("crc")
         table = table.add_column(at, _SCHEMA.field(at), pa.nulls(table.num_rows, pa.uint32()))

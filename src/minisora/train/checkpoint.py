@@ -42,6 +42,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path, ranks: Ranks, *, background: bool = False, keep: int = KEEP) -> None:
         self.folder, self.ranks, self.background, self.keep = folder, ranks, background, keep
+        if ranks.is_first:
+            for left in folder.glob(".step-*.partial"):  # by a run that was killed as it wrote
+                shutil.rmtree(left)
         self._open: tuple[Future[Any], Path, dict[str, Any]] | None = None
         # of its own, so that nothing else's exchange meets that of the thread that writes; NCCL has no CPU's
         self.group = dist.new_group(backend="gloo") if background and ranks.count > 1 else None

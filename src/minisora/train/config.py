@@ -71,6 +71,7 @@ class RunConfig:
     prepare: Callable[[RunConfig], RunConfig] | None = None  # makes the data, and returns the run with its batches
     ema_decay: float = 0.999
     seed: int = 0
+    origin: str = ""  # of what it begins with and what it is trained on: a folder goes on with the same only
     compile: bool = False
     bf16: bool | None = None  # None: where the device has it fast
     log_every: int = 20
@@ -89,18 +90,22 @@ class RunConfig:
             object.__setattr__(self, "batch", replace(self.batch, packs=self.packs))
 
 
-def run_of(module: ModuleType, path: Path, known: Mapping[str, Any]) -> RunConfig:
+def run_of(load: Callable[[], ModuleType], path: Path, known: Mapping[str, Any]) -> RunConfig:
     """What the function `recipe()` of a user's module returns.
 
     known: by name, what it may have called beside its own; for telling the fields of what it misnamed
     """
-    if not callable(getattr(module, "recipe", None)):
-        raise UsageError(f"{path} has no function `recipe()` that returns a RunConfig. minisora.recipes shows some.")
+    module: ModuleType | None = None
     try:
+        module = load()
+        if not callable(getattr(module, "recipe", None)):
+            raise UsageError(
+                f"{path} has no function `recipe()` that returns a RunConfig. minisora.recipes shows some."
+            )
         run = module.recipe()
     except TypeError as error:
         wrong = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
-        called = {**known, **vars(module)}.get(wrong[1]) if wrong else None
+        called = {**known, **(vars(module) if module else {})}.get(wrong[1]) if wrong else None
         if wrong is None or called is None:
             raise
         fields = list(inspect.signature(called).parameters)

@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minisora.curate.decode import Decode, decoded
 from minisora.curate.pool import Pool
@@ -122,9 +122,9 @@ def write_clip_latents(
             raise UsageError(f"none of the {len(source)} clips in {source.folder} can be trained on.")
 
 
-def fingerprint(vae: VideoVAE) -> str:
+def fingerprint(model: nn.Module) -> str:
     """Of its weights: eight digits."""
-    some = torch.cat([weights.flatten()[:64].detach().float().cpu() for weights in vae.state_dict().values()])
+    some = torch.cat([weights.flatten()[:64].detach().float().cpu() for weights in model.state_dict().values()])
     return f"{zlib.crc32(some.numpy().tobytes()):08x}"
 
 

@@ -60,13 +60,19 @@ class State:
     def about(self) -> dict[str, Any]:
         return {"clip": self.clip.state_dict(), "skipped": self.skipped}
 
-    def load(self, checkpoints: Checkpoints) -> None:
-        """The newest checkpoint, if there is one."""
+    def load(self, checkpoints: Checkpoints, config: RunConfig) -> None:
+        """The newest checkpoint, if there is one. Raises UsageError for one of another run."""
         if not all_checkpoints(checkpoints.folder):
             return
         about = checkpoints.load_newest(self.tensors())
         if about is None:
             raise UsageError(f"no checkpoint in {checkpoints.folder} is whole. Remove them to begin anew.")
+        for name, now in _identity(config).items():
+            if (was := about["run"].get(name, now)) != now:
+                raise UsageError(
+                    f"{checkpoints.folder} holds a run with another {name}: {was!r} there, {now!r} asked for. "
+                    "Give another --folder, or remove it."
+                )
         self.clip.load_state_dict(about["clip"])
         self.skipped, self.step = about["skipped"], about["step"]
 
@@ -96,7 +102,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     folder.mkdir(parents=True, exist_ok=True)
     state = State(config, ranks, bf16=bf16)
     checkpoints = Checkpoints(folder, ranks, background=ranks.device.type == "cuda")
-    state.load(checkpoints)
+    state.load(checkpoints, config)
     peak = matmul_peak(ranks.device, torch.bfloat16 if bf16 else torch.float32)
     log = Log(folder / "log.jsonl", peak, ranks, reference_of(config.name))
     log.say(
@@ -158,34 +164,36 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     if state.step > saved_step or not state.step:
         _save(checkpoints, state, config)
     checkpoints.finish()
-    averaged = _averaged(config, state, ranks)
+    averaged = _averaged(config, state)
     if stopped:
         log.say(f"stopped at step {state.step}; the same command goes on from there")
-    elif ranks.is_first:
-        config.publish(averaged, folder)
-    ranks.wait()
+    else:
+        in_turn(ranks, lambda: config.publish(averaged, folder) if ranks.is_first else None)
     return averaged
 
 
 def _save(checkpoints: Checkpoints, state: State, config: RunConfig) -> None:
-    run = {"recipe": config.name, "steps": config.steps, "optim": asdict(config.optim), "seed": config.seed}
+    run = {**_identity(config), "steps": config.steps, "optim": asdict(config.optim)}
     checkpoints.save(state.step, state.tensors(), {**state.about(), "run": run, "git": git_commit()})
 
 
-def _averaged(config: RunConfig, state: State, ranks: Ranks) -> nn.Module:
-    """A plain model, whole on every process."""
-    model = config.build().to(ranks.device).eval()
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """What a run may not change on the way."""
+    return {"recipe": config.name, "seed": config.seed, "packs": config.packs, "origin": config.origin}
+
+
+def _averaged(config: RunConfig, state: State) -> nn.Module:
+    """A plain model, whole, in the memory of every process: a device may hold no more than its share."""
+    model = config.build().eval()
     model.load_state_dict(state.ema.whole())
     return model
 
 
 def _preview(config: RunConfig, state: State, ranks: Ranks, folder: Path) -> None:
     assert config.preview is not None
-    averaged = _averaged(config, state, ranks)
-    if ranks.is_first:
-        folder.mkdir(parents=True, exist_ok=True)
-        config.preview(averaged, folder)
-    ranks.wait()
+    preview, averaged = config.preview, _averaged(config, state)
+    folder.mkdir(parents=True, exist_ok=True)
+    in_turn(ranks, lambda: preview(averaged, folder) if ranks.is_first else None)
 
 
 class Interrupt:
@@ -249,7 +257,7 @@ class Log:
         seconds = time.monotonic() - self.began
         means = {name: float(torch.stack(values).float().nanmean(0)) for name, values in self.parts.items()}
         means = mean_of_rows(self.ranks.gather(means))
-        memory = max(self.ranks.gather(peak_memory_bytes()))
+        memory = max(self.ranks.gather(peak_memory_bytes(self.ranks.device)))
         tokens, flops, wait = self.ranks.total(self.tokens, self.flops, self.wait)
         groups = self.ranks.layout.context  # processes that were given the same batch
         row = {

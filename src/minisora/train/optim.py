@@ -39,8 +39,10 @@ class Muon(torch.optim.Muon):
 
 
 def _as_matrix(x: Tensor) -> Tensor:
-    """(O, I, kh, kw) in channels-last layout -> (O, kh*kw*I), a view of the same numbers; a matrix stays as it is."""
-    return x if x.ndim == 2 else x.movedim(1, -1).flatten(1)
+    """(O, I, kh, kw) -> (O, all the rest), a view of the same numbers in the order that they lie in; a matrix stays."""
+    if x.ndim == 2:
+        return x
+    return x.flatten(1) if x.is_contiguous() else x.movedim(1, -1).flatten(1)
 
 
 def _storage(p: Tensor) -> int:
@@ -154,10 +156,13 @@ class EMA:
 
     def whole(self) -> dict[str, Tensor]:
         """All of the weights, on every process; every one has to ask."""
-        return {name: whole(value) for name, value in self.weights.items()}
+        return {name: whole(value).cpu() for name, value in self.weights.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        now: list[Tensor] = [value.detach().float() for value in model.state_dict().values()]
-        torch._foreach_lerp_(list(self.weights.values()), now, 1 - decay)
+        now = {name: value.detach().float() for name, value in model.state_dict().items()}
+        for kind in (True, False):  # what is split over processes, and what is not, as buffers are
+            names = [name for name, value in self.weights.items() if isinstance(value, DTensor) is kind]
+            if names:
+                torch._foreach_lerp_([self.weights[n] for n in names], [now[n] for n in names], 1 - decay)

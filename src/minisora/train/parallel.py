@@ -181,8 +181,12 @@ def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: boo
         share_packs(model, ranks)
     kind, copies = ranks.device.type, ranks.layout.replicate
     mesh = init_device_mesh(kind, (copies, ranks.count // copies), mesh_dim_names=("replicate", "shard"))
-    # on a CPU autocast does what the policy would, and sums stay in float32
-    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16) if bf16 and kind == "cuda" else MixedPrecisionPolicy()
+    # on a CPU autocast does what the policy would; sums stay in float32, and positions, which a block is given too
+    policy = MixedPrecisionPolicy()
+    if bf16 and kind == "cuda":
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()  # the VAE's kernels are not, and could not be split
     split = partial(fully_shard, mesh=mesh if copies > 1 else mesh["shard"], mp_policy=policy)
     for part in model.parts() if hasattr(model, "parts") else []:  # type: ignore[operator]
         split(part)
