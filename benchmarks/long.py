@@ -2,15 +2,15 @@
 
 Memory: what the process holds after each piece of a video that goes to a file as it is made, also as a picture. It
 should be flat after the first window. Drift: by second, how far the mean colour of the frame is from that of the first
-second, in 0..255; the share of prompts whose colours the judge still finds; and the motion against that of the first
-second; for several levels of context noise.
+two seconds, in 0..255; how many of the colours asked for the judge still finds, and its mean mark for the prompt; and
+the motion against that of the first two seconds; for several ways to hold on to context.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,8 +21,16 @@ import minisora
 from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.report import prompts
+from minisora.eval.score import marks
 
-NOISES = (0.0, 0.1, 0.2)
+WAYS = (  # what is changed of the settings, and of the bundle's sampling
+    ("as it is", {}, {}),
+    ("context noise 0.1", {"context_noise": 0.1}, {}),
+    ("context noise 0.2", {"context_noise": 0.2}, {}),
+    ("no history guidance", {"history_guidance": False}, {}),
+    ("context of 2", {}, {"context": 2}),
+    ("context of 6", {}, {"context": 6}),
+)
 
 
 def resident_bytes() -> int:
@@ -58,25 +66,28 @@ def memory(seconds: float, size: tuple[int, int] | None, plot: Path) -> None:
 
 
 def drift(seconds: float, count: int) -> None:
-    model, judge = minisora.load(), load_judge()
-    _, asked = prompts(count)
-    print("| context noise | second | colour moved | colours found | motion |\n| --- | --- | --- | --- | --- |")
-    for noise in NOISES:
-        rows: dict[int, list[tuple[float, float, float]]] = {}
+    judge, (_, asked) = load_judge(), prompts(count)
+    print("| way | second | colour moved | colours found | marks | motion |\n| --- | --- | --- | --- | --- | --- |")
+    for way, settings, sampling in WAYS:
+        model = minisora.load()
+        model.bundle.sampling = replace(model.bundle.sampling, **sampling)
+        rows: dict[int, list[tuple[float, float, float, float]]] = {}
         for n, one in enumerate(asked):
             wanted = {thing["colour"] for thing in one.facts["things"]}
-            frames = model.generate(one.prompt, seconds=seconds, seed=n, context_noise=noise).frames
+            frames = model.generate(one.prompt, seconds=seconds, seed=n, **settings).frames
             first = frames[:17]
-            starts = [0, *range(int(model.bundle.sampling.fps) * 2, len(frames), int(model.bundle.sampling.fps) * 4)]
-            for start, _ in pairwise([*starts, len(frames)]):
+            for start in (0, *range(16, len(frames) - 16, 32)):
                 part = frames[start : start + 17]
                 moved = float((part.float().mean((0, 1, 2)) - first.float().mean((0, 1, 2))).abs().mean())
-                found = {thing.colour for thing in judge.describe([part])[0].things}
+                told = judge.describe([part])[0]
+                found = len({thing.colour for thing in told.things} & wanted) / len(wanted)
+                score = float(torch.tensor(marks(told, one)).nanmean())
                 motion = motion_energy(part) / max(motion_energy(first), 1e-6)
-                rows.setdefault(start // 8, []).append((moved, len(found & wanted) / len(wanted), motion))
-        for second, values in rows.items():
-            moved, found, motion = torch.tensor(values).mean(0).tolist()
-            print(f"| {noise:g} | {second} | {moved:.1f} | {found:.2f} | {motion:.2f} |", flush=True)
+                rows.setdefault(start // 8, []).append((moved, found, score, motion))
+        later = [value for second, values in rows.items() if second for value in values]
+        for second, values in [*rows.items(), ("later", later)]:
+            moved, found, score, motion = torch.tensor(values).mean(0).tolist()
+            print(f"| {way} | {second} | {moved:.1f} | {found:.2f} | {score:.2f} | {motion:.2f} |", flush=True)
 
 
 def main() -> None:

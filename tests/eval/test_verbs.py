@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
 from minisora.eval import verbs
+from minisora.eval.judge import Found, load_judge
 from minisora.eval.rows import NAN, Figure, figure_of, verb_table
 from minisora.eval.verbs import Case
+from minisora.video import Video
 from minisora.worlds import playroom
 
 
@@ -31,14 +36,67 @@ def test_roughness_is_the_second_difference_at_the_join():
 
 
 def test_the_real_clip_goes_the_real_way_and_a_frozen_one_does_not():
-    from minisora.eval.judge import load_judge
-
     judge = load_judge()
     moving = next(case for case in verbs._cases(12, (64, 64)) if any("rolls" in t.motion for t in case.scene.things))
     better, model, floor, _ = verbs._way(moving.real, moving, judge, first=9, known=9)
     assert better == "lower" and model == 0 <= floor
     frozen = moving.real[8:9].expand(17, -1, -1, -1)
     assert verbs._way(frozen, moving, judge, first=9, known=9)[1] > 0.02
+
+
+class Answers:
+    """A model that gives the same frames to whatever is asked of it."""
+
+    def __init__(self, frames):
+        self.frames = frames
+
+    def outpaint(self, *_, **__):
+        return Video(self.frames, 8.0)
+
+    storyboard = connect = inpaint = outpaint
+
+
+def rendered(case, width=64, frames=17):
+    return playroom.render([case.scene], height=64, width=width, fps=8.0, num_frames=frames).frames[0]
+
+
+def test_the_truth_around_a_clip_reaches_the_ceiling_and_another_scene_the_floor():
+    judge, (case, other) = load_judge(), verbs._cases(2, (64, 64))
+    truth, pasted = rendered(case, 112), rendered(other, 112)
+    pasted[:, :, 24:88] = truth[:, :, 24:88]
+    for frames, place in ((truth, 2), (pasted, 1)):
+        marks, shown = verbs._outpaint(Answers(frames), case, other, judge, 0)
+        assert marks["clip exact"][1] == 1 and torch.equal(shown, frames)
+        for name in ("edge", "colours"):
+            assert marks[name][1] == marks[name][1 + place], name
+    assert marks["edge"][1] > 2 and marks["PSNR around it, dB"][1] == marks["PSNR around it, dB"][2] < 30
+
+
+def test_things_of_one_scene_are_kept_over_a_cut_and_those_of_another_are_not():
+    judge, (case, other) = load_judge(), verbs._cases(2, (64, 64))
+    real = rendered(case, frames=33)
+    marks, _ = verbs._storyboard(Answers(real), case, other, judge, 0)
+    assert marks["keyframe exact"][1] == 1
+    for field in ("colour", "shape", "size"):
+        assert marks[f"{field} kept"][1] == marks[f"{field} kept"][3] >= 0.5
+    changed, _ = verbs._storyboard(Answers(torch.cat([case.real, other.real[1:]])), case, other, judge, 0)
+    assert changed["colour kept"][1] <= marks["colour kept"][1]
+
+
+def test_nothing_kept_of_nothing_is_no_figure():
+    ball = Found("red", "ball", "small", "none", "none")
+    assert math.isnan(verbs._kept([], [ball], "shape"))
+    assert verbs._kept([ball, replace(ball, colour="blue")], [ball], "shape") == 0.5
+    assert verbs._kept([ball], [replace(ball, shape="cube")], "shape") == 0
+
+
+def test_another_colour_is_asked_for_in_a_hole():
+    """So what leaks out of the hole scores nothing."""
+    judge = load_judge()
+    case = next(case for case in verbs._cases(8, (64, 64)) if case.scene.things[0].colour in case.prompt)
+    marks, _ = verbs._inpaint(Answers(case.real), case, case, judge, 3)
+    _, model, floor, ceiling = marks["new colour in the hole"]
+    assert marks["outside exact"][1] == 1 and model == floor == 0 and ceiling == 1
 
 
 def test_half_way_between_is_a_blend():
