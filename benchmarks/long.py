@@ -93,13 +93,14 @@ def drift(seconds: float, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--prompts", type=int, default=4)
+    parser.add_argument("--prompts", type=int, default=4, help="0: memory alone")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--plot", type=Path, default=Path("out/long.png"))
     options = parser.parse_args()
     options.plot.parent.mkdir(parents=True, exist_ok=True)
     memory(options.seconds, (options.size, options.size), options.plot)
-    drift(min(options.seconds, 20.0), options.prompts)
+    if options.prompts:
+        drift(min(options.seconds, 20.0), options.prompts)
 
 
 if __name__ == "__main__":

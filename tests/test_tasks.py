@@ -128,6 +128,17 @@ def test_what_a_region_gives_fills_its_latents(bundle, length, monkeypatch):
     assert (canvases[1].levels == 0.7).all()
 
 
+def test_a_hole_is_filled_from_its_edges():
+    hole = torch.zeros(31, 33, dtype=torch.bool)
+    hole[7:20, 5:29] = True
+    clip = torch.full((2, 31, 33, 3), 90, dtype=torch.uint8)
+    clip[:, :, 17:] = 150
+    filled = tasks._filled(torch.where(hole[:, :, None], 0, clip), hole)
+    assert torch.equal(filled[:, ~hole], clip[:, ~hole])
+    assert (filled >= 90).all() and (filled <= 150).all()
+    assert (filled[:, 7:20, 5:8] == 90).all() and (filled[:, 7:20, 26:29] == 150).all()
+
+
 def test_nothing_of_what_is_in_the_hole_is_seen(bundle):
     hole = torch.zeros(31, 33, dtype=torch.bool)
     hole[7:20, 11:29] = True

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from minisora import bundle as bundles
 from minisora import tasks
@@ -298,8 +299,7 @@ class Model:
             )
         shape = self._shape((len(video.frames) - 1) / video.fps, size, video.fps)
         check_prompt(self.bundle, prompt, shape)
-        rows = (torch.arange(size[0]) - top).clamp(0, height - 1)
-        framed = video.frames[:, rows][:, :, (torch.arange(size[1]) - left).clamp(0, width - 1)]
+        framed = F.pad(video.frames, (0, 0, left, size[1] - left - width, top, size[0] - top - height))
         hole = ~box((left, top, left + width, top + height), shape)
         return tasks.inpaint(self.bundle, framed, hole, prompt, shape, how).heard(video)
 

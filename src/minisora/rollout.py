@@ -51,8 +51,7 @@ def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[in
     forward_from = next((n for n, given in enumerate(held) if given), 0)
     while (new := _next(done, False, forward_from)) < len(done):
         gap_end = min([_next(done, True, new), *(at for at in breaks if at > new)])
-        given_end = _next(done, False, gap_end) if gap_end not in breaks else gap_end
-        first, stop = _around(new, gap_end, given_end, length=length, context=context)
+        first, stop = _around(new, gap_end, _next(done, False, gap_end), length=length, context=context)
         windows.append(Window(first, stop, new))
         done[new:stop] = [True] * (stop - new)
     while not done[0]:

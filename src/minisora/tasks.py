@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from minisora import diffusion
 from minisora.bundle import Bundle
@@ -206,9 +207,21 @@ def inpaint(bundle: Bundle, clip: Tensor, hole: Tensor, prompt: str, shape: Shap
 
 
 def _filled(clip: Tensor, hole: Tensor) -> Tensor:
-    """What is in the hole is not to be seen in latents beside it: there is the mean of the rest of each frame."""
-    mean = clip[:, ~hole].float().mean(1).round().to(torch.uint8)
-    return torch.where(hole[:, :, None], mean[:, None, None], clip)
+    """The clip with what is about the hole in place of what is in it, which latents beside it are not to show.
+
+    Pull and push: Gortler et al. 1996, "The Lumigraph", section 3.5.
+    """
+
+    def smoothed(x: Tensor, known: Tensor) -> Tensor:
+        if known.all():
+            return x
+        weight = F.avg_pool2d(known, 2, ceil_mode=True)
+        half = F.avg_pool2d(x * known, 2, ceil_mode=True) / weight.clamp(min=1e-6)
+        below = smoothed(half, (weight > 0).float())
+        return torch.where(known > 0, x, F.interpolate(below, x.shape[-2:]))
+
+    x = smoothed(clip.permute(0, 3, 1, 2).float(), (~hole).float()[None, None])
+    return x.permute(0, 2, 3, 1).round().to(torch.uint8)
 
 
 def _whole(shape: Shape) -> Shape:
