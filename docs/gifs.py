@@ -5,8 +5,10 @@ The prompts are none that training showed. The clips that verbs are given are tr
 
 from __future__ import annotations
 
+import tempfile
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from PIL import Image, ImageDraw
 
 import minisora
 from minisora.model import Model
+from minisora.storyboard import Shot, Storyboard
 from minisora.video import Video
 from minisora.worlds import playroom
 
@@ -26,16 +29,18 @@ PROMPTS = (
     "a sunflower stays in place on a white background",
 )
 SCENE = 920_000_003  # held out
-ZOOM, LINE = 3, 40  # enlargement, and pixels for the words under each video
+CUT = "cut to a different view: "
+LINE = 40  # pixels for the words under each video
+ROUNDS = 3  # of a loop
 
 
-def captioned(video: Video, words: str, count: int) -> list[Image.Image]:
-    """`count` pictures; a shorter video stays at its last frame."""
-    text = "\n".join(textwrap.wrap(words, 34, max_lines=3, placeholder=" ..."))
+def captioned(video: Video, words: str, count: int, zoom: int) -> list[Image.Image]:
+    """`count` pictures; a shorter video begins again."""
+    text = "\n".join(textwrap.wrap(words, 11 * zoom + 1, max_lines=3, placeholder=" ..."))
     pictures = []
     for n in range(count):
-        frame = video.frames[min(n, len(video.frames) - 1)].numpy()
-        size = (frame.shape[1] * ZOOM, frame.shape[0] * ZOOM)
+        frame = video.frames[n % len(video.frames)].numpy()
+        size = (frame.shape[1] * zoom, frame.shape[0] * zoom)
         picture = Image.new("RGB", (size[0], size[1] + LINE), "white")
         picture.paste(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC), (0, 0))
         ImageDraw.Draw(picture).text((3, size[1]), text, fill="black", font_size=10, spacing=1)
@@ -43,9 +48,8 @@ def captioned(video: Video, words: str, count: int) -> list[Image.Image]:
     return pictures
 
 
-def save(name: str, videos: Sequence[tuple[str, Video]], columns: int = 3) -> None:
-    count = max(len(video.frames) for _, video in videos)
-    rows = [captioned(video, words, count) for words, video in videos]
+def save(name: str, videos: Sequence[tuple[str, Video]], *, columns: int, zoom: int, count: int) -> None:
+    rows = [captioned(video, words, count, zoom) for words, video in videos]
     width, height = max(row[0].width for row in rows), max(row[0].height for row in rows)
     frames = []
     for at in range(count):
@@ -67,6 +71,11 @@ def verbs(model: Model) -> list[tuple[str, Video]]:
     clip, colour = Video(frames[:9], 8.0), scene.things[0].colour
     other = "blue" if colour != "blue" else "red"
     end, loop = Video(frames[-4:], 8.0), "a large green cube spins on a wooden floor"
+    with tempfile.TemporaryDirectory() as folder:
+        keyframe = Path(folder) / "keyframe.png"
+        Video(frames[:1], 8.0).save(keyframe)
+        shots = (Shot(prompt=prompt, seconds=2.0, keyframes={0.0: keyframe}), Shot(prompt=CUT + prompt, seconds=2.0))
+        film = model.storyboard(Storyboard(shots=(shots[0], replace(shots[1], same_scene=True))))
     hole = (width // 4, height // 4, 3 * width // 4, 3 * height // 4)
     return [
         (f"given: {prompt}", Video(frames, 8.0)),
@@ -78,13 +87,16 @@ def verbs(model: Model) -> list[tuple[str, Video]]:
         ("inpaint: the middle", model.inpaint(Video(frames, 8.0), hole, prompt)),
         ("outpaint: to a wider frame", model.outpaint(Video(frames, 8.0), prompt, size=(height, 5 * width // 4))),
         ("interpolate: twice the rate", model.interpolate(clip, prompt, times=2)),
+        ("extend: a second before", model.extend(clip, prompt, before=1.0)),
+        ("loop: a way back to its start", model.loop(prompt, clip=clip, seconds=1.0)),
+        ("storyboard: two shots, its first frame given", film),
     ]
 
 
 def main() -> None:
     model = minisora.load()
-    save("six.gif", [(prompt, model.generate(prompt, seed=0)) for prompt in PROMPTS])
-    save("verbs.gif", verbs(model))
+    save("six.gif", [(prompt, model.generate(prompt, seed=0)) for prompt in PROMPTS], columns=3, zoom=3, count=17)
+    save("verbs.gif", verbs(model), columns=4, zoom=2, count=ROUNDS * 16)
 
 
 if __name__ == "__main__":

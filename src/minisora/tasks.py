@@ -39,7 +39,7 @@ class Stopped(KeyboardInterrupt):
 
 
 SOURCE_GUIDANCE = 1.5
-ENLARGED_NOISE = 0.7  # from which a video made small is made anew
+ENLARGED_NOISE = 0.45  # from which a video made small is made anew: with more, parts add things of their own
 BLEND_NOISE = 0.7  # from which frames between two are made, where the two are blended
 WARM_UP = 6  # latents that the decoder of a loop is shown before its first: no frame depends on more
 
