@@ -15,21 +15,32 @@ INK, PAPER, LINE = (30, 30, 30), (255, 255, 255), (205, 205, 205)
 
 
 def curve(
-    draw: ImageDraw.ImageDraw, left: int, top: int, title: str, points: list[Point], words: Callable[[float], str]
+    draw: ImageDraw.ImageDraw,
+    left: int,
+    top: int,
+    title: str,
+    points: list[Point],
+    words: Callable[[float], str],
+    *,
+    even: bool = False,
 ) -> None:
-    """One curve into a picture, both axes in powers of two.
+    """One curve into a picture, both axes in powers of two, or even and from 0 on.
 
     left, top: of its frame, in pixels
     points:    (x, value, lowest, highest), all above 0
     words:     how a value is written beside its point
     """
     font = ImageFont.load_default(11)
-    xs, ys = [x for x, *_ in points], [max(y, 1e-9) for _, *values in points for y in values]
-    x_low, x_span = math.log2(min(xs)), max(1e-9, math.log2(max(xs) / min(xs)))
-    y_low, y_span = math.log2(min(ys)), max(1.0, math.log2(max(ys) / min(ys)))
+
+    def along(value: float) -> float:
+        return value if even else math.log2(max(value, 1e-9))
+
+    xs, ys = [along(x) for x, *_ in points], [along(y) for _, *values in points for y in values]
+    x_low, y_low = (0.0, 0.0) if even else (min(xs), min(ys))
+    x_span, y_span = max(1e-9, max(xs) - x_low), max(1.0, max(ys) - y_low)
 
     def at(x: float, y: float) -> tuple[float, float]:
-        across, up = (math.log2(x) - x_low) / x_span, (math.log2(max(y, 1e-9)) - y_low) / y_span
+        across, up = (along(x) - x_low) / x_span, (along(y) - y_low) / y_span
         return left + 56 + across * (WIDE - 80), top + HIGH - 10 - up * (HIGH - 34)
 
     draw.text((left, top - 18), title, INK, font=font)

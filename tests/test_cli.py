@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -201,6 +202,47 @@ def test_ctrl_c_in_the_middle_leaves_nothing(model, monkeypatch, tmp_path):
     result = run("generate", "a ball")
     assert result.exit_code == 130 and result.stderr == "stopped\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_after_some_windows_leaves_what_is_made(model, monkeypatch, tmp_path):
+    """Of any verb; a stream does so by itself."""
+    from minisora.tasks import Stopped
+
+    def stopped(*_, **__):
+        raise Stopped(Video(torch.zeros(9, 16, 24, 3, dtype=torch.uint8), 8.0), 25)
+
+    monkeypatch.setattr(model, "generate", stopped)
+    result = run("generate", "a ball", "--seconds", "3", "-o", "out.mkv")
+    assert result.exit_code == 130 and len(read_video(tmp_path / "out.mkv").frames) == 9
+    assert 'minisora extend out.mkv "PROMPT" --after 2 --size 24x16 --fps 8' in result.stderr
+
+
+def test_a_preview_is_told_of_what_it_shows(model):
+    model.bundle = SimpleNamespace(sampling=SimpleNamespace(seconds=2.0))
+    model.preview_size = lambda size: (32, 32)
+    result = run("generate", "0-1s: a | 1-4s: b | 4s-: c", "--seconds", "8", "--preview", "-o", "small.mp4")
+    assert result.exit_code == 0, result.stderr
+    assert model.asked["prompt"] == "0-1: a | 1-: b" and model.asked["seconds"] == 2.0
+
+
+def test_a_colour_is_painted_over_where_it_is_ever_seen(model, tmp_path):
+    clip = torch.full((3, 16, 24, 3), 90, dtype=torch.uint8)
+    clip[1, 4:8, 6:10] = torch.tensor([220, 30, 20], dtype=torch.uint8)
+    Video(clip, 8.0).save(tmp_path / "clip.mkv")
+    asked = {}
+
+    def inpaint(video, hole, prompt, **_):
+        asked["hole"] = hole
+        return video
+
+    model.inpaint, model.preview_size = inpaint, lambda size: (16, 24)
+    result = run("inpaint", "clip.mkv", "sand", "--colour", "210,40,30", "-o", "out.mkv")
+    assert result.exit_code == 0, result.stderr
+    expected = torch.zeros(16, 24, dtype=torch.bool)
+    expected[4:8, 6:10] = True
+    assert torch.equal(asked["hole"], expected)
+    assert "no pixel of clip.mkv is within" in refused("inpaint", "clip.mkv", "sand", "--colour", "0,0,250")
+    assert "--box X,Y,WIDTH,HEIGHT, --mask FILE or --colour" in refused("inpaint", "clip.mkv", "sand")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")

@@ -263,6 +263,11 @@ def evaluate(
         from minisora.eval.compare import compare as compared
 
         typer.echo(compared(*compare))
+        if all(each.is_dir() for each in compare):
+            from minisora.eval.page import write_page
+
+            old, new = compare
+            typer.echo(f"\n{write_page(new, old)}: the same with sheets side by side")
         return
     numbers = {"verbs": verbs, "aspects": aspects, "motions": motions, "world": world, "variety": variety}
     counts = command.Counts(prompts=count, stickers=stickers, **numbers)

@@ -95,6 +95,8 @@ def test_one_folder(tmp_path):
     path = write_page(folder_of(tmp_path / "a", model="<b>&co"))
     page = parsed(path)
     assert path == tmp_path / "a" / "page.html"
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert report["results"] == json.loads((tmp_path / "a" / "results.json").read_text())
     for words in (
         "<b>&co",
         "0.800 [0.700, 0.900]",

@@ -1,8 +1,7 @@
 """Sora's claim about native sizes: the prompt is followed at every aspect ratio, and things are not cut by the frame.
 
-Pictures as well, of the model's own size and of one larger than it sees at once.
-
-Here: prompt following and the share of things cut off, by aspect. Not here: the marks (score.py), the judge (judge.py).
+Here: prompt following and the share of things cut off, by aspect; of pictures too, small and large.
+Not here: the marks (score.py), the judge (judge.py).
 """
 
 from __future__ import annotations

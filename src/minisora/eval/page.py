@@ -9,6 +9,7 @@ Here: the page. Not here: measuring (report.py, stickers.py, rows.py), what coun
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Sequence
 from html import escape
@@ -18,6 +19,7 @@ from typing import Any
 from minisora import webpage
 from minisora.errors import UsageError
 from minisora.eval.compare import CHANGED, FILES, ROWS, UNKNOWN, read_json, read_report, verdict
+from minisora.eval.rows import plain
 from minisora.video.files import replacing
 from minisora.webpage import table
 
@@ -28,7 +30,7 @@ _LEFT, _RIGHT = -0.25, 1.25  # ends of a bar's axis; the floor is 0 and the ceil
 
 
 def write_page(folder: Path, other: Path | None = None) -> Path:
-    """Write page.html into a folder that `minisora evaluate` wrote.
+    """Write page.html, and report.json with all figures in one, into a folder that `minisora evaluate` wrote.
 
     other: an earlier folder to compare with
 
@@ -47,6 +49,9 @@ def write_page(folder: Path, other: Path | None = None) -> Path:
         raise UsageError(f"{folder} holds files that `minisora evaluate` did not write: {error!r}.") from error
     parts += [_sheet(folder, other, name) for name in SHEETS if (folder / name).exists()]
     title = next((str(data[name]["model"]) for name in FILES[:2] if name in data), folder.name)
+    with replacing(folder / "report.json") as temporary:
+        figures = {Path(name).stem: figures for name, figures in data.items()}
+        temporary.write_text(json.dumps(plain(figures), indent=2) + "\n", encoding="utf-8")
     path = folder / "page.html"
     with replacing(path) as temporary:
         temporary.write_text(

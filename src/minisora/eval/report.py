@@ -24,7 +24,7 @@ from minisora.eval.figures import BINS, loss_by_noise, round_trip, vae_figures
 from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.quality import quality_figures
-from minisora.eval.rows import Figure, verb_table
+from minisora.eval.rows import Figure, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
 from minisora.model import Model
 from minisora.video import contact_sheet
@@ -60,7 +60,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; what was not asked or could not be worked out is null."""
-        data: dict[str, Any] = _plain(asdict(self))
+        data: dict[str, Any] = plain(asdict(self))
         return data
 
     def __str__(self) -> str:
@@ -249,10 +249,11 @@ def _sheet(asked: Sequence[Asked], made: Sequence[Tensor], real: Sequence[Tensor
 
 def _versions() -> dict[str, str]:
     told = {"python": platform.python_version(), "torch": torch.__version__}
-    try:
-        told["minisora"] = version("minisora")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        told["minisora"] = "not installed"
+    for name in ("minisora", "opencv-python-headless"):
+        try:
+            told[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout, or with another build of OpenCV
+            told[name] = "not installed"
     return told
 
 
@@ -261,11 +262,3 @@ def _device(model: Model) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

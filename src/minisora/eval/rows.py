@@ -7,9 +7,11 @@ Not here: what is measured (verbs.py, motions.py, space.py, physics.py, quality.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,3 +85,12 @@ def write_rows(figures: Sequence[Figure], out: Path, name: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
     (out / f"{name}.md").write_text(verb_table(figures) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """The same without numbers that are none, which JSON cannot say: null in their place."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
