@@ -121,8 +121,8 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
     if shape.num_frames % GROUP or not 1 <= count <= bundle.sampling.window:
         most = bundle.sampling.window * GROUP
         raise UsageError(
-            f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {GROUP}, at most {most}. "
-            f"The nearest {_near(shape, most)}."
+            f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {GROUP} frames, at most "
+            f"{most}. The nearest {_near(shape, most)}."
         )
     with_first = build(bundle, replace(shape, num_frames=1 + shape.num_frames))
     canvas = with_first.window(1, 1 + count, with_first.known, [False] * (1 + count))

@@ -90,7 +90,7 @@ def measured_files(folder: Path) -> list[str]:
 def test_every_clip_is_kept_or_has_a_reason(recipe):
     ledger = curate(recipe)
     assert (ledger.rows, ledger.cut, ledger.missing, ledger.kept) == (7, 1, 0, 4)
-    assert ledger.quarantined == {"reading": {"empty": 1, "no_video": 1}}
+    assert ledger.quarantined == {"reading": {"empty": 1, "unreadable": 1}}
     assert ledger.dropped == {"thresholds": {"motion < 0.0001": 1}, "duplicates": {"near-duplicate": 1}}
     assert json.loads((recipe.out / "ledger.json").read_text())["kept"] == 4
     broken = [json.loads(line) for line in (recipe.out / "quarantine.jsonl").read_text().splitlines()]

@@ -250,6 +250,9 @@ def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) ->
     usual = max(0.5, _edge(truth, middle))
     wanted = {thing.colour for thing in case.scene.things}
 
+    def around(frames: Tensor) -> float:
+        return psnr(*(torch.cat([x[:, :, :side], x[:, :, side + width :]], 2) for x in (frames, truth)))
+
     def shown(frames: Tensor) -> float:
         return len(wanted & {one.colour for one in judge.describe([frames])[0].things}) / len(wanted)
 
@@ -257,12 +260,7 @@ def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) ->
         "clip exact": _exact(frames[:, :, middle], clip.frames),
         "edge": ("lower", _edge(frames, middle) / usual, _edge(pasted, middle) / usual, _edge(truth, middle) / usual),
         "colours": ("higher", shown(frames), shown(pasted), shown(truth)),
-        "PSNR around it, dB": (
-            "higher",
-            _psnr_around(frames, truth, middle),
-            _psnr_around(pasted, truth, middle),
-            50.0,
-        ),
+        "PSNR around it, dB": ("higher", around(frames), around(pasted), 50.0),
     }, frames
 
 
@@ -270,11 +268,6 @@ def _edge(frames: Tensor, columns: slice) -> float:
     """Mean difference over both edges of a stretch of columns, in 0..255."""
     x = frames.float()
     return float(sum((x[:, :, at] - x[:, :, at - 1]).abs().mean() for at in (columns.start, columns.stop)) / 2)
-
-
-def _psnr_around(frames: Tensor, truth: Tensor, columns: slice) -> float:
-    both = (torch.cat([x[:, :, : columns.start], x[:, :, columns.stop :]], 2) for x in (frames, truth))
-    return psnr(*both)
 
 
 def _storyboard(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
