@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -312,7 +313,8 @@ def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
         load_part(dit, find(base) / "dit.safetensors")
         return dit
 
-    with torch.device("meta"):  # what does not fit is refused before any data is made
+    with torch.device("meta"), warnings.catch_warnings():  # what does not fit is refused before any data is made
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
         build()
     return replace(run, build=build, origin=f"{run.origin} from {base}".strip())
 

@@ -287,6 +287,9 @@ def test_describing_a_recipe(slow):
     told = describe(narrow(), slow)
     assert "1,920 tokens" in told
     assert "does not fit" not in told
+    for setting in ("  seed: 0", "  optim: OptimConfig(lr=", "  layout: Layout(replicate=1", "  packs: "):
+        assert setting in told
+    assert "  build" not in told and "  prepare" not in told
     assert "does not fit" in describe(narrow(), replace(slow, memory=1e6))
 
 
@@ -298,10 +301,14 @@ def test_a_recipe_on_other_devices():
     assert plan_run(frames(), 1, H100).placed.bytes < H100.memory
 
 
-def test_the_command():
+def test_the_command(tmp_path, monkeypatch):
     app = typer.Typer()
     add_plan_command(app, recipes=lambda: {"narrow": narrow}, parse_size=parse_size)
     add_runs_command(app)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "planned_by_me.py").write_text("from tests.plan.test_plan import narrow as recipe\n")
+    mine = CliRunner().invoke(app, ["plan", str(tmp_path / "planned_by_me.py"), "--gpus", "1xH100", "--json"])
+    assert json.loads(mine.stdout)["parameters"] > 0
     plan = CliRunner().invoke(app, ["plan", "narrow", "--gpus", "4xL40S", "--price", "1", "--json"])
     assert json.loads(plan.stdout)["placed"]["count"] == 4
     text = CliRunner().invoke(app, ["plan", "narrow", "--gpus", "1xH100"])

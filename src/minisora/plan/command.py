@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,7 +28,9 @@ def add_plan_command(app: typer.Typer, *, recipes: Callable[[], Recipes], parse_
 
     @app.command()
     def plan(
-        name: Annotated[str, typer.Argument(help="A recipe, wan-1.3b, wan-5b, wan-14b, or a bundle.")],
+        name: Annotated[
+            str, typer.Argument(help="A recipe, or your file of one; wan-1.3b, wan-5b, wan-14b, or a bundle.")
+        ],
         gpus: Annotated[str, typer.Option(help="How many of what, such as 8xH100; cpu is this machine.")] = "cpu",
         size: Annotated[
             str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Of the clips.", show_default=False)
@@ -52,8 +55,12 @@ def add_plan_command(app: typer.Typer, *, recipes: Callable[[], Recipes], parse_
 
         number = None if samples is None else parse_count(samples)
         count, device = devices_named(gpus)
-        known_recipes = recipes()
+        known_recipes: Recipes = recipes()
         made: Plan
+        if name.endswith(".py"):
+            from minisora.recipes import of_file
+
+            known_recipes = {name: lambda: of_file(Path(name))}
         if name in known_recipes:
             if (size, seconds, fps) != (None, None, None):
                 raise UsageError(f"the recipe {name} says what its clips are: leave out --size, --seconds and --fps.")

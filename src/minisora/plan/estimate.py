@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -322,7 +322,7 @@ def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, fl
 
 
 def describe(run: RunConfig, device: Device | None = None, *, mfu: float = MFU) -> str:
-    """Memory, tokens a step and time of a recipe on this machine, for `minisora train --dry-run`.
+    """Memory, tokens a step, time and settings of a recipe on this machine, for `minisora train --dry-run`.
 
     device: as this_machine() measures it
     """
@@ -342,6 +342,11 @@ def describe(run: RunConfig, device: Device | None = None, *, mfu: float = MFU) 
     ]
     if whole > device.memory:
         lines.append("this does not fit: make the batch smaller, or split the run over processes (minisora plan)")
+    told = {each.name: getattr(run, each.name) for each in fields(run)}
+    lines += [
+        "settings:",
+        *(f"  {name}: {value}" for name, value in told.items() if value is not None and not callable(value)),
+    ]
     return "\n".join(lines)
 
 
