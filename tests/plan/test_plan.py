@@ -17,6 +17,9 @@ import typer
 from torch import Tensor
 from typer.testing import CliRunner
 
+from minisora.caption.model import CaptionerConfig
+from minisora.caption.train import caption_run
+from minisora.caption.words import playroom_words
 from minisora.console import parse_size
 from minisora.data.frames import FrameBatch
 from minisora.data.latents import LatentBatch
@@ -291,6 +294,14 @@ def test_describing_a_recipe(slow):
         assert setting in told
     assert "  build" not in told and "  prepare" not in told
     assert "does not fit" in describe(narrow(), replace(slow, memory=1e6))
+
+
+def test_the_captioner_is_described_too(slow):
+    """Its loss picks by a mask of two axes."""
+    config = CaptionerConfig(words=playroom_words(), width=24, num_heads=2, encoder_depth=1, decoder_depth=1)
+    made = caption_run(4, config, scenes=1)
+    run = RunConfig(name="captions", steps=4, **vars(made), optim=OptimConfig(lr=1e-3), prefetch=0)
+    assert "parameters, 4 steps" in describe(run, slow)
 
 
 def test_a_recipe_on_other_devices():

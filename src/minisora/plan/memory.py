@@ -54,7 +54,7 @@ class Tracker(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _BY_INDEX:
-            args = (args[0], [_all_of(index) for index in args[1]], *args[2:])
+            args = (args[0], [each for index in args[1] for each in _all_of(index)], *args[2:])
         out = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
@@ -79,12 +79,18 @@ class Tracker(TorchDispatchMode):
         self.live -= size
 
 
-def _all_of(index: Tensor | None) -> Tensor | None:
-    """How many a mask picks is not known where there are no numbers; it is counted as if it picked all."""
+def _all_of(index: Tensor | None) -> list[Tensor | None]:
+    """How many a mask picks is not known where there are no numbers; it is counted as if it picked all.
+
+    returns  an index for each axis of the mask
+    """
     if index is None or index.dtype != torch.bool:
-        return index
-    assert index.ndim == 1
-    return torch.arange(len(index))
+        return [index]
+    place, along = torch.arange(index.numel()), list[Tensor | None]()
+    for size in reversed(index.shape):
+        along.insert(0, place % size)
+        place = place // size
+    return along
 
 
 def trace(model: nn.Module, loss: Callable[..., dict[str, Tensor]], batch: Any, *, bf16: bool) -> StepMemory:
