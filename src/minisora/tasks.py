@@ -202,8 +202,7 @@ def inpaint(bundle: Bundle, clip: Tensor, hole: Tensor, prompt: str, shape: Shap
     if not hole.any():
         raise UsageError("the region is empty: nothing would be made. Name pixels that are to change.")
     given = Condition(_to_whole_latents(_filled(clip, hole)), region=~hole)
-    made = _first(make(bundle, prompt, _whole(shape), [given], settings), shape)
-    return Video(torch.where(hole[:, :, None], made.frames, clip), shape.fps)
+    return _first(make(bundle, prompt, _whole(shape), [given], settings), shape)
 
 
 def _filled(clip: Tensor, hole: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Here: reading it, and telling it from a later moment on. Not here: which window 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minisora.errors import UsageError
@@ -26,21 +27,22 @@ def told_from(prompt: str, seconds: float) -> str:
     """The prompt of a video that begins `seconds` after the one that this prompt is of."""
     said = parts(prompt)
     begun = max(n for n, part in enumerate(said) if part.start <= max(seconds, 0.0))
-    starts = [0.0, *(part.start - seconds for part in said[begun + 1 :])]
-    if len(starts) == 1:
-        return said[begun].text
-    moments = [f"{start:.3f}" for start in starts]
-    pieces = zip(moments, [*moments[1:], ""], said[begun:], strict=True)
-    return " | ".join(f"{start}-{stop}: {part.text}" for start, stop, part in pieces)
+    later = [f"{part.start - seconds:.3f}" for part in said[begun + 1 :]]
+    return _written(said[begun:], ["0.000", *later])
 
 
 def told_until(prompt: str, seconds: float) -> str:
     """The prompt of the first `seconds` of the video that this prompt is of."""
     said = [part for part in parts(prompt) if part.start == 0 or part.start < seconds]
+    return _written(said, [f"{part.start:g}" for part in said])
+
+
+def _written(said: Sequence[Part], starts: Sequence[str]) -> str:
+    """Parts as a prompt: what `parts` reads again."""
     if len(said) == 1:
         return said[0].text
-    stops = [*(f"{part.start:g}" for part in said[1:]), ""]
-    return " | ".join(f"{part.start:g}-{stop}: {part.text}" for part, stop in zip(said, stops, strict=True))
+    pieces = zip(said, starts, [*starts[1:], ""], strict=True)
+    return " | ".join(f"{start}-{stop}: {part.text}" for part, start, stop in pieces)
 
 
 def parts(prompt: str) -> tuple[Part, ...]:
