@@ -10,9 +10,13 @@ import torch
 from minisora.caption.adapters import captions_named
 from minisora.caption.command import TABLE, caption
 from minisora.caption.model import Captioner, CaptionerConfig, save_captioner
+from minisora.caption.said import Failed, each_alone
 from minisora.curate.importers.plain import folder, table
+from minisora.curate.told import read_told
+from minisora.curate.write import encode
+from minisora.data.shards import ShardWriter
 from minisora.errors import UsageError
-from minisora.video import write_video
+from minisora.video import Video, write_video
 
 TINY = CaptionerConfig(
     words=("a", "ball"), num_frames=2, group=2, side=16, width=24, num_heads=2, encoder_depth=1, longest=8
@@ -34,8 +38,8 @@ def films(tmp_path):
     return videos
 
 
-def run(films, write=None, out=None, overwrite=False, sources=None):
-    caption(sources or [films], str(films.parent / "captioner"), False, write, out, overwrite)
+def run(films, write=None, out=None, overwrite=False, sources=None, add=False):
+    caption(sources or [films], str(films.parent / "captioner"), False, write, out, overwrite, add)
 
 
 def test_captions_are_written_where_the_importers_read_them(films, capsys):
@@ -71,12 +75,67 @@ def test_without_write_they_are_shown(films, capsys):
     assert not list(films.glob("*.txt")) and not (films / TABLE).exists()
 
 
+@pytest.fixture
+def curated(films):
+    """What `minisora curate` leaves: two clips in a shard, one of which is broken."""
+    out = films.parent / "out"
+    pictures = torch.randint(256, (6, 16, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with ShardWriter(out / "clips") as writer:
+        for key, mp4 in (("abc-000", encode(iter([pictures]), fps=8.0, codec="h264", crf=17)), ("def", b"no video")):
+            about = {"fps": 8.0, "captions": [], "source": "kite.mp4", "start": 2.0, "stop": 2.75}
+            writer.add(key, {"mp4": mp4, "json": json.dumps(about).encode()})
+    return out
+
+
+def test_curated_clips_are_captioned_for_their_recipe(films, curated, capsys):
+    run(films, "jsonl", sources=[curated])
+    assert "def: no caption:" in capsys.readouterr().err
+    (row,) = map(json.loads, (curated / TABLE).read_text().splitlines())
+    assert {name: row[name] for name in ("key", "path", "start", "stop")} == {
+        "key": "abc-000", "path": "kite.mp4", "start": 2.0, "stop": 2.75,
+    }  # fmt: skip
+    assert read_told(curated / TABLE).sample("abc-000", 2.0, 2.75, ["own"]) == [row["text"]]
+    with pytest.raises(UsageError, match="nothing got a caption"):  # what is left is broken
+        run(films, "jsonl", sources=[curated / "clips"])
+    assert "1 of 2 have a caption" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="Give --write jsonl"):
+        run(films, "txt", sources=[curated])
+
+
+def test_one_more_beside_what_is_there(films, curated, capsys):
+    (films / "one.txt").write_text("mine\n")
+    run(films, "txt", add=True)
+    mine, other = (films / "one.txt").read_text().splitlines()
+    assert mine == "mine" and other
+    row = {"key": "abc-000", "text": "mine"}
+    (curated / TABLE).write_text(json.dumps(row) + "\n")
+    run(films, "jsonl", sources=[curated], add=True)
+    (row,) = map(json.loads, (curated / TABLE).read_text().splitlines())
+    assert row["text"][0] == "mine" and len(row["text"]) == 2
+    with pytest.raises(UsageError, match="--add writes beside"):
+        run(films, add=True)
+
+
+def test_a_clip_that_a_network_fails_at_costs_itself():
+    class Picky:
+        name, together = "picky", 4
+
+        def __call__(self, clips, *, long=False):
+            if any(len(clip.frames) == 2 for clip in clips):
+                raise RuntimeError("two frames are  too few")
+            return [f"{len(clip.frames)} frames" for clip in clips]
+
+    clips = [Video(torch.zeros(n, 4, 4, 3, dtype=torch.uint8), 8.0) for n in (1, 2, 3)]
+    said = each_alone(Picky(), clips)
+    assert said == ["1 frames", Failed("picky failed: RuntimeError: two frames are too few"), "3 frames"]
+
+
 def test_what_cannot_be_done_is_refused(films):
     with pytest.raises(UsageError, match="no file or folder"):
         run(films, sources=[films / "nowhere.mp4"])
     with pytest.raises(UsageError, match="Add --write jsonl"):
         run(films, "txt", out=films / "table.jsonl")
-    with pytest.raises(UsageError, match="no video got a caption"):
+    with pytest.raises(UsageError, match="nothing got a caption"):
         run(films, sources=[films / "broken.mp4"])
     (films / TABLE).write_text("one.mp4,mine\n")
     with pytest.raises(UsageError, match="Name another file with --out"):

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 
 import torch
 
 from minisora.caption.model import CaptionerConfig, load_captioner
-from minisora.caption.train import FIRST_SEED, FPS, FRAMES, NOTHING, SIZES, CaptionBatches, caption_run, frames_of
+from minisora.caption.train import (
+    CAMERA,
+    FIRST_SEED,
+    FORMATS,
+    FPS,
+    FRAMES,
+    HINTS,
+    NOTHING,
+    CaptionBatches,
+    caption_run,
+    frames_of,
+    hints_of,
+)
 from minisora.caption.words import END, LONG, SHORT, Vocabulary, playroom_words
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run as train
 from minisora.worlds import playroom
+from minisora.worlds.playroom.facts import View, watch
 from minisora.worlds.playroom.scene import is_held_out
 
 TINY = CaptionerConfig(
@@ -26,6 +40,7 @@ def test_a_batch_is_a_function_of_its_step():
     assert torch.equal(one.frames, again.frames) and torch.equal(one.words, again.words)
     assert not torch.equal(one.frames, other.frames)
     assert one.frames.shape == (4, 4, 32, 32, 3) and one.frames.dtype == torch.uint8
+    assert len(one.words) == len(one.frames) * BATCHES.tellings
     assert one.tokens == int((one.words[:, 1:] != NOTHING).sum()) and one.flops > 0
 
 
@@ -34,18 +49,48 @@ def test_captions_are_of_the_frames_they_stand_beside():
     batch, vocabulary = BATCHES(0), Vocabulary(TINY.words)
     scenes = [playroom.draw(FIRST_SEED + n) for n in range(2)]
     assert not any(is_held_out(t.colour, t.shape, t.motion) for scene in scenes for t in scene.things)
+    captions_each = BATCHES.stretches * BATCHES.tellings
     for row, words in enumerate(batch.words.tolist()):
         assert words[0] in (SHORT, LONG) and words.count(END) == 1
         text = vocabulary.decode(words)
-        things = {f"{thing.colour} {thing.shape}" for thing in scenes[row // 2].things}
+        things = {f"{thing.colour} {thing.shape}" for thing in scenes[row // captions_each].things}
         assert any(thing in text.lower() for thing in things) or "empty floor" in text
-    height, width = random.Random("captions 0").choices(list(SIZES), list(SIZES.values()))[0]
+    height, width = random.Random("captions 0").choices(list(FORMATS), list(FORMATS.values()))[0]
     drawn = playroom.render(scenes, height=height, width=width, fps=FPS, num_frames=FRAMES).frames
     means = drawn.float().mean((2, 3, 4))
     shown = batch.frames.float().mean((2, 3, 4)).unflatten(0, (2, 2))
     for number in range(2):  # each frame that is shown is one of the scene's own
         gaps = (shown[number].flatten()[:, None] - means[number]).abs().amin(1)
         assert gaps.max() < 1.0
+
+
+def test_hints_are_of_the_thing_that_covers_a_token():
+    scene = next(scene for scene in map(playroom.draw, range(100)) if len(scene.things) == 2)
+    view = View(watch(scene, 0.0, 2.0).things[:1], "static", False, None, ())
+    seen = view.things[0]
+    masks = torch.zeros(4, 16, 16, dtype=torch.long)
+    masks[2:, :2, :4] = seen.number + 1  # an eighth of the later token at the top left: too little to be asked
+    masks[:2, 8:, 8:] = seen.number + 1
+    masks[:2, 8:, :8] = 3 - (seen.number + 1)  # another thing, of which the view says nothing
+    hints = hints_of(view, masks, 2)
+    asked = [HINTS[name][n] if n != NOTHING else None for name, n in zip(HINTS, hints[3].tolist(), strict=True)]
+    thing = seen.thing
+    assert asked == [thing.shape, thing.colour, thing.size, seen.motion, seen.direction or "no direction"]
+    assert hints.shape == (8, len(HINTS))
+    assert hints[:, 0].tolist() == [0, 0, NOTHING, int(hints[3, 0]), NOTHING, 0, 0, 0]
+    assert (hints[[0, 1, 2, 4, 5, 6, 7], 1:] == NOTHING).all()
+
+
+def test_hints_fit_what_is_shown():
+    """Where a thing lies there is more to see than where none does."""
+    batch, config = BATCHES(0), TINY
+    cells = batch.frames.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).unflatten(1, (-1, config.group)).float()
+    tokens = cells.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4, 6).flatten(1, 3)  # (B, tokens, pixels, 3)
+    asked = batch.hints[..., 1] != NOTHING
+    assert asked.any() and batch.hints.shape == (4, config.moments * config.places, len(HINTS))
+    spread = tokens.amax((2, 3)) - tokens.amin((2, 3))
+    assert spread[asked].mean() > 1.5 * spread[batch.hints[..., 0] == 0].mean()
+    assert ((batch.camera >= 0) & (batch.camera < len(CAMERA))).all()
 
 
 def test_frames_are_spread_over_their_stretch():
@@ -57,7 +102,7 @@ def test_frames_are_spread_over_their_stretch():
 def test_it_learns_a_batch_by_heart_and_leaves_a_captioner(tmp_path):
     torch.manual_seed(0)
     run = caption_run(60, TINY, scenes=2)
-    model, batch, noise = run.build(), BATCHES(0), torch.Generator()
+    model, batch, noise = run.build(), replace(BATCHES, tellings=1)(0), torch.Generator()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     parts = []
     for _ in range(60):

@@ -47,6 +47,16 @@ def test_vectors_of_the_codec_tell_the_motion(tmp_path, codec):
     np.testing.assert_allclose(found, expected, rtol=0.25, atol=0.002)
 
 
+def test_flow_is_searched_for_where_the_codec_tells_of_motion(tmp_path):
+    still, moving = (
+        films.write(tmp_path / f"{pixels}.mp4", films.pan(0, 24, 192, 256, right=pixels)) for pixels in (0.02, 3.0)
+    )
+    whole, spared = (Scored(read_signals(moving, flow_above=least), ()).scores((0, 1)) for least in (0.0, 0.05))
+    assert whole == spared
+    skipped = Scored(read_signals(still, flow_above=0.05), ()).scores((0, 1))
+    assert skipped["motion"] == skipped["codec_motion"] < 0.05 and skipped["pan"] is None and skipped["camera"] == ""
+
+
 def test_a_codec_without_vectors_gives_no_answer(tmp_path):
     path = films.write(tmp_path / "film.mkv", films.pan(0, 24), codec="ffv1", options={})
     clip = scores(path)

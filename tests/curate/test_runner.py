@@ -223,6 +223,71 @@ def test_a_long_clip_becomes_several(recipe):
     assert [each["start"] for each in mine] == pytest.approx([0, 16 / 24, 32 / 24])
 
 
+def captioned(recipe: Recipe, lines: list[dict[str, object]], **clips: object) -> Recipe:
+    path = recipe.out.parent / "captions.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return replace(recipe, captions=replace(recipe.captions, file=path), clips=replace(recipe.clips, **clips))
+
+
+def captions_in(recipe: Recipe) -> dict[str, list[str]]:
+    shards = Shards(recipe.out / "clips")
+    said = {key: json.loads(shards.read(number)["json"])["captions"] for number, key in enumerate(shards.keys)}
+    return {key: [one["text"] for one in captions] for key, captions in said.items()}
+
+
+def test_clips_are_told_anew_and_nothing_is_measured(recipe):
+    curate(recipe)
+    before = captions_in(recipe)
+    first, second, *_ = before
+    lines = [{"key": first, "text": "The video shows a kite."}, {"key": second, "text": ["A long kite.", "A kite."]}]
+    curate(captioned(recipe, lines))
+    assert captions_in(recipe) == before | {first: ["A kite."], second: ["A long kite.", "A kite."]}
+    assert len(measured_files(recipe.out)) == 7
+    table = {row["key"]: row for row in pq.read_table(recipe.out / "table.parquet").to_pylist()}
+    assert table[second]["captions"] == ["A long kite.", "A kite."] and table[second]["caption_count"] == 2
+
+
+def test_samples_of_one_clip_are_told_one_by_one(recipe):
+    divided = replace(recipe, clips=replace(recipe.clips, seconds=1.0))
+    curate(divided)
+    key = next(key for key in captions_in(divided) if key.endswith("-000")).removesuffix("-000")
+    number = Shards(recipe.out / "clips").keys.index(f"{key}-001")
+    said = json.loads(Shards(recipe.out / "clips").read(number)["json"])
+    span = {"start": said["start"], "stop": said["stop"]}
+    moved = captioned(divided, [{"key": f"{key}-001", **span, "text": "It turns."}])
+    curate(moved)
+    assert captions_in(divided)[f"{key}-000"] == [] and captions_in(divided)[f"{key}-001"] == ["It turns."]
+    shifted = captioned(divided, [{"key": f"{key}-001", "start": 50.0, "stop": 51.0, "text": "It turns."}])
+    curate(shifted)
+    assert captions_in(divided)[f"{key}-001"] == []  # what it showed then is another stretch now
+
+
+@pytest.mark.parametrize("line", ['{"text": "a kite"}', '{"key": "abc", "text": ""}', "no json"])
+def test_captions_that_are_none_are_refused_before_all_work(recipe, line):
+    told = captioned(recipe, [])
+    assert told.captions.file is not None
+    told.captions.file.write_text('{"key": "abc", "text": "a kite"}\n' + line + "\n")
+    with pytest.raises(UsageError, match=r"captions.jsonl:2"):
+        curate(told)
+    assert not (recipe.out / "scores").exists()
+
+
+def test_a_clip_is_lost_when_all_its_samples_are(recipe):
+    """One sample of several that cannot be written costs itself."""
+    whole = replace(recipe, clips=replace(recipe.clips, seconds=1.0))
+    ledger = curate(whole)
+    keys = Shards(recipe.out / "clips").keys
+    first = next(key for key in keys if key.endswith("-000"))
+    made = dict(zip(keys, Shards(recipe.out / "clips").columns("made"), strict=True))[first]
+    failed = {"key": first, "made": made, "reason": "crashed", "message": "its process was ended by SIGSEGV"}
+    (recipe.out / "clips" / "failed.jsonl").write_text(json.dumps(failed) + "\n")
+    after = curate(whole)
+    assert (after.kept, after.samples) == (ledger.kept, ledger.samples - 1)
+    assert "writing" not in after.quarantined and after.seconds_kept == pytest.approx(ledger.seconds_kept - 1, abs=0.1)
+    lines = [json.loads(line) for line in (recipe.out / "quarantine.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in lines if line["stage"] == "writing"] == [first]
+
+
 NOISE = """
 out: out
 input: {media: videos}

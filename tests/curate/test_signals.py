@@ -117,6 +117,28 @@ def test_a_file_without_its_index_is_unreadable(tmp_path):
     assert caught.value.reason == "unreadable"
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("mkv", "libx264"), ("flv", "libx264"), ("avi", "mpeg4")])
+def test_a_file_that_is_cut_off_is_truncated_with_and_without_sound(tmp_path, suffix, codec):
+    """Where the header tells the length of the whole alone, the sound must not stand for the pictures."""
+    options = {"preset": "veryfast"} if codec == "libx264" else {"q": "4"}
+    for sounds in (0, 1):
+        path = tmp_path / f"film{sounds}.{suffix}"
+        films.write(path, films.pan(0, 96), codec=codec, options=options, sounds=sounds)
+        assert read_signals(path).media.seconds == pytest.approx(4.0, abs=0.2)
+        with pytest.raises(MediaError) as caught:
+            read_signals(films.truncated(path, 0.6))
+        assert caught.value.reason == "truncated"
+
+
+def test_nothing_is_decoded_far_beyond_what_is_asked_for(tmp_path):
+    path = films.write(tmp_path / "film.mp4", films.pan(0, 240, right=0.5))
+    whole, part = read_signals(path), read_signals(path, until=2.0)
+    assert len(whole) == 240 and 2.0 < part.frames["seconds"][-1] < 8.0
+    assert part.media == whole.media
+    for name, column in part.frames.items():
+        np.testing.assert_array_equal(column, whole.frames[name][: len(part)])
+
+
 def test_time_is_limited(tmp_path):
     path = films.write(tmp_path / "film.mp4", films.pan(0, 12))
     with pytest.raises(MediaError) as caught:

@@ -1,6 +1,7 @@
-"""`minisora caption FILES_OR_FOLDER`: a caption for each video, shown, or written where `minisora curate` reads it.
+"""`minisora caption VIDEOS`: a caption for each video or curated clip, shown, or written where `minisora curate` reads.
 
-Here: the command, and files. Not here: who writes the captions (adapters.py).
+Here: the command, and files. Not here: who writes the captions (adapters.py), what a recipe does with the captions of
+clips (curate/told.py).
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,14 +21,34 @@ from minisora.errors import UsageError
 
 if TYPE_CHECKING:
     from minisora.caption.said import Captions
+    from minisora.data.shards import Shards
+    from minisora.video import Video
 
 TABLE = "captions.jsonl"
 SAVE_SECONDS = 20.0  # between writings of a table
 FPS, MOST_FRAMES = 8.0, 64  # of a video that is read; of a longer one fewer a second
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is to be captioned.
+
+    name:  as it is shown to the user
+    load:  raises UsageError where it cannot be read
+    file:  the video, where it is one
+    about: what its row of a table says beside the text; of a curated clip its key, and once loaded source and span
+    """
+
+    name: str
+    load: Callable[[], Video]
+    file: Path | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
 def caption(
-    sources: Annotated[list[Path], typer.Argument(help="Videos, or folders of them.")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Videos, folders of them, or what `minisora curate` wrote: its `out`.")
+    ],
     model: Annotated[
         str,
         typer.Option(help="playroom, a captioner's folder, hf:NAME of transformers, or a server's URL, URL#MODEL."),
@@ -39,6 +62,7 @@ def caption(
         Path | None, typer.Option(help=f"With --write jsonl: the file. [default: {TABLE} in the first folder]")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Also where there is a caption already.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="One more beside the captions that are there.")] = False,
 ) -> None:
     """Say in words what videos show.
 
@@ -48,106 +72,160 @@ def caption(
 
     if out is not None and write != "jsonl":
         raise UsageError("--out names a table. Add --write jsonl.")
-    videos = _videos(sources)
+    if add and (overwrite or write is None):
+        raise UsageError("--add writes beside what is there: give --write with it, and not --overwrite.")
+    every = _shown(sources)
+    if write == "txt" and any(one.file is None for one in every):
+        raise UsageError("curated clips lie in shards and have no file beside them. Give --write jsonl.")
     table = (out or _folder(sources[0]) / TABLE).resolve()
     rows = _read_table(table) if write == "jsonl" else {}
-    todo = [video for video in videos if overwrite or not _has_caption(video, write, table, rows)]
-    if len(todo) < len(videos):
-        typer.echo(f"{len(videos) - len(todo)} of {len(videos)} have a caption; --overwrite writes them anew", err=True)
+    todo = [one for one in every if overwrite or add or not _texts(one, write, table, rows)]
+    if len(todo) < len(every):
+        typer.echo(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite writes them anew", err=True)
     if not todo:
         return
 
     saved_at = time.monotonic()
 
-    def keep(texts: Mapping[Path, str]) -> None:
+    def keep(texts: Mapping[Shown, str]) -> None:
         nonlocal saved_at
-        for video, text in texts.items():
-            if write == "txt":
-                _replace(video.with_suffix(".txt"), text + "\n")
+        for one, text in texts.items():
+            known = _texts(one, write, table, rows) if add else []
+            said = [*known, *([text] if text not in known else [])]
+            if write == "txt" and one.file is not None:
+                _replace(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in said))
             elif write == "jsonl":
-                name = _name(video, table)
-                rows[name] = {**rows.get(name, {}), "path": name, "text": text}
+                name = _row_name(one, table)
+                about = one.about or {"path": name}
+                rows[name] = {**rows.get(name, {}), **about, "text": said[0] if len(said) == 1 else said}
             else:
-                typer.echo(f"{video}: {text}")
+                typer.echo(f"{one.name}: {text}")
         if write == "jsonl" and time.monotonic() - saved_at > SAVE_SECONDS:
             _write_table(table, rows)
             saved_at = time.monotonic()
 
     try:
-        failed = caption_files(captions_named(model), todo, keep, long=long)
+        failed = caption_clips(captions_named(model), todo, keep, long=long)
     finally:
         if write == "jsonl" and rows:
             _write_table(table, rows)
-    for video, reason in failed.items():
-        typer.echo(f"{video}: no caption: {reason}", err=True)
+    for one, reason in failed.items():
+        typer.echo(f"{one.name}: no caption: {reason}", err=True)
     typer.echo(f"{len(todo) - len(failed)} captioned, {len(failed)} failed", err=True)
     if len(failed) == len(todo):
-        raise UsageError("no video got a caption; the reasons are above.")
+        raise UsageError("nothing got a caption; the reasons are above.")
 
 
-def caption_files(
-    captions: Captions, videos: Iterable[Path], keep: Callable[[Mapping[Path, str]], None], *, long: bool = False
-) -> dict[Path, str]:
-    """Read, caption and hand over, a few videos at a time. Returns those without a caption, and why."""
-    from minisora.caption.said import Failed, shrunk
-    from minisora.video import Video, probe, read_video
+def caption_clips(
+    captions: Captions, shown: Iterable[Shown], keep: Callable[[Mapping[Shown, str]], None], *, long: bool = False
+) -> dict[Shown, str]:
+    """Read, caption and hand over, a few at a time. Returns those without a caption, and why."""
+    from minisora.caption.said import Failed, each_alone, shrunk
+    from minisora.video import Video
 
-    failed: dict[Path, str] = {}
-    left = iter(videos)
+    failed: dict[Shown, str] = {}
+    left = iter(shown)
     while some := list(islice(left, captions.together)):
-        clips: dict[Path, Video] = {}
-        for path in some:
+        clips: dict[Shown, Video] = {}
+        for one in some:
             try:
-                about = probe(path)
-                clip = read_video(path, fps=min(about.fps, FPS, MOST_FRAMES / max(about.seconds, 1e-3)))
-                clips[path] = Video(shrunk(clip.frames), clip.fps)
+                clip = one.load()
+                clips[one] = Video(shrunk(clip.frames), clip.fps)
             except UsageError as error:
-                failed[path] = str(error)
-        said = dict(zip(clips, captions(list(clips.values()), long=long), strict=True))
-        failed.update({path: one.reason for path, one in said.items() if isinstance(one, Failed)})
-        keep({path: one for path, one in said.items() if isinstance(one, str)})
+                failed[one] = str(error)
+        said = dict(zip(clips, each_alone(captions, list(clips.values()), long=long), strict=True))
+        failed.update({one: answer.reason for one, answer in said.items() if isinstance(answer, Failed)})
+        keep({one: answer for one, answer in said.items() if isinstance(answer, str)})
     return failed
 
 
-def _videos(sources: Sequence[Path]) -> list[Path]:
-    def each() -> Iterator[Path]:
-        from minisora.curate.importers.pair import video_files
+def _shown(sources: Sequence[Path]) -> list[Shown]:
+    from minisora.curate.importers.pair import video_files
 
-        for source in sources:
-            if source.is_dir():
-                yield from (source / name for name in video_files(source))
-            elif source.is_file():
-                yield source
-            else:
-                raise UsageError(f"there is no file or folder {source}. Check the name.")
+    found: dict[object, Shown] = {}
+    for source in sources:
+        if source.is_dir() and (shards := _shards(source)) is not None:
+            found.update({(shards, one.name): one for one in _curated(shards)})
+        elif source.is_dir():
+            found.update({source / name: _video(source / name) for name in video_files(source)})
+        elif source.is_file():
+            found[source] = _video(source)
+        else:
+            raise UsageError(f"there is no file or folder {source}. Check the name.")
+    return list(found.values())
 
-    return list(dict.fromkeys(each()))
+
+def _video(path: Path) -> Shown:
+    def load() -> Video:
+        from minisora.video import probe, read_video
+
+        about = probe(path)
+        return read_video(path, fps=min(about.fps, FPS, MOST_FRAMES / max(about.seconds, 1e-3)))
+
+    return Shown(str(path), load, path)
+
+
+def _shards(folder: Path) -> Path | None:
+    """The folder of shards in what `minisora curate` left, or that folder itself."""
+    return next((each for each in (folder, folder / "clips") if any(each.glob("shard-*.parquet"))), None)
+
+
+def _curated(folder: Path) -> Iterator[Shown]:
+    from minisora.data.shards import Shards
+
+    shards = Shards(folder)
+    for number, key in enumerate(shards.keys):
+        about: dict[str, Any] = {"key": key}
+        yield Shown(key, partial(_sample, shards, number, about), about=about)
+
+
+def _sample(shards: Shards, number: int, about: dict[str, Any]) -> Video:
+    """A clip of a shard; `about` is told where it comes from."""
+    from minisora.data.clips import to_clip
+    from minisora.video import Video
+
+    members = shards.read(number)
+    clip = to_clip(shards.keys[number], members)
+    said = json.loads(members["json"])
+    about.update({"path": said["source"], "start": said["start"], "stop": said["stop"]})
+    return Video(clip.frames, clip.fps)
 
 
 def _folder(source: Path) -> Path:
-    return source if source.is_dir() else source.parent
+    """Where a table goes: beside the shards' folder, in a folder of videos, beside a video."""
+    if not source.is_dir():
+        return source.parent
+    shards = _shards(source)
+    return source if shards is None else shards.parent
 
 
-def _name(video: Path, table: Path) -> str:
-    """A video as its table names it: from the table's folder, where it lies below."""
-    whole = video.resolve()
+def _row_name(one: Shown, table: Path) -> str:
+    """What tells rows apart: the key of a clip; a video from the table's folder, where it lies below."""
+    if one.file is None:
+        return str(one.about["key"])
+    whole = one.file.resolve()
     return whole.relative_to(table.parent).as_posix() if whole.is_relative_to(table.parent) else whole.as_posix()
 
 
-def _has_caption(video: Path, write: str | None, table: Path, rows: Mapping[str, Any]) -> bool:
-    return (write == "txt" and video.with_suffix(".txt").exists()) or (write == "jsonl" and _name(video, table) in rows)
+def _texts(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
+    """The captions that it has where one is to be written."""
+    if write == "jsonl":
+        text = rows.get(_row_name(one, table), {}).get("text") or []
+        return [text] if isinstance(text, str) else list(text)
+    beside = one.file.with_suffix(".txt") if write == "txt" and one.file is not None else None
+    return beside.read_text(encoding="utf-8").splitlines() if beside is not None and beside.exists() else []
 
 
 def _read_table(table: Path) -> dict[str, dict[str, Any]]:
-    """Rows by path, with all that others wrote into them. Raises UsageError where it is no such table."""
+    """Rows by key or path, with all that others wrote into them. Raises UsageError where it is no such table."""
     if not table.exists():
         return {}
     rows = {}
     for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             row = json.loads(line)
-            rows[row["path"]] = row
-        except (ValueError, KeyError, TypeError) as error:
+            rows[row.get("key") or row["path"]] = row
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f'{table}:{number} is no line {{"path", "text"}}. Name another file with --out.'
             ) from error

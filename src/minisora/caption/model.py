@@ -4,8 +4,9 @@ Pieces of a few frames and 8x8 pixels become tokens; blocks attend over the plac
 of one place; a small causal decoder reads them and writes the words, the likeliest at each step.
 
 Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
-(arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Vaswani et al. 2017
-(arXiv:1706.03762) for the decoder, with norms before each part.
+(arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Wang et al. 2016 (TSN,
+arXiv:1608.00859): beside each frame its change since the one before, in which motion is seen at once. Vaswani et al.
+2017 (arXiv:1706.03762) for the decoder, with norms before each part.
 
 Here: the network, fitting a clip to it, writing a caption, its files.
 Not here: words (words.py), training (train.py), other captioners (adapters.py).
@@ -71,16 +72,18 @@ class CaptionerConfig:
     def places(self) -> int:
         return (self.side // STRIDE) ** 2
 
-    def flops(self, num_words: int) -> float:
-        """Multiply-adds counted twice of one clip and a caption of `num_words`, forward."""
+    def flops(self, num_words: int, tellings: int = 1) -> float:
+        """Multiply-adds counted twice of one clip and `tellings` captions of `num_words`, forward."""
         d, half = self.width, (self.side // 2) ** 2
         tokens = self.moments * self.places
-        stem = self.num_frames * half * 9 * (12 * _STEM[0] + _STEM[0] * _STEM[1] / 4 + _STEM[1] * _STEM[2] / 16)
+        stem = self.num_frames * half * 9 * (24 * _STEM[0] + _STEM[0] * _STEM[1] / 4 + _STEM[1] * _STEM[2] / 16)
         stem += tokens * self.group * _STEM[2] * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
-        decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens)) + tokens * 2 * d**2
+        decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens))
+        shown = self.decoder_depth * tokens * 2 * d**2
         vocabulary = num_words * d * len(Vocabulary(self.words))
-        return 2.0 * (stem + self.encoder_depth * encoder + self.decoder_depth * decoder + vocabulary)
+        told = self.decoder_depth * decoder + vocabulary
+        return 2.0 * (stem + self.encoder_depth * encoder + shown + tellings * told)
 
 
 class Attention(nn.Module):
@@ -151,9 +154,9 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, video: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
         """
-        x:       (B, L, D), the words after those in the cache
+        x:       (B * n, L, D), the words after those in the cache
         video:   (B, S, D), looked at only where there is no cache yet
-        returns  (B, L, D), and the cache with these words
+        returns  (B * n, L, D), and the cache with these words
         """
         h = self.word_norm(x)
         k, v = self.words.pairs(h)
@@ -165,12 +168,18 @@ class DecoderBlock(nn.Module):
         length, known = x.shape[1], k.shape[2]
         later = torch.ones(length, known, dtype=torch.bool, device=x.device).triu(known - length + 1)
         x = x + self.words(h, k, v, later)
-        x = x + self.video(self.video_norm(x), video_k, video_v)
+        h = self.video_norm(x).reshape(len(video_k), -1, x.shape[-1])  # the captions of a clip as one
+        x = x + self.video(h, video_k, video_v).view_as(x)
         return x + self.mlp(x), (k, v, video_k, video_v)
 
 
 class Captioner(nn.Module):
-    """frames (B, T, side, side, 3) uint8 and words (B, S) -> how likely each word is to come next, (B, S, words)"""
+    """How likely each word is to come next, by a clip and the words so far; captions of one clip lie together.
+
+    frames   (B, T, side, side, 3) uint8
+    words    (B * n, S)
+    returns  (B * n, S, words)
+    """
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__()
@@ -178,7 +187,7 @@ class Captioner(nn.Module):
         width, heads = config.width, config.num_heads
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(2),
-            nn.Conv2d(12, _STEM[0], 3, padding=1),
+            nn.Conv2d(24, _STEM[0], 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(_STEM[0], _STEM[1], 3, stride=2, padding=1),
             nn.ReLU(),
@@ -200,7 +209,9 @@ class Captioner(nn.Module):
         """(B, T, side, side, 3) uint8 -> (B, moments * places, D)"""
         assert frames.dtype == torch.uint8, frames.dtype
         batch = len(frames)
-        x = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.enter.weight.dtype) / 127.5 - 1
+        x = frames.movedim(-1, 2).to(self.enter.weight.dtype) / 127.5 - 1
+        change = x.diff(dim=1, prepend=x[:, :1])
+        x = torch.cat([x, change], 2).flatten(0, 1)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         x = x.flatten(2).unflatten(0, (batch, self.config.moments, -1))  # (B, moments, group, C, places)
         x = self.enter(x.permute(0, 1, 4, 2, 3).flatten(3)) + self.moment + self.place
@@ -212,7 +223,7 @@ class Captioner(nn.Module):
     def next_words(
         self, words: Tensor, video: Tensor, caches: Sequence[Cache] | None = None
     ) -> tuple[Tensor, list[Cache]]:
-        """Logits of the word after each, and the caches for those that follow. words: (B, S), after the cached ones"""
+        """Logits of the word after each, and the caches for those that follow. words: (B * n, S), after the cached"""
         first = caches[0][0].shape[2] if caches is not None else 0
         x = self.word(words) + self.order[first : first + words.shape[1]]
         after = []

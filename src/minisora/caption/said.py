@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from minisora.curate.words import cleaned
+from minisora.errors import UsageError
 from minisora.video import Video, resize
 
 PROMPTS = {  # by `long`
@@ -47,6 +48,19 @@ class Captions(Protocol):
 
     def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
         """A caption for each clip, in order. Raises UsageError where none can be had at all."""
+
+
+def each_alone(captions: Captions, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
+    """`captions(clips)`; where that fails each clip is asked about by itself, so that one costs itself alone."""
+    try:
+        return captions(clips, long=long) if clips else []
+    except UsageError:
+        raise
+    except Exception as error:  # a network of the user's may raise anything
+        if len(clips) > 1:
+            return [said for clip in clips for said in each_alone(captions, [clip], long=long)]
+        text = " ".join(str(error).split())[:200]
+        return [Failed(f"{captions.name} failed: {type(error).__name__}: {text}")]
 
 
 def pictures(clip: Video, count: int) -> list[Image.Image]:

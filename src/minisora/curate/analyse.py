@@ -31,6 +31,7 @@ class Analysis:
     cutting: Cutting = field(default_factory=Cutting)  # of the adaptive detector
     transnet_threshold: float = 0.5  # probability of a cut
     samples_per_second: float = 4.0  # frames that are looked at closely
+    flow_above: float = 0.0  # codec_motion; where the codec tells of less it is `motion`, and the camera is not told
     scorers: tuple[str, ...] = ()  # names, as in learned.py
     threads: int = 1  # of the decoder; processes side by side use a machine better
     timeout_seconds: float | None = None  # for a file
@@ -40,6 +41,8 @@ class Analysis:
             raise UsageError(f"there is no detector {self.detector!r}. Choose adaptive or transnet.")
         if not (self.samples_per_second > 0 and self.threads > 0):
             raise UsageError("samples_per_second and threads must be more than 0.")
+        if not 0 <= self.flow_above < math.inf:
+            raise UsageError(f"flow_above is {self.flow_above:g}: give frame diagonals per second, 0 or more.")
 
 
 def all_scores(settings: Analysis) -> Mapping[str, str]:
@@ -65,6 +68,8 @@ def analyse(path: Path, spans: Sequence[Span] | None, settings: Analysis) -> lis
         signals = read_signals(
             path,
             samples_per_second=settings.samples_per_second,
+            flow_above=settings.flow_above,
+            until=max((stop for _, stop in spans), default=0.0) if spans is not None else math.inf,
             threads=settings.threads,
             timeout_seconds=settings.timeout_seconds,
             watch=kept.add if kept else None,

@@ -6,6 +6,7 @@ Here: the command. Not here: the run (runner.py), the recipe (recipe.py).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from minisora.errors import UsageError
 
 if TYPE_CHECKING:
     from minisora.curate.runner import Step
+
+LINE_SECONDS = 30.0  # between lines of progress where there is no terminal
 
 
 def curate(
@@ -53,9 +56,8 @@ def curate(
         typer.echo(f"{len(found.rows):,} annotations with a file, {len(found.missing):,} without")
         typer.echo(f"{left:,} of {files:,} files are to be measured; the others have been")
         return
-    count = workers or os.cpu_count() or 1
-    timeout_seconds = read.run.timeout_seconds
-    chosen = ray_engine(count, timeout_seconds, address) if engine == "ray" else local_engine(count, timeout_seconds)
+    patience, here = read.run.timeout_seconds, workers or os.cpu_count() or 1
+    chosen = ray_engine(workers, patience, address) if engine == "ray" else local_engine(here, patience)
     with _bars() as on_step:
         ledger = run(read, chosen, on_step=on_step, retry=retry)
     Console().print(ledger_table(ledger))
@@ -64,7 +66,9 @@ def curate(
 
 @contextmanager
 def _bars() -> Iterator[Step]:
-    """A bar for each kind of work on stderr, with its rate and the time left; nothing where that is no terminal."""
+    """A bar for each kind of work on stderr, with its rate and the time left; a line now and then where that is no
+    terminal.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -77,12 +81,16 @@ def _bars() -> Iterator[Step]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks = {}
+        tasks, told_at = {}, time.monotonic()
 
         def on_step(what: str, done: int, total: int) -> None:
+            nonlocal told_at
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total, rate="")
-            speed = progress.tasks[progress.task_ids.index(tasks[what])].speed
-            progress.update(tasks[what], completed=done, total=total, rate=f"{speed:.3g}/s" if speed else "")
+            task = progress.tasks[progress.task_ids.index(tasks[what])]
+            progress.update(task.id, completed=done, total=total, rate=f"{task.speed:.3g}/s" if task.speed else "")
+            if not console.is_terminal and time.monotonic() - told_at > LINE_SECONDS:
+                told_at, left = time.monotonic(), task.time_remaining
+                typer.echo(f"{what}: {done:,} of {total:,}" + (f", {left:.0f} s left" if left else ""), err=True)
 
         yield on_step

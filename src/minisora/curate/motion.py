@@ -32,9 +32,10 @@ _SAME = 0.02  # of 255: mean change of brightness below which two frames are the
 
 
 class Motion:
-    """Keeps the frame before."""
+    """Keeps the frame before. flow_above: of codec_motion; below it flow is not searched for, and the codec believed"""
 
-    def __init__(self) -> None:
+    def __init__(self, flow_above: float = 0.0) -> None:
+        self._flow_above = flow_above
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._before: tuple[Array, float] | None = None
         self._reference = 0.0  # seconds of the last frame that others are told from
@@ -63,6 +64,8 @@ class Motion:
             return (math.nan, vectors, *(math.nan,) * len(CAMERA_COLUMNS))
         if cv2.mean(cv2.absdiff(before[0], luma))[0] < _SAME:
             return (0.0, vectors, *(0.0,) * len(CAMERA_COLUMNS))
+        if vectors < self._flow_above:
+            return (vectors, vectors, *(math.nan,) * len(CAMERA_COLUMNS))
         flow = self._search.calc(before[0], luma, cast(Any, None))
         lasted = seconds - before[1]
         return (mean_length(flow) / lasted, vectors, *(value / lasted for value in fit(flow, before[0])))

@@ -33,6 +33,7 @@ from minisora.curate.lost import MediaError
 from minisora.errors import UsageError
 from minisora.video.files import cannot_write
 
+_BYTES = 256 << 20  # of a file, for each of which there is the whole time again
 _AHEAD = 8  # rows for each process that may be done before the oldest of them is
 
 
@@ -78,7 +79,7 @@ class _Worker:
 class Pool:
     """Processes for one stage, started when there are rows; as a context manager they are gone at its end.
 
-    timeout_seconds: for one row
+    timeout_seconds: for one row, and once more for each 256 MB of the file that its `size_bytes` tells of
     """
 
     stage: Stage
@@ -111,7 +112,7 @@ class Pool:
                 self._pool.append(_Worker(self.stage))
             for worker in self._pool:
                 if worker.ready and worker.row is None and begun < min(rows.num_rows, taken + _AHEAD * self.workers):
-                    worker.row, worker.deadline = begun, time.monotonic() + self.timeout_seconds
+                    worker.row, worker.deadline = begun, time.monotonic() + self._patience(rows.slice(begun, 1))
                     begun += 1
                     _send(worker.pipe, rows.slice(worker.row, 1))
             for worker in self._wait():
@@ -121,6 +122,10 @@ class Pool:
             while taken in done:
                 yield done.pop(taken)
                 taken += 1
+
+    def _patience(self, row: pa.Table) -> float:
+        size = row.column("size_bytes")[0].as_py() if "size_bytes" in row.column_names else 0
+        return self.timeout_seconds * (1 + size // _BYTES)
 
     def _wait(self) -> list[_Worker]:
         """Those that have said something, have ended or are out of time."""
@@ -155,9 +160,8 @@ class Pool:
                 raise RuntimeError(f"a worker ended before its first row, with status {status}")
             if crashed:
                 return self.stage.failed(row, "crashed", _ending(status))
-            return self.stage.failed(
-                row, "timeout", f"not done after {self.timeout_seconds:g} s, the `timeout_seconds`"
-            )
+            said = f"not done after {self._patience(row):g} s (`timeout_seconds` is {self.timeout_seconds:g})"
+            return self.stage.failed(row, "timeout", said)
         kind, content = said
         worker.row = None
         if kind == "refused":

@@ -9,6 +9,7 @@ Here: a stage on Ray. Not here: stages, the order of the work (runner.py). Ray i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,12 +22,15 @@ _ROWS_OF_A_BLOCK = 8  # what an actor takes at a time
 _REFUSED, _REFUSED_END = "<refused>", "</refused>"  # about what a user can mend: Ray hands on the text of errors alone
 
 
-def ray_engine(workers: int, timeout_seconds: float, address: str | None = None) -> Engine:
-    """workers: actors, of one CPU each; address: of a running cluster, None to start Ray on this machine
+def ray_engine(workers: int | None, timeout_seconds: float, address: str | None = None) -> Engine:
+    """
+    workers: actors, of one CPU each; None: as many as the cluster has
+    address: of a running cluster, None to start Ray on this machine
 
     Raises UsageError when Ray is not installed, or no cluster answers at the address.
     """
-    ray = _connected(workers, address)
+    ray = _connected(workers or os.cpu_count() or 1, address)
+    size = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - (address is None))
 
     def engine(stage: Stage, rows: pa.Table) -> Iterator[pa.Table]:
         if not rows.num_rows:
@@ -41,7 +45,7 @@ def ray_engine(workers: int, timeout_seconds: float, address: str | None = None)
             fn_constructor_args=(stage, timeout_seconds),
             batch_format="pyarrow",
             batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=workers),
+            compute=ray.data.ActorPoolStrategy(size=size),
             num_cpus=1,
         )
         try:

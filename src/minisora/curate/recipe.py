@@ -54,6 +54,7 @@ class Captions:
 
     required: bool = False  # a clip without a caption is dropped
     strip: bool = True  # openings such as "The video shows" go
+    file: Path | None = None  # captions by key, from `minisora caption OUT`, in the place of the annotations' (told.py)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Clips:
 class Run:
     """How the work is done."""
 
-    timeout_seconds: float = 600.0  # for one file or clip; then it is quarantined
+    timeout_seconds: float = 600.0  # for a clip, and for each 256 MB of a file; then it is quarantined
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ terminal (command.py).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from minisora.curate.pool import Engine, Pool, Stage
 from minisora.curate.recipe import Clips, Recipe, scores_of
 from minisora.curate.report import write_report
 from minisora.curate.table import SCHEMA, Row, annotation, merged
+from minisora.curate.told import Told, read_told
 from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
 from minisora.data.lock import one_run
@@ -103,6 +105,7 @@ def run(
     out, stage, names = recipe.out, stage_of(recipe), scores_of(recipe)
     with one_run(out, "or give this recipe another `out`"):
         event = _event_log(out / "events.jsonl")
+        told = read_told(recipe.captions.file, strip=recipe.captions.strip) if recipe.captions.file else Told()
         found = find(recipe, retry=retry)
         files, new = found.units.num_rows, found.todo.num_rows
         event("found", rows=len(found.rows), missing=len(found.missing), files=files, new=new)
@@ -118,14 +121,14 @@ def run(
         every = measured(found.units, out / "scores", stage.scores)
         broken = pc.is_valid(every.column("error"))
         lost = every.filter(broken).select(["source", "row", "error", "message"]).to_pylist()
-        clips = _with_words(every.filter(pc.invert(broken)), found.rows, recipe.captions.strip)
+        clips = _with_words(every.filter(pc.invert(broken)), found.rows, told, recipe.captions.strip)
         decided = decide(
             clips, recipe.thresholds, need_caption=recipe.captions.required, distance=recipe.duplicates.distance
         )
         event("decided", clips=clips.num_rows, kept=int(decided.keep.sum()))
         _write_table(out / "table.parquet", clips, decided)
         _export(out / "export", clips.filter(pa.array(decided.keep)), recipe.export, names)
-        pieces = _pieces(clips.filter(pa.array(decided.keep)), recipe.clips, names)
+        pieces = _pieces(clips.filter(pa.array(decided.keep)), told, recipe.clips, names)
 
         def on_sample(done: int, total: int, failure: Failure | None) -> None:
             on_step("writing clips", done, total)
@@ -138,7 +141,7 @@ def run(
         quarantine = [{"stage": "reading", **row} for row in lost if row["error"] != NO_SHOT]
         quarantine += _not_written(failures, pieces)
         _write_lines(out / "quarantine.jsonl", quarantine)
-        ledger = _ledger(found, every, clips, decided, lost, failures, pieces.num_rows)
+        ledger = _ledger(found, every, clips, decided, lost, failures, pieces)
         write_ledger(out / "ledger.json", ledger)
         write_report(out / "report.html", recipe, ledger, clips, decided, quarantine, found.missing, engine)
         event("done", kept=ledger.kept, samples=ledger.samples)
@@ -155,7 +158,7 @@ def local_engine(workers: int, timeout_seconds: float) -> Engine:
     return engine
 
 
-def _pieces(kept: pa.Table, settings: Clips, names: Iterable[str]) -> pa.Table:
+def _pieces(kept: pa.Table, told: Told, settings: Clips, names: Iterable[str]) -> pa.Table:
     """The samples that kept clips become, as PIECES; in Arrow, as Python's own objects would take ten times as much."""
     batches = []
     for batch in kept.to_batches(max_chunksize=1000):
@@ -163,16 +166,17 @@ def _pieces(kept: pa.Table, settings: Clips, names: Iterable[str]) -> pa.Table:
         for row in batch.to_pylist():
             row["scores"] = {name: row[name] for name in names if row[name] is not None}
             row["notes"] = json.loads(row["notes"])
-            rows += pieces_of(row, settings)
+            rows += pieces_of(row, settings, told)
         batches.append(pa.RecordBatch.from_pylist(rows, schema=PIECES))
     return pa.Table.from_batches(batches, schema=PIECES)
 
 
-def _with_words(clips: pa.Table, rows: Sequence[Row], strip: bool) -> pa.Table:
-    """Clips with the captions of their annotations, and the scores of these."""
+def _with_words(clips: pa.Table, rows: Sequence[Row], told: Told, strip: bool) -> pa.Table:
+    """Clips with their captions, and the scores of these."""
     by_key = {row["key"]: row for row in rows}
     mine = [by_key[key] for key in clips.column("row").to_pylist()]
-    captions = [cleaned(row["captions"], strip=strip) for row in mine]
+    keys = clips.column("key").to_pylist()
+    captions = [told.clip(key, cleaned(row["captions"], strip=strip)) for key, row in zip(keys, mine, strict=True)]
     scored: dict[str, list[float]] = {name: [] for name in WORDS}
     for texts in captions:
         for name, value in word_scores(texts).items():
@@ -234,13 +238,21 @@ def _ledger(
     decided: Decisions,
     lost: Sequence[Mapping[str, Any]],
     failures: Sequence[Failure],
-    num_pieces: int,
+    pieces: pa.Table,
 ) -> Ledger:
     seconds = np.subtract(clips.column("stop").to_numpy(), clips.column("start").to_numpy())
-    keys = dict(zip(clips.column("key").to_pylist(), seconds.tolist(), strict=True))
-    unwritten = {
-        failure.key.partition("-")[0]: failure for failure in failures
-    }  # a clip is lost with any of its pieces
+    samples = Counter(key.partition("-")[0] for key in pieces.column("key").to_pylist())
+    samples.subtract(failure.key.partition("-")[0] for failure in failures)
+    # a clip that became several samples is lost when all of them are
+    unwritten = {clip: failure for failure in failures if not samples[clip := failure.key.partition("-")[0]]}
+    cut_off = {failure.key for failure in failures}
+    seconds_lost = sum(
+        num_frames / fps
+        for key, num_frames, fps in zip(
+            *(pieces.column(n).to_pylist() for n in ("key", "num_frames", "fps")), strict=True
+        )
+        if key in cut_off
+    )
     kept = int(decided.keep.sum()) - len(unwritten)
     dropped = [each for each in zip(decided.stage, decided.reason, strict=True) if each[0]]
     return Ledger(
@@ -255,9 +267,9 @@ def _ledger(
         dropped=counted([("shots", NO_SHOT) for row in lost if row["error"] == NO_SHOT] + dropped),
         kept=kept,
         files=len(set(found.units.column("source").to_pylist())),
-        samples=num_pieces - len(failures),
+        samples=pieces.num_rows - len(failures),
         seconds_in=round(float(seconds.sum()), 3),
-        seconds_kept=round(float(seconds[decided.keep].sum()) - sum(keys[key] for key in unwritten), 3),
+        seconds_kept=round(float(seconds[decided.keep].sum()) - seconds_lost, 3),
     )
 
 

@@ -13,6 +13,7 @@ figures to scores (scores.py).
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator
@@ -41,7 +42,8 @@ BAR = 24.0  # mean of a line of pixels that is part of a black bar at most, as i
 _BLOCK = 8  # pixels: the least thing whose change is seen
 _LEAST_SIDE = 32  # pixels of the shorter side: optical flow needs them
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws text files as videos; nobody here means that
-_TELLS_LENGTH = ("mov", "matroska", "avi")  # containers whose header says how long they are
+_TELLS_LENGTH = ("mov", "matroska", "avi", "flv")  # containers whose header says how long they are
+_BEYOND = 5.0  # seconds after the last span: a fade may go on for four
 _MOST_PIXELS = 2**26  # of a frame: a damaged header may ask for any number
 
 FRAME_COLUMNS = ("seconds", "content", "luma", "contrast", "black", "clipped", "change", "peak_change", "damaged")
@@ -98,6 +100,8 @@ def read_signals(
     path: Path,
     *,
     samples_per_second: float = 4.0,
+    flow_above: float = 0.0,
+    until: float = math.inf,
     threads: int = 1,
     timeout_seconds: float | None = None,
     watch: Watch | None = None,
@@ -105,6 +109,7 @@ def read_signals(
 ) -> Signals:
     """Decode a file once.
 
+    until:   seconds after the first frame; a little more is read, as the marks of frames look ahead, and no further
     watch:   is shown each sampled frame, in full size
     every:   is shown each frame, BGR, as small as PySceneDetect sees it
 
@@ -115,9 +120,12 @@ def read_signals(
         stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
         stream.codec_context.options = {"flags2": "+export_mvs", "max_pixels": str(_MOST_PIXELS)}
         rate = float(stream.guessed_rate or stream.average_rate or 25)
-        measured = _Measured(rate, samples_per_second, watch, every)
+        measured = _Measured(rate, samples_per_second, Motion(flow_above), watch, every)
         first: av.VideoFrame | None = None
-        for frame, failures in _decoded(container, stream):
+        packets = _Packets(container, stream)
+        for frame, failures in packets.frames():
+            if measured.last > until + _BEYOND:
+                break
             if deadline is not None and time.monotonic() > deadline:
                 raise MediaError(
                     "timeout", f"{path} took more than {timeout_seconds:g} s, for {measured.last:.1f} s of it."
@@ -129,11 +137,15 @@ def read_signals(
                 measured.add(frame, failures)
         if first is None:
             raise MediaError("unreadable", f"{path} holds no frame that can be decoded. Try another copy.")
-        _check_length(path, container, stream, measured)
+        length = measured.end
+        if measured.last > until + _BEYOND:
+            length = max(length, _told_length(container, stream))
+        else:
+            _check_length(path, container, stream, measured, packets.end)
         rotation = first.rotation % 360
         width, height = display_size(first, stream)
         media = Media(
-            seconds=measured.end,
+            seconds=length,
             fps=rate,
             height=width if rotation % 180 else height,
             width=height if rotation % 180 else width,
@@ -166,7 +178,9 @@ def perceptual_hash(luma: Array) -> int:
 class _Measured:
     """The figures as they come in, and what the next frame is compared with."""
 
-    def __init__(self, rate: float, samples_per_second: float, watch: Watch | None, every: Every | None) -> None:
+    def __init__(
+        self, rate: float, samples_per_second: float, motion: Motion, watch: Watch | None, every: Every | None
+    ) -> None:
         self.failures = 0  # since the last good frame
         self.last = self.end = 0.0  # seconds: the newest frame's, and until it is over
         self._rate, self._samples_per_second = rate, samples_per_second
@@ -175,7 +189,7 @@ class _Measured:
         self._frames, self._samples, self._hashes = array("d"), array("d"), array("Q")
         self._before: tuple[Array, Array] | None = None  # hue, saturation, value, and brightness of the frame before
         self._next_sample = 0.0
-        self._motion = Motion()
+        self._motion = motion
 
     def add(self, frame: av.VideoFrame, failures: int) -> None:
         at = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
@@ -301,42 +315,57 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
         yield container, streams[0]
 
 
-def _decoded(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Generator[tuple[av.VideoFrame, int], None, None]:
-    """Frames in the order of showing, each with the number of packets that could not be decoded before it."""
-    failures = 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, ValueError):  # what follows cannot be found; if it is missed, the length will tell
-            packet = None
-        if packet is None:
-            return
-        try:
-            frames = packet.decode()
-        except EOFError:
-            continue
-        except (av.FFmpegError, ValueError):
-            failures += 1
-            continue
-        for frame in frames:
-            assert isinstance(frame, av.VideoFrame)
-            yield frame, failures
-            failures = 0
+class _Packets:
+    """What a file holds, one packet after another; all but the pictures goes unread, but for where it ends."""
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+        self._container, self._stream = container, stream
+        self.end = 0.0  # seconds: until the packets of any stream are over, from where the file says that it begins
+
+    def frames(self) -> Generator[tuple[av.VideoFrame, int], None, None]:
+        """In the order of showing, each with the number of packets that could not be decoded before it."""
+        failures, begin = 0, (self._container.start_time or 0) / av.time_base
+        packets = self._container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, ValueError):  # what follows cannot be found; if it is missed, the length will tell
+                packet = None
+            if packet is None:
+                return
+            if packet.pts is not None and packet.time_base is not None:
+                self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - begin)
+            if packet.stream != self._stream:
+                continue
+            try:
+                frames = packet.decode()
+            except EOFError:
+                continue
+            except (av.FFmpegError, ValueError):
+                failures += 1
+                continue
+            for frame in frames:
+                assert isinstance(frame, av.VideoFrame)
+                yield frame, failures
+                failures = 0
+
+
+def _told_length(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Seconds of the pictures, as the header says, or of the whole; 0 where it says nothing."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
 
 
 def _check_length(
-    path: Path, container: av.container.InputContainer, stream: av.VideoStream, measured: _Measured
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, measured: _Measured, end: float
 ) -> None:
-    expected = 0.0
+    """end: seconds until the packets of any stream are over, for the length of a file that says no stream's."""
     if container.format.name.startswith(_TELLS_LENGTH):
-        if stream.duration and stream.time_base:
-            expected = float(stream.duration * stream.time_base)
-        elif container.duration and len(container.streams) == 1:
-            expected = container.duration / av.time_base
-    if measured.end < expected - max(0.5, 0.1 * expected):
-        raise MediaError("truncated", f"{path} ends after {measured.end:.2f} s, and should last {expected:.2f} s.")
+        lasts, expected = measured.end, _told_length(container, stream)
+        if not (stream.duration and stream.time_base):
+            lasts = max(lasts, end)
+        if lasts < expected - max(0.5, 0.1 * expected):
+            raise MediaError("truncated", f"{path} ends after {lasts:.2f} s, and should last {expected:.2f} s.")
     if measured.last <= 0:
         raise MediaError("too_short", f"{path} holds one frame only: it is a picture.")

@@ -44,6 +44,7 @@ from torch import Tensor
 from minisora.curate.pool import Engine
 from minisora.curate.recipe import Clips
 from minisora.curate.table import Row
+from minisora.curate.told import Told
 from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
 from minisora.video.files import cannot_write, replacing
@@ -74,10 +75,11 @@ _RESULT = pa.schema(
 )
 
 
-def pieces_of(clip: Row, settings: Clips) -> list[Row]:
+def pieces_of(clip: Row, settings: Clips, told: Told) -> list[Row]:
     """The samples that a clip becomes, as rows of PIECES: one, or several where it is too long.
 
     clip: a row of the table, with `scores` and `notes` as dicts
+    told: captions of samples, in the place of the clip's
     """
     scores = clip["scores"]
     top, right, bottom, left = clip["notes"]["crop"]
@@ -90,8 +92,10 @@ def pieces_of(clip: Row, settings: Clips) -> list[Row]:
     for number in range(count):
         first, last = total * number // count, total * (number + 1) // count
         start, seconds = clip["start"] + first / fps, (last - first) / fps
+        key = clip["key"] if count == 1 else f"{clip['key']}-{number:03d}"
+        captions = told.sample(key, start, start + seconds, clip["captions"])
         said = {
-            "captions": [{"text": text, "start": 0.0, "stop": seconds} for text in clip["captions"]],
+            "captions": [{"text": text, "start": 0.0, "stop": seconds} for text in captions],
             "fps": fps,
             "num_frames": last - first,
             "height": height,
@@ -108,7 +112,7 @@ def pieces_of(clip: Row, settings: Clips) -> list[Row]:
         settled = json.dumps([_FORMAT, clip["hashes"], box, settings.codec, settings.crf])
         pieces.append(
             {
-                "key": clip["key"] if count == 1 else f"{clip['key']}-{number:03d}",
+                "key": key,
                 "source": clip["source"],
                 "start": start,
                 "num_frames": last - first,

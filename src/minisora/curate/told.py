@@ -1,0 +1,66 @@
+"""Captions that stand in a file of their own, by the key of a clip: what `minisora caption OUT --write jsonl` writes.
+
+    {"key": "8d40c0…", "path": "kite.mp4", "start": 0.0, "stop": 4.0, "text": "…" or ["…", "…"]}
+
+They take the place of those that the annotations gave. A long clip that became several samples has a line for each, and
+a line counts while its sample shows what it showed.
+
+Here: reading and finding. Not here: writing captions (caption/), rules for them (words.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minisora.curate.importers.reading import captions_of, records
+from minisora.curate.words import cleaned
+from minisora.errors import UsageError
+
+_NEAR = 1e-3  # seconds
+
+
+@dataclass(frozen=True)
+class Told:
+    """Captions by the key of a sample, and by the key of the clip that it is a part of."""
+
+    of_sample: Mapping[str, tuple[float | None, float | None, list[str]]] = field(default_factory=dict)
+    of_clip: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def clip(self, key: str, own: Sequence[str]) -> list[str]:
+        """Of all its samples; `own` where none has any."""
+        return list(self.of_clip.get(key, own))
+
+    def sample(self, key: str, start: float, stop: float, own: Sequence[str]) -> list[str]:
+        """Of one sample, which shows these seconds of its file; `own` where no sample of its clip has any."""
+        begin, end, texts = self.of_sample.get(key, (None, None, []))
+        if begin is not None and end is not None and max(abs(begin - start), abs(end - stop)) > _NEAR:
+            texts = []  # of another stretch, as the clip was divided otherwise then
+        clip = key.partition("-")[0]
+        whole = self.of_sample.get(clip, (None, None, []))[2]
+        return list(texts or whole or ([] if clip in self.of_clip else own))
+
+
+def read_told(path: Path, *, strip: bool = True) -> Told:
+    """strip: openings such as "The video shows" go
+
+    Raises UsageError where the file is not there, or a line is none of these."""
+    samples: dict[str, tuple[float | None, float | None, list[str]]] = {}
+    clips: dict[str, list[str]] = {}
+    for where, record in records(path):
+        key, text = record.get("key"), cleaned(captions_of(record.get("text")), strip=strip)
+        if not isinstance(key, str) or not text:
+            raise UsageError(
+                f'{where} must be a line {{"key", "text"}}, as `minisora caption OUT --write jsonl` writes it; '
+                f"it has {', '.join(map(str, record)) or 'nothing'}."
+            )
+        samples[key] = (_seconds(record.get("start")), _seconds(record.get("stop")), text)
+        mine = clips.setdefault(key.partition("-")[0], [])
+        mine += [each for each in text if each not in mine]
+    return Told(samples, clips)
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
