@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import torch
+from torch.nn import functional as F
 
 from minisora.caption.model import CaptionerConfig, load_captioner
 from minisora.caption.train import (
@@ -19,6 +20,7 @@ from minisora.caption.train import (
     NOTHING,
     CaptionBatches,
     caption_run,
+    flow_of,
     frames_of,
     hints_of,
 )
@@ -75,9 +77,9 @@ def test_hints_are_of_the_thing_that_covers_a_token():
     hints = hints_of(view, masks, 2)
     asked = [HINTS[name][n] if n != NOTHING else None for name, n in zip(HINTS, hints[3].tolist(), strict=True)]
     thing = seen.thing
-    assert asked == [thing.shape, thing.colour, thing.size, seen.motion, seen.direction or "no direction"]
+    assert asked == ["a thing", thing.shape, thing.colour, thing.size, seen.motion, seen.direction or "no direction"]
     assert hints.shape == (8, len(HINTS))
-    assert hints[:, 0].tolist() == [0, 0, NOTHING, int(hints[3, 0]), NOTHING, 0, 0, 0]
+    assert hints[:, 0].tolist() == [0, 0, NOTHING, 1, NOTHING, 0, 0, 0]
     assert (hints[[0, 1, 2, 4, 5, 6, 7], 1:] == NOTHING).all()
 
 
@@ -90,7 +92,30 @@ def test_hints_fit_what_is_shown():
     assert asked.any() and batch.hints.shape == (4, config.moments * config.places, len(HINTS))
     spread = tokens.amax((2, 3)) - tokens.amin((2, 3))
     assert spread[asked].mean() > 1.5 * spread[batch.hints[..., 0] == 0].mean()
+    assert batch.flow.shape == (*batch.hints.shape[:2], 2) and batch.flow.isfinite().float().mean() > 0.9
     assert ((batch.camera >= 0) & (batch.camera < len(CAMERA))).all()
+
+
+def test_flow_leads_to_where_the_same_is_seen():
+    """What lies at its end two frames later looks like what it began at; what stayed in place does not."""
+    side, cells = 96, 12
+    scenes = [playroom.draw(seed) for seed in range(30)]
+    drawn = playroom.render(scenes, height=side, width=side, fps=FPS, num_frames=6, truth=True)
+    middle = (torch.arange(cells) + 0.5) / cells
+    place = torch.stack([middle.repeat(cells), middle.repeat_interleave(cells)], -1)
+    stayed, followed = [], []
+    for number in range(len(scenes)):
+        flow = flow_of(drawn, number, torch.tensor([3]), torch.tensor([5]), cells) / (8 * cells)
+        clear = (flow.norm(dim=-1) > 0.01) & ((place + flow - 0.5).abs().amax(-1) < 0.5)
+        first, last = (drawn.frames[number, frame].permute(2, 0, 1).float()[None] for frame in (3, 5))
+
+        def at(picture, points):
+            return F.grid_sample(picture, points[None, None] * 2 - 1, align_corners=False)[0, :, 0].T
+
+        stayed.append((at(first, place) - at(last, place)).abs().mean(-1)[clear])
+        followed.append((at(first, place) - at(last, place + flow)).abs().mean(-1)[clear])
+    assert len(torch.cat(stayed)) > 500
+    assert torch.cat(followed).median() < 0.4 * torch.cat(stayed).median()
 
 
 def test_frames_are_spread_over_their_stretch():

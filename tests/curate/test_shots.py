@@ -34,7 +34,11 @@ def theirs(path):
     return [(start.seconds, stop.seconds) for start, stop in manager.get_scene_list(start_in_scene=True)]
 
 
-REAL = {"bikes": [0.0, 1.2, 3.04, 5.48, 7.48, 9.68], "bigbuckbunny": [0.0], "carphone_pristine": [0.0]}  # starts, in seconds
+REAL = {
+    "bikes": [0.0, 1.2, 3.04, 5.48, 7.48, 9.68],
+    "bigbuckbunny": [0.0],
+    "carphone_pristine": [0.0],
+}  # starts, in seconds
 
 
 @pytest.mark.parametrize("name", REAL)

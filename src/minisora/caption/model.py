@@ -36,6 +36,7 @@ ABOUT, WEIGHTS = "captioner.json", "captioner.safetensors"
 EMBEDDED = Path(__file__).parents[1] / "weights" / "captioner"
 STRIDE = 8  # pixels on a side of a token
 _STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
+_GROUPS = 8  # of channels that are normalised together
 
 Cache = tuple[Tensor, Tensor, Tensor, Tensor]  # keys, values of the words so far; keys, values of the video
 
@@ -76,7 +77,9 @@ class CaptionerConfig:
         """Multiply-adds counted twice of one clip and `tellings` captions of `num_words`, forward."""
         d, half = self.width, (self.side // 2) ** 2
         tokens = self.moments * self.places
-        stem = self.num_frames * half * 9 * (24 * _STEM[0] + _STEM[0] * _STEM[1] / 4 + _STEM[1] * _STEM[2] / 16)
+        first, second, third = _STEM
+        stem = 24 * first + (first + 2 * second) * second / 4 + (second + 4 * third) * third / 16
+        stem *= self.num_frames * half * 9
         stem += tokens * self.group * _STEM[2] * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
         decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens))
@@ -115,6 +118,25 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         return heads
+
+
+def _convolved(channels: int, out: int, stride: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(channels, out, 3, stride, padding=1), nn.GroupNorm(_GROUPS, out), nn.ReLU()
+
+
+class Residual(nn.Module):
+    """(B, C, H, W) -> the same, by two convolutions beside it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            *_convolved(channels, channels, 1),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(_GROUPS, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.change(x))
 
 
 def _mlp(width: int) -> nn.Sequential:
@@ -187,12 +209,12 @@ class Captioner(nn.Module):
         width, heads = config.width, config.num_heads
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(2),
-            nn.Conv2d(24, _STEM[0], 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(_STEM[0], _STEM[1], 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(_STEM[1], _STEM[2], 3, stride=2, padding=1),
-            nn.ReLU(),
+            *_convolved(24, _STEM[0], 1),
+            *_convolved(_STEM[0], _STEM[1], 2),
+            Residual(_STEM[1]),
+            *_convolved(_STEM[1], _STEM[2], 2),
+            Residual(_STEM[2]),
+            Residual(_STEM[2]),
         )
         self.enter = nn.Linear(config.group * _STEM[2], width)
         self.moment = nn.Parameter(torch.randn(config.moments, 1, width) * 0.02)
@@ -207,6 +229,10 @@ class Captioner(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         """(B, T, side, side, 3) uint8 -> (B, moments * places, D)"""
+        return self.attend(self.patches(frames))
+
+    def patches(self, frames: Tensor) -> Tensor:
+        """(B, T, side, side, 3) uint8 -> (B, moments, places, D), which know of no others yet"""
         assert frames.dtype == torch.uint8, frames.dtype
         batch = len(frames)
         x = frames.movedim(-1, 2).to(self.enter.weight.dtype) / 127.5 - 1
@@ -214,7 +240,12 @@ class Captioner(nn.Module):
         x = torch.cat([x, change], 2).flatten(0, 1)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         x = x.flatten(2).unflatten(0, (batch, self.config.moments, -1))  # (B, moments, group, C, places)
-        x = self.enter(x.permute(0, 1, 4, 2, 3).flatten(3)) + self.moment + self.place
+        patches: Tensor = self.enter(x.permute(0, 1, 4, 2, 3).flatten(3))
+        return patches
+
+    def attend(self, patches: Tensor) -> Tensor:
+        """(B, moments, places, D) -> (B, moments * places, D)"""
+        x = patches + self.moment + self.place
         for block in self.encoder:
             x = block(x)
         video: Tensor = self.seen(x).flatten(1, 2)
@@ -279,8 +310,9 @@ class Captioner(nn.Module):
         return [*self.encoder, *self.decoder]
 
     def matrices(self) -> list[nn.Parameter]:
-        """Weights that Muon may take: those inside the blocks, not the layers at the doors."""
-        return [p for part in self.parts() for p in part.parameters() if p.ndim == 2 and min(p.shape) > 16]
+        """Weights that Muon may take: of the blocks, and of the convolutions, which learn much faster by it."""
+        parts = [self.stem, self.enter, *self.parts()]
+        return [p for part in parts for p in part.parameters() if p.ndim >= 2 and min(p.shape[:2]) > 16]
 
     def compile_parts(self) -> None:
         """Training only. Clips are all of one size, captions are not. Needs a C++ compiler on a CPU."""

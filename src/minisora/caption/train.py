@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +41,9 @@ STRETCHES = {  # (start, stop) in seconds: how often; the frames are spread even
 }
 FORMATS = {(64, 64): 0.7, (48, 80): 0.15, (80, 48): 0.15}  # (height, width) as drawn: how often
 NOTHING = -1  # where a caption is over, and where nothing is asked
-HINTS: dict[str, tuple[str, ...]] = {  # what the tokens of a thing are asked, and its answers
-    "shape": ("no thing", *SHAPES),
+HINTS: dict[str, tuple[str, ...]] = {  # what tokens are asked, all but the first only those of a thing, and its answers
+    "thing": ("no thing", "a thing"),
+    "shape": SHAPES,
     "colour": tuple(COLOURS),
     "size": tuple(SIZES),
     "motion": (*MOTIONS, "leaves", "returns", "turns_back", "moves", "none"),
@@ -49,6 +51,7 @@ HINTS: dict[str, tuple[str, ...]] = {  # what the tokens of a thing are asked, a
 }
 CAMERA = ("none", *MOVES)  # what all tokens together are asked
 _COVERED = 0.15  # share of a token that a thing must cover for it to be asked about
+_FARTHEST = 32.0  # pixels that anything moves from one frame to the next; more is a cut
 _HINTED = 0.5  # weight of a hint beside the words
 
 
@@ -58,12 +61,15 @@ class CaptionBatch:
     frames:  (B, T, side, side, 3) uint8
     words:   (B * tellings, S) int64: what a caption begins with, its words, END, then NOTHING; those of a clip together
     hints:   (B, moments * places, HINTS) int64: answers, NOTHING where one is not asked
+    flow:    (B, moments * places, 2) how far what is in the middle of each token goes to the right and down from the
+             second to the third of its frames, in pixels; NaN across a cut
     camera:  (B,) int64, of CAMERA
     """
 
     frames: Tensor
     words: Tensor
     hints: Tensor
+    flow: Tensor
     camera: Tensor
     flops: float
 
@@ -73,8 +79,8 @@ class CaptionBatch:
         return int((self.words[:, 1:] != NOTHING).sum())
 
     def to(self, device: torch.device) -> CaptionBatch:
-        frames, words, hints, camera = (x.to(device) for x in (self.frames, self.words, self.hints, self.camera))
-        return CaptionBatch(frames, words, hints, camera, self.flops)
+        tensors: dict[str, Any] = {name: x.to(device) for name, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **tensors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +104,15 @@ class CaptionBatches:
         side, vocabulary = self.config.side, Vocabulary(self.config.words)
         drawn = resize(rendered.frames, side, side)
         masks = F.interpolate(rendered.masks.float(), (side, side), mode="nearest-exact").long()
-        frames, captions, hints, cameras = [], [], [], []
+        frames, captions, hints, flows, cameras = [], [], [], [], []
         for number, scene in enumerate(scenes):
             for start, stop in rng.choices(list(STRETCHES), list(STRETCHES.values()), k=self.stretches):
                 index = frames_of(start, stop, self.config.num_frames)
                 view = watch(scene, start, stop, aspect=width / height)
                 frames.append(drawn[number, index])
                 hints.append(hints_of(view, masks[number, index], self.config.group))
+                second = index[1 :: self.config.group], index[2 :: self.config.group]
+                flows.append(flow_of(rendered, number, *second, self.config.side // STRIDE))
                 cameras.append(CAMERA.index(view.camera))
                 for _ in range(self.tellings):
                     long = rng.random() < 0.5
@@ -115,7 +123,9 @@ class CaptionBatches:
                     captions.append(torch.tensor(vocabulary.encode(text, long=long)[: self.config.longest + 1]))
         words = torch.nn.utils.rnn.pad_sequence(captions, batch_first=True, padding_value=NOTHING)
         flops = 3 * len(frames) * self.config.flops(words.shape[1] - 1, self.tellings)
-        return CaptionBatch(torch.stack(frames), words, torch.stack(hints), torch.tensor(cameras), flops)
+        return CaptionBatch(
+            torch.stack(frames), words, torch.stack(hints), torch.stack(flows), torch.tensor(cameras), flops
+        )
 
 
 def hints_of(view: View, masks: Tensor, group: int) -> Tensor:
@@ -133,6 +143,7 @@ def hints_of(view: View, masks: Tensor, group: int) -> Tensor:
     share, most = covered[:, 1:].max(1) if things else (covered[:, 0] * 0, covered[:, 0].long())
     for seen in view.things:
         said = {
+            "thing": "a thing",
             "shape": seen.thing.shape,
             "colour": seen.thing.colour,
             "size": seen.thing.size,
@@ -150,21 +161,51 @@ def frames_of(start: float, stop: float, num_frames: int) -> Tensor:
     return (moments * FPS + 1e-6).long()
 
 
+def flow_of(drawn: playroom.Rendered, number: int, here: Tensor, there: Tensor, cells: int) -> Tensor:
+    """Where what is seen in the middle of each cell of some frames has gone in others, of one scene.
+
+    here, there: (M,) numbers of frames
+    returns      (M * cells**2, 2) right and down, in pixels; NaN where a cut lies between
+    """
+    assert drawn.masks is not None and drawn.depth is not None
+    height, width = drawn.masks.shape[2:]
+    middle = (torch.arange(cells) + 0.5) / cells
+    x, y = middle.repeat(cells), middle.repeat_interleave(cells)
+    rows, columns = (y * height).long(), (x * width).long()
+    owner = drawn.masks[number, here][:, rows, columns].long()  # (M, places)
+    depth = drawn.depth[number, here][:, rows, columns].clamp(max=1e3)
+    pose, focal = drawn.pose[number], drawn.focal[number]
+    seen = torch.stack([(x - 0.5) * width, (y - 0.5) * height], -1) / focal[here, None, None]
+    points = torch.cat([seen * depth[..., None], depth[..., None], torch.ones_like(depth)[..., None]], -1)
+    moved = points @ (pose[there] @ torch.linalg.inv(pose[here])).mT
+    size = torch.tensor([width, height]) * 1.0
+    ends = moved[..., :2] / moved[..., 2:3].clamp(min=1e-3) * focal[there, None, None] / size + 0.5
+    flow = (ends - torch.stack([x, y], -1)) * cells * STRIDE
+    paths = (drawn.screen[number, there] - drawn.screen[number, here]) * cells * STRIDE  # (M, N, 2)
+    own = paths.gather(1, (owner - 1).clamp(min=0)[..., None].expand(-1, -1, 2)) if paths.shape[1] else flow
+    flow = torch.where(owner[..., None] > 0, own, flow)
+    return torch.where(flow.abs().amax(-1, keepdim=True) < _FARTHEST, flow, torch.nan).flatten(0, 1)
+
+
 class Taught(Captioner):
-    """A captioner whose tokens answer hints too.
+    """A captioner whose tokens answer hints too, as they enter and at the end.
 
     frames, words  as a Captioner takes them
-    returns        its logits, (B, tokens, answers of all HINTS), (B, CAMERA)
+    returns        its logits, twice (B, tokens, answers of all HINTS and the flow), (B, CAMERA)
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
-        self.hints = nn.Linear(config.width, sum(map(len, HINTS.values())))
+        answers = sum(map(len, HINTS.values())) + 2
+        self.early = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, answers))
+        self.late = nn.Linear(config.width, answers)
         self.camera = nn.Linear(config.width, len(CAMERA))
 
-    def forward(self, frames: Tensor, words: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        video = self.encode(frames)
-        return self.next_words(words, video)[0], self.hints(video), self.camera(video.mean(1))
+    def forward(self, frames: Tensor, words: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:  # type: ignore[override]
+        patches = self.patches(frames)
+        video = self.attend(patches)
+        hints = self.early(patches).flatten(1, 2), self.late(video)
+        return self.next_words(words, video)[0], hints, self.camera(video.mean(1))
 
     def captioner(self) -> Captioner:
         """Without what answered hints."""
@@ -183,8 +224,8 @@ class CaptionLoss:
     names: tuple[int, ...]
 
     def __call__(self, captioner: Taught, batch: CaptionBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """`loss`; `words`, its part; `accuracy`, the share of words that were the likeliest; `named`, of `names`; and
-        the share of hints that were answered rightly, each by its name.
+        """`loss`; `words`, its part; `accuracy`, the share of words that were the likeliest; `named`, of `names`; the
+        share of hints that were answered rightly at the end, each by its name; and what the flow was off by.
         """
         logits, hints, camera = captioner(batch.frames, batch.words[:, :-1].clamp(min=0))
         words = batch.words[:, 1:]
@@ -192,15 +233,24 @@ class CaptionLoss:
         right = (logits.argmax(-1) == words).float()
         names = torch.isin(words, torch.tensor(self.names, device=words.device))
         told = {"words": spoken, "accuracy": right[words != NOTHING].mean(), "named": right[names].mean()}
-        asked = hints.float().split([len(answers) for answers in HINTS.values()], -1)
-        every = [*zip(HINTS, asked, batch.hints.unbind(-1), strict=True), ("camera", camera.float(), batch.camera)]
-        loss = spoken
-        for name, answers, true in every:
-            known = true != NOTHING
-            wrong = F.cross_entropy(answers[known], true[known], reduction="sum") / known.sum().clamp(min=1)
-            loss = loss + _HINTED * wrong
-            told[name] = (answers.argmax(-1) == true)[known].float().mean()
+        loss, moved = spoken, batch.flow.isfinite().all(-1)
+        for answered in hints:
+            *asked, flow = answered.float().split([*map(len, HINTS.values()), 2], -1)
+            for name, answers, true in zip(HINTS, asked, batch.hints.unbind(-1), strict=True):
+                wrong, told[name] = _asked(answers, true)
+                loss = loss + _HINTED * wrong
+            told["flow"] = F.smooth_l1_loss(flow[moved], batch.flow[moved], beta=0.5)
+            loss = loss + _HINTED * told["flow"]
+        wrong, told["camera"] = _asked(camera.float(), batch.camera)
+        loss = loss + _HINTED * wrong
         return {"loss": loss, **told}
+
+
+def _asked(answers: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy, and the share that is right, where there is a question."""
+    known = true != NOTHING
+    wrong = F.cross_entropy(answers[known], true[known], reduction="sum") / known.sum().clamp(min=1)
+    return wrong, (answers.argmax(-1) == true)[known].float().mean()
 
 
 @dataclass(frozen=True, kw_only=True)
