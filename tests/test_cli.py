@@ -305,3 +305,19 @@ def test_the_embedded_model_from_the_command_line(toybox, tmp_path):
     assert result.returncode == 0, result.stderr
     assert len(read_video(tmp_path / "ball.mp4").frames) == 17
     assert time.perf_counter() - started < 120  # far above what it should take: machines differ
+
+
+@pytest.mark.long
+def test_processes_that_share_the_tokens_make_the_video_of_one(toybox, tmp_path):
+    """Ulysses in sampling: the same command alone and under torchrun, which writes it once."""
+    launch = {
+        "one.mp4": ["-m"],
+        "two.mp4": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"],
+    }
+    for name, how in launch.items():
+        words = ["generate", "a red ball rolls to the left", "--seconds", "1", "--steps", "4", "-o", name]
+        ended = subprocess.run([sys.executable, *how, "minisora", *words], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+    alone, shared = (read_video(tmp_path / name).frames.float() for name in launch)
+    assert alone.shape == shared.shape and (alone - shared).abs().mean() < 0.5
+    assert sorted(path.name for path in tmp_path.glob("*.mp4")) == sorted(launch)

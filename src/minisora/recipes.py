@@ -49,7 +49,7 @@ from minisora.train.velocity import dit_loss, sketch
 from minisora.train.watch import RUNS
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
-from minisora.video import contact_sheet
+from minisora.video import contact_sheet, write_video
 
 CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
 
@@ -187,7 +187,7 @@ def captioner_playroom(steps: int = 6000) -> RunConfig:
 
 
 def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
-    """What to look at while a transformer is trained: the same prompts and seeds each time, on one sheet."""
+    """What to look at while a transformer is trained: the same prompts and seeds each time, moving and on one sheet."""
 
     def preview(dit: DiT, folder: Path) -> None:
         from minisora.model import Model
@@ -196,6 +196,8 @@ def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequenc
         bundle = Bundle("preview", vae=vae, dit=dit.to(kind.device, kind.dtype).eval(), text=text, sampling=sampling)
         videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
         contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
+        beside = torch.cat([video.frames for _, video in videos], dim=2)
+        write_video(folder / "samples.gif", beside, fps=videos[0][1].fps)
 
     return preview
 

@@ -7,7 +7,15 @@ import json
 import pytest
 import torch
 
-from minisora.caption.model import ABOUT, WEIGHTS, Captioner, CaptionerConfig, load_captioner, save_captioner
+from minisora.caption.model import (
+    ABOUT,
+    WEIGHTS,
+    Captioner,
+    CaptionerConfig,
+    load_captioner,
+    matching_costs,
+    save_captioner,
+)
 from minisora.caption.words import END, LONG, SHORT, playroom_words
 from minisora.errors import UsageError, WeightsError
 
@@ -122,3 +130,18 @@ def test_shapes_that_do_not_split_are_refused():
         CaptionerConfig(words=(), width=20, num_heads=3)
     with pytest.raises(UsageError, match="multiples of"):
         CaptionerConfig(words=(), side=30)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (0, 2), (-3, 1), (2, -2)])
+def test_costs_are_least_where_a_picture_came_from(down, right):
+    """Moved by whole half-size pixels: `down` and `right` of them since the frame before."""
+    side, reach = 32, 3
+    noise = torch.rand(1, 3, side + 16, side + 16, generator=torch.Generator().manual_seed(0))
+    noise = noise.repeat_interleave(2, 2).repeat_interleave(2, 3)  # the same in every two pixels
+    before = noise[..., 16 : 16 + side, 16 : 16 + side]
+    here = noise[..., 16 - 2 * down : 16 - 2 * down + side, 16 - 2 * right : 16 - 2 * right + side]
+    costs = matching_costs(here, before)
+    assert costs.shape == (1, (2 * reach + 1) ** 2, side // 8, side // 8)
+    least = costs[0, :, 1:-1, 1:-1].flatten(1).argmin(0)
+    assert (least == (reach - down) * (2 * reach + 1) + reach - right).all()
+    torch.testing.assert_close(costs.mean(1), torch.zeros(1, 4, 4), atol=0.15, rtol=0)

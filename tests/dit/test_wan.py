@@ -70,8 +70,9 @@ def difference(theirs: Any, ours: DiT, dtype: torch.dtype, *, by_token: bool) ->
     grid = (SHAPE[0] // patch[0], SHAPE[1] // patch[1], SHAPE[2] // patch[2])
     count = grid[0] * grid[1] * grid[2]
     z = torch.randn(2, *SHAPE, 4, dtype=dtype)
-    texts = [torch.randn(n, 20, dtype=dtype) for n in (5, TEXT_PAD)]
-    padded = torch.stack([torch.cat([text, text.new_zeros(TEXT_PAD - len(text), 20)]) for text in texts])
+    width = ours.config.text_width
+    texts = [torch.randn(n, width, dtype=dtype) for n in (5, TEXT_PAD)]
+    padded = torch.stack([torch.cat([text, text.new_zeros(TEXT_PAD - len(text), width)]) for text in texts])
     times = torch.rand(2, count) if by_token else torch.rand(2, 1).expand(2, count)
     with torch.no_grad():
         expected = theirs(

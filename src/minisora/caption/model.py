@@ -5,8 +5,9 @@ of one place; a small causal decoder reads them and writes the words, the likeli
 
 Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
 (arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Wang et al. 2016 (TSN,
-arXiv:1608.00859): beside each frame its change since the one before, in which motion is seen at once. Vaswani et al.
-2017 (arXiv:1706.03762) for the decoder, with norms before each part.
+arXiv:1608.00859): beside each frame its change since the one before. Dosovitskiy et al. 2015 (FlowNet,
+arXiv:1504.06852): and where in that one each place fits, as the way that something goes is a product of both, which
+takes long to find. Vaswani et al. 2017 (arXiv:1706.03762) for the decoder, with norms before each part.
 
 Here: the network, fitting a clip to it, writing a caption, its files.
 Not here: words (words.py), training (train.py), other captioners (adapters.py).
@@ -37,6 +38,8 @@ EMBEDDED = Path(__file__).parents[1] / "weights" / "captioner"
 STRIDE = 8  # pixels on a side of a token
 _STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
 _GROUPS = 8  # of channels that are normalised together
+_REACH = 3  # half-size pixels that a frame is compared over with the one before, in every direction
+_COSTS = (2 * _REACH + 1) ** 2
 
 Cache = tuple[Tensor, Tensor, Tensor, Tensor]  # keys, values of the words so far; keys, values of the video
 
@@ -80,7 +83,7 @@ class CaptionerConfig:
         first, second, third = _STEM
         stem = 24 * first + (first + 2 * second) * second / 4 + (second + 4 * third) * third / 16
         stem *= self.num_frames * half * 9
-        stem += tokens * self.group * _STEM[2] * d
+        stem += tokens * self.group * (_STEM[2] + _COSTS) * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
         decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens))
         shown = self.decoder_depth * tokens * 2 * d**2
@@ -137,6 +140,28 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.change(x))
+
+
+def matching_costs(here: Tensor, before: Tensor) -> Tensor:
+    """How well what is in each token fits what lay around it in the frame before: the least where it came from.
+
+    The cost volume of FlowNet, with differences for products.
+
+    here, before: (N, 3, side, side)
+    returns       (N, _COSTS, side / STRIDE, side / STRIDE), shares above or below the mean of all places
+    """
+    here, before = F.avg_pool2d(here, 2), F.avg_pool2d(before, 2)
+    height, width = here.shape[2:]
+    before = F.pad(before, (_REACH,) * 4, mode="replicate")
+    places = [(down, right) for down in range(2 * _REACH + 1) for right in range(2 * _REACH + 1)]
+    costs = torch.cat(
+        [
+            F.avg_pool2d((here - before[..., y : y + height, x : x + width]).abs().mean(1, keepdim=True), STRIDE // 2)
+            for y, x in places
+        ],
+        1,
+    )
+    return costs / (costs.mean(1, keepdim=True) + 0.01) - 1
 
 
 def _mlp(width: int) -> nn.Sequential:
@@ -216,7 +241,7 @@ class Captioner(nn.Module):
             Residual(_STEM[2]),
             Residual(_STEM[2]),
         )
-        self.enter = nn.Linear(config.group * _STEM[2], width)
+        self.enter = nn.Linear(config.group * (_STEM[2] + _COSTS), width)
         self.moment = nn.Parameter(torch.randn(config.moments, 1, width) * 0.02)
         self.place = nn.Parameter(torch.randn(config.places, width) * 0.02)
         self.encoder = nn.ModuleList(EncoderBlock(width, heads) for _ in range(config.encoder_depth))
@@ -236,9 +261,10 @@ class Captioner(nn.Module):
         assert frames.dtype == torch.uint8, frames.dtype
         batch = len(frames)
         x = frames.movedim(-1, 2).to(self.enter.weight.dtype) / 127.5 - 1
-        change = x.diff(dim=1, prepend=x[:, :1])
-        x = torch.cat([x, change], 2).flatten(0, 1)
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        before = torch.cat([x[:, :1], x[:, :-1]], 1)
+        costs = matching_costs(x.flatten(0, 1), before.flatten(0, 1))
+        x = torch.cat([x, x - before], 2).flatten(0, 1)
+        x = torch.cat([self.stem(x.contiguous(memory_format=torch.channels_last)), costs], 1)
         x = x.flatten(2).unflatten(0, (batch, self.config.moments, -1))  # (B, moments, group, C, places)
         patches: Tensor = self.enter(x.permute(0, 1, 4, 2, 3).flatten(3))
         return patches
