@@ -36,8 +36,7 @@ FORMAT = 1
 ABOUT, WEIGHTS = "captioner.json", "captioner.safetensors"
 EMBEDDED = Path(__file__).parents[1] / "weights" / "captioner"
 STRIDE = 8  # pixels on a side of a token
-_STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
-_GROUPS = 8  # of channels that are normalised together
+_STEM = (48, 96, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
 _REACH = 3  # half-size pixels that a frame is compared over with the one before, in every direction
 _COSTS = (2 * _REACH + 1) ** 2
 
@@ -81,7 +80,7 @@ class CaptionerConfig:
         d, half = self.width, (self.side // 2) ** 2
         tokens = self.moments * self.places
         first, second, third = _STEM
-        stem = 24 * first + (first + 2 * second) * second / 4 + (second + 4 * third) * third / 16
+        stem = 24 * first + (first + second) * second / 4 + (second + 2 * third) * third / 16
         stem *= self.num_frames * half * 9
         stem += tokens * self.group * (_STEM[2] + _COSTS) * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
@@ -123,23 +122,24 @@ class Attention(nn.Module):
         return heads
 
 
-def _convolved(channels: int, out: int, stride: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(channels, out, 3, stride, padding=1), nn.GroupNorm(_GROUPS, out), nn.ReLU()
+def _stem() -> nn.Sequential:
+    """(N, 6, H, W) -> (N, _STEM[-1], H / 8, W / 8)
 
-
-class Residual(nn.Module):
-    """(B, C, H, W) -> the same, by two convolutions beside it."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.change = nn.Sequential(
-            *_convolved(channels, channels, 1),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.GroupNorm(_GROUPS, channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.change(x))
+    No norms, but variances that stay: norms over a picture kept shapes from being learnt at all.
+    """
+    first, second, third = _STEM
+    parts: list[nn.Module] = [nn.PixelUnshuffle(2)]
+    for channels, out, stride in (
+        (24, first, 1),
+        (first, second, 2),
+        (second, second, 1),
+        (second, third, 2),
+        (third, third, 1),
+        (third, third, 1),
+    ):
+        parts += [nn.Conv2d(channels, out, 3, stride, padding=1), nn.ReLU()]
+        nn.init.kaiming_normal_(parts[-2].weight, nonlinearity="relu")  # type: ignore[arg-type]
+    return nn.Sequential(*parts)
 
 
 def matching_costs(here: Tensor, before: Tensor) -> Tensor:
@@ -232,15 +232,7 @@ class Captioner(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, Vocabulary(config.words)
         width, heads = config.width, config.num_heads
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            *_convolved(24, _STEM[0], 1),
-            *_convolved(_STEM[0], _STEM[1], 2),
-            Residual(_STEM[1]),
-            *_convolved(_STEM[1], _STEM[2], 2),
-            Residual(_STEM[2]),
-            Residual(_STEM[2]),
-        )
+        self.stem = _stem()
         self.enter = nn.Linear(config.group * (_STEM[2] + _COSTS), width)
         self.moment = nn.Parameter(torch.randn(config.moments, 1, width) * 0.02)
         self.place = nn.Parameter(torch.randn(config.places, width) * 0.02)

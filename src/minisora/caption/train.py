@@ -1,8 +1,8 @@
 """What the captioner is trained on: stretches of playroom scenes, drawn as training goes on, each with one caption.
 
-A scene is drawn once, for four seconds, and gives several stretches: its first half, its second, all of it, a single
-moment. The wording is drawn anew each time. A part of the scenes is wider or taller than the square, and squeezed.
-Triples that the playroom holds out are never shown.
+Of four seconds a stretch is drawn: the first half, the second, all of it, a single moment. The wording is drawn anew
+each time. A part of the scenes is wider or taller than the square, and squeezed. Triples that the playroom holds out
+are never shown.
 
 Words alone teach the encoder slowly to tell a cube from a cone. So while it is trained its tokens are also asked what
 lies in them, which the renderer knows: hints, in the manner of deeply supervised nets (Lee et al. 2015,
@@ -14,7 +14,7 @@ Here: batches, hints, the loss, and the pieces of a run. Not here: the loop that
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,10 @@ from minisora.caption.words import Vocabulary, playroom_words
 from minisora.video import resize
 from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import View, watch
-from minisora.worlds.playroom.scene import COLOURS, MOTIONS, MOVES, SHAPES, SIZES
+from minisora.worlds.playroom.scene import COLOURS, FLOORS, LIGHTS, MATERIALS, MOTIONS, MOVES, SHAPES, SIZES
 
 FIRST_SEED = 300_000_000  # far from those that models, judges and reports are given
-FPS, FRAMES = 8.0, 33  # of a scene as it is drawn: four seconds and the moment at their end
-STRETCHES = {  # (start, stop) in seconds: how often; the frames are spread evenly over it
+STRETCHES = {  # (start, stop) in seconds: how often
     (0.0, 2.0): 0.3,
     (2.0, 4.0): 0.2,
     (0.0, 4.0): 0.4,
@@ -46,10 +45,15 @@ HINTS: dict[str, tuple[str, ...]] = {  # what tokens are asked, all but the firs
     "shape": SHAPES,
     "colour": tuple(COLOURS),
     "size": tuple(SIZES),
+    "material": tuple(MATERIALS),
     "motion": (*MOTIONS, "leaves", "returns", "turns_back", "moves", "none"),
     "direction": ("no direction", "left", "right", "toward", "away"),
 }
-CAMERA = ("none", *MOVES)  # what all tokens together are asked
+WHOLE: dict[str, tuple[str, ...]] = {  # what all tokens together are asked
+    "camera": ("none", *MOVES),
+    "floor": tuple(FLOORS),
+    "light": tuple(LIGHTS),
+}
 _COVERED = 0.15  # share of a token that a thing must cover for it to be asked about
 _FARTHEST = 32.0  # pixels that anything moves from one frame to the next; more is a cut
 _HINTED = 0.5  # weight of a hint beside the words
@@ -63,14 +67,14 @@ class CaptionBatch:
     hints:   (B, moments * places, HINTS) int64: answers, NOTHING where one is not asked
     flow:    (B, moments * places, 2) how far what is in the middle of each token goes to the right and down from the
              second to the third of its frames, in pixels; NaN across a cut
-    camera:  (B,) int64, of CAMERA
+    whole:   (B, WHOLE) int64: answers
     """
 
     frames: Tensor
     words: Tensor
     hints: Tensor
     flow: Tensor
-    camera: Tensor
+    whole: Tensor
     flops: float
 
     @property
@@ -85,47 +89,54 @@ class CaptionBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionBatches:
-    """step -> batch: `scenes` scenes of one size that no other step has, `stretches` of each, each told anew several
-    times: a clip costs more to see than to tell.
+    """step -> batch: `scenes` that no other step has, of one size and stretch.
+
+    Each is told several times, as a clip costs more to see than to tell.
     """
 
     config: CaptionerConfig
-    scenes: int = 12
-    stretches: int = 3
+    scenes: int = 24
     tellings: int = 3
 
     def __call__(self, step: int) -> CaptionBatch:
-        rng = random.Random(f"captions {step}")
+        rng, side, group = random.Random(f"captions {step}"), self.config.side, self.config.group
         height, width = rng.choices(list(FORMATS), list(FORMATS.values()))[0]
-        first = FIRST_SEED + step * self.scenes
+        start, stop = rng.choices(list(STRETCHES), list(STRETCHES.values()))[0]
+        first, vocabulary = FIRST_SEED + step * self.scenes, Vocabulary(self.config.words)
         scenes = [playroom.draw(seed) for seed in range(first, first + self.scenes)]
-        rendered = playroom.render(scenes, height=height, width=width, fps=FPS, num_frames=FRAMES, truth=True)
-        assert rendered.masks is not None
-        side, vocabulary = self.config.side, Vocabulary(self.config.words)
-        drawn = resize(rendered.frames, side, side)
-        masks = F.interpolate(rendered.masks.float(), (side, side), mode="nearest-exact").long()
-        frames, captions, hints, flows, cameras = [], [], [], [], []
+        drawn = draw_stretch(scenes, height, width, start, stop, self.config.num_frames)
+        assert drawn.masks is not None
+        masks = F.interpolate(drawn.masks.float(), (side, side), mode="nearest-exact").long()
+        captions, hints, flows, whole = [], [], [], []
         for number, scene in enumerate(scenes):
-            for start, stop in rng.choices(list(STRETCHES), list(STRETCHES.values()), k=self.stretches):
-                index = frames_of(start, stop, self.config.num_frames)
-                view = watch(scene, start, stop, aspect=width / height)
-                frames.append(drawn[number, index])
-                hints.append(hints_of(view, masks[number, index], self.config.group))
-                second = index[1 :: self.config.group], index[2 :: self.config.group]
-                flows.append(flow_of(rendered, number, *second, self.config.side // STRIDE))
-                cameras.append(CAMERA.index(view.camera))
-                for _ in range(self.tellings):
-                    long = rng.random() < 0.5
-                    said = playroom.captions(
-                        scene, seed=rng.randrange(2**31), start=start, stop=stop, aspect=width / height
-                    )
-                    text = said[1 if long and len(said) > 1 else 0].text  # the first is short, the second long
-                    captions.append(torch.tensor(vocabulary.encode(text, long=long)[: self.config.longest + 1]))
+            view = watch(scene, start, stop, aspect=width / height)
+            hints.append(hints_of(view, masks[number], group))
+            frames = torch.arange(self.config.num_frames)
+            flows.append(flow_of(drawn, number, frames[1::group], frames[2::group], side // STRIDE))
+            answers = {"camera": view.camera, "floor": scene.floor, "light": scene.light}
+            whole.append([WHOLE[name].index(answers[name]) for name in WHOLE])
+            for _ in range(self.tellings):
+                long = rng.random() < 0.5
+                said = playroom.captions(
+                    scene, seed=rng.randrange(2**31), start=start, stop=stop, aspect=width / height
+                )
+                text = said[1 if long and len(said) > 1 else 0].text  # the first is short, the second long
+                captions.append(torch.tensor(vocabulary.encode(text, long=long)[: self.config.longest + 1]))
         words = torch.nn.utils.rnn.pad_sequence(captions, batch_first=True, padding_value=NOTHING)
-        flops = 3 * len(frames) * self.config.flops(words.shape[1] - 1, self.tellings)
-        return CaptionBatch(
-            torch.stack(frames), words, torch.stack(hints), torch.stack(flows), torch.tensor(cameras), flops
-        )
+        flops = 3 * len(scenes) * self.config.flops(words.shape[1] - 1, self.tellings)
+        frames = resize(drawn.frames, side, side)
+        return CaptionBatch(frames, words, torch.stack(hints), torch.stack(flows), torch.tensor(whole), flops)
+
+
+def draw_stretch(
+    scenes: Sequence[playroom.Scene], height: int, width: int, start: float, stop: float, num_frames: int
+) -> playroom.Rendered:
+    """Frames spread over a stretch as `Captioner.fitted` takes them, with their truth; of a moment, all the same."""
+    size: dict[str, Any] = {"height": height, "width": width, "start": start, "truth": True}
+    if start < stop:
+        return playroom.render(scenes, fps=num_frames / (stop - start), num_frames=num_frames, **size)
+    one = playroom.render(scenes, num_frames=1, **size)
+    return playroom.Rendered(**{name: value.repeat_interleave(num_frames, 1) for name, value in vars(one).items()})
 
 
 def hints_of(view: View, masks: Tensor, group: int) -> Tensor:
@@ -147,18 +158,13 @@ def hints_of(view: View, masks: Tensor, group: int) -> Tensor:
             "shape": seen.thing.shape,
             "colour": seen.thing.colour,
             "size": seen.thing.size,
+            "material": seen.thing.material,
             "motion": seen.motion,
             "direction": seen.direction or "no direction",
         }
         answers = torch.tensor([HINTS[name].index(said[name]) for name in HINTS])
         hints[(most == seen.number) & (share >= _COVERED)] = answers
     return hints
-
-
-def frames_of(start: float, stop: float, num_frames: int) -> Tensor:
-    """(num_frames,) which frames of a scene a stretch shows; one, again and again, of a single moment."""
-    moments = start + torch.arange(num_frames, dtype=torch.float64) * (stop - start) / num_frames
-    return (moments * FPS + 1e-6).long()
 
 
 def flow_of(drawn: playroom.Rendered, number: int, here: Tensor, there: Tensor, cells: int) -> Tensor:
@@ -190,22 +196,27 @@ def flow_of(drawn: playroom.Rendered, number: int, here: Tensor, there: Tensor, 
 class Taught(Captioner):
     """A captioner whose tokens answer hints too, as they enter and at the end.
 
+    What comes before the blocks learns from the hints alone: with the gradients of the words, which are large and know
+    little at first, it had not told a cube from a cone after six thousand scenes; without, after one.
+
     frames, words  as a Captioner takes them
-    returns        its logits, twice (B, tokens, answers of all HINTS and the flow), (B, CAMERA)
+    returns        its logits, and early and late (B, tokens, answers of all HINTS and the flow), (B, answers of WHOLE)
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
-        answers = sum(map(len, HINTS.values())) + 2
-        self.early = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, answers))
-        self.late = nn.Linear(config.width, answers)
-        self.camera = nn.Linear(config.width, len(CAMERA))
+        answers, whole = sum(map(len, HINTS.values())) + 2, sum(map(len, WHOLE.values()))
+        self.entered = nn.LayerNorm(config.width)
+        self.early, self.early_whole = nn.Linear(config.width, answers), nn.Linear(config.width, whole)
+        self.late, self.late_whole = nn.Linear(config.width, answers), nn.Linear(config.width, whole)
 
-    def forward(self, frames: Tensor, words: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:  # type: ignore[override]
+    def forward(self, frames: Tensor, words: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # type: ignore[override]
         patches = self.patches(frames)
-        video = self.attend(patches)
-        hints = self.early(patches).flatten(1, 2), self.late(video)
-        return self.next_words(words, video)[0], hints, self.camera(video.mean(1))
+        video = self.attend(patches.detach())
+        entered = self.entered(patches).flatten(1, 2)
+        early = self.early(entered), self.early_whole(entered.mean(1))
+        late = self.late(video), self.late_whole(video.mean(1))
+        return self.next_words(words, video)[0], [early, late]
 
     def captioner(self) -> Captioner:
         """Without what answered hints."""
@@ -227,22 +238,22 @@ class CaptionLoss:
         """`loss`; `words`, its part; `accuracy`, the share of words that were the likeliest; `named`, of `names`; the
         share of hints that were answered rightly at the end, each by its name; and what the flow was off by.
         """
-        logits, hints, camera = captioner(batch.frames, batch.words[:, :-1].clamp(min=0))
+        logits, hints = captioner(batch.frames, batch.words[:, :-1].clamp(min=0))
         words = batch.words[:, 1:]
         spoken = F.cross_entropy(logits.float().flatten(0, 1), words.flatten(), ignore_index=NOTHING)
         right = (logits.argmax(-1) == words).float()
         names = torch.isin(words, torch.tensor(self.names, device=words.device))
         told = {"words": spoken, "accuracy": right[words != NOTHING].mean(), "named": right[names].mean()}
         loss, moved = spoken, batch.flow.isfinite().all(-1)
-        for answered in hints:
-            *asked, flow = answered.float().split([*map(len, HINTS.values()), 2], -1)
-            for name, answers, true in zip(HINTS, asked, batch.hints.unbind(-1), strict=True):
-                wrong, told[name] = _asked(answers, true)
+        for tokens, whole in hints:
+            *asked, flow = tokens.float().split([*map(len, HINTS.values()), 2], -1)
+            asked += whole.float().split([*map(len, WHOLE.values())], -1)
+            true = [*batch.hints.unbind(-1), *batch.whole.unbind(-1)]
+            for name, answers, right_ones in zip([*HINTS, *WHOLE], asked, true, strict=True):
+                wrong, told[name] = _asked(answers, right_ones)
                 loss = loss + _HINTED * wrong
             told["flow"] = F.smooth_l1_loss(flow[moved], batch.flow[moved], beta=0.5)
             loss = loss + _HINTED * told["flow"]
-        wrong, told["camera"] = _asked(camera.float(), batch.camera)
-        loss = loss + _HINTED * wrong
         return {"loss": loss, **told}
 
 
@@ -263,13 +274,13 @@ class CaptionRun:
     publish: Callable[[Taught, Path], None]
 
 
-def caption_run(steps: int, config: CaptionerConfig | None = None, *, scenes: int = 12) -> CaptionRun:
+def caption_run(steps: int, config: CaptionerConfig | None = None, *, scenes: int = 24) -> CaptionRun:
     """The captioner of the playroom. Leaves a folder `captioner`; publish says there what it was trained on."""
     shape = config or CaptionerConfig(words=playroom_words())
     batches = CaptionBatches(config=shape, scenes=scenes)
 
     def publish(taught: Taught, folder: Path) -> None:
-        trained = {"data": "playroom, split train", "steps": steps, "clips": steps * scenes * batches.stretches}
+        trained = {"data": "playroom, split train", "steps": steps, "clips": steps * scenes}
         save_captioner(taught.captioner(), folder / "captioner", trained)
 
     return CaptionRun(
