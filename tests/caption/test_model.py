@@ -38,7 +38,7 @@ def test_the_one_that_is_shipped_is_small():
     whole = Captioner(CaptionerConfig(words=playroom_words()))
     assert 2 * sum(p.numel() for p in whole.parameters()) < 15 * 10**6  # bytes, in bf16
     taken = {id(p) for p in whole.matrices()}
-    assert taken and id(whole.word.weight) not in taken and id(whole.enter.weight) not in taken
+    assert id(whole.stem[1].weight) in taken and id(whole.word.weight) not in taken
 
 
 def test_a_word_does_not_see_those_after_it():

@@ -95,3 +95,10 @@ def test_results_do_not_pile_up_behind_a_slow_row():
         frame = results.gi_frame
         assert frame is not None and len(frame.f_locals["done"]) <= 16
         results.close()
+
+
+def test_a_large_file_has_more_time():
+    pool = Pool(Act(), 1, 10.0)
+    for size, seconds in ((0, 10), (300_000_000, 20), (5_000_000_000, 190)):
+        assert pool._patience(pa.table({"act": ["a"], "size_bytes": [size]})) == seconds
+    assert pool._patience(acts_table(["a"])) == 10

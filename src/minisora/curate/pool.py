@@ -160,8 +160,9 @@ class Pool:
                 raise RuntimeError(f"a worker ended before its first row, with status {status}")
             if crashed:
                 return self.stage.failed(row, "crashed", _ending(status))
-            said = f"not done after {self._patience(row):g} s (`timeout_seconds` is {self.timeout_seconds:g})"
-            return self.stage.failed(row, "timeout", said)
+            waited = self._patience(row)
+            each = " for each 256 MB" if waited > self.timeout_seconds else ""
+            return self.stage.failed(row, "timeout", f"not done after {waited:g} s, the `timeout_seconds`{each}")
         kind, content = said
         worker.row = None
         if kind == "refused":
