@@ -260,6 +260,8 @@ def test_samples_of_one_clip_are_told_one_by_one(recipe):
     moved = captioned(divided, [{"key": f"{key}-001", **span, "text": "It turns."}])
     curate(moved)
     assert captions_in(divided)[f"{key}-000"] == [] and captions_in(divided)[f"{key}-001"] == ["It turns."]
+    curate(replace(moved, clips=replace(moved.clips, seconds=None)))
+    assert captions_in(divided)[key] == ["It turns."]  # in one piece again, it has those of its parts
     shifted = captioned(divided, [{"key": f"{key}-001", "start": 50.0, "stop": 51.0, "text": "It turns."}])
     curate(shifted)
     assert captions_in(divided)[f"{key}-001"] == []  # what it showed then is another stretch now

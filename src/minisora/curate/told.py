@@ -39,7 +39,7 @@ class Told:
         if begin is not None and end is not None and max(abs(begin - start), abs(end - stop)) > _NEAR:
             texts = []  # of another stretch, as the clip was divided otherwise then
         clip = key.partition("-")[0]
-        whole = self.of_sample.get(clip, (None, None, []))[2]
+        whole = self.clip(clip, own) if key == clip else self.of_sample.get(clip, (None, None, []))[2]
         return list(texts or whole or ([] if clip in self.of_clip else own))
 
 
