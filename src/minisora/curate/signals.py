@@ -26,6 +26,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
 from minisora.curate.lost import MediaError
 from minisora.curate.motion import MOTION_COLUMNS, Motion
@@ -189,7 +190,7 @@ class _Measured:
         self._frames, self._samples, self._hashes = array("d"), array("d"), array("Q")
         self._before: tuple[Array, Array] | None = None  # hue, saturation, value, and brightness of the frame before
         self._next_sample = 0.0
-        self._motion = motion
+        self._motion, self._convert = motion, VideoReformatter()
 
     def add(self, frame: av.VideoFrame, failures: int) -> None:
         at = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
@@ -199,7 +200,7 @@ class _Measured:
         self.last = max(self.last, self.end if at is None else at - self._zero)
         length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / self._rate
         self.end = self.last + length
-        whole = _bgr(frame)
+        whole = _bgr(frame, self._convert)
         small = _as_scenedetect(whole)
         if self._every is not None:
             self._every(small)
@@ -249,9 +250,12 @@ class _Measured:
         )
 
 
-def _bgr(frame: av.VideoFrame) -> Pixels:
-    """(H, W, 3) BGR, a view, not turned: the very bytes that OpenCV gives PySceneDetect."""
-    plane = frame.reformat(format="bgr24", interpolation="BICUBIC").planes[0]
+def _bgr(frame: av.VideoFrame, convert: VideoReformatter) -> Pixels:
+    """(H, W, 3) BGR, a view, not turned: the very bytes that OpenCV gives PySceneDetect.
+
+    convert: the same for all frames of a file; a frame's own would be set up anew for each
+    """
+    plane = convert.reformat(frame, format="bgr24", interpolation="BICUBIC").planes[0]
     lines: Pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
     return lines[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
 
@@ -269,7 +273,7 @@ def _as_scenedetect(whole: Pixels) -> Pixels:
 def _content(hsv: Array, before: Array) -> float:
     """Mean of the mean changes of hue, saturation and value, as content_detector.py of PySceneDetect adds them up."""
     pixels = float(hsv.shape[0] * hsv.shape[1])
-    hue, saturation, value = (cv2.sumElems(cv2.absdiff(hsv, before))[channel] / pixels for channel in range(3))
+    hue, saturation, value = (change / pixels for change in cv2.sumElems(cv2.absdiff(hsv, before))[:3])
     return (hue + saturation + value) / 3.0
 
 
@@ -334,7 +338,7 @@ class _Packets:
             if packet is None:
                 return
             if packet.pts is not None and packet.time_base is not None:
-                self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - begin)
+                self.end = max(self.end, (packet.pts + (packet.duration or 0)) * float(packet.time_base) - begin)
             if packet.stream != self._stream:
                 continue
             try:
