@@ -82,7 +82,7 @@ class CaptionerConfig:
         first, second, third = _STEM
         stem = 24 * first + (first + second) * second / 4 + (second + 2 * third) * third / 16
         stem *= self.num_frames * half * 9
-        stem += tokens * self.group * (_STEM[2] + _COSTS) * d
+        stem += tokens * self.group * (third + _COSTS) * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
         decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens))
         shown = self.decoder_depth * tokens * 2 * d**2
@@ -137,8 +137,9 @@ def _stem() -> nn.Sequential:
         (third, third, 1),
         (third, third, 1),
     ):
-        parts += [nn.Conv2d(channels, out, 3, stride, padding=1), nn.ReLU()]
-        nn.init.kaiming_normal_(parts[-2].weight, nonlinearity="relu")  # type: ignore[arg-type]
+        convolution = nn.Conv2d(channels, out, 3, stride, padding=1)
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        parts += [convolution, nn.ReLU()]
     return nn.Sequential(*parts)
 
 

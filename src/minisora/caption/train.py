@@ -210,6 +210,7 @@ class Taught(Captioner):
         self.early, self.early_whole = nn.Linear(config.width, answers), nn.Linear(config.width, whole)
         self.late, self.late_whole = nn.Linear(config.width, answers), nn.Linear(config.width, whole)
 
+    # it gives more than a Captioner does, and only the loss calls it
     def forward(self, frames: Tensor, words: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # type: ignore[override]
         patches = self.patches(frames)
         video = self.attend(patches.detach())

@@ -46,7 +46,8 @@ class Told:
 def read_told(path: Path, *, strip: bool = True) -> Told:
     """strip: openings such as "The video shows" go
 
-    Raises UsageError where the file is not there, or a line is none of these."""
+    Raises UsageError where the file is not there, or a line is none of these.
+    """
     samples: dict[str, tuple[float | None, float | None, list[str]]] = {}
     clips: dict[str, list[str]] = {}
     for where, record in records(path):
