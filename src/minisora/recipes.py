@@ -179,7 +179,7 @@ def captioner_playroom(steps: int = 6000) -> RunConfig:
         name="captioner-playroom",
         steps=steps,
         **vars(caption_run(steps)),
-        optim=OptimConfig(lr=1e-3, muon_lr=0.02, warmup_steps=50),
+        optim=OptimConfig(lr=1e-3, muon_lr=0.02, warmup_steps=50, decay_fraction=0.8),
         ema_decay=0.998,
         compile=True,
         prefetch=1,

@@ -75,11 +75,11 @@ def test_hints_are_of_the_thing_that_covers_a_token():
     scene = next(scene for scene in map(playroom.draw, range(100)) if len(scene.things) == 2)
     view = View(watch(scene, 0.0, 2.0).things[:1], "static", False, None, ())
     seen = view.things[0]
-    masks = torch.zeros(4, 16, 16, dtype=torch.long)
-    masks[2:, :2, :4] = seen.number + 1  # an eighth of the later token at the top left: too little to be asked
-    masks[:2, 8:, 8:] = seen.number + 1
-    masks[:2, 8:, :8] = 3 - (seen.number + 1)  # another thing, of which the view says nothing
-    hints = hints_of(view, masks, 2)
+    masks = torch.zeros(2, 16, 16, dtype=torch.long)
+    masks[1, :2, :4] = seen.number + 1  # an eighth of the later token at the top left: too little to be asked
+    masks[0, 8:, 8:] = seen.number + 1
+    masks[0, 8:, :8] = 3 - (seen.number + 1)  # another thing, of which the view says nothing
+    hints = hints_of(view, masks)
     asked = [HINTS[name][n] if n != NOTHING else None for name, n in zip(HINTS, hints[3].tolist(), strict=True)]
     thing = seen.thing
     assert asked == [
@@ -99,8 +99,9 @@ def test_hints_are_of_the_thing_that_covers_a_token():
 def test_hints_fit_what_is_shown():
     """Where a thing lies there is more to see than where none does."""
     batch, config = BATCHES(0), TINY
-    cells = batch.frames.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).unflatten(1, (-1, config.group)).float()
-    tokens = cells.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4, 6).flatten(1, 3)  # (B, tokens, pixels, 3)
+    middle = batch.frames[:, config.group // 2 :: config.group]
+    cells = middle.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).float()  # (B, moments, rows, 8, columns, 8, 3)
+    tokens = cells.transpose(3, 4).flatten(4, 5).flatten(1, 3)  # (B, tokens, pixels, 3)
     asked = batch.hints[..., 1] != NOTHING
     assert asked.any() and batch.hints.shape == (4, config.moments * config.places, len(HINTS))
     spread = tokens.amax((2, 3)) - tokens.amin((2, 3))

@@ -1,12 +1,13 @@
 """The captioner: a few frames to a sentence.
 
-Pieces of a few frames and 8x8 pixels become tokens; blocks attend over the places of one moment, then over the moments
-of one place; a small causal decoder reads them and writes the words, the likeliest at each step.
+Pieces of a few frames and 8x8 pixels become tokens: how the middle frame of them looks, and where in the one before it
+each of them fits. Blocks attend over the places of one moment, then over the moments of one place; a small causal
+decoder reads them and writes the words, the likeliest at each step.
 
 Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
-(arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Wang et al. 2016 (TSN,
-arXiv:1608.00859): beside each frame its change since the one before. Dosovitskiy et al. 2015 (FlowNet,
-arXiv:1504.06852): and where in that one each place fits, as the way that something goes is a product of both, which
+(arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Feichtenhofer et al. 2019
+(SlowFast, arXiv:1812.03982): looks from few frames, motion from all. Dosovitskiy et al. 2015 (FlowNet,
+arXiv:1504.06852): where in the frame before each place fits, as the way that something goes is a product of both, which
 takes long to find. Vaswani et al. 2017 (arXiv:1706.03762) for the decoder, with norms before each part.
 
 Here: the network, fitting a clip to it, writing a caption, its files.
@@ -36,7 +37,7 @@ FORMAT = 1
 ABOUT, WEIGHTS = "captioner.json", "captioner.safetensors"
 EMBEDDED = Path(__file__).parents[1] / "weights" / "captioner"
 STRIDE = 8  # pixels on a side of a token
-_STEM = (48, 96, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
+_STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
 _REACH = 3  # half-size pixels that a frame is compared over with the one before, in every direction
 _COSTS = (2 * _REACH + 1) ** 2
 
@@ -80,9 +81,9 @@ class CaptionerConfig:
         d, half = self.width, (self.side // 2) ** 2
         tokens = self.moments * self.places
         first, second, third = _STEM
-        stem = 24 * first + (first + second) * second / 4 + (second + 2 * third) * third / 16
-        stem *= self.num_frames * half * 9
-        stem += tokens * self.group * (third + _COSTS) * d
+        stem = 12 * first + (first + second) * second / 4 + (second + 2 * third) * third / 16
+        stem *= self.moments * half * 9
+        stem += tokens * (third + self.group * _COSTS) * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
         decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens))
         shown = self.decoder_depth * tokens * 2 * d**2
@@ -123,14 +124,14 @@ class Attention(nn.Module):
 
 
 def _stem() -> nn.Sequential:
-    """(N, 6, H, W) -> (N, _STEM[-1], H / 8, W / 8)
+    """(N, 3, H, W) -> (N, _STEM[-1], H / 8, W / 8)
 
     No norms, but variances that stay: norms over a picture kept shapes from being learnt at all.
     """
     first, second, third = _STEM
     parts: list[nn.Module] = [nn.PixelUnshuffle(2)]
     for channels, out, stride in (
-        (24, first, 1),
+        (12, first, 1),
         (first, second, 2),
         (second, second, 1),
         (second, third, 2),
@@ -234,7 +235,7 @@ class Captioner(nn.Module):
         self.config, self.vocabulary = config, Vocabulary(config.words)
         width, heads = config.width, config.num_heads
         self.stem = _stem()
-        self.enter = nn.Linear(config.group * (_STEM[2] + _COSTS), width)
+        self.enter = nn.Linear(_STEM[2] + config.group * _COSTS, width)
         self.moment = nn.Parameter(torch.randn(config.moments, 1, width) * 0.02)
         self.place = nn.Parameter(torch.randn(config.places, width) * 0.02)
         self.encoder = nn.ModuleList(EncoderBlock(width, heads) for _ in range(config.encoder_depth))
@@ -252,14 +253,13 @@ class Captioner(nn.Module):
     def patches(self, frames: Tensor) -> Tensor:
         """(B, T, side, side, 3) uint8 -> (B, moments, places, D), which know of no others yet"""
         assert frames.dtype == torch.uint8, frames.dtype
-        batch = len(frames)
         x = frames.movedim(-1, 2).to(self.enter.weight.dtype) / 127.5 - 1
         before = torch.cat([x[:, :1], x[:, :-1]], 1)
         costs = matching_costs(x.flatten(0, 1), before.flatten(0, 1))
-        x = torch.cat([x, x - before], 2).flatten(0, 1)
-        x = torch.cat([self.stem(x.contiguous(memory_format=torch.channels_last)), costs], 1)
-        x = x.flatten(2).unflatten(0, (batch, self.config.moments, -1))  # (B, moments, group, C, places)
-        patches: Tensor = self.enter(x.permute(0, 1, 4, 2, 3).flatten(3))
+        costs = costs.flatten(2).unflatten(0, (-1, self.config.group)).flatten(1, 2)  # (B * moments, C, places)
+        middle = x[:, self.config.group // 2 :: self.config.group].flatten(0, 1)
+        looks = self.stem(middle.contiguous(memory_format=torch.channels_last)).flatten(2)
+        patches: Tensor = self.enter(torch.cat([looks, costs], 1).mT).unflatten(0, (len(frames), -1))
         return patches
 
     def attend(self, patches: Tensor) -> Tensor:
@@ -331,7 +331,7 @@ class Captioner(nn.Module):
     def matrices(self) -> list[nn.Parameter]:
         """Weights that Muon may take: of the blocks, and of the convolutions, which learn much faster by it."""
         parts = [self.stem, self.enter, *self.parts()]
-        return [p for part in parts for p in part.parameters() if p.ndim >= 2 and min(p.shape[:2]) > 16]
+        return [p for part in parts for p in part.parameters() if p.ndim >= 2]
 
     def compile_parts(self) -> None:
         """Training only. Clips are all of one size, captions are not. Needs a C++ compiler on a CPU."""

@@ -56,6 +56,7 @@ WHOLE: dict[str, tuple[str, ...]] = {  # what all tokens together are asked
 }
 _COVERED = 0.15  # share of a token that a thing must cover for it to be asked about
 _FARTHEST = 32.0  # pixels that anything moves from one frame to the next; more is a cut
+_LONG = 1 / 3  # share of steps whose captions are long
 _HINTED = 0.5  # weight of a hint beside the words
 
 
@@ -65,8 +66,8 @@ class CaptionBatch:
     frames:  (B, T, side, side, 3) uint8
     words:   (B * tellings, S) int64: what a caption begins with, its words, END, then NOTHING; those of a clip together
     hints:   (B, moments * places, HINTS) int64: answers, NOTHING where one is not asked
-    flow:    (B, moments * places, 2) how far what is in the middle of each token goes to the right and down from the
-             second to the third of its frames, in pixels; NaN across a cut
+    flow:    (B, moments * places, 2) how far to the right and down of where it is now what each token's middle shows
+             was one frame before, in pixels; NaN across a cut
     whole:   (B, WHOLE) int64: answers
     """
 
@@ -91,7 +92,8 @@ class CaptionBatch:
 class CaptionBatches:
     """step -> batch: `scenes` that no other step has, of one size and stretch.
 
-    Each is told several times, as a clip costs more to see than to tell.
+    Each is told several times, as a clip costs more to see than to tell; all briefly or all at length, as what is short
+    is padded to what is long.
     """
 
     config: CaptionerConfig
@@ -102,21 +104,21 @@ class CaptionBatches:
         rng, side, group = random.Random(f"captions {step}"), self.config.side, self.config.group
         height, width = rng.choices(list(FORMATS), list(FORMATS.values()))[0]
         start, stop = rng.choices(list(STRETCHES), list(STRETCHES.values()))[0]
+        long = rng.random() < _LONG
         first, vocabulary = FIRST_SEED + step * self.scenes, Vocabulary(self.config.words)
         scenes = [playroom.draw(seed) for seed in range(first, first + self.scenes)]
         drawn = draw_stretch(scenes, height, width, start, stop, self.config.num_frames)
         assert drawn.masks is not None
         masks = F.interpolate(drawn.masks.float(), (side, side), mode="nearest-exact").long()
         captions, hints, flows, whole = [], [], [], []
+        middle = torch.arange(group // 2, self.config.num_frames, group)  # frames whose looks are seen
         for number, scene in enumerate(scenes):
             view = watch(scene, start, stop, aspect=width / height)
-            hints.append(hints_of(view, masks[number], group))
-            frames = torch.arange(self.config.num_frames)
-            flows.append(flow_of(drawn, number, frames[1::group], frames[2::group], side // STRIDE))
+            hints.append(hints_of(view, masks[number, middle]))
+            flows.append(flow_of(drawn, number, middle, (middle - 1).clamp(min=0), side // STRIDE))
             answers = {"camera": view.camera, "floor": scene.floor, "light": scene.light}
             whole.append([WHOLE[name].index(answers[name]) for name in WHOLE])
             for _ in range(self.tellings):
-                long = rng.random() < 0.5
                 said = playroom.captions(
                     scene, seed=rng.randrange(2**31), start=start, stop=stop, aspect=width / height
                 )
@@ -139,16 +141,16 @@ def draw_stretch(
     return playroom.Rendered(**{name: value.repeat_interleave(num_frames, 1) for name, value in vars(one).items()})
 
 
-def hints_of(view: View, masks: Tensor, group: int) -> Tensor:
+def hints_of(view: View, masks: Tensor) -> Tensor:
     """What each token should answer: about the thing that covers most of it, where that is enough; about no thing only
     that it is none, where there is none at all.
 
-    masks:   (T, side, side) int64, 0 for the background, i + 1 for thing i
-    returns  (T / group * (side / STRIDE)**2, HINTS) int64
+    masks:   (moments, side, side) int64 of the frames whose looks are seen, 0 for the background, i + 1 for thing i
+    returns  (moments * (side / STRIDE)**2, HINTS) int64
     """
     things = int(masks.max())
-    cells = masks.unflatten(2, (-1, STRIDE)).unflatten(1, (-1, STRIDE)).unflatten(0, (-1, group))
-    covered = F.one_hot(cells, things + 1).float().mean((1, 3, 5)).flatten(0, 2)  # (tokens, things + 1)
+    cells = masks.unflatten(2, (-1, STRIDE)).unflatten(1, (-1, STRIDE))
+    covered = F.one_hot(cells, things + 1).float().mean((2, 4)).flatten(0, 2)  # (tokens, things + 1)
     hints = torch.full((len(covered), len(HINTS)), NOTHING)
     hints[covered[:, 0] == 1, 0] = 0
     share, most = covered[:, 1:].max(1) if things else (covered[:, 0] * 0, covered[:, 0].long())
