@@ -25,6 +25,15 @@ class Loudest:
         return {"red": float(frames[..., 0].mean((1, 2)).max()), "seen": len(frames)}
 
 
+class Reader(Loudest):
+    name = "fit"
+    columns = {"fit": "letters of the captions"}
+    reads_captions = True
+
+    def __call__(self, frames, captions):
+        return {"fit": float(len("".join(captions)))}
+
+
 class Liar(Loudest):
     def __call__(self, frames):
         return {"blue": 1.0}
@@ -84,6 +93,14 @@ def test_a_scorer_of_the_user(film, own):
     assert one["seen"] == FRAMES
     (beyond,) = analyse(film, [(5.0, 6.0)], settings)
     assert beyond["red"] is None
+
+
+def test_a_scorer_that_reads_captions(film, own):
+    settings = Analysis(scorers=(f"{own}:Loudest", f"{own}:Reader"))
+    assert [clip["fit"] for clip in analyse(film, None, settings, [["a kite", "it"]])] == [8, 8, 8]
+    spans = [(0.0, 1.0), (1.0, 2.0)]
+    assert [clip["fit"] for clip in analyse(film, spans, settings, [["a kite"], []])] == [6, 0]
+    assert [clip["fit"] for clip in analyse(film, spans, settings)] == [0, 0]
 
 
 def test_settings_go_to_other_processes():

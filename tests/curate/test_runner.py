@@ -90,6 +90,32 @@ def measured_files(folder: Path) -> list[str]:
     return [line["source"] for line in lines if line["event"] == "measured"]
 
 
+READER = """
+class Reader:
+    name, columns, reads_captions = "fit", {"fit": "letters of the captions"}, True
+    def __call__(self, frames, captions):
+        return {"fit": float(len("".join(captions)))}
+"""
+
+
+def test_a_scorer_that_reads_captions_measures_a_file_anew_where_they_changed(recipe, tmp_path, monkeypatch):
+    (tmp_path / "reader_of_a_user.py").write_text(READER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    recipe = replace(recipe, measure=replace(recipe.measure, scorers=("reader_of_a_user:Reader",)), thresholds={})
+    curate(recipe, workers=1)
+    for text in ("", "A field that slides."):
+        if text:
+            (tmp_path / "videos" / "b_captioned.txt").write_text(text)
+            (tmp_path / "out" / "events.jsonl").unlink()
+            curate(recipe, workers=1)
+            assert measured_files(tmp_path / "out") == ["b_captioned.mp4"]
+        rows = pq.read_table(tmp_path / "out" / "table.parquet").to_pylist()
+        fits = {row["source"]: row["fit"] for row in rows}
+        told = "A field that slides." if text else "The video shows a field that slides to the left."
+        assert fits["b_captioned.mp4"] == len(told) and fits["g_last.mp4"] == 0
+
+
 def test_every_clip_is_kept_or_has_a_reason(recipe):
     ledger = curate(recipe)
     assert (ledger.rows, ledger.cut, ledger.missing, ledger.kept) == (7, 1, 0, 4)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from minisora.curate.learned import Kept, TransNet, columns_of, keeping, scorer_named
+from minisora.curate.learned import Kept, TransNet, columns_of, keeping, reads_captions, scorer_named
 from minisora.curate.lost import MediaError
 from minisora.curate.scores import LABELS, SCORES, Scored
 from minisora.curate.shots import Cutting, Span, cuts, shots
@@ -50,12 +50,15 @@ def all_scores(settings: Analysis) -> Mapping[str, str]:
     return SCORES | {column: said for name in settings.scorers for column, said in columns_of(name).items()}
 
 
-def analyse(path: Path, spans: Sequence[Span] | None, settings: Analysis) -> list[dict[str, Any]]:
+def analyse(
+    path: Path, spans: Sequence[Span] | None, settings: Analysis, captions: Sequence[Sequence[str]] = ()
+) -> list[dict[str, Any]]:
     """Clips of a file in order, with their scores.
 
-    spans:   (start, stop) in seconds after the first frame; None: the shots that are found
-    returns  for each: start, stop, shot (its number, None for a given span), the columns of SCORES and LABELS, and
-             those of the scorers; None where the span gives no answer
+    spans:    (start, stop) in seconds after the first frame; None: the shots that are found
+    captions: of each span, or of the whole file; for scorers that ask for them
+    returns   for each: start, stop, shot (its number, None for a given span), the columns of SCORES and LABELS, and
+              those of the scorers; None where the span gives no answer
 
     Raises MediaError where the file cannot be used, UsageError where a span is none or a scorer's package is missing.
     """
@@ -85,17 +88,18 @@ def analyse(path: Path, spans: Sequence[Span] | None, settings: Analysis) -> lis
         for number, span in enumerate(shots(found, frames["seconds"], media.seconds) if spans is None else spans):
             clip = {"start": span[0], "stop": span[1], "shot": number if spans is None else None}
             clip |= scored.scores(span)
-            for scorer in scorers:
-                clip |= _opinion(scorer, kept, span)
+            told = captions[number if spans is not None else 0] if captions else ()
+            for name, scorer in zip(settings.scorers, scorers, strict=True):
+                clip |= _opinion(scorer, kept, span, [list(told)] if reads_captions(name) else [])
             clips.append(clip)
         return clips
 
 
-def _opinion(scorer: Any, kept: Kept | None, span: Span) -> dict[str, float | None]:
+def _opinion(scorer: Any, kept: Kept | None, span: Span, asked: list[list[str]]) -> dict[str, float | None]:
     frames = kept.frames(*span) if kept else None
     if frames is None:
         return dict.fromkeys(scorer.columns)
-    opinion = scorer(frames)
+    opinion = scorer(frames, *asked)
     if set(opinion) != set(scorer.columns):
         raise UsageError(
             f"the scorer {scorer.name!r} gave {sorted(opinion)}, and says it gives {sorted(scorer.columns)}. Mend it."

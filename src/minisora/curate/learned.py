@@ -2,7 +2,7 @@
 
 A scorer is named in a recipe: `text`, `nsfw`, or `package.module:factory` for one of the user's own (CLIP, an aesthetic
 head, a captioning model that answers yes or no): a function without arguments that returns a Scorer. It is made once in
-each process, when the first clip needs it. It sees a few frames of each clip.
+each process, when the first clip needs it. It sees a few frames of each clip, and its captions if it asks for them.
 
 The networks are those that packages ship with weights inside, installed by who wants them; nothing is fetched here.
 
@@ -35,7 +35,11 @@ _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's 
 
 
 class Scorer(Protocol):
-    """A network's opinion of a clip."""
+    """A network's opinion of a clip.
+
+    One that also has `reads_captions = True` is called with the frames and a list of captions, those of the annotation:
+    how well the two fit. A changed caption is then measured anew.
+    """
 
     name: str
     columns: Mapping[str, str]  # score to what it is and its unit
@@ -101,6 +105,11 @@ def scorer_named(name: str) -> Scorer:
 def columns_of(name: str) -> Mapping[str, str]:
     """The scores that a scorer gives; one of our own need not be installed to be asked."""
     return SCORERS[name].columns if name in SCORERS else scorer_named(name).columns  # type: ignore[attr-defined]
+
+
+def reads_captions(name: str) -> bool:
+    """True for those of the user's own that ask for captions; ours need not be installed to be asked."""
+    return name not in SCORERS and getattr(scorer_named(name), "reads_captions", False)
 
 
 def _package(module: str, packages: str, name: str) -> Any:

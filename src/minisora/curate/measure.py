@@ -6,7 +6,8 @@ A part holds a row for each clip: `work` (which file, which spans, which measure
 belongs to), `key` (its own), `source`, `start`, `stop`, the scores, `hashes`, and `notes` (JSON: what is no number).
 Of a file that could not be read, or in which no shot was found, every annotation is a row with `error` and `message`.
 
-Captions and thresholds are not in it, so a change of either measures nothing.
+Captions and thresholds are not in it, so a change of either measures nothing; but where a scorer of the user's reads
+captions, a file whose captions changed is measured anew.
 
 Here: the stage, its units of work, the parts. Not here: the analysis of one file (analyse.py), what is kept
 (decide.py).
@@ -27,6 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from minisora.curate.analyse import Analysis, all_scores, analyse
+from minisora.curate.learned import reads_captions
 from minisora.curate.pool import Engine
 from minisora.curate.table import Row, annotation
 from minisora.errors import UsageError
@@ -44,6 +46,7 @@ UNITS = pa.schema(
         ("rows", pa.list_(pa.string())),  # keys of the annotations
         ("starts", pa.list_(pa.float64())),  # null: the whole file
         ("stops", pa.list_(pa.float64())),
+        ("captions", pa.list_(pa.list_(pa.string()))),  # of each annotation; null: no scorer reads them
         ("size_bytes", pa.int64()),
     ]
 )
@@ -74,6 +77,10 @@ class Measure:
     def scores(self) -> tuple[str, ...]:
         return tuple(all_scores(self.settings))
 
+    @property
+    def reads_captions(self) -> bool:
+        return any(map(reads_captions, self.settings.scorers))
+
     def __call__(self, units: pa.Table, /) -> pa.Table:
         rows = [row for unit in units.to_pylist() for row in self._clips(unit)]
         return pa.Table.from_pylist(rows, schema=columns(self.scores))
@@ -85,7 +92,8 @@ class Measure:
     def _clips(self, unit: Row) -> list[Row]:
         source, whole = unit["source"], unit["starts"] is None
         spans = [(0.0, _ENDLESS)] if whole else list(zip(unit["starts"], unit["stops"], strict=True))
-        found = analyse(self.media / source, None if whole and self.shots else spans, self.settings)
+        asked = None if whole and self.shots else spans
+        found = analyse(self.media / source, asked, self.settings, unit["captions"] or ())
         if not found:
             return _nothing(unit, NO_SHOT, "no shot was found in it")
         if whole and not self.shots:
@@ -118,7 +126,9 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
     for (source, whole), group in groups.items():
         file = (stage.media / source).stat()
         spans = None if whole else [(row["start"], row["stop"]) for row in group]
-        said = json.dumps([source, file.st_size, file.st_mtime_ns, spans, measure], ensure_ascii=False)
+        captions = [row["captions"] for row in group] if stage.reads_captions else None
+        of = [source, file.st_size, file.st_mtime_ns, spans, measure, *([captions] if captions else [])]
+        said = json.dumps(of, ensure_ascii=False)
         units.append(
             {
                 "work": hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32],
@@ -126,6 +136,7 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
                 "rows": [row["key"] for row in group],
                 "starts": None if spans is None else [start for start, _ in spans],
                 "stops": None if spans is None else [stop for _, stop in spans],
+                "captions": captions,
                 "size_bytes": file.st_size,
             }
         )

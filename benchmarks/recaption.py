@@ -1,0 +1,163 @@
+"""Training on our captioner's words against training on the true ones. Run: python benchmarks/recaption.py [CAPTIONER]
+
+The same clips of the playroom, of seeds that nothing else uses, are told three ways: by the captioner; truly, by the
+playroom itself; and by the playroom of another scene, words that say nothing of the clip. The base is trained on for
+the same steps on each: same clips, same order, same noise. Then each is shown clips of held-out triples with their true
+words. What differs between the models is what the training's words were worth:
+
+  loss   the training loss, of all of a clip at one noise level; floor: training on wrong words, ceiling: on true ones
+  worth  how much the loss rises when the words of another clip are given: what a model makes of words
+  base_  the same of the base, which was not trained on
+
+The folder keeps latents, checkpoints and `recaption.md`; the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+
+from minisora.bundle import Bundle
+from minisora.bundle import load as load_bundle
+from minisora.caption.adapters import captions_named
+from minisora.caption.said import Captions
+from minisora.data.latents import LatentBatches
+from minisora.data.shards import Shards
+from minisora.data.windows import WindowConfig
+from minisora.dit.model import DiT
+from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
+from minisora.recipes import windows_of
+from minisora.train import loop
+from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.latents import LatentJob, write_latents
+from minisora.train.velocity import dit_loss
+from minisora.video import Video
+from minisora.worlds import playroom
+from minisora.worlds.clip import Caption, Clip
+
+SIDE, FPS, SECONDS = 64, 8.0, 2.0
+TAUGHT, SHOWN = 71_000_000, 72_000_000  # seeds, beyond all that recipes and reports use
+OTHER = 500_000  # from a clip's seed to that of the scene whose words it is wrongly given
+WAYS = ("ours", "true", "other")
+
+
+@cache
+def captioner_at(name: str) -> Captions:
+    return captions_named(name)
+
+
+def told(way: str, name: str, split: str, seeds: Sequence[int], height: int, width: int, num_frames: int) -> list[Clip]:
+    """Clips with a short and a long caption each."""
+    clips = playroom.clips(seeds, split=split, height=height, width=width, fps=FPS, num_frames=num_frames)
+    if way == "ours":
+        videos = [Video(clip.frames, FPS) for clip in clips]
+        said = zip(*(captioner_at(name)(videos, long=long) for long in (False, True)), strict=True)
+        texts = [[one if isinstance(one, str) else "" for one in both] for both in said]
+    else:
+        scenes = [playroom.draw(seed + (OTHER if way == "other" else 0), split=split) for seed in seeds]
+        both = [playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS)[:2] for scene in scenes]
+        texts = [[one.text for one in some] for some in both]
+    return [
+        replace(clip, captions=tuple(Caption(text, 0.0, SECONDS) for text in some))
+        for clip, some in zip(clips, texts, strict=True)
+    ]
+
+
+def latents(folder: Path, name: str, count: int, shown: int, bundle: Bundle) -> dict[str, Shards]:
+    """Of the clips to learn from, told in each way, and of those to be shown, told truly and wrongly."""
+    frames = round(SECONDS * FPS) + 1
+    wanted = [(way, way, "train", TAUGHT, count) for way in WAYS]
+    wanted += [(f"shown-{way}", way, "held_out", SHOWN, shown) for way in ("true", "other")]
+    jobs = [
+        LatentJob(
+            name=title,
+            clips=partial(told, way, name, split),
+            seeds=range(first, first + number),
+            height=SIDE,
+            width=SIDE,
+            num_frames=frames,
+        )
+        for title, way, split, first, number in wanted
+    ]
+    write_latents(folder, jobs, bundle.vae, bundle.text)
+    return {job.name: Shards(folder / job.name) for job in jobs}
+
+
+def trained(folder: Path, way: str, shards: Shards, bundle: Bundle, steps: int) -> DiT:
+    weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
+
+    def build() -> DiT:
+        dit = DiT(bundle.dit.config)
+        dit.load_state_dict(weights)
+        return dit
+
+    config = RunConfig(
+        name=f"recaption-{way}",
+        steps=steps,
+        build=build,
+        batch=windows_of(shards, bundle),
+        loss=dit_loss,
+        publish=lambda dit, run: None,
+        optim=OptimConfig(lr=2e-4, warmup_steps=20, weight_decay=0.0),
+        ema_decay=0.99,
+        prefetch=1,
+    )
+    dit = loop.run(config, folder / "runs" / way)
+    assert isinstance(dit, DiT)
+    return dit
+
+
+def whole_clips(shards: Shards, bundle: Bundle) -> LatentBatches:
+    """All of every clip to be made, with its words."""
+    how = WindowConfig(
+        lengths=((5, 1.0),), begin_later=0.0, drop_text=0.0, extra_frame=0.0, patterns=(("all", 1.0),), shift=1.0
+    )
+    return replace(windows_of(shards, bundle), windows=how)
+
+
+@torch.no_grad()
+def losses(dit: DiT, batches: LatentBatches, packs: int) -> list[float]:
+    return [float(dit_loss(dit, batches(n), torch.Generator().manual_seed(n))["loss"]) for n in range(packs)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("captioner", nargs="?", default="playroom", help="as `minisora caption --model` takes it")
+    parser.add_argument("--base", default="toybox")
+    parser.add_argument("--clips", type=int, default=400, help="to learn from")
+    parser.add_argument("--steps", type=int, default=200, help="of training, for each way of telling")
+    parser.add_argument("--packs", type=int, default=24, help="of held-out clips to be shown")
+    parser.add_argument("--out", type=Path, default=Path("out/recaption"))
+    asked = parser.parse_args()
+    bundle = load_bundle(asked.base)
+    shards = latents(asked.out / "latents", asked.captioner, asked.clips, 8 * asked.packs, bundle)
+    models = {way: trained(asked.out, way, shards[way], bundle, asked.steps) for way in WAYS}
+    shown = {way: whole_clips(shards[f"shown-{way}"], bundle) for way in ("true", "other")}
+    found = {
+        name: {way: losses(dit.eval(), batches, asked.packs) for way, batches in shown.items()}
+        for name, dit in {**models, "base": bundle.dit.float().cpu()}.items()
+    }
+    rows: list[Marks] = []
+    for n in range(asked.packs):
+        loss = {name: by["true"][n] for name, by in found.items()}
+        worth = {name: by["other"][n] - by["true"][n] for name, by in found.items()}
+        rows.append(
+            {
+                "loss": ("lower", loss["ours"], loss["other"], loss["true"]),
+                "worth": ("higher", worth["ours"], worth["other"], worth["true"]),
+                "base_loss": ("lower", loss["base"], loss["other"], loss["true"]),
+                "base_worth": ("higher", worth["base"], worth["other"], worth["true"]),
+            }
+        )
+    figures = [figure_of("recaption", name, rows) for name in rows[0]]
+    write_rows(figures, asked.out, "recaption")
+    print(verb_table(figures))
+
+
+if __name__ == "__main__":
+    main()
