@@ -38,7 +38,7 @@ import av
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from torch import Tensor
 
 from minisora.curate.pool import Engine
@@ -181,7 +181,7 @@ def encode(pieces: Iterator[Tensor], *, fps: float, codec: str, crf: int) -> byt
     with av.open(file, "w", format="mp4") as container:
         encoder = "libx264rgb" if lossless else "libx264"
         stream = cast(av.VideoStream, container.add_stream(encoder, rate=rate, options=options))
-        context, number = stream.codec_context, 0
+        context, convert, number = stream.codec_context, VideoReformatter(), 0
         context.time_base = 1 / rate
         if not lossless:
             context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
@@ -193,7 +193,8 @@ def encode(pieces: Iterator[Tensor], *, fps: float, codec: str, crf: int) -> byt
                     stream.width, stream.height = frame.width, frame.height
                     stream.pix_fmt = "rgb24" if lossless else "yuv420p"
                 if not lossless:
-                    frame = frame.reformat(
+                    frame = convert.reformat(
+                        frame,
                         format="yuv420p",
                         dst_colorspace=Colorspace.ITU709,
                         dst_color_range=ColorRange.MPEG,

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from minisora.data.shards import BrokenSample
@@ -29,8 +30,8 @@ def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
         about: dict[str, Any] = json.loads(members["json"])
         with av.open(io.BytesIO(members["mp4"]), "r") as container:
             stream = container.streams.video[0]
-            size = stream.width, stream.height
-            frames = [frame_pixels(frame, size, "white") for frame in container.decode(stream)]
+            size, convert = (stream.width, stream.height), VideoReformatter()
+            frames = [frame_pixels(frame, size, "white", convert) for frame in container.decode(stream)]
         captions = tuple(Caption(one["text"], one["start"], one["stop"]) for one in about["captions"])
         return Clip(key, torch.from_numpy(np.stack(frames)), about["fps"], captions)
     except (AssertionError, IndexError, KeyError, ValueError, TypeError, av.FFmpegError) as error:

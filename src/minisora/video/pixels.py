@@ -12,6 +12,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 Background = Literal["white", "black"]
@@ -26,9 +27,12 @@ def display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int
     return max(1, round(frame.width * aspect)), frame.height
 
 
-def frame_pixels(frame: av.VideoFrame, size: tuple[int, int], background: Background) -> Pixels:
+def frame_pixels(
+    frame: av.VideoFrame, size: tuple[int, int], background: Background, convert: VideoReformatter
+) -> Pixels:
+    """convert: the same for all frames of a file; a frame's own would be set up anew for each"""
     transparent = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
-    plain = frame.reformat(width=size[0], height=size[1], format="rgba" if transparent else "rgb24")
+    plain = convert.reformat(frame, width=size[0], height=size[1], format="rgba" if transparent else "rgb24")
     array = cast(Pixels, plain.to_ndarray())
     matrix = cast(Mapping[SideData, Any], frame.side_data).get(SideData.DISPLAYMATRIX)
     return _turned(_over(array, background) if transparent else array, bytes(matrix or b""))

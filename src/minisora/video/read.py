@@ -22,6 +22,7 @@ from typing import Any, cast
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -202,7 +203,7 @@ def _decode_stream(
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     zero, size, last = None, None, 0.0
     frames = _decoded(container, stream)
-    skipping = start > _SEEK_FROM_SECONDS
+    skipping, convert = start > _SEEK_FROM_SECONDS, VideoReformatter()
     try:
         while (frame := next(frames, None)) is not None:
             at = _moment(frame)
@@ -226,7 +227,7 @@ def _decode_stream(
             seconds = at - zero if at is not None else last
             duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
             last = seconds + duration
-            yield _Shown(seconds, duration, rate, partial(frame_pixels, frame, size, background))
+            yield _Shown(seconds, duration, rate, partial(frame_pixels, frame, size, background, convert))
     except av.FFmpegError as error:
         raise UsageError(
             f"{path} is damaged: decoding stopped {last:.2f} s after its first frame ({error.strerror}). "

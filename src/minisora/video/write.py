@@ -25,7 +25,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import torch
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from PIL import Image
 from torch import Tensor
 
@@ -171,8 +171,10 @@ def _encode_yuv(
         context.time_base = 1 / fps
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709: a player must not have to guess
         context.color_range = int(ColorRange.MPEG)
+        convert = VideoReformatter()
         for number, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(np.pad(picture, edge, mode="edge"), format="rgb24").reformat(
+            frame = convert.reformat(
+                av.VideoFrame.from_ndarray(np.pad(picture, edge, mode="edge"), format="rgb24"),
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
@@ -189,8 +191,9 @@ def _write_mkv(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list
         stream = container.add_stream("ffv1", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "bgr0"
         stream.codec_context.time_base = 1 / fps
+        convert = VideoReformatter()
         for number, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgr0")
+            frame = convert.reformat(av.VideoFrame.from_ndarray(picture, format="rgb24"), format="bgr0")
             frame.pts, frame.time_base = number, 1 / fps
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
