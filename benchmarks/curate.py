@@ -6,8 +6,8 @@ Without files it makes films of its own: several sizes, a few shots each, things
                    which are started before
   scenedetect      PySceneDetect's own command line, a call for each file as its users run it: shots alone
   scenedetect lib  the same through its library in one process, without the start of Python
-  data-juicer      py-data-juicer's video filters of duration, aspect, resolution and motion in one process, where it
-                   is installed. It was not where our figures come from: this row was never run, and may need mending
+  data-juicer      py-data-juicer's video filters of duration, aspect, resolution and motion, in one process that is
+                   started before; where --juicer names a Python that has it, as it needs an older PyAV than ours
 
 Each round runs all of them, one after the other. Given are files/s, clips/s (shots), seconds of CPU a file, and the
 median over rounds of how many times faster minisora is, with the least and the greatest. Shots must be the same; the
@@ -99,29 +99,52 @@ def command_of(path: Path, folder: Path) -> list[float]:
         return [float(row["Start Time (seconds)"]) for row in csv.DictReader(file)]
 
 
-def juicer() -> Callable[[Path], list[float]] | None:
-    """Its filters on one file; the result is its motion score. None where it is not installed."""
-    try:
-        from data_juicer.ops import filter as filters
-        from data_juicer.utils.constant import Fields
-    except ImportError:
-        return None
-    names = ("VideoDurationFilter", "VideoAspectRatioFilter", "VideoResolutionFilter", "VideoMotionScoreFilter")
-    ops = [getattr(filters, name)() for name in names]
+class Juicer:
+    """Its filters in a process of their own, as a function of a file; the result is its motion score."""
 
-    def of(path: Path) -> list[float]:
-        sample = {"videos": [str(path)], "text": "", Fields.stats: {}, Fields.context: {}}
-        for op in ops:
-            sample = op.compute_stats_single(sample)
-        return [float(np.mean(sample[Fields.stats]["video_motion_score"]))]
+    PROGRAM = """
+import sys, time
+import numpy as np
+from data_juicer.ops import filter as filters
+from data_juicer.utils.constant import Fields
+ops = [filters.VideoDurationFilter(video_backend="av"), filters.VideoAspectRatioFilter(),
+       filters.VideoResolutionFilter(), filters.VideoMotionScoreFilter()]
+print("ready", flush=True)
+for line in sys.stdin:
+    used = time.process_time()
+    sample = {"videos": [line.rstrip()], "text": "", Fields.stats: {}, Fields.context: {}}
+    for op in ops:
+        sample = op.compute_stats_single(sample)
+    print(np.mean(sample[Fields.stats]["video_motion_score"]), time.process_time() - used, flush=True)
+"""
 
-    return of
+    def __init__(self, python: str) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([python, "-c", self.PROGRAM], stdin=pipe, stdout=pipe, text=True)
+        self.cpu = 0.0
+        while self._line() != "ready":
+            pass
+
+    def __call__(self, path: Path) -> list[float]:
+        assert self.process.stdin is not None
+        print(path, file=self.process.stdin, flush=True)
+        score, used = map(float, self._line().split())
+        self.cpu += used
+        return [score]
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"py-data-juicer ended with status {self.process.wait()}")
+        return line.strip()
 
 
 def timed(work: Callable[[Path], list[float]], paths: list[Path]) -> Timed:
     def cpu() -> float:
         times = os.times()
-        return times.user + times.system + times.children_user + times.children_system
+        own = times.user + times.system + times.children_user + times.children_system
+        return own + (work.cpu if isinstance(work, Juicer) else 0.0)
 
     began, used = time.perf_counter(), cpu()
     told = {path.name: work(path) for path in paths}
@@ -151,6 +174,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--films", type=int, default=12, help="made where no files are given")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each of these")
+    parser.add_argument("--juicer", metavar="PYTHON", help="one that has py-data-juicer")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -161,8 +185,8 @@ def main() -> None:
             "scenedetect": lambda path: command_of(path, folder),
             "scenedetect lib": theirs_of,
         }
-        if (filters := juicer()) is not None:
-            others["data-juicer"] = filters
+        if options.juicer:
+            others["data-juicer"] = Juicer(options.juicer)
         context = multiprocessing.get_context("forkserver")  # a fork would copy the locks of OpenCV's threads
         context.set_forkserver_preload(["minisora.curate.analyse"])
         with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=start_worker) as pool:
@@ -201,8 +225,6 @@ def report(paths: list[Path], rounds: list[dict[str, Timed]]) -> None:
         motion = last["minisora"].motion
         scores = [last["data-juicer"].told[name][0] for name in motion]
         print(f"rank correlation of motion with data-juicer's: {rank_correlation(list(motion.values()), scores):.3f}")
-    else:
-        print("py-data-juicer is not installed")
 
 
 if __name__ == "__main__":
