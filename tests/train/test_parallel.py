@@ -25,8 +25,8 @@ from minisora.dit.model import DiT, DiTConfig
 from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
 from minisora.train import loop
-from minisora.train.config import OptimConfig, RunConfig
-from minisora.train.parallel import KEPT, Layout, Ranks, joined, mean_of_rows, prepare, recomputed, whole
+from minisora.train.config import OptimConfig, RunConfig, on_meta
+from minisora.train.parallel import KEPT, Layout, Ranks, check_context, joined, mean_of_rows, prepare, recomputed, whole
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
@@ -346,9 +346,10 @@ def test_a_layout_that_the_processes_do_not_fit_is_refused(monkeypatch, layout):
 
 
 def test_more_processes_than_heads_are_refused():
-    across = Across(None, 0, 3)  # type: ignore[arg-type]  # asked before there is a group
     with pytest.raises(UsageError, match=r"4 heads cannot be shared by 3 processes.*1, 2, 4"):
-        across.check_heads(4)
+        check_context(on_meta(lambda: DiT(TINY)), 3)
+    with pytest.raises(UsageError, match="only the transformer"):
+        check_context(torch.nn.Linear(2, 2), 2)
 
 
 def test_stretches_of_tokens_cover_them_all():

@@ -104,6 +104,8 @@ def caption(
             _write_table(table, rows)
             saved_at = time.monotonic()
 
+    if model == "playroom":
+        typer.echo("the model playroom knows things of the playroom alone; --model names others", err=True)
     try:
         failed = caption_clips(captions_named(model), todo, keep, long=long)
     finally:

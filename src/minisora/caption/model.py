@@ -1,8 +1,8 @@
 """The captioner: a few frames to a sentence.
 
-Pieces of a few frames and 8x8 pixels become tokens: how the middle frame of them looks, and where in the one before it
-each of them fits. Blocks attend over the places of one moment, then over the moments of one place; a small causal
-decoder reads them and writes the words, the likeliest at each step.
+Pieces of a few frames and 8x8 pixels become tokens: how the middle one of the frames looks and what changed in it, and
+where in the frame before each of them fits. Blocks attend over the places of one moment, then over the moments of one
+place; a small causal decoder reads them and writes the words, the likeliest at each step.
 
 Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
 (arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Feichtenhofer et al. 2019
@@ -81,7 +81,7 @@ class CaptionerConfig:
         d, half = self.width, (self.side // 2) ** 2
         tokens = self.moments * self.places
         first, second, third = _STEM
-        stem = 12 * first + (first + second) * second / 4 + (second + 2 * third) * third / 16
+        stem = 24 * first + (first + second) * second / 4 + (second + 2 * third) * third / 16
         stem *= self.moments * half * 9
         stem += tokens * (third + self.group * _COSTS) * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
@@ -124,14 +124,14 @@ class Attention(nn.Module):
 
 
 def _stem() -> nn.Sequential:
-    """(N, 3, H, W) -> (N, _STEM[-1], H / 8, W / 8)
+    """(N, 6, H, W) -> (N, _STEM[-1], H / 8, W / 8)
 
     No norms, but variances that stay: norms over a picture kept shapes from being learnt at all.
     """
     first, second, third = _STEM
     parts: list[nn.Module] = [nn.PixelUnshuffle(2)]
     for channels, out, stride in (
-        (12, first, 1),
+        (24, first, 1),
         (first, second, 2),
         (second, second, 1),
         (second, third, 2),
@@ -257,7 +257,7 @@ class Captioner(nn.Module):
         before = torch.cat([x[:, :1], x[:, :-1]], 1)
         costs = matching_costs(x.flatten(0, 1), before.flatten(0, 1))
         costs = costs.flatten(2).unflatten(0, (-1, self.config.group)).flatten(1, 2)  # (B * moments, C, places)
-        middle = x[:, self.config.group // 2 :: self.config.group].flatten(0, 1)
+        middle = torch.cat([x, x - before], 2)[:, self.config.group // 2 :: self.config.group].flatten(0, 1)
         looks = self.stem(middle.contiguous(memory_format=torch.channels_last)).flatten(2)
         patches: Tensor = self.enter(torch.cat([looks, costs], 1).mT).unflatten(0, (len(frames), -1))
         return patches

@@ -27,13 +27,6 @@ class Across:
     rank: int
     count: int
 
-    def check_heads(self, num_heads: int) -> None:
-        if num_heads % self.count:
-            raise UsageError(
-                f"{num_heads} heads cannot be shared by {self.count} processes. "
-                f"Ask for a context of {', '.join(str(n) for n in range(1, num_heads + 1) if num_heads % n == 0)}."
-            )
-
     def bounds(self, tokens: int) -> list[int]:
         """Where each process's stretch of `tokens` begins, and the end: count + 1 numbers."""
         return [tokens * n // self.count for n in range(self.count + 1)]
@@ -64,6 +57,15 @@ class Across:
         """(own tokens, C) -> (all tokens, C) on every process. Each may go on to the same loss: gradients add up."""
         gathered: Tensor = _Whole.apply(rows, self, tokens)  # type: ignore[no-untyped-call]
         return gathered
+
+
+def check_heads(num_heads: int, count: int) -> None:
+    """Raises UsageError where `count` processes cannot share them."""
+    if num_heads % count:
+        raise UsageError(
+            f"{num_heads} heads cannot be shared by {count} processes. "
+            f"Ask for a context of {', '.join(str(n) for n in range(1, num_heads + 1) if num_heads % n == 0)}."
+        )
 
 
 def _heads_from_tokens(x: Tensor, across: Across, tokens: int) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -88,6 +89,13 @@ class RunConfig:
                 raise UsageError(f"{self.name}: {name}={getattr(self, name)} has to be 1 or more.")
         if isinstance(self.batch, Curriculum):
             object.__setattr__(self, "batch", replace(self.batch, packs=self.packs))
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """What it builds, without numbers and memory: to ask what it is before there is any data."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
+        return build()
 
 
 def run_of(load: Callable[[], ModuleType], path: Path, known: Mapping[str, Any]) -> RunConfig:

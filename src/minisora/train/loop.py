@@ -29,9 +29,9 @@ from minisora.data.lock import one_run
 from minisora.device import has_fast_bf16, matmul_peak, peak_memory_bytes, use_affinity_threads
 from minisora.errors import UsageError
 from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
-from minisora.train.config import Batch, RunConfig
+from minisora.train.config import Batch, RunConfig, on_meta
 from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_states, rate_at, set_rate
-from minisora.train.parallel import Ranks, in_turn, joined, mean_of_rows, prepare, syncs
+from minisora.train.parallel import Ranks, check_context, in_turn, joined, mean_of_rows, prepare, syncs
 from minisora.train.reference import Reference, off_course, reference_of
 from minisora.video.files import cannot_write
 
@@ -95,6 +95,8 @@ def run(config: RunConfig, folder: Path, *, stop_at: int | None = None) -> nn.Mo
 
 def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> nn.Module:
     own = ranks.share(config.packs)
+    if config.layout.context > 1:
+        check_context(on_meta(config.build), config.layout.context)
     if config.prepare is not None:
         config = in_turn(ranks, partial(config.prepare, config))
     threads = use_affinity_threads()

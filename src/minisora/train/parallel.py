@@ -39,7 +39,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from minisora.device import default_device
 from minisora.dit.model import DiT
-from minisora.dit.ulysses import Across
+from minisora.dit.ulysses import Across, check_heads
 from minisora.errors import UsageError
 
 Made = TypeVar("Made")
@@ -199,11 +199,15 @@ def share_packs(dit: nn.Module, ranks: Ranks) -> None:
     """Let groups of `context` processes work on each pack together, in training and in sampling."""
     context = ranks.layout.context
     mesh = init_device_mesh(ranks.device.type, (ranks.count // context, context), mesh_dim_names=("data", "context"))
-    across = Across(mesh["context"].get_group(), mesh["context"].get_local_rank(), context)
-    if not isinstance(dit, DiT):
+    check_context(dit, context).across = Across(mesh["context"].get_group(), mesh["context"].get_local_rank(), context)
+
+
+def check_context(model: nn.Module, context: int) -> DiT:
+    """The model itself. Raises UsageError for one whose packs so many processes cannot share."""
+    if not isinstance(model, DiT):
         raise UsageError("only the transformer can share a pack's tokens: leave --context at 1.")
-    across.check_heads(dit.config.num_heads)
-    dit.across = across
+    check_heads(model.config.num_heads, context)
+    return model
 
 
 def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
