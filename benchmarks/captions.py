@@ -17,7 +17,7 @@ from minisora.eval.rows import verb_table
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default=".cache/runs/captioner-playroom/captioner")
+    parser.add_argument("model", nargs="?", default="playroom")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--long", action="store_true", help="ask for long captions")
     parser.add_argument("--out", type=Path, default=Path("out/captions"))
