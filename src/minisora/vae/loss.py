@@ -48,7 +48,10 @@ class VAELoss:
 
 
 def kl_to_unit(moments: Tensor) -> Tensor:
-    """KL(N(mean, var) || N(0, 1)) of each latent value, in nats. moments: (..., 2*Cz, Hz, Wz), dimension 2."""
+    """KL(N(mean, var) || N(0, 1)) of each latent value, in nats. moments: (..., 2*Cz, Hz, Wz), dimension 2.
+
+    Log variances count as -20 to 4, so that a single value cannot outweigh all others.
+    """
     mean, log_var = moments.chunk(2, 2)
     log_var = log_var.clamp(-20.0, 4.0)
     return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var)
