@@ -108,7 +108,7 @@ import numpy as np
 from data_juicer.ops import filter as filters
 from data_juicer.utils.constant import Fields
 ops = [filters.VideoDurationFilter(video_backend="av"), filters.VideoAspectRatioFilter(),
-       filters.VideoResolutionFilter(), filters.VideoMotionScoreFilter()]
+       filters.VideoResolutionFilter(), filters.VideoMotionScoreFilter(relative=True)]
 print("ready", flush=True)
 for line in sys.stdin:
     used = time.process_time()
