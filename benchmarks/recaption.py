@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--packs", type=int, default=24, help="of held-out clips to be shown")
     parser.add_argument("--out", type=Path, default=Path("out/recaption"))
     asked = parser.parse_args()
-    bundle = load_bundle(asked.base)
+    bundle = load_bundle(asked.base, device=torch.device("cpu"), dtype=torch.float32)
     shards = latents(asked.out / "latents", asked.captioner, asked.clips, 8 * asked.packs, bundle)
     models = {way: trained(asked.out, way, shards[way], bundle, asked.steps) for way in WAYS}
     shown = {way: whole_clips(shards[f"shown-{way}"], bundle) for way in ("true", "other")}
