@@ -9,12 +9,14 @@ words. What differs between the models is what the training's words were worth:
   worth  how much the loss rises when the words of another clip are given: what a model makes of words
   base_  the same of the base, which was not trained on
 
-The folder keeps latents, checkpoints and `recaption.md`; the same command goes on where it stopped.
+The folder keeps latents, checkpoints and `recaption.md`, each captioner's in a folder of its own name; the same command
+goes on where it stopped. A captioner that was trained anew under its old name needs another --out.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -104,6 +106,7 @@ def trained(folder: Path, way: str, shards: Shards, bundle: Bundle, steps: int) 
         loss=dit_loss,
         publish=lambda dit, run: None,
         optim=OptimConfig(lr=2e-4, warmup_steps=20, weight_decay=0.0),
+        origin=f"{len(shards)} clips, from {bundle.name}",
         ema_decay=0.99,
         prefetch=1,
     )
@@ -135,8 +138,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/recaption"))
     asked = parser.parse_args()
     bundle = load_bundle(asked.base, device=torch.device("cpu"), dtype=torch.float32)
-    shards = latents(asked.out / "latents", asked.captioner, asked.clips, 8 * asked.packs, bundle)
-    models = {way: trained(asked.out, way, shards[way], bundle, asked.steps) for way in WAYS}
+    folder = asked.out / re.sub(r"\W+", "-", asked.captioner).strip("-")
+    shards = latents(folder / "latents", asked.captioner, asked.clips, 8 * asked.packs, bundle)
+    models = {way: trained(folder, way, shards[way], bundle, asked.steps) for way in WAYS}
     shown = {way: whole_clips(shards[f"shown-{way}"], bundle) for way in ("true", "other")}
     found = {
         name: {way: losses(dit.eval(), batches, asked.packs) for way, batches in shown.items()}
@@ -155,7 +159,7 @@ def main() -> None:
             }
         )
     figures = [figure_of("recaption", name, rows) for name in rows[0]]
-    write_rows(figures, asked.out, "recaption")
+    write_rows(figures, folder, "recaption")
     print(verb_table(figures))
 
 

@@ -10,7 +10,9 @@ def test_it_fits_beside_the_models():
 
 
 def test_it_says_what_held_out_clips_show():
-    """Bounds a little under what 200 clips gave (docs/curation.md)."""
+    """Bounds some five clips short of what these 40 gave; of 200: docs/curation.md."""
     found = {figure.name: figure for figure in caption_scores(captions_named("playroom"), 40)}
-    assert found["right"].mean > 0.5 and found["right"].floor < 0.1
-    assert found["colours"].mean > 0.85 and found["shapes"].mean > 0.8 and found["camera"].mean > 0.85
+    assert found["right"].mean > 0.7 and found["right"].floor < 0.1
+    assert found["false"].mean < 0.4 and found["false"].floor > 0.9
+    assert all(found[name].mean > 0.85 for name in ("colours", "shapes", "count", "camera"))
+    assert found["motions"].mean > 0.7

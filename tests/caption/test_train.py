@@ -99,7 +99,7 @@ def test_hints_are_of_the_thing_that_covers_a_token():
 def test_hints_fit_what_is_shown():
     """Where a thing lies there is more to see than where none does."""
     batch, config = BATCHES(0), TINY
-    middle = batch.frames[:, config.group // 2 :: config.group]
+    middle = batch.frames[:, config.looked_at]
     cells = middle.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).float()  # (B, moments, rows, 8, columns, 8, 3)
     tokens = cells.transpose(3, 4).flatten(4, 5).flatten(1, 3)  # (B, tokens, pixels, 3)
     asked = batch.hints[..., 1] != NOTHING

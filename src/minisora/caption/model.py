@@ -73,6 +73,11 @@ class CaptionerConfig:
         return self.num_frames // self.group
 
     @property
+    def looked_at(self) -> slice:
+        """Of the frames, the middle one of each token's: those whose looks are seen."""
+        return slice(self.group // 2, None, self.group)
+
+    @property
     def places(self) -> int:
         return (self.side // STRIDE) ** 2
 
@@ -257,7 +262,7 @@ class Captioner(nn.Module):
         before = torch.cat([x[:, :1], x[:, :-1]], 1)
         costs = matching_costs(x.flatten(0, 1), before.flatten(0, 1))
         costs = costs.flatten(2).unflatten(0, (-1, self.config.group)).flatten(1, 2)  # (B * moments, C, places)
-        middle = torch.cat([x, x - before], 2)[:, self.config.group // 2 :: self.config.group].flatten(0, 1)
+        middle = torch.cat([x, x - before], 2)[:, self.config.looked_at].flatten(0, 1)
         looks = self.stem(middle.contiguous(memory_format=torch.channels_last)).flatten(2)
         patches: Tensor = self.enter(torch.cat([looks, costs], 1).mT).unflatten(0, (len(frames), -1))
         return patches

@@ -101,7 +101,7 @@ class CaptionBatches:
     tellings: int = 3
 
     def __call__(self, step: int) -> CaptionBatch:
-        rng, side, group = random.Random(f"captions {step}"), self.config.side, self.config.group
+        rng, side = random.Random(f"captions {step}"), self.config.side
         height, width = rng.choices(list(FORMATS), list(FORMATS.values()))[0]
         start, stop = rng.choices(list(STRETCHES), list(STRETCHES.values()))[0]
         long = rng.random() < _LONG
@@ -111,7 +111,7 @@ class CaptionBatches:
         assert drawn.masks is not None
         masks = F.interpolate(drawn.masks.float(), (side, side), mode="nearest-exact").long()
         captions, hints, flows, whole = [], [], [], []
-        middle = torch.arange(group // 2, self.config.num_frames, group)  # frames whose looks are seen
+        middle = torch.arange(self.config.num_frames)[self.config.looked_at]
         for number, scene in enumerate(scenes):
             view = watch(scene, start, stop, aspect=width / height)
             hints.append(hints_of(view, masks[number, middle]))

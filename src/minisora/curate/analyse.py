@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from minisora.curate.learned import Kept, TransNet, columns_of, keeping, reads_captions, scorer_named
+from minisora.curate.learned import Kept, TransNet, columns_of, keeping, scorer_named
 from minisora.curate.lost import MediaError
 from minisora.curate.scores import LABELS, SCORES, Scored
 from minisora.curate.shots import Cutting, Span, cuts, shots
@@ -89,17 +89,17 @@ def analyse(
             clip = {"start": span[0], "stop": span[1], "shot": number if spans is None else None}
             clip |= scored.scores(span)
             told = captions[number if spans is not None else 0] if captions else ()
-            for name, scorer in zip(settings.scorers, scorers, strict=True):
-                clip |= _opinion(scorer, kept, span, [list(told)] if reads_captions(name) else [])
+            for scorer in scorers:
+                clip |= _opinion(scorer, kept, span, list(told))
             clips.append(clip)
         return clips
 
 
-def _opinion(scorer: Any, kept: Kept | None, span: Span, asked: list[list[str]]) -> dict[str, float | None]:
+def _opinion(scorer: Any, kept: Kept | None, span: Span, captions: list[str]) -> dict[str, float | None]:
     frames = kept.frames(*span) if kept else None
     if frames is None:
         return dict.fromkeys(scorer.columns)
-    opinion = scorer(frames, *asked)
+    opinion = scorer(frames, captions) if getattr(scorer, "reads_captions", False) else scorer(frames)
     if set(opinion) != set(scorer.columns):
         raise UsageError(
             f"the scorer {scorer.name!r} gave {sorted(opinion)}, and says it gives {sorted(scorer.columns)}. Mend it."
