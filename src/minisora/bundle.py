@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError, WeightsError
 from minisora.text.encoder import TextEncoder
 from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.video.files import save_tensors
 
 FORMAT = 1
 EMBEDDED = Path(__file__).parent / "weights"
@@ -157,7 +158,7 @@ def load_part(part: nn.Module, path: Path) -> None:
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> str:
-    save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+    save_tensors(tensors, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

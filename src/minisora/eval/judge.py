@@ -14,13 +14,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minisora.errors import WeightsError
 from minisora.eval.segment import Segmenter
 from minisora.eval.tracks import CLIP_FEATURES, CROP, SUMMED, THING_FEATURES, Tracks, camera_features, measure
+from minisora.video.files import save_tensors
 from minisora.worlds.playroom.scene import MOTIONS, MOVES, SHAPES, SIZES
 
 WEIGHTS: Path = Path(__file__).parent / "judge.safetensors"
@@ -209,7 +210,7 @@ def load_judge(path: Path = WEIGHTS) -> Judge:
 def save_judge(judge: Judge, path: Path = WEIGHTS) -> None:
     """Weights in float16."""
     state = {name: value.half().contiguous() for name, value in judge.state_dict().items() if value.is_floating_point()}
-    save_file(state, path)
+    save_tensors(state, path)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from random import Random
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,6 +31,7 @@ from minisora.device import has_fast_bf16
 from minisora.errors import WeightsError
 from minisora.eval.segment import wear
 from minisora.video import fit
+from minisora.video.files import save_tensors
 from minisora.worlds import stickers
 from minisora.worlds.stickers.backdrop import backdrop
 from minisora.worlds.stickers.names import TONES, Sticker, split_keys
@@ -181,7 +182,7 @@ def load_sticker_judge(path: Path = WEIGHTS) -> StickerJudge:
 def save_sticker_judge(judge: StickerJudge, path: Path = WEIGHTS) -> None:
     """Weights in float16."""
     state = {name: value.half().contiguous() for name, value in judge.state_dict().items() if value.is_floating_point()}
-    save_file(state, path)
+    save_tensors(state, path)
 
 
 def singles(first_seed: int, number: int, *, split: str) -> list[tuple[int, Staging]]:

@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from minisora.bundle import find, load
 from minisora.dit.wan import config_to_wan, state_to_wan
 from minisora.errors import UsageError
+from minisora.video.files import save_tensors
 
 WAN_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -37,8 +37,7 @@ def export_wan(source: str | Path, out: Path) -> Path:
     dit = load(_bundle_of(source), device=torch.device("cpu"), dtype=torch.bfloat16).dit
     config = config_to_wan(dit.config)
     out.mkdir(parents=True, exist_ok=True)
-    state = {name: value.contiguous() for name, value in state_to_wan(dit.state_dict(), dit.config).items()}
-    save_file(state, out / WAN_WEIGHTS, metadata={"format": "pt"})
+    save_tensors(state_to_wan(dit.state_dict(), dit.config), out / WAN_WEIGHTS, metadata={"format": "pt"})
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return out
 

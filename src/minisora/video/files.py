@@ -1,16 +1,19 @@
 """Writing a file so that it is there whole or not at all.
 
-Here: a temporary file beside the target and the rename that puts it in place; what the system's refusals mean in words.
-Not here: what goes into the file (write.py, data/shards.py).
+Here: a temporary file beside the target and the rename that puts it in place; weights that others may read; what the
+system's refusals mean in words. Not here: what else goes into a file (write.py, data/shards.py).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
 
 from minisora.errors import UsageError
 
@@ -31,6 +34,15 @@ def replacing(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file with the permissions of any new file; safetensors itself lets nobody but its owner read it."""
+    with replacing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata=metadata)
+        temporary.chmod(mode)
 
 
 def cannot_write(path: Path, error: OSError) -> UsageError:
