@@ -33,11 +33,11 @@ from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.dit.model import DiT
 from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
-from minisora.recipes import windows_of
 from minisora.train import loop
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.latents import LatentJob, write_latents
 from minisora.train.velocity import dit_loss
+from minisora.tuning import windows_of
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.clip import Caption, Clip
@@ -102,7 +102,7 @@ def trained(folder: Path, way: str, shards: Shards, bundle: Bundle, steps: int) 
         name=f"recaption-{way}",
         steps=steps,
         build=build,
-        batch=windows_of(shards, bundle),
+        batch=windows_of(shards, bundle=bundle),
         loss=dit_loss,
         publish=lambda dit, run: None,
         optim=OptimConfig(lr=2e-4, warmup_steps=20, weight_decay=0.0),
@@ -120,7 +120,7 @@ def whole_clips(shards: Shards, bundle: Bundle) -> LatentBatches:
     how = WindowConfig(
         lengths=((5, 1.0),), begin_later=0.0, drop_text=0.0, extra_frame=0.0, patterns=(("all", 1.0),), shift=1.0
     )
-    return replace(windows_of(shards, bundle), windows=how)
+    return replace(windows_of(shards, bundle=bundle), windows=how)
 
 
 @torch.no_grad()

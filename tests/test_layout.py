@@ -42,6 +42,7 @@ ORDER = [
         "train",
         "sources",
         "eval",
+        "tuning",
         "recipes",
         "plan",
     ),

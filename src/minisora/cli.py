@@ -86,7 +86,7 @@ add_runs_command(app)
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="Print the card of this one.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Print the card of this one.")] = None,
 ) -> None:
     """The models on this machine, or what one of them knows and cannot do."""
     from minisora.bundle import available
@@ -105,38 +105,30 @@ def models(
 
 @app.command()
 def train(
-    recipe: Annotated[
-        str | None, typer.Argument(help="Its name, or a file of your own; none lists them.", show_default=False)
-    ] = None,
+    recipe: Annotated[str | None, typer.Argument(help="Its name, or a file of your own; none lists them.")] = None,
     folder: Annotated[
-        Path | None,
-        typer.Option("--folder", help="Checkpoints, log and weights; .cache/runs/RECIPE.", show_default=False),
+        Path | None, typer.Option("--folder", help="Checkpoints, log and weights; .cache/runs/RECIPE.")
     ] = None,
-    base: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Begin with its weights.", show_default=False)
+    base: Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Begin with its weights.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Curated clips, for fine-tune.", metavar="FOLDER")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Curated pictures beside them: a quarter of a step.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Curated clips, for fine-tune.", metavar="FOLDER", show_default=False)
-    ] = None,
-    lora: Annotated[
-        int | None, typer.Option(metavar="RANK", help="For fine-tune: adapters only.", show_default=False)
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's own.", show_default=False)] = None,
-    replicate: Annotated[
-        int | None, typer.Option(help="Under torchrun: whole copies of the weights.", show_default=False)
-    ] = None,
+    lora: Annotated[int | None, typer.Option(metavar="RANK", help="For fine-tune: adapters only.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's own.")] = None,
+    replicate: Annotated[int | None, typer.Option(help="Under torchrun: whole copies of the weights.")] = None,
     context: Annotated[
-        int | None, typer.Option(help="Under torchrun: processes that share each clip's tokens.", show_default=False)
+        int | None, typer.Option(help="Under torchrun: processes that share each clip's tokens.")
     ] = None,
     recompute: Annotated[
-        bool | None,
-        typer.Option("--recompute", help="Less memory, more arithmetic; nothing compiled.", show_default=False),
+        bool | None, typer.Option("--recompute", help="Less memory, more arithmetic; nothing compiled.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
     """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
-    from minisora.recipes import RECIPES, begun_from, called, fine_tune, of_file
+    from minisora.recipes import RECIPES, begun_from, of_file
     from minisora.train.watch import RUNS
+    from minisora.tuning import called, fine_tune
 
     if recipe is None and data is not None:
         raise UsageError("--data is for the recipe fine-tune: minisora train fine-tune --data FOLDER.")
@@ -149,8 +141,8 @@ def train(
         raise UsageError(f"--steps is for recipes by name; {recipe} says its own.")
     if not is_file and recipe not in RECIPES:
         raise UsageError(f"there is no recipe {recipe!r}. There are: {', '.join(RECIPES)}; or give a file of your own.")
-    if recipe != "fine-tune" and (data is not None or lora is not None):
-        raise UsageError(f"--data and --lora are for the recipe fine-tune, not for {recipe}.")
+    if recipe != "fine-tune" and any(given is not None for given in (data, pictures, lora)):
+        raise UsageError(f"--data, --pictures and --lora are for the recipe fine-tune, not for {recipe}.")
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}: give 1 or more.")
     from minisora.plan.estimate import describe
@@ -160,8 +152,8 @@ def train(
     def configured() -> RunConfig:
         given = {} if steps is None else {"steps": steps}
         if recipe == "fine-tune":
-            return fine_tune(data, base or "toybox", lora=lora, **given)
-        if recipe == "dit-toybox":
+            return fine_tune(data, base or "toybox", pictures=pictures, lora=lora, **given)
+        if recipe in ("dit-toybox", "captioner-playroom"):
             return RECIPES[recipe](base=base, **given)
         config = of_file(Path(recipe)) if is_file else RECIPES[recipe](**given)
         return config if base is None else begun_from(config, base)
@@ -206,8 +198,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation"),
     count: Annotated[int, typer.Option(help="Held-out prompts to ask for.")] = 200,
     size: Annotated[
-        str | None,
-        typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.", show_default=False),
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.")
     ] = None,
     stickers: Annotated[int, typer.Option(help="Held-out stagings of stickers to ask for; 0 for none.")] = 160,
     verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24,
@@ -215,38 +206,27 @@ def evaluate(
     motions: Annotated[int, typer.Option(help="Held-out clips of each motion that are extended; 0 for none.")] = 6,
     world: Annotated[int, typer.Option(help="Held-out scenes of each kind for 3D and physics; 0 for none.")] = 6,
     variety: Annotated[int, typer.Option(help="Prompts for combinations, seeds and copying; 0 for none.")] = 8,
-    i3d: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="i3d_torchscript.pt, for FVD.", show_default=False)
-    ] = None,
+    i3d: Annotated[Path | None, typer.Option(metavar="FILE", help="i3d_torchscript.pt, for FVD.")] = None,
     compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(metavar="OLD NEW", help="Only say how two reports differ beyond noise.", show_default=False),
+        tuple[Path, Path] | None, typer.Option(metavar="OLD NEW", help="Only say how two reports differ beyond noise.")
     ] = None,
     folder: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Only score these videos, whoever made them.", show_default=False),
+        Path | None, typer.Option(metavar="DIR", help="Only score these videos, whoever made them.")
     ] = None,
     write_prompts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Only write the held-out prompts: .txt, .csv, .jsonl.", show_default=False),
+        Path | None, typer.Option(metavar="FILE", help="Only write the held-out prompts: .txt, .csv, .jsonl.")
     ] = None,
     export: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="Only make the clips of vbench, vbench2, compbench, physics-iq, worldmodelbench[-images].",
-            show_default=False,
         ),
     ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --export: its prompts.", show_default=False)
-    ] = None,
-    given: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With physics-iq: its switch-frames.", show_default=False)
-    ] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="With --export: its prompts.")] = None,
+    given: Annotated[Path | None, typer.Option(metavar="DIR", help="With physics-iq: its switch-frames.")] = None,
     read: Annotated[
-        tuple[str, Path] | None,
-        typer.Option(metavar="NAME FILE", help="Only read a benchmark's result file.", show_default=False),
+        tuple[str, Path] | None, typer.Option(metavar="NAME FILE", help="Only read a benchmark's result file.")
     ] = None,
 ) -> None:
     """Score a model by what it shows, between shuffled captions and real renders.
@@ -315,14 +295,12 @@ def _training_seeds(model: Model) -> Sequence[int]:
 
 @app.command()
 def world(
-    name: Annotated[
-        str, typer.Argument(help=f"One of: {', '.join(WORLDS)}; or gym:ENV, any of Gymnasium.", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(WORLDS)}; or gym:ENV, any of Gymnasium.")],
     seed: Annotated[int, typer.Option(help="Of the first clip; each next one adds 1.")] = 0,
     count: Annotated[int, typer.Option(help="Clips to render.")] = 4,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the clips.")] = Path("out/world"),
-    seconds: Annotated[float | None, typer.Option(help="4; of gym:ENV the whole episode.", show_default=False)] = None,
-    fps: Annotated[float | None, typer.Option(help="8; for gym:ENV its own.", show_default=False)] = None,
+    seconds: Annotated[float | None, typer.Option(help="4; of gym:ENV the whole episode.")] = None,
+    fps: Annotated[float | None, typer.Option(help="8; for gym:ENV its own.")] = None,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels.")] = "128x128",
     zoom: Zoom = 1,
 ) -> None:

@@ -36,24 +36,18 @@ class Common:
 
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")]
     size: Annotated[
-        str | None,
-        typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.", show_default=False),
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.")
     ] = None
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
-    steps: Annotated[
-        int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.", show_default=False)
-    ] = None
+    steps: Annotated[int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.")] = None
     guidance: Annotated[
-        float | None,
-        typer.Option(help="How far to push along the prompt, 1 adds nothing; the model's own.", show_default=False),
+        float | None, typer.Option(help="How far to push along the prompt, 1 adds nothing; the model's own.")
     ] = None
-    sampler: Annotated[
-        str | None, typer.Option(help="dpmpp_2m if not given; or unipc, heun, euler.", show_default=False)
-    ] = None
+    sampler: Annotated[str | None, typer.Option(help="dpmpp_2m if not given; or unipc, heun, euler.")] = None
     context_noise: Annotated[float, typer.Option(help="How noisy the network sees what is given, 0 to 1.")] = 0.0
     model: ModelName = "toybox"
     zoom: Zoom = 1
-    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="A contact sheet too.", show_default=False)] = None
+    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="A contact sheet too.")] = None
     timings: Annotated[bool, typer.Option("--timings", help="Print how long each stage took.")] = False
 
     @property

@@ -2,26 +2,24 @@
 
 A variant calls one of these and applies `dataclasses.replace`. `minisora train NAME` runs one; the same command again
 goes on where it stopped.
+
+Here: the VAE, the transformer, the captioner, and files of a user's own. Not here: a user's own clips (tuning.py).
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from random import Random
 
 import torch
-from torch import Tensor
 
-from minisora.bundle import Bundle, Sampling, find, load_part, save_part
-from minisora.bundle import load as load_bundle
+from minisora.bundle import Sampling, find, load_part, save_part
 from minisora.bundle import save as save_bundle
+from minisora.caption.adapters import captioner_folder
 from minisora.caption.train import caption_run
 from minisora.data.frames import FrameBatches
 from minisora.data.latents import Curriculum, LatentBatches
@@ -42,15 +40,12 @@ from minisora.sources import (
 )
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of
-from minisora.train.latents import fingerprint, write_clip_latents, write_latents
-from minisora.train.lora import add_lora, merge_lora
+from minisora.train.latents import write_latents
 from minisora.train.velocity import dit_loss, sketch
 from minisora.train.watch import RUNS
+from minisora.tuning import CARD, fine_tune, known_captions, shown
 from minisora.vae.loss import VAELoss
-from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
-from minisora.video import contact_sheet, write_video
-
-CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
+from minisora.vae.model import VAEConfig, VideoVAE
 
 
 def vae_toybox(steps: int = 4600) -> RunConfig:
@@ -169,132 +164,25 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
     return fresh if base is None else begun_from(fresh, base)
 
 
-def captioner_playroom(steps: int = 4000) -> RunConfig:
+def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> RunConfig:
     """The captioner: clips of the playroom to words, drawn as it trains. 2 CPU cores, two hours.
 
-    `minisora caption --model .cache/runs/captioner-playroom/captioner` uses what it leaves. The embedded one took 3,900
-    steps, in parts (docs/log.md).
+    `minisora caption --model .cache/runs/captioner-playroom/captioner` uses what it leaves. The embedded one took 7,500
+    steps, in parts (docs/log.md). With a base, `--from playroom` or a captioner's folder, it begins with its weights
+    at half the rates, and is shown what that one was not.
     """
+    folder = None if base is None else captioner_folder(str(base))
+    rate = 0.5 if base else 1.0
     return RunConfig(
         name="captioner-playroom",
         steps=steps,
-        **vars(caption_run(steps)),
-        optim=OptimConfig(lr=1e-3, muon_lr=0.02, warmup_steps=50, decay_fraction=0.8),
+        **vars(caption_run(steps, base=folder)),
+        origin=f"from {base}" if base else "",
+        optim=OptimConfig(lr=rate * 1e-3, muon_lr=rate * 0.02, warmup_steps=50, decay_fraction=0.8),
         ema_decay=0.998,
         compile=True,
         prefetch=1,
     )
-
-
-def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
-    """What to look at while a transformer is trained: the same prompts and seeds each time, moving and on one sheet."""
-
-    def preview(dit: DiT, folder: Path) -> None:
-        from minisora.model import Model
-
-        kind = next(vae.parameters())
-        bundle = Bundle("preview", vae=vae, dit=dit.to(kind.device, kind.dtype).eval(), text=text, sampling=sampling)
-        videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
-        contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
-        beside = torch.cat([video.frames for _, video in videos], dim=2)
-        write_video(folder / "samples.gif", beside, fps=videos[0][1].fps)
-
-    return preview
-
-
-def fine_tune(
-    data: Path | None = None, base: str | Path = "toybox", *, lora: int | None = None, steps: int = 600
-) -> RunConfig:
-    """A bundle's transformer, trained on: the clips of a folder that `minisora curate` wrote, at their own sizes.
-
-    `minisora train fine-tune --from toybox --data FOLDER`; all weights, or with --lora RANK adapters beside them, which
-    are folded in at the end. Leaves a bundle.
-    """
-    if data is None:
-        raise UsageError("fine-tune needs clips: give --data a folder that `minisora curate` wrote.")
-    device = default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
-    clips = Shards(data)
-    bundle = load_bundle(base, device=device, dtype=dtype)
-    how = bundle.sampling
-    which = zlib.crc32(f"{data.resolve()} {fingerprint(bundle.vae)}".encode("utf-8", "surrogatepass"))
-    folder = LATENTS / f"fine-tune-{called(data)}-{which:08x}"
-    weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
-    rows, columns = (length // STRIDE // n for length, n in zip(how.size, bundle.dit.config.patch[1:], strict=True))
-
-    def prepare(run: RunConfig) -> RunConfig:
-        write_clip_latents(folder, clips, bundle.vae, bundle.text, side=STRIDE * max(bundle.dit.config.patch))
-        return replace(run, batch=windows_of(Shards(folder), bundle))
-
-    def build() -> DiT:
-        dit = DiT(bundle.dit.config)
-        dit.load_state_dict(weights)
-        if lora is not None:
-            add_lora(dit, lora)
-        return dit
-
-    def preview(dit: DiT, samples: Path) -> None:
-        shards = Shards(folder)
-        captions = [clip_caption(shards, n) for n in range(min(4, len(shards)))]
-        shown(bundle.vae, bundle.text, how, captions)(dit, samples)
-
-    def publish(dit: DiT, run_folder: Path) -> None:
-        shards = Shards(folder)
-        known, _ = known_captions([shards], bundle.text)
-        vae = VideoVAE(bundle.vae.config)
-        load_part(vae, find(base) / "vae.safetensors")  # bit for bit: the one in memory may be rounded
-        save_bundle(
-            run_folder / "bundle",
-            name=f"{bundle.name}-{called(data)}",
-            vae=vae,
-            dit=merge_lora(dit),
-            sampling=how,
-            trained={**bundle.trained, "fine_tuned": {"base": bundle.name, "clips": len(shards), "steps": steps}},
-            card=CARD,
-            known=known if bundle.known is None else torch.cat([bundle.known.float().cpu(), known]),
-        )
-
-    return RunConfig(
-        name="fine-tune",
-        steps=steps,
-        build=build,
-        prepare=prepare,
-        batch=lambda _: sketch(bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
-        loss=dit_loss,
-        publish=publish,
-        optim=OptimConfig(lr=2e-3 if lora else 2e-4, warmup_steps=20, weight_decay=0.0),
-        origin=f"{base} {fingerprint(bundle.dit)}, clips {which:08x}, adapters {lora}",
-        ema_decay=0.99,
-        prefetch=1,
-        preview=preview,
-        preview_every=max(1, steps // 3),
-    )
-
-
-def windows_of(shards: Shards, bundle: Bundle) -> LatentBatches:
-    """Packs of a user's clips: of TUNING_TOKENS tokens, or of more where one clip alone has more."""
-    latents = [(n - 1) // GROUP + 1 for n in shards.columns("num_frames")]
-    lengths = [(n, weight) for n, weight in ((1, 0.1), (2, 0.05), (3, 0.05), (5, 0.6), (9, 0.2)) if n <= max(latents)]
-    lengths = lengths or [(max(latents), 1.0)]
-    patch, how = bundle.dit.config.patch, bundle.sampling
-    cells = STRIDE**2 * patch[1] * patch[2]
-    sizes = zip(latents, shards.columns("height"), shards.columns("width"), strict=True)
-    largest = max(min(n, lengths[-1][0]) * height * width // cells for n, height, width in sizes)
-    return LatentBatches(
-        sources=[(shards, 1.0)],
-        null_text=bundle.text.encode([""]).tokens.cpu(),
-        windows=WindowConfig(lengths=tuple(lengths), shift=how.shift, shift_tokens=how.shift_tokens),
-        patch=patch,
-        budget=max(TUNING_TOKENS, 2 * largest),  # a window may hold as many single frames again
-        time_rate=how.time_rate,
-        flops=bundle.dit.config.flops,
-    )
-
-
-def called(data: Path) -> str:
-    """What a set of curated clips is called: `minisora curate` puts each into a folder `clips` of one with its name."""
-    folder = data.resolve()
-    return folder.parent.name if folder.name == "clips" else folder.name
 
 
 def of_file(path: Path) -> RunConfig:
@@ -327,31 +215,7 @@ PREVIEW = (
 )
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
 TOKENS = (5, 8, 8)  # of a clip of two seconds at SAMPLING.size: time, rows, columns
-TUNING_TOKENS = 4096
 SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=4.0, shift_tokens=320)
-
-
-def clip_caption(shards: Shards, n: int) -> str:
-    """Of a sample, or of the next that is whole."""
-    captions: list[list[str]] = shards.read_whole(n, lambda _, members: json.loads(members["json"])["captions"])
-    return captions[0][0]
-
-
-def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int = 400) -> tuple[Tensor, float]:
-    """Directions of some captions of the training set, and how similar to one of them a prompt should be at least.
-
-    Of other captions all but one in a hundred are nearer than the 1 % quantile; people's words differ more, so seven
-    tenths of it are asked for. Prompts of other worlds came out at 0.16 to 0.28, the bound at 0.48.
-    """
-    captions = []
-    for shards in sources:
-        for index in range(min(2 * count, len(shards))):
-            captions.append(clip_caption(shards, index))
-    Random(0).shuffle(captions)
-    directions = text.sentence(captions[: 2 * count]).cpu()
-    known, others = directions[:count], directions[count:]
-    nearest = (others @ known.T).amax(1) if len(others) else torch.ones(1)
-    return known, 0.7 * float(nearest.quantile(0.01))
 
 
 def _trained_vae(base: str | Path | None) -> VideoVAE:

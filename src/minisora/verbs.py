@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from minisora.model import Model
     from minisora.video import Stream, Video
 
-Prompt = Annotated[str, typer.Argument(help="What to show, in English.", show_default=False)]
+Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
 Seconds = Annotated[float, typer.Option(help="Length of the video.")]
-Fps = Annotated[float | None, typer.Option(help="Frames per second; the model's own if not given.", show_default=False)]
-ClipFile = Annotated[Path, typer.Argument(help="A video; fitted to the model's size and rate.", show_default=False)]
+Fps = Annotated[float | None, typer.Option(help="Frames per second; the model's own if not given.")]
+ClipFile = Annotated[Path, typer.Argument(help="A video; fitted to the model's size and rate.")]
 LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
 Verb = Callable[..., Make]  # a verb's own arguments are checked before the model is loaded; what it returns makes
 
@@ -72,9 +72,7 @@ def generate(
     seconds: Seconds = 2.0,
     fps: Fps = None,
     preview: Annotated[bool, typer.Option("--preview", help="Small and short first, whatever is asked for.")] = False,
-    start: Annotated[
-        Path | None, typer.Option("--from", help="A preview to make large.", metavar="VIDEO", show_default=False)
-    ] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="A preview to make large.", metavar="VIDEO")] = None,
     strength: Annotated[float, typer.Option(help="How far --from is made anew: 0.6 to 0.8.")] = 0.7,
 ) -> Make:
     """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
@@ -112,11 +110,10 @@ def image(prompt: Prompt) -> Make:
 
 
 def animate(
-    photo: Annotated[Path, typer.Argument(help="The first frame of the video.", show_default=False)],
+    photo: Annotated[Path, typer.Argument(help="The first frame of the video.")],
     prompt: Prompt,
     at: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SECONDS=FILE", help="Another picture, at a moment; may be repeated.", show_default=False),
+        list[str] | None, typer.Option(metavar="SECONDS=FILE", help="Another picture, at a moment; may be repeated.")
     ] = None,
     seconds: Seconds = 2.0,
     fps: Fps = None,
@@ -175,7 +172,7 @@ def connect(
 
 def loop(
     prompt: Prompt,
-    clip: Annotated[Path | None, typer.Option(help="Begin with this video, kept.", show_default=False)] = None,
+    clip: Annotated[Path | None, typer.Option(help="Begin with this video, kept.")] = None,
     seconds: Annotated[float, typer.Option(help="Of one round; with a clip, of the way back to its start.")] = 2.0,
 ) -> Make:
     """A video without a seam, to be played over and over."""
@@ -187,7 +184,7 @@ def loop(
 def edit(
     clip: ClipFile,
     prompt: Prompt,
-    source: Annotated[str | None, typer.Option(help="What the clip shows now.", show_default=False)] = None,
+    source: Annotated[str | None, typer.Option(help="What the clip shows now.")] = None,
     strength: Annotated[float, typer.Option(help="0 keeps the clip, 1 replaces all of it.")] = 0.7,
 ) -> Make:
     """A clip as the prompt would have it: made anew from noise, or, with --source, turned along the difference."""
@@ -201,15 +198,9 @@ def edit(
 def inpaint(
     clip: ClipFile,
     prompt: Prompt,
-    box: Annotated[
-        str | None, typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="What to make anew, in pixels.", show_default=False)
-    ] = None,
-    mask: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="White where to make anew.", show_default=False)
-    ] = None,
-    colour: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="All that is ever near this colour.", show_default=False)
-    ] = None,
+    box: Annotated[str | None, typer.Option(metavar="X,Y,WIDTH,HEIGHT", help="What to make anew, in pixels.")] = None,
+    mask: Annotated[Path | None, typer.Option(metavar="PNG", help="White where to make anew.")] = None,
+    colour: Annotated[str | None, typer.Option(metavar="R,G,B", help="All that is ever near this colour.")] = None,
 ) -> Make:
     """A part of a clip made anew; the rest is kept. Boxes and masks are in pixels of the file, and fitted with it."""
     import torch
@@ -247,12 +238,10 @@ def inpaint(
 def outpaint(
     clip: ClipFile,
     prompt: Prompt,
-    to: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="The larger frame.", show_default=False)],
+    to: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="The larger frame.")],
     corner: Annotated[
         str | None,
-        typer.Option(
-            metavar="X,Y", help="Where the clip's upper left corner is; the middle if not given.", show_default=False
-        ),
+        typer.Option(metavar="X,Y", help="Where the clip's upper left corner is; the middle if not given."),
     ] = None,
 ) -> Make:
     """A clip inside a larger frame, which is made around it; the clip is kept."""
@@ -280,7 +269,7 @@ def interpolate(
 
 
 def storyboard(
-    board: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The shots.", show_default=False)],
+    board: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The shots.")],
 ) -> Make:
     """A film of several shots, from a file that says what is in each; see `minisora.storyboard`."""
     from minisora.storyboard import read_storyboard

@@ -9,7 +9,8 @@ import torch
 
 from minisora.caption.adapters import captions_named
 from minisora.caption.command import TABLE, caption
-from minisora.caption.model import Captioner, CaptionerConfig, save_captioner
+from minisora.caption.files import save_captioner
+from minisora.caption.model import Captioner, CaptionerConfig
 from minisora.caption.said import Failed, each_alone
 from minisora.curate.importers.plain import folder, table
 from minisora.curate.told import read_told

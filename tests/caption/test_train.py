@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from minisora.caption.model import Captioner, CaptionerConfig, load_captioner
+from minisora.caption.files import load_captioner
+from minisora.caption.model import Captioner, CaptionerConfig
 from minisora.caption.train import (
     FIRST_SEED,
     HINTS,
@@ -99,7 +100,7 @@ def test_hints_are_of_the_thing_that_covers_a_token():
 def test_hints_fit_what_is_shown():
     """Where a thing lies there is more to see than where none does."""
     batch, config = BATCHES(0), TINY
-    middle = batch.frames[:, config.looked_at]
+    middle = batch.frames[:, config.middle]
     cells = middle.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).float()  # (B, moments, rows, 8, columns, 8, 3)
     tokens = cells.transpose(3, 4).flatten(4, 5).flatten(1, 3)  # (B, tokens, pixels, 3)
     asked = batch.hints[..., 1] != NOTHING
@@ -154,3 +155,20 @@ def test_the_one_loop_trains_it(tmp_path):
     pieces = vars(caption_run(2, TINY, scenes=2))
     train(RunConfig(name="captioner", steps=2, optim=optim, prefetch=0, bf16=False, **pieces), tmp_path)
     assert load_captioner(tmp_path / "captioner").config == TINY
+
+
+def test_one_may_begin_with_another_and_is_shown_what_that_was_not(tmp_path, monkeypatch):
+    shown, draw = [], playroom.draw
+    monkeypatch.setattr(playroom, "draw", lambda seed, **how: shown.append(seed) or draw(seed, **how))
+    first = caption_run(3, TINY, scenes=2)
+    first.publish(first.build(), tmp_path)
+    begun = caption_run(4, scenes=2, base=tmp_path / "captioner")
+    held, weights = load_captioner(tmp_path / "captioner").state_dict(), begun.build().captioner().state_dict()
+    assert all(torch.equal(weights[name], held[name]) for name in held)
+    for run, steps in ((first, 3), (begun, 4)):
+        for step in range(steps):
+            run.batch(step)
+    assert shown == list(range(shown[0], shown[0] + 14))
+    begun.publish(begun.build(), tmp_path / "more")
+    trained = load_captioner(tmp_path / "more" / "captioner").trained
+    assert (trained["steps"], trained["clips"]) == (7, 14)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from minisora.caption.said import Failed, Said
-from minisora.eval.captions import FIRST_SEED, SPANS, caption_scores, marks_of, read
+from minisora.eval.captions import FIRST_SEED, SPANS, caption_scores, marks_of, read, truth
 from minisora.video import Video
 from minisora.worlds import playroom
+from minisora.worlds.playroom.facts import watch
 
 
 class Told:
@@ -97,3 +98,37 @@ def test_one_wrong_word_is_seen():
     assert right_and_false(f"a {name} moves to the left, a white cone stays still") == (0.0, 1.0)
     other = "large" if thing.size == "small" else "small"
     assert right_and_false(f"a {other} {thing.colour} {thing.shape} moves to the left") == (1.0, 1.0)
+
+
+def test_what_is_left_of_another_has_that_one_right_of_it():
+    relations = {"left of": "to the right of", "right of": "to the left of", "behind": "in front of"}
+    asked = 0
+    for seed in range(120):
+        scene = playroom.draw(seed)
+        for one, how, other in watch(scene, 0.0, 2.0).relations:
+            first, second = (f"a {scene.things[n].colour} {scene.things[n].shape}" for n in (one, other))
+            if how in relations and first != second and scene.things[other].motion == "still":
+                claims, wrong = (
+                    read(f"{second} stays still {words} {first}")
+                    for words in (relations[how], {"behind": "behind"}.get(how, f"to the {how}"))
+                )
+                true = truth(scene, 0.0, 2.0)[0]
+                assert claims <= true and any(claim[0] == "place" for claim in claims), claims
+                assert not wrong <= true, wrong
+                asked += 1
+    assert asked > 10
+
+
+def test_what_passes_behind_goes_past():
+    asked = 0
+    for seed in range(120):
+        scene = playroom.draw(seed)
+        for seen in watch(scene, 0.0, 4.0).things:
+            for other, how in seen.past:
+                name, passed = (f"{scene.things[n].colour} {scene.things[n].shape}" for n in (seen.number, other))
+                if how != "past" and seen.direction == "left" and name != passed:
+                    true = truth(scene, 0.0, 4.0)[0]
+                    assert read(f"a {name} moves left past a {passed}") <= true
+                    assert ("past", name, {"behind": "in front of", "in front of": "behind"}[how], passed) not in true
+                    asked += 1
+    assert asked > 3

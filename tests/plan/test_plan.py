@@ -276,7 +276,9 @@ def test_devices_by_name():
     assert devices_named("2 x a100-80")[1].memory == 80e9
     with pytest.raises(UsageError, match="B200"):
         devices_named("8xH900")
+    shared = devices_named("4xcpu")[1]
     count, here = devices_named("cpu")
+    assert shared.memory == here.memory / 4 and shared.flops < here.flops
     assert (count, here.name) == (1, "cpu")
     assert here.flops > 1e9
 
@@ -324,8 +326,9 @@ def test_the_command(tmp_path, monkeypatch):
     assert json.loads(plan.stdout)["placed"]["count"] == 4
     text = CliRunner().invoke(app, ["plan", "narrow", "--gpus", "1xH100"])
     assert "parameters" in text.stdout
-    refused = CliRunner().invoke(app, ["plan", "narrow", "--size", "64x64"])
-    assert isinstance(refused.exception, UsageError)
+    for wrong in (["--size", "64x64"], ["--data", "clips"]):
+        refused = CliRunner().invoke(app, ["plan", "narrow", *wrong])
+        assert isinstance(refused.exception, UsageError)
     assert parse_count("10M") == 10_000_000
     with pytest.raises(UsageError, match="500k or 10M"):
         parse_count("many")

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import minisora.recipes as recipes
+import minisora.tuning as tuning
 from minisora import sources
 from minisora.bundle import Bundle, Sampling, load, save
 from minisora.cli import app
@@ -50,19 +51,26 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Clips of two sizes and lengths, and one whose video is cut short."""
-    with ShardWriter(tmp_path / "mine") as writer:
-        for n, (height, width, num_frames) in enumerate([(32, 48, 9), (44, 36, 11), (32, 32, 5)]):
+def curated(folder: Path, *sizes: tuple[int, int, int]) -> Path:
+    """Clips of these heights, widths and numbers of frames, as `minisora curate` keeps them."""
+    with ShardWriter(folder) as writer:
+        for n, (height, width, num_frames) in enumerate(sizes):
             clip = playroom.clips([n], height=height, width=width, num_frames=num_frames)[0]
             video = encode(iter([clip.frames]), fps=clip.fps, codec="lossless", crf=0)
             about = {
                 "captions": [{"text": "a red ball", "start": 0.0, "stop": (num_frames - 1) / clip.fps}],
                 "fps": clip.fps,
             }
-            writer.add(f"clip-{n}", {"mp4": video if n < 2 else video[:900], "json": json.dumps(about).encode()})
-    return tmp_path / "mine"
+            members = {"mp4": video if n < 2 else video[:900], "json": json.dumps(about).encode()}
+            columns = {"height": height, "width": width, "num_frames": num_frames}
+            writer.add(f"clip-{n}", members, columns=columns)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Clips of two sizes and lengths, and one whose video is cut short."""
+    return curated(tmp_path / "mine", (32, 48, 9), (44, 36, 11), (32, 32, 5))
 
 
 def weights(bundle: Bundle) -> dict[str, torch.Tensor]:
@@ -75,7 +83,7 @@ def opened(folder: Path) -> Bundle:
 
 @pytest.mark.parametrize("lora", [None, 2])
 def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
-    config = replace(recipes.fine_tune(data, base, lora=lora, steps=3), preview=None, bf16=False)
+    config = replace(tuning.fine_tune(data, base, lora=lora, steps=3), preview=None, bf16=False)
     assert not (tmp_path / ".cache").exists()  # a plan encodes nothing
     loop.run(config, tmp_path / "run")
     assert "passed over: sample clip-2 is not a curated clip" in capsys.readouterr().err
@@ -87,15 +95,33 @@ def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     assert torch.equal(after.vae.state_dict()["latent_mean"], before.vae.state_dict()["latent_mean"])
 
 
+@pytest.mark.parametrize("budget", [96, 4])
+def test_pictures_beside_clips_are_a_quarter_of_every_step(tmp_path, base, data, budget, monkeypatch):
+    monkeypatch.setattr(tuning, "TUNING_TOKENS", budget)
+    stills = curated(tmp_path / "stills", (32, 32, 1), (32, 32, 1))
+    config = replace(tuning.fine_tune(data, base, pictures=stills, steps=1), preview=None, bf16=False)
+    loop.run(config, tmp_path / "run")
+    assert opened(tmp_path / "run" / "bundle").trained["fine_tuned"]["clips"] == 4
+    assert config.prepare is not None
+    batches = config.prepare(config).batch
+    cells = (32 // STRIDE // DIT.patch[1]) ** 2
+    largest = 3 * (48 // STRIDE // DIT.patch[1]) * (32 // STRIDE // DIT.patch[2])
+    assert batches.budget >= max(budget, 2 * largest) and batches.picture_share == 0.25
+    for step in range(10):
+        pack = batches(step).clean
+        pictures = [n for n, single in zip(pack.lengths, pack.single.split(pack.lengths), strict=True) if single.all()]
+        assert pictures.count(cells) >= int(0.25 * batches.budget / cells) >= 1 and sum(pack.lengths) <= batches.budget
+
+
 def test_a_clip_that_is_larger_than_a_pack_gets_a_larger_one(base, monkeypatch, tmp_path):
-    monkeypatch.setattr(recipes, "TUNING_TOKENS", 8)
+    monkeypatch.setattr(tuning, "TUNING_TOKENS", 8)
     bundle = opened(base)
     clip = playroom.clips([0], height=64, width=48, num_frames=9)[0]
     with ShardWriter(tmp_path / "latents") as writer:
         (stored,) = encode_clips(bundle.vae, bundle.text, [0], [clip])
         columns = {"height": 64, "width": 48, "num_frames": 9}
         writer.add("one", to_members(stored, [len(one) for one in stored.texts], {}), columns=columns)
-    batches = recipes.windows_of(Shards(tmp_path / "latents"), bundle)
+    batches = tuning.windows_of(Shards(tmp_path / "latents"), bundle=bundle)
     rows, columns = 64 // STRIDE // DIT.patch[1], 48 // STRIDE // DIT.patch[2]
     assert batches.budget == 2 * 3 * rows * columns
     assert all(0 < batches(step).tokens <= batches.budget for step in range(20))
@@ -144,7 +170,7 @@ def test_a_damaged_sample_does_not_stop_previews_and_publishing(tmp_path):
     tar = tmp_path / "some" / "shard-000000.tar"
     tar.write_bytes(tar.read_bytes().replace(b'"clip 1"', b'"clap 1"'))
     shards = Shards(tmp_path / "some")
-    assert [recipes.clip_caption(shards, n) for n in range(3)] == ["clip 0", "clip 2", "clip 2"]
+    assert [tuning.clip_caption(shards, n) for n in range(3)] == ["clip 0", "clip 2", "clip 2"]
 
 
 def test_the_command_says_what_it_would_take_and_what_it_needs(base, data):

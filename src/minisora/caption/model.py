@@ -1,8 +1,8 @@
 """The captioner: a few frames to a sentence.
 
-Pieces of a few frames and 8x8 pixels become tokens: how the middle one of the frames looks and what changed in it, and
-where in the frame before each of them fits. Blocks attend over the places of one moment, then over the moments of one
-place; a small causal decoder reads them and writes the words, the likeliest at each step.
+Pieces of a few frames and 8x8 pixels become tokens: how two of the frames look and what changed in them, and where in
+the frame before each of them fits. Blocks attend over the places of one moment, then over the moments of one place; a
+small causal decoder reads them and writes the words, the likeliest at each step.
 
 Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
 (arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Feichtenhofer et al. 2019
@@ -16,30 +16,23 @@ Not here: words (words.py), training (train.py), other captioners (adapters.py).
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minisora.caption.words import END, FIRST_WORD, LONG, SHORT, Vocabulary
-from minisora.errors import UsageError, WeightsError
+from minisora.errors import UsageError
 from minisora.video import resize
 
-FORMAT = 1
-ABOUT, WEIGHTS = "captioner.json", "captioner.safetensors"
-EMBEDDED = Path(__file__).parents[1] / "weights" / "captioner"
 STRIDE = 8  # pixels on a side of a token
 _STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
 _REACH = 3  # half-size pixels that a frame is compared over with the one before, in every direction
 _COSTS = (2 * _REACH + 1) ** 2
+_SEEN_FROM = ((0, 0), (2, 2), (-2, -2), (2, -2), (-2, 2))  # pixels down and to the right: where a clip is told from
 
 Cache = tuple[Tensor, Tensor, Tensor, Tensor]  # keys, values of the words so far; keys, values of the video
 
@@ -62,10 +55,10 @@ class CaptionerConfig:
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
             raise UsageError(f"width={self.width} does not split into num_heads={self.num_heads} equal heads.")
-        if self.num_frames % self.group or self.side % STRIDE:
+        if self.group % 2 or self.num_frames % self.group or self.side % STRIDE:
             raise UsageError(
-                f"{self.num_frames} frames of {self.side} pixels do not split into tokens: "
-                f"use multiples of {self.group} frames and of {STRIDE} pixels."
+                f"{self.num_frames} frames of {self.side} pixels do not split into tokens of {self.group} frames: "
+                f"use an even group, and multiples of it and of {STRIDE} pixels."
             )
 
     @property
@@ -74,7 +67,12 @@ class CaptionerConfig:
 
     @property
     def looked_at(self) -> slice:
-        """Of the frames, the middle one of each token's: those whose looks are seen."""
+        """Of the frames, the first and the middle one of each token's: those whose looks are seen."""
+        return slice(None, None, self.group // 2)
+
+    @property
+    def middle(self) -> slice:
+        """Of the frames, the middle one of each token's: what the token is about."""
         return slice(self.group // 2, None, self.group)
 
     @property
@@ -87,8 +85,8 @@ class CaptionerConfig:
         tokens = self.moments * self.places
         first, second, third = _STEM
         stem = 24 * first + (first + second) * second / 4 + (second + 2 * third) * third / 16
-        stem *= self.moments * half * 9
-        stem += tokens * (third + self.group * _COSTS) * d
+        stem *= 2 * self.moments * half * 9
+        stem += tokens * (2 * third + self.group * _COSTS) * d
         encoder = tokens * (16 * d**2 + 2 * d * (self.places + self.moments))
         decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens))
         shown = self.decoder_depth * tokens * 2 * d**2
@@ -171,6 +169,15 @@ def matching_costs(here: Tensor, before: Tensor) -> Tensor:
     return costs / (costs.mean(1, keepdim=True) + 0.01) - 1
 
 
+def _moved(frames: Tensor, down: int, right: int) -> Tensor:
+    """(..., H, W, 3) seen so many pixels further; what lies beyond an edge is as the edge."""
+    rows, columns = (
+        (torch.arange(length, device=frames.device) + by).clamp(0, length - 1)
+        for length, by in ((frames.shape[-3], down), (frames.shape[-2], right))
+    )
+    return frames[..., rows, :, :][..., columns, :]
+
+
 def _mlp(width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
@@ -238,9 +245,10 @@ class Captioner(nn.Module):
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__()
         self.config, self.vocabulary = config, Vocabulary(config.words)
+        self.trained: dict[str, Any] = {}  # what its files say that it was shown
         width, heads = config.width, config.num_heads
         self.stem = _stem()
-        self.enter = nn.Linear(_STEM[2] + config.group * _COSTS, width)
+        self.enter = nn.Linear(2 * _STEM[2] + config.group * _COSTS, width)
         self.moment = nn.Parameter(torch.randn(config.moments, 1, width) * 0.02)
         self.place = nn.Parameter(torch.randn(config.places, width) * 0.02)
         self.encoder = nn.ModuleList(EncoderBlock(width, heads) for _ in range(config.encoder_depth))
@@ -262,8 +270,9 @@ class Captioner(nn.Module):
         before = torch.cat([x[:, :1], x[:, :-1]], 1)
         costs = matching_costs(x.flatten(0, 1), before.flatten(0, 1))
         costs = costs.flatten(2).unflatten(0, (-1, self.config.group)).flatten(1, 2)  # (B * moments, C, places)
-        middle = torch.cat([x, x - before], 2)[:, self.config.looked_at].flatten(0, 1)
-        looks = self.stem(middle.contiguous(memory_format=torch.channels_last)).flatten(2)
+        looked_at = torch.cat([x, x - before], 2)[:, self.config.looked_at].flatten(0, 1)
+        looks = self.stem(looked_at.contiguous(memory_format=torch.channels_last)).flatten(2)
+        looks = looks.unflatten(0, (-1, 2)).flatten(1, 2)  # (B * moments, 2 C, places)
         patches: Tensor = self.enter(torch.cat([looks, costs], 1).mT).unflatten(0, (len(frames), -1))
         return patches
 
@@ -294,21 +303,27 @@ class Captioner(nn.Module):
     def texts(self, frames: Tensor, *, long: bool = False) -> list[str]:
         """A caption for each of several clips that fit already: the likeliest word at each step, until the end.
 
+        Each clip is seen from a few places, and what they say of the next word is averaged: what a token's edge cuts
+        in one lies whole in another.
+
         frames:  (B, T, side, side, 3) uint8, on any device
         """
-        video = self.encode(frames.to(self.enter.weight.device))
-        word = torch.full((len(frames), 1), LONG if long else SHORT, device=video.device)
-        ended = torch.zeros(len(frames), dtype=torch.bool, device=video.device)
+        count, frames = len(frames), frames.to(self.enter.weight.device)
+        video = self.encode(torch.cat([_moved(frames, down, right) for down, right in _SEEN_FROM]))
+        word = torch.full((len(video), 1), LONG if long else SHORT, device=video.device)
+        ended = torch.zeros(count, dtype=torch.bool, device=video.device)
         said, caches = [], None
         for _ in range(self.config.longest):
             logits, caches = self.next_words(word, video, caches)
             logits[..., END + 1 : FIRST_WORD] = float("-inf")  # a text begins once
-            word = logits.argmax(-1).masked_fill(ended[:, None], END)
-            ended |= word[:, 0] == END
-            said.append(word)
+            likely = logits[:, 0].float().log_softmax(-1).unflatten(0, (len(_SEEN_FROM), count)).mean(0)
+            next_word = likely.argmax(-1).masked_fill(ended, END)
+            ended |= next_word == END
+            said.append(next_word)
             if ended.all():
                 break
-        return [self.vocabulary.decode(row) for row in torch.cat(said, 1).tolist()]
+            word = next_word.repeat(len(_SEEN_FROM))[:, None]
+        return [self.vocabulary.decode(row) for row in torch.stack(said, 1).tolist()]
 
     def caption(self, frames: Tensor, fps: float, *, long: bool = False) -> str:
         """What a clip shows. frames: (T, H, W, 3) uint8, of any number and size"""
@@ -343,43 +358,3 @@ class Captioner(nn.Module):
         for blocks, dynamic in ((self.encoder, False), (self.decoder, True)):
             for block in blocks:
                 block.forward = torch.compile(block.forward, dynamic=dynamic)
-
-
-def save_captioner(captioner: Captioner, folder: Path, trained: Mapping[str, Any]) -> None:
-    """Weights in bf16, and the json last, so a half-written captioner is never found."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ABOUT).unlink(missing_ok=True)
-    tensors = {
-        name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in captioner.state_dict().items()
-    }
-    save_file(tensors, folder / WEIGHTS)
-    about = {
-        "format": FORMAT,
-        "config": asdict(captioner.config),
-        "trained": dict(trained),
-        "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
-    }
-    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
-def load_captioner(
-    folder: Path = EMBEDDED, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> Captioner:
-    """Ready to write. Raises WeightsError for a file that is missing, cut short, changed or of another shape."""
-    path = folder / ABOUT
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if about["format"] > FORMAT:
-            raise WeightsError(f"{path} has format {about['format']}, newer than {FORMAT}. Update minisora.")
-        captioner = Captioner(CaptionerConfig(**{**about["config"], "words": tuple(about["config"]["words"])}))
-        if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != about["sha256"]:
-            raise WeightsError(f"{folder / WEIGHTS} is not the file that {ABOUT} was written with. Copy both again.")
-        captioner.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"there is no captioner in {folder}. Train one, `minisora train captioner-playroom`, or name its folder."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        said = str(error).splitlines()[0]
-        raise WeightsError(f"the captioner in {folder} cannot be read ({said}). Copy it again.") from error
-    return captioner.to(device, dtype).eval().requires_grad_(False)

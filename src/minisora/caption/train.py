@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.caption.model import STRIDE, Captioner, CaptionerConfig, save_captioner
+from minisora.caption.files import load_captioner, save_captioner
+from minisora.caption.model import STRIDE, Captioner, CaptionerConfig
 from minisora.caption.words import Vocabulary, playroom_words
 from minisora.video import resize
 from minisora.worlds import playroom
@@ -99,19 +100,20 @@ class CaptionBatches:
     config: CaptionerConfig
     scenes: int = 24
     tellings: int = 3
+    seen: int = 0  # scenes that what it begins with was shown: none comes back
 
     def __call__(self, step: int) -> CaptionBatch:
         rng, side = random.Random(f"captions {step}"), self.config.side
         height, width = rng.choices(list(FORMATS), list(FORMATS.values()))[0]
         start, stop = rng.choices(list(STRETCHES), list(STRETCHES.values()))[0]
         long = rng.random() < _LONG
-        first, vocabulary = FIRST_SEED + step * self.scenes, Vocabulary(self.config.words)
+        first, vocabulary = FIRST_SEED + self.seen + step * self.scenes, Vocabulary(self.config.words)
         scenes = [playroom.draw(seed) for seed in range(first, first + self.scenes)]
         drawn = draw_stretch(scenes, height, width, start, stop, self.config.num_frames)
         assert drawn.masks is not None
         masks = F.interpolate(drawn.masks.float(), (side, side), mode="nearest-exact").long()
         captions, hints, flows, whole = [], [], [], []
-        middle = torch.arange(self.config.num_frames)[self.config.looked_at]
+        middle = torch.arange(self.config.num_frames)[self.config.middle]
         for number, scene in enumerate(scenes):
             view = watch(scene, start, stop, aspect=width / height)
             hints.append(hints_of(view, masks[number, middle]))
@@ -145,7 +147,7 @@ def hints_of(view: View, masks: Tensor) -> Tensor:
     """What each token should answer: about the thing that covers most of it, where that is enough; about no thing only
     that it is none, where there is none at all.
 
-    masks:   (moments, side, side) int64 of the frames whose looks are seen, 0 for the background, i + 1 for thing i
+    masks:   (moments, side, side) int64 of each token's middle frame, 0 for the background, i + 1 for thing i
     returns  (moments * (side / STRIDE)**2, HINTS) int64
     """
     things = int(masks.max())
@@ -277,17 +279,30 @@ class CaptionRun:
     publish: Callable[[Taught, Path], None]
 
 
-def caption_run(steps: int, config: CaptionerConfig | None = None, *, scenes: int = 24) -> CaptionRun:
-    """The captioner of the playroom. Leaves a folder `captioner`; publish says there what it was trained on."""
-    shape = config or CaptionerConfig(words=playroom_words())
-    batches = CaptionBatches(config=shape, scenes=scenes)
+def caption_run(
+    steps: int, config: CaptionerConfig | None = None, *, scenes: int = 24, base: Path | None = None
+) -> CaptionRun:
+    """The captioner of the playroom. Leaves a folder `captioner`; publish says there what it was trained on.
+
+    base: the folder of a captioner whose weights, shape and words it begins with
+    """
+    begun = None if base is None else load_captioner(base)
+    shape = begun.config if begun else config or CaptionerConfig(words=playroom_words())
+    before = begun.trained if begun else {}
+    batches = CaptionBatches(config=shape, scenes=scenes, seen=before.get("clips", 0))
+
+    def build() -> Taught:
+        taught = Taught(shape)
+        if begun:
+            taught.load_state_dict(begun.state_dict(), strict=False)
+        return taught
 
     def publish(taught: Taught, folder: Path) -> None:
-        trained = {"data": "playroom, split train", "steps": steps, "clips": steps * scenes}
-        save_captioner(taught.captioner(), folder / "captioner", trained)
+        done = {"steps": before.get("steps", 0) + steps, "clips": batches.seen + steps * scenes}
+        save_captioner(taught.captioner(), folder / "captioner", {"data": "playroom, split train", **done})
 
     return CaptionRun(
-        build=lambda: Taught(shape),
+        build=build,
         batch=batches,
         loss=CaptionLoss(Vocabulary(shape.words).numbers([*COLOURS, *SHAPES])),
         publish=publish,

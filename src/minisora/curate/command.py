@@ -25,12 +25,8 @@ LINE_SECONDS = 30.0  # between lines of progress where there is no terminal
 def curate(
     recipe: Annotated[Path, typer.Argument(help="A YAML file; docs/curation.md says what may stand in it.")],
     engine: Annotated[Literal["local", "ray"], typer.Option(help="Processes of this machine, or Ray.")] = "local",
-    workers: Annotated[
-        int | None, typer.Option(help="Files at a time; the number of cores.", show_default=False)
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="With --engine ray: of a cluster that is running.", show_default=False)
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Files at a time; the number of cores.")] = None,
+    address: Annotated[str | None, typer.Option(help="With --engine ray: of a cluster that is running.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what was quarantined.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to do.")] = False,
 ) -> None:

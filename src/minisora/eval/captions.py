@@ -8,7 +8,7 @@ out, whoever wrote it. A claim is a few words: ("thing", "red ball"), ("way", "r
     colours, shapes, motions, count, camera    the parts of `right`, and the camera's move
 
 A thing that stands still need not be said to; "moves across the floor" is not false of what rolls to the left, nor is
-it enough. What no phrase of the playroom says is not read, so it counts neither way.
+it enough; nor is "past" false of what passes behind. What no phrase of the playroom says is not read.
 
 Here: reading, truth, and the scores. Not here: who writes captions (caption/).
 """
@@ -37,6 +37,7 @@ _NAME = re.compile(
     rf"\b(?:an?|the) ((?:(?:{'|'.join((*SIZES, *MATERIALS))}) )*)({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})\b"
 )
 _PUSHED = {"left": "to the left", "right": "to the right", "toward": "toward the camera"}
+_CONVERSE = {"left of": "right of", "right of": "left of", "behind": "in front of", "in front of": "behind"}
 _TURNED = {"left": "right", "right": "left"}
 _BETTER = {"false": "lower"}
 _STRAIGHT = ("left", "right", "toward", "away", "moves")
@@ -106,7 +107,8 @@ def truth(scene: playroom.Scene, start: float, stop: float) -> tuple[set[Claim],
         own = name[seen.number]
         needed.add(("thing", own))
         holds |= {("look", own, seen.thing.size), ("look", own, seen.thing.material)}
-        holds |= {("past", own, how, name[other]) for other, how in seen.past if other in name}
+        crossed = [(name[other], how) for other, how in seen.past if other in name]
+        holds |= {("past", own, said, other) for other, how in crossed for said in (how, "past")}
         side = seen.direction or ""
         if seen.motion in ("still", "struck", "none"):
             holds.add(("motion", own, seen.motion))
@@ -124,6 +126,7 @@ def truth(scene: playroom.Scene, start: float, stop: float) -> tuple[set[Claim],
                 struck = next(each for each in view.things if each.number == 1)
                 holds.add(("pushed", name[1], _PUSHED.get(struck.direction or "", "away")))
     holds |= {("place", name[one], how, name[other]) for one, how, other in view.relations}
+    holds |= {("place", name[other], _CONVERSE[how], name[one]) for one, how, other in view.relations}
     needed |= {("camera", move) for move in (view.camera, view.camera_after) if move not in (None, "none", "static")}
     if view.cut:
         holds.add(("cut",))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from minisora.plan.estimate import Plan
     from minisora.train.config import RunConfig
 
-Recipes = Mapping[str, Callable[[], "RunConfig"]]
+Recipes = Mapping[str, Callable[..., "RunConfig"]]
 SizeParser = Callable[[str | None], tuple[int, int] | None]
 LETTERS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
@@ -32,17 +32,14 @@ def add_plan_command(app: typer.Typer, *, recipes: Callable[[], Recipes], parse_
             str, typer.Argument(help="A recipe, or your file of one; wan-1.3b, wan-5b, wan-14b, or a bundle.")
         ],
         gpus: Annotated[str, typer.Option(help="How many of what, such as 8xH100; cpu is this machine.")] = "cpu",
-        size: Annotated[
-            str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Of the clips.", show_default=False)
-        ] = None,
-        seconds: Annotated[float | None, typer.Option(help="Length of the clips.", show_default=False)] = None,
-        fps: Annotated[float | None, typer.Option(help="Frames per second.", show_default=False)] = None,
-        samples: Annotated[str | None, typer.Option(help="Clips to train on, such as 10M.", show_default=False)] = None,
-        batch: Annotated[
-            int | None, typer.Option(help="Clips of a step; as many as are fast.", show_default=False)
-        ] = None,
+        data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Curated clips, for fine-tune.")] = None,
+        size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Of the clips.")] = None,
+        seconds: Annotated[float | None, typer.Option(help="Length of the clips.")] = None,
+        fps: Annotated[float | None, typer.Option(help="Frames per second.")] = None,
+        samples: Annotated[str | None, typer.Option(help="Clips to train on, such as 10M.")] = None,
+        batch: Annotated[int | None, typer.Option(help="Clips of a step; as many as are fast.")] = None,
         mfu: Annotated[float, typer.Option(help="Share of the peak that the arithmetic reaches.")] = 0.4,
-        price: Annotated[float | None, typer.Option(help="For one device and hour.", show_default=False)] = None,
+        price: Annotated[float | None, typer.Option(help="For one device and hour.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
         """What a training run takes: memory, the fastest layout that fits, hours, cost, storage."""
@@ -61,10 +58,12 @@ def add_plan_command(app: typer.Typer, *, recipes: Callable[[], Recipes], parse_
             from minisora.recipes import of_file
 
             known_recipes = {name: lambda: of_file(Path(name))}
+        if data is not None and name != "fine-tune":
+            raise UsageError(f"--data is for the recipe fine-tune, not for {name}.")
         if name in known_recipes:
             if (size, seconds, fps) != (None, None, None):
                 raise UsageError(f"the recipe {name} says what its clips are: leave out --size, --seconds and --fps.")
-            run = known_recipes[name]()
+            run = known_recipes[name](**({} if data is None else {"data": data}))
             made = plan_run(run, count, device, samples=number, batch=batch, mfu=mfu, price=price)
         else:
             made = plan_model(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -54,12 +54,17 @@ HERE = "cpu"
 
 
 def devices_named(text: str) -> tuple[int, Device]:
-    """Reads "8xH100" as people write it: how many, and of what. "cpu" is this machine, measured now."""
+    """Reads "8xH100" as people write it: how many, and of what. "cpu" is this machine, measured now; "4xcpu" are
+    processes that share it.
+    """
     match = re.fullmatch(r"(?:(\d{1,6})\s*[xX×]\s*)?(.+)", text.strip())
     count, name = (int(match[1] or 1), match[2]) if match else (0, text)
     found = {_plain(known): device for known, device in DEVICES.items()}.get(_plain(name))
     if found is None and _plain(name) == HERE:
         found = this_machine()
+        if found.name == HERE and count > 1:
+            rates = {name: getattr(found, name) / count for name in ("memory", "flops", "bandwidth", "link")}
+            found = replace(found, **rates, per_node=count)
     if found is None or count < 1:
         raise UsageError(
             f"--gpus {text}: give a number and a device, such as 8xH100. There are: {', '.join(DEVICES)}, and {HERE} "
@@ -73,7 +78,7 @@ def _plain(name: str) -> str:
 
 
 def this_machine() -> Device:
-    """The device that training would use here, its rates measured; several of them are taken to share its memory."""
+    """The device that training would use here, its rates measured."""
     device = default_device()
     bf16 = has_fast_bf16(device)
     block = torch.zeros(2**24, device=device)

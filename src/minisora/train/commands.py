@@ -21,11 +21,10 @@ def add_runs_command(app: typer.Typer) -> None:
     def runs(
         folder: Annotated[Path, typer.Argument(help="A run's name or folder, or a folder of runs.")] = RUNS,
         page: Annotated[
-            Path | None,
-            typer.Option(metavar="HTML", help="Write one page with curves and samples.", show_default=False),
+            Path | None, typer.Option(metavar="HTML", help="Write one page with curves and samples.")
         ] = None,
         tensorboard: Annotated[
-            Path | None, typer.Option(metavar="FOLDER", help="Write the logs for TensorBoard.", show_default=False)
+            Path | None, typer.Option(metavar="FOLDER", help="Write the logs for TensorBoard.")
         ] = None,
         keep_reference: Annotated[
             bool, typer.Option("--keep-reference", help="From now on, runs of this recipe are held against this one.")
