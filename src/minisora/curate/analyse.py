@@ -51,12 +51,18 @@ def all_scores(settings: Analysis) -> Mapping[str, str]:
 
 
 def analyse(
-    path: Path, spans: Sequence[Span] | None, settings: Analysis, captions: Sequence[Sequence[str]] = ()
+    path: Path,
+    spans: Sequence[Span] | None,
+    settings: Analysis,
+    captions: Sequence[Sequence[str]] = (),
+    *,
+    pictures: bool = False,
 ) -> list[dict[str, Any]]:
     """Clips of a file in order, with their scores.
 
     spans:    (start, stop) in seconds after the first frame; None: the shots that are found
     captions: of each span, or of the whole file; for scorers that ask for them
+    pictures: a file of one frame is a clip too
     returns   for each: start, stop, shot (its number, None for a given span), the columns of SCORES and LABELS, and
               those of the scorers; None where the span gives no answer
 
@@ -77,6 +83,7 @@ def analyse(
             timeout_seconds=settings.timeout_seconds,
             watch=kept.add if kept else None,
             every=network.push if network else None,
+            pictures=pictures,
         )
         frames, media = signals.frames, signals.media
         if network:

@@ -72,6 +72,7 @@ class Measure:
     media: Path
     settings: Analysis
     shots: bool  # whole files are cut into shots; else each is a clip
+    pictures: bool = False  # a file of one frame is a clip; else it is refused
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -93,7 +94,8 @@ class Measure:
         source, whole = unit["source"], unit["starts"] is None
         spans = [(0.0, _ENDLESS)] if whole else list(zip(unit["starts"], unit["stops"], strict=True))
         asked = None if whole and self.shots else spans
-        found = analyse(self.media / source, asked, self.settings, unit["captions"] or ())
+        path, captions = self.media / source, unit["captions"] or ()
+        found = analyse(path, asked, self.settings, captions, pictures=self.pictures)
         if not found:
             return _nothing(unit, NO_SHOT, "no shot was found in it")
         if whole and not self.shots:
@@ -121,7 +123,8 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
     for row in rows:
         groups.setdefault((row["source"], row["start"] is None), []).append(row)
     settings = replace(stage.settings, threads=1, timeout_seconds=None)  # which change no score
-    measure = json.dumps([_FORMAT, stage.shots, asdict(settings)], sort_keys=True)
+    asked = [_FORMAT, stage.shots, asdict(settings), *(["pictures"] if stage.pictures else [])]
+    measure = json.dumps(asked, sort_keys=True)
     units = []
     for (source, whole), group in groups.items():
         file = (stage.media / source).stat()

@@ -46,6 +46,7 @@ class Input:
     importer: str = "folder"  # one of IMPORTERS: the layout of the annotations
     annotations: Path | None = None  # the file, or the folder, that the importer reads; `media` where it is not said
     shots: bool = True  # files without a span are cut into shots; false: each is a clip
+    pictures: bool = False  # files of single pictures are taken too, each a clip of one frame
 
 
 @dataclass(frozen=True, kw_only=True)

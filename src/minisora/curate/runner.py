@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ import pyarrow.parquet as pq
 
 from minisora.curate.decide import Decisions, decide
 from minisora.curate.exporters import exporter_named
-from minisora.curate.importers import importer_named, pair
+from minisora.curate.importers import importer_named, pair, plain
 from minisora.curate.ledger import Ledger, counted, write_ledger
 from minisora.curate.measure import NO_SHOT, Measure, measure, measured, pending, units_of
 from minisora.curate.pool import Engine, Pool, Stage
@@ -81,7 +82,10 @@ def find(recipe: Recipe, *, retry: bool = False) -> Found:
     media, stage = recipe.input.media, stage_of(recipe)
     if not media.is_dir():
         raise UsageError(f"there is no folder {media}. Give `input: {{media: ...}}` the folder of the videos.")
-    rows, missing = pair(importer_named(recipe.input.importer)(recipe.input.annotations or media), media)
+    importer, pictures = importer_named(recipe.input.importer), recipe.input.pictures
+    if importer is plain.folder:
+        importer = partial(plain.folder, pictures=pictures)
+    rows, missing = pair(importer(recipe.input.annotations or media), media, pictures=pictures)
     keyed = [{**row, "key": annotation(row["source"], start=row["start"], stop=row["stop"])["key"]} for row in rows]
     once = merged(keyed)  # a file may have been called by two names
     units = units_of(once, stage)
@@ -90,7 +94,7 @@ def find(recipe: Recipe, *, retry: bool = False) -> Found:
 
 
 def stage_of(recipe: Recipe) -> Measure:
-    return Measure(recipe.input.media, recipe.measure, recipe.input.shots)
+    return Measure(recipe.input.media, recipe.measure, recipe.input.shots, recipe.input.pictures)
 
 
 def run(

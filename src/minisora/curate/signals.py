@@ -107,12 +107,14 @@ def read_signals(
     timeout_seconds: float | None = None,
     watch: Watch | None = None,
     every: Every | None = None,
+    pictures: bool = False,
 ) -> Signals:
     """Decode a file once.
 
     until:   seconds after the first frame; a little more is read, as the marks of frames look ahead, and no further
     watch:   is shown each sampled frame, in full size
     every:   is shown each frame, BGR, as small as PySceneDetect sees it
+    pictures: one frame is enough
 
     Raises MediaError where the file gives no two frames, ends early or takes too long.
     """
@@ -143,6 +145,8 @@ def read_signals(
             length = max(length, _told_length(container, stream))
         else:
             _check_length(path, container, stream, measured, packets.end)
+            if measured.last <= 0 and not pictures:
+                raise MediaError("too_short", f"{path} holds one frame only: it is a picture.")
         rotation = first.rotation % 360
         width, height = display_size(first, stream)
         media = Media(
@@ -371,5 +375,3 @@ def _check_length(
             lasts = max(lasts, end)
         if lasts < expected - max(0.5, 0.1 * expected):
             raise MediaError("truncated", f"{path} ends after {lasts:.2f} s, and should last {expected:.2f} s.")
-    if measured.last <= 0:
-        raise MediaError("too_short", f"{path} holds one frame only: it is a picture.")

@@ -34,8 +34,13 @@ def frame_pixels(
     transparent = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
     plain = convert.reformat(frame, width=size[0], height=size[1], format="rgba" if transparent else "rgb24")
     array = cast(Pixels, plain.to_ndarray())
-    matrix = cast(Mapping[SideData, Any], frame.side_data).get(SideData.DISPLAYMATRIX)
-    return _turned(_over(array, background) if transparent else array, bytes(matrix or b""))
+    if transparent:
+        array = _over(array, background)
+    try:
+        matrix = cast(Mapping[SideData, Any], frame.side_data).get(SideData.DISPLAYMATRIX)
+    except ValueError:  # beside it is something that PyAV has no name for, such as a photo's EXIF
+        return np.ascontiguousarray(np.rot90(array, round(frame.rotation / 90)))
+    return _turned(array, bytes(matrix or b""))
 
 
 def _turned(array: Pixels, matrix: bytes) -> Pixels:

@@ -30,6 +30,7 @@ SUFFIXES = (
     *(".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv", ".asf"),
     *(".3gp", ".ogv", ".vob", ".rm", ".rmvb", ".mxf", ".y4m", ".swf", ".gif"),
 )
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 _ID = r"[A-Za-z0-9_-]{11}"
 _URL = re.compile(rf"(?:v=|youtu\.be/|/shorts/|/embed/|/v/|/live/)({_ID})(?![A-Za-z0-9_-])")
@@ -37,12 +38,15 @@ _SAVED = re.compile(rf".*(?:\[({_ID})\]|-({_ID}))")  # yt-dlp, youtube-dl
 _NUMBERS = re.compile(r"(\d{5,})_(\d{5})")  # Panda-70M: its downloader pads the first number as it is set up
 
 
-def video_files(folder: Path) -> list[str]:
+def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
     """Paths of all videos in a folder and those below it, relative to it, in order. Hidden ones are left out.
+
+    pictures: these too
 
     Raises UsageError when there is none.
     """
     found, seen = [], set()
+    suffixes = SUFFIXES + PICTURES * pictures
     for place, folders, files in os.walk(folder, followlinks=True):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:  # a link back up
@@ -51,19 +55,21 @@ def video_files(folder: Path) -> list[str]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(suffixes) and not name.startswith("."):
                 found.append((Path(place) / name).relative_to(folder).as_posix())
     if not found:
-        raise UsageError(f"{folder} holds no video. Check the folder's name; what counts is {' '.join(SUFFIXES)}.")
+        raise UsageError(f"{folder} holds no video. Check the folder's name; what counts is {' '.join(suffixes)}.")
     return sorted(found)
 
 
-def pair(rows: Iterable[Row], media: Path) -> tuple[list[Row], list[Row]]:
+def pair(rows: Iterable[Row], media: Path, *, pictures: bool = False) -> tuple[list[Row], list[Row]]:
     """Rows whose file is there, with `source` set to its path in `media`, and the others, with a `reason` each.
+
+    pictures: a row may mean one too
 
     Raises UsageError when there are no rows, or none is paired.
     """
-    files = _Files(media)
+    files = _Files(media, pictures)
     found: list[Row] = []
     missing: list[Row] = []
     for row in rows:
@@ -88,9 +94,9 @@ def pair(rows: Iterable[Row], media: Path) -> tuple[list[Row], list[Row]]:
 class _Files:
     """The videos of a folder, by all the names they may be called by."""
 
-    def __init__(self, media: Path) -> None:
+    def __init__(self, media: Path, pictures: bool) -> None:
         self.media = media
-        self.paths = video_files(media)
+        self.paths = video_files(media, pictures=pictures)
         self._rates: dict[str, float] = {}
         self._by_path = {_normal(path): path for path in self.paths}
         self._by_name: dict[str, list[str]] = defaultdict(list)
@@ -192,7 +198,7 @@ def _normal(name: str) -> str:
 def _stem(name: str) -> str:
     """The file name without its suffix, if that is a video's: names of YouTube and of clips have dots in them."""
     base = name.rpartition("/")[2]
-    return base[: base.rindex(".")] if base.lower().endswith(SUFFIXES) else base
+    return base[: base.rindex(".")] if base.lower().endswith(SUFFIXES + PICTURES) else base
 
 
 def _padded(match: re.Match[str]) -> str:

@@ -35,14 +35,14 @@ def table(path: Path) -> Iterator[Row]:
     return iter(merged(row for where, record in found for row in _rows_of(where, record)))
 
 
-def folder(path: Path) -> Iterator[Row]:
-    """A row for each video of a folder.
+def folder(path: Path, *, pictures: bool = False) -> Iterator[Row]:
+    """A row for each video of a folder. pictures: and for each of these
 
     Raises UsageError when it is no folder or holds no video, or what lies beside one cannot be read.
     """
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of videos. Name one, or import a table of paths as `table`.")
-    for video in video_files(path):
+    for video in video_files(path, pictures=pictures):
         file = path / video
         captions: list[str] = []
         meta: dict[str, Any] = {}
