@@ -25,7 +25,10 @@ from minisora.train.config import OptimConfig
 from minisora.train.optim import EMA, AdaptiveClip, build_optimizers
 from minisora.train.velocity import dit_loss
 
-GRIDS = {80: (5, 4, 4), 180: (5, 6, 6), 320: (5, 8, 8)}  # tokens of a 17-frame clip of 64, 96 and 128 pixels
+GRIDS = {  # tokens of a 17-frame clip of 64, 96 and 128 pixels, of 29 frames of 128, of 17 of 320
+    **{80: (5, 4, 4), 180: (5, 6, 6), 320: (5, 8, 8)},
+    **{512: (8, 8, 8), 2000: (5, 20, 20)},
+}
 WORDS = 24  # text tokens of a clip
 
 
