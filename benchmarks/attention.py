@@ -1,4 +1,4 @@
-"""Attention by the plain form and by the fused kernel, forward and with its backward.
+"""Attention by the plain form and by blocks of queries, forward and with its backward.
 
     python benchmarks/attention.py --tokens 80 180 320 1024 --clips 8
 
@@ -16,7 +16,7 @@ from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affi
 from minisora.dit import attention as module
 from minisora.dit.attention import Segments, attention
 
-FORMS = {"plain": 1 << 62, "fused": 0}  # the most queries times keys that take the plain form
+FORMS = {"plain": 1 << 62, "blocks": 0}  # the most queries times keys that take the plain form
 
 
 def measure(
@@ -29,7 +29,7 @@ def measure(
         torch.randn(clips * tokens, heads, head_width, device=device, dtype=dtype).requires_grad_(backward)
         for _ in range(3)
     )
-    module.PLAIN_UP_TO = FORMS[form]
+    module.PLAIN_UP_TO = module.PLAIN_TRAINED_UP_TO = FORMS[form]
     call = "attention(q, k, v, segments)"
     timer = Timer(
         f"{call}.backward(towards)" if backward else call,

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from minisora.dit import attention as module
+from minisora.dit import blocks
 from minisora.dit.attention import Segments, attention
 
 
@@ -17,6 +18,13 @@ def reference(q: Tensor, k: Tensor, v: Tensor, q_lengths: tuple[int, ...], k_len
     return torch.cat(parts)
 
 
+def take(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
+    """One form for every length, and blocks of two queries."""
+    for name in ("PLAIN_UP_TO", "PLAIN_TRAINED_UP_TO"):
+        monkeypatch.setattr(module, name, 10**9 if plain else 0)
+    monkeypatch.setattr(blocks, "ROWS", 2)
+
+
 LENGTHS = {
     "one clip": ((7,), (3,)),
     "equal": ((4, 4, 4), (4, 4, 4)),
@@ -27,10 +35,10 @@ LENGTHS = {
 }
 
 
-@pytest.mark.parametrize("plain", [True, False], ids=["plain", "fused"])
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "blocks"])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_each_clip_attends_to_itself(lengths, plain, monkeypatch):
-    monkeypatch.setattr(module, "PLAIN_UP_TO", 10**9 if plain else 0)
+    take(monkeypatch, plain)
     torch.manual_seed(0)
     q_lengths, k_lengths = lengths
     q = torch.randn(sum(q_lengths), 2, 6, dtype=torch.float64, requires_grad=True)
@@ -44,11 +52,33 @@ def test_each_clip_attends_to_itself(lengths, plain, monkeypatch):
         torch.testing.assert_close(got, wanted)
 
 
-@pytest.mark.parametrize("plain", [True, False], ids=["plain", "fused"])
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "blocks"])
 def test_bfloat16_is_near(plain, monkeypatch):
-    monkeypatch.setattr(module, "PLAIN_UP_TO", 10**9 if plain else 0)
+    take(monkeypatch, plain)
     q, k, v = torch.randn(3, 12, 2, 32, generator=torch.Generator().manual_seed(0))
     expected = reference(q, k, v, (6, 6), (6, 6))
     out = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), Segments((6, 6), (6, 6)))
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), expected, atol=0.03, rtol=0.03)
+
+
+def test_the_operator_keeps_torch_s_rules():
+    """Its schema, its shapes without numbers, its gradients: what compiling and recomputing take for granted."""
+    q, k, v = (torch.randn(2, 3, n, 4, dtype=torch.float64, requires_grad=True) for n in (5, 6, 6))
+    hidden = torch.arange(6).expand(2, 1, 1, 6) > 3
+    for mask in (None, hidden):
+        torch.library.opcheck(blocks.attention_by_blocks, (q, k, v, mask))
+
+
+def test_long_clips_keep_no_weights():
+    """What is saved for the backward pass grows with the length, not with its square."""
+    saved: list[int] = []
+    q, k, v = (torch.randn(1024, 2, 8, requires_grad=True) for _ in range(3))
+
+    def keep(x: Tensor) -> Tensor:
+        saved.append(x.numel())
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        attention(q, k, v, Segments((1024,), (1024,))).sum().backward()
+    assert saved and max(saved) <= 1024 * 2 * 8

@@ -1,9 +1,8 @@
 """Attention inside each clip of a pack: one function, whatever the device.
 
 On CUDA, in half precision, `torch.nn.attention.varlen` takes the stream as it is. Elsewhere neighbours of equal length
-go as one batched call. There, short clips take the plain form, two matmuls around a softmax: the fused CPU kernel's
-backward is two to four times slower than that at a few hundred tokens (docs/log.md); long ones take the fused kernel,
-whose memory does not grow with the square of the length.
+go as one batched call. On a CPU short clips take the plain form, two matmuls around a softmax, and longer ones the same
+a few queries at a time (blocks.py): torch's fused CPU kernel is slower than both (docs/log.md).
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minisora.dit.blocks import attention_by_blocks
 from minisora.dit.ulysses import Across
 
-PLAIN_UP_TO = 1024 * 1024  # queries times keys, on a CPU
+PLAIN_UP_TO, PLAIN_TRAINED_UP_TO = 320 * 320, 512 * 512  # queries times keys, on a CPU; with a backward pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +86,14 @@ def _batched(q: Tensor, k: Tensor, v: Tensor, widths: list[int]) -> Tensor:
         k, v = (x[index] for x in (k, v))
         hidden = ~inside[:, None, None, :]
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    if q.is_cuda or q.shape[2] * most > PLAIN_UP_TO:
+    if q.device.type != "cpu":
         mask = None if hidden is None else ~hidden
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    q = q * q.shape[-1] ** -0.5
+    if q.shape[2] * most > (PLAIN_TRAINED_UP_TO if q.requires_grad else PLAIN_UP_TO):
+        out: Tensor = attention_by_blocks(q, k, v, hidden)
+        return out.transpose(1, 2)
+    scores = q @ k.mT
     if hidden is not None:
         scores = scores.masked_fill(hidden, float("-inf"))
     weighted: Tensor = scores.softmax(-1) @ v

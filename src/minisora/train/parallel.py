@@ -47,10 +47,10 @@ LONGEST = timedelta(days=2)  # that one process may make data while the others w
 KEPT = {  # what `recomputed` does not run twice: matmuls, and attention that is one operator
     "aten::mm",
     "aten::addmm",
-    "aten::_scaled_dot_product_flash_attention_for_cpu",
     "aten::_scaled_dot_product_flash_attention",
     "aten::_scaled_dot_product_efficient_attention",
     "aten::_scaled_dot_product_cudnn_attention",
+    "minisora::attention_by_blocks",
     "torch_attn::_varlen_attn",
 }
 
