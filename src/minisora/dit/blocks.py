@@ -41,9 +41,9 @@ def _keep(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-    *inputs, hidden = ctx.saved_tensors
-    q, k, v = (x.contiguous() for x in inputs)
+@torch.library.custom_op("minisora::attention_by_blocks_backward", mutates_args=())
+def _gradients(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     grad, to_q = grad.contiguous(), torch.empty_like(q)
     to_k, to_v = (torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k, v))
     for rows in _blocks(q, k):
@@ -53,7 +53,16 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         scores = torch.ops.aten._softmax_backward_data(towards @ v.mT, weights, -1, weights.dtype)
         to_q[:, :, rows] = scores @ k
         to_k += scores.mT @ some
-    return to_q, to_k.to(k.dtype), to_v.to(v.dtype), None
+    return to_q, to_k.to(k.dtype), to_v.to(v.dtype)
+
+
+@_gradients.register_fake
+def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return (*_gradients(grad, *ctx.saved_tensors), None)
 
 
 attention_by_blocks.register_autograd(_backward, setup_context=_keep)
