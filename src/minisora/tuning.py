@@ -69,8 +69,8 @@ def fine_tune(
     rows, columns = (length // STRIDE // n for length, n in zip(how.size, bundle.dit.config.patch[1:], strict=True))
 
     def prepare(run: RunConfig) -> RunConfig:
+        side = STRIDE * max(bundle.dit.config.patch)
         for folder, shards in clips.items():
-            side = STRIDE * max(bundle.dit.config.patch)
             write_clip_latents(latents[folder], shards, bundle.vae, bundle.text, side=side)
         return replace(run, batch=windows_of(*(Shards(latents[folder]) for folder in given), bundle=bundle))
 
