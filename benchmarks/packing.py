@@ -23,7 +23,7 @@ import torch
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
-from minisora.device import has_fast_bf16, matmul_peak, use_affinity_threads
+from minisora.device import has_fast_bf16, keep_freed_memory, matmul_peak, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
 from minisora.train.velocity import dit_loss
 
@@ -111,6 +111,7 @@ def main() -> None:
         width=asked.width, depth=asked.depth, num_heads=asked.width // 64, mlp_width=4 * asked.width, text_width=384,
         patch=(1, 1, 1),
     )  # fmt: skip
+    keep_freed_memory()
     threads, bf16 = use_affinity_threads(), has_fast_bf16(torch.device("cpu"))
     peak = matmul_peak(torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32)
     torch.manual_seed(0)

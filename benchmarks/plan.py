@@ -19,7 +19,7 @@ from statistics import median
 import torch
 from train_step import WORDS, batch_of
 
-from minisora.device import default_device, has_fast_bf16, use_affinity_threads
+from minisora.device import default_device, has_fast_bf16, keep_freed_memory, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
 from minisora.plan.devices import Device, this_machine
 from minisora.plan.estimate import dit_work
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--steps", type=int, default=7)
     asked = parser.parse_args()
+    keep_freed_memory()
     threads, device, mfu = use_affinity_threads(), this_machine(), None
     print(f"{threads} threads on {device.name}, {device.flops / 1e12:.2f} TFLOP/s, {device.bandwidth / 1e9:.0f} GB/s")
     for width in asked.widths:

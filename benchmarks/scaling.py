@@ -34,7 +34,7 @@ import torch
 from curves import EDGE, HIGH, PAPER, WIDE, curve
 from PIL import Image, ImageDraw
 
-from minisora.device import has_fast_bf16, peak_memory_bytes
+from minisora.device import has_fast_bf16, keep_freed_memory, peak_memory_bytes
 from minisora.dit.model import DiT, DiTConfig
 from minisora.plan.estimate import gb, si
 from minisora.train.config import OptimConfig, RunConfig
@@ -123,6 +123,7 @@ def apart(row: Row, steps: int) -> Told:
 
 def measure(row: Row, steps: int) -> Told | None:
     """In this process, and those that torchrun started with it; told by the first of them."""
+    keep_freed_memory()
     with joined(Layout(context=row.context)) as ranks:
         batch = sketch(row.config, row.grid, tokens=row.tokens, words=WORDS).to(ranks.device)
         run = RunConfig(

@@ -19,7 +19,7 @@ import torch
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
-from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
+from minisora.device import default_device, has_fast_bf16, keep_freed_memory, matmul_peak, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
 from minisora.train.config import OptimConfig
 from minisora.train.optim import EMA, AdaptiveClip, build_optimizers
@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="leave out the compiled lines")
     parser.add_argument("--muon", action="store_true", help="Muon for the matrices of the blocks")
     asked = parser.parse_args()
+    keep_freed_memory()
     print(
         f"{use_affinity_threads()} threads on {default_device()}; depth {asked.depth}, {asked.tokens} tokens a step; ms"
     )

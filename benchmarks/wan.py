@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions, patchify, unpatchify
-from minisora.device import matmul_peak, use_affinity_threads
+from minisora.device import keep_freed_memory, matmul_peak, use_affinity_threads
 from minisora.dit.model import DiT
 from minisora.dit.wan import config_from_wan, state_from_wan
 
@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--memory", action="store_true", help="the memory of a step, too")
     asked = parser.parse_args()
+    keep_freed_memory()
     threads, peak = use_affinity_threads(), matmul_peak(torch.device("cpu"), torch.bfloat16)
     print(f"{threads} threads, bf16 matmul peak {peak / 1e12:.2f} TFLOP/s; medians of {asked.runs}\n")
     head = ["size", "tokens", "", *(f"{which}, {how}" for which, how in WAYS)]

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from minisora.device import has_fast_bf16, machine_bytes, matmul_peak, peak_memory_bytes, use_affinity_threads
+from minisora.device import (
+    has_fast_bf16,
+    machine_bytes,
+    matmul_peak,
+    peak_memory_bytes,
+    use_affinity_threads,
+)
 
 CPU = torch.device("cpu")
 
@@ -47,3 +54,22 @@ def test_memory_is_counted_in_bytes():
     before = peak_memory_bytes()
     torch.ones(64 * 2**20, dtype=torch.uint8).sum()
     assert 10 * 2**20 < before <= peak_memory_bytes() <= machine_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_kept():
+    """Steps that each make six tensors of 16 MiB soon ask the system for none of their 4,096 pages."""
+    code = """
+import resource, torch
+from minisora.device import keep_freed_memory
+assert keep_freed_memory()
+for step in range(16):
+    before, x = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, torch.ones(4 * 2**20)
+    for _ in range(6):
+        x = torch.relu(x * 1.01 + 0.1)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    del x
+print(faults)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 100

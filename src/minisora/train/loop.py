@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
 from minisora.data.lock import one_run
-from minisora.device import has_fast_bf16, matmul_peak, peak_memory_bytes, use_affinity_threads
+from minisora.device import has_fast_bf16, keep_freed_memory, matmul_peak, peak_memory_bytes, use_affinity_threads
 from minisora.errors import UsageError
 from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
 from minisora.train.config import Batch, RunConfig, on_meta
@@ -100,6 +100,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     if config.prepare is not None:
         config = in_turn(ranks, partial(config.prepare, config))
     threads = use_affinity_threads()
+    keep_freed_memory()
     bf16 = has_fast_bf16(ranks.device) if config.bf16 is None else config.bf16
     folder.mkdir(parents=True, exist_ok=True)
     state = State(config, ranks, bf16=bf16)
