@@ -28,8 +28,8 @@ from minisora.curate.command import curate
 from minisora.errors import UsageError
 from minisora.plan.command import add_plan_command
 from minisora.produce import ModelName, Zoom, load
-from minisora.train.commands import add_runs_command
 from minisora.verbs import add_verbs
+from minisora.watch.command import add_runs_command
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -120,15 +120,13 @@ def train(
     context: Annotated[
         int | None, typer.Option(help="Under torchrun: processes that share each clip's tokens.")
     ] = None,
-    recompute: Annotated[
-        bool | None, typer.Option("--recompute", help="Less memory, more arithmetic; nothing compiled.")
-    ] = None,
+    recompute: Annotated[bool | None, typer.Option("--recompute", help="Less memory, more arithmetic.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
     """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
     from minisora.recipes import RECIPES, begun_from, of_file
-    from minisora.train.watch import RUNS
     from minisora.tuning import called, fine_tune
+    from minisora.watch.logs import RUNS
 
     if recipe is None and data is not None:
         raise UsageError("--data is for the recipe fine-tune: minisora train fine-tune --data FOLDER.")

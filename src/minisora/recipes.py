@@ -42,10 +42,10 @@ from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of
 from minisora.train.latents import write_latents
 from minisora.train.velocity import dit_loss, sketch
-from minisora.train.watch import RUNS
 from minisora.tuning import CARD, fine_tune, known_captions, shown
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.watch.logs import RUNS
 
 
 def vae_toybox(steps: int = 4600) -> RunConfig:

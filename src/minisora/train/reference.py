@@ -3,7 +3,7 @@
 A reference is the loss of a finished run at some steps, smoothed, with what it may differ by: three deviations of its
 own values around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs.
 
-Here: making, finding and asking references. Not here: the logs they are made from (watch.py).
+Here: making, finding and asking references. Not here: the logs they are made from (watch/logs.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import fmean
 
 from minisora.errors import UsageError
-from minisora.train.watch import Row
 from minisora.video.files import replacing
 
+Row = dict[str, float]  # of a log
 FOLDER = Path(__file__).parent / "reference"
 KNOTS = 40  # places of the curve that are kept
 DEVIATIONS = 3.0

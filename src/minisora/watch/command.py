@@ -1,6 +1,6 @@
 """The command `runs`: how training runs that were begun go.
 
-Here: its options. Not here: logs (watch.py), the page (watch_page.py), references (reference.py).
+Here: its options. Not here: logs (logs.py), the page (page.py), references (train/reference.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from minisora.errors import UsageError
-from minisora.train.watch import RUNS
+from minisora.watch.logs import RUNS
 
 
 def add_runs_command(app: typer.Typer) -> None:
@@ -34,8 +34,8 @@ def add_runs_command(app: typer.Typer) -> None:
         from rich.console import Console
 
         from minisora.train.reference import keep, make_reference
-        from minisora.train.watch import chart, find_runs, quantities, recipe_of, table, to_tensorboard
-        from minisora.train.watch_page import write_page
+        from minisora.watch.logs import chart, find_runs, quantities, recipe_of, table, to_tensorboard
+        from minisora.watch.page import write_page
 
         found = find_runs(folder)
         if keep_reference and len(found) > 1:

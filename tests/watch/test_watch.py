@@ -17,10 +17,10 @@ from minisora.console import parse_size
 from minisora.errors import UsageError
 from minisora.plan.command import add_plan_command
 from minisora.train import reference as references
-from minisora.train.commands import add_runs_command
-from minisora.train.reference import keep, make_reference, off_course, reference_of
-from minisora.train.watch import Row, blocks, chart, find_runs, quantities, read_log, to_tensorboard
-from minisora.train.watch_page import write_page
+from minisora.train.reference import Row, keep, make_reference, off_course, reference_of
+from minisora.watch.command import add_runs_command
+from minisora.watch.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard
+from minisora.watch.page import write_page
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -1,10 +1,10 @@
 """Runs as their logs tell of them: which there are, their curves in the terminal, and a copy for TensorBoard.
 
-A log is JSON lines, one every `log_every` steps (loop.py). Where a run went on from an earlier checkpoint, the steps
-that it did again take the place of those it did before.
+A log is JSON lines, one every `log_every` steps (train/loop.py). Where a run went on from an earlier checkpoint, the
+steps that it did again take the place of those it did before.
 
-Here: reading logs, the table, curves of blocks. Not here: the page (watch_page.py), what a loss should be
-(reference.py).
+Here: reading logs, the table, curves of blocks. Not here: the page (page.py), what a loss should be
+(train/reference.py).
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from minisora.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from minisora.train.reference import Row
+
 RUNS = Path(".cache/runs")
 LOG = "log.jsonl"
 BLOCKS = " ▁▂▃▄▅▆▇█"
 FIRST = ("loss", "tokens_per_second", "mfu", "norm")  # quantities that come first where all are shown
-Row = dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 It holds all that it shows, its pictures too, so it can be sent as one file.
 
-Here: the page. Not here: reading logs (watch.py).
+Here: the page. Not here: reading logs (logs.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 
 from minisora import webpage
-from minisora.train.watch import Run, quantities
 from minisora.video.files import replacing
+from minisora.watch.logs import Run, quantities
 
 SAMPLES = "samples"  # folder of a run, with a folder for each step that samples were made at
 PICTURES = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp", ".jpg": "image/jpeg"}
