@@ -1,4 +1,4 @@
-"""Attention by the plain form and by blocks of queries, forward and with its backward.
+"""Attention of a training step in its plain form and by blocks of queries, forward and backward.
 
     python benchmarks/attention.py --tokens 80 180 320 1024 --clips 8
 
@@ -12,30 +12,26 @@ import argparse
 import torch
 from torch.utils.benchmark import Compare, Measurement, Timer
 
-from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
+from minisora.device import default_device, has_fast_bf16, keep_freed_memory, matmul_peak, use_affinity_threads
 from minisora.dit import attention as module
 from minisora.dit.attention import Segments, attention
 
 FORMS = {"plain": 1 << 62, "blocks": 0}  # the most queries times keys that take the plain form
 
 
-def measure(
-    form: str, tokens: int, *, clips: int, heads: int, head_width: int, backward: bool, seconds: float
-) -> Measurement:
+def measure(form: str, tokens: int, *, clips: int, heads: int, head_width: int, seconds: float) -> Measurement:
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     segments = Segments((tokens,) * clips, (tokens,) * clips)
     q, k, v = (
-        torch.randn(clips * tokens, heads, head_width, device=device, dtype=dtype).requires_grad_(backward)
-        for _ in range(3)
+        torch.randn(clips * tokens, heads, head_width, device=device, dtype=dtype, requires_grad=True) for _ in range(3)
     )
-    module.PLAIN_UP_TO = module.PLAIN_TRAINED_UP_TO = FORMS[form]
-    call = "attention(q, k, v, segments)"
+    module.PLAIN_UP_TO = FORMS[form]
     timer = Timer(
-        f"{call}.backward(towards)" if backward else call,
+        "attention(q, k, v, segments).backward(towards)",
         globals={"attention": attention, "q": q, "k": k, "v": v, "segments": segments, "towards": torch.randn_like(q)},
         label=f"attention of {clips} clips, {heads} heads of {head_width}, {dtype} on {device}",
-        sub_label=f"{tokens} tokens, {'forward and backward' if backward else 'forward'}",
+        sub_label=f"{tokens} tokens",
         description=form,
         num_threads=torch.get_num_threads(),
     )
@@ -53,24 +49,17 @@ def main() -> None:
     device = default_device()
     if device.type == "cuda":
         parser.exit(message="on CUDA one kernel serves all packs: there is nothing to compare here.\n")
+    keep_freed_memory()
     threads = use_affinity_threads()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     peak = matmul_peak(device, dtype)
     found: list[tuple[Measurement, float]] = []
     for tokens in asked.tokens:
-        flops = 4 * asked.clips * tokens**2 * asked.heads * asked.head_width
-        for backward in (False, True):
-            for form in FORMS:
-                one = measure(
-                    form,
-                    tokens,
-                    clips=asked.clips,
-                    heads=asked.heads,
-                    head_width=asked.head_width,
-                    backward=backward,
-                    seconds=asked.seconds,
-                )
-                found.append((one, flops * (3 if backward else 1) / one.median))
+        flops = 3 * 4 * asked.clips * tokens**2 * asked.heads * asked.head_width
+        for form in FORMS:
+            shape = {"clips": asked.clips, "heads": asked.heads, "head_width": asked.head_width}
+            one = measure(form, tokens, **shape, seconds=asked.seconds)
+            found.append((one, flops / one.median))
     peak = max(peak, matmul_peak(device, dtype))
     Compare([one for one, _ in found]).print()
     for one, rate in found:

@@ -157,6 +157,7 @@ def row(name: str, seconds: list[float]) -> str:
 
 
 def measure(size: str, tokens: int, runs: int, memory: bool) -> Iterator[str]:
+    torch._dynamo.reset()  # or theirs reaches torch's limit of recompilations, and what is called compiled is not
     differ = Pair(size, tokens).outputs_differ()
     both = pairs(size, tokens)
     for pair in both.values():

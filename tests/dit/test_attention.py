@@ -20,9 +20,10 @@ def reference(q: Tensor, k: Tensor, v: Tensor, q_lengths: tuple[int, ...], k_len
 
 def take(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
     """One form for every length, and blocks of two queries."""
-    for name in ("PLAIN_UP_TO", "PLAIN_TRAINED_UP_TO"):
-        monkeypatch.setattr(module, name, 10**9 if plain else 0)
+    monkeypatch.setattr(module, "PLAIN_UP_TO", 10**9 if plain else 0)
+    monkeypatch.setattr(module, "FEW_KEYS", 0)
     monkeypatch.setattr(blocks, "ROWS", 2)
+    monkeypatch.setattr(blocks, "CELLS", 1)
 
 
 LENGTHS = {
@@ -64,10 +65,24 @@ def test_bfloat16_is_near(plain, monkeypatch):
 
 def test_the_operator_keeps_torch_s_rules():
     """Its schema, its shapes without numbers, its gradients: what compiling and recomputing take for granted."""
-    q, k, v = (torch.randn(2, 3, n, 4, dtype=torch.float64, requires_grad=True) for n in (5, 6, 6))
-    hidden = torch.arange(6).expand(2, 1, 1, 6) > 3
-    for mask in (None, hidden):
-        torch.library.opcheck(blocks.attention_by_blocks, (q, k, v, mask))
+    q, k, v = (torch.randn(n, 3, 4, dtype=torch.float64, requires_grad=True) for n in (11, 9, 9))
+    lengths = torch.tensor([5, 5, 1]), torch.tensor([3, 4, 2])
+    torch.library.opcheck(blocks.attention_by_blocks, (q, k, v, *lengths))
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_a_compiled_block_is_one_graph(lengths):
+    """The clips' lengths are read when it runs: no graph breaks, and none is compiled for them."""
+    q_lengths, k_lengths = lengths
+    q, k, v = (torch.randn(n, 2, 6, requires_grad=True) for n in (sum(q_lengths), sum(k_lengths), sum(k_lengths)))
+    graph = torch.compile(attention, backend="aot_eager", fullgraph=True, dynamic=True)
+    out, expected = graph(q, k, v, Segments(q_lengths, k_lengths)), reference(q, k, v, q_lengths, k_lengths)
+    torch.testing.assert_close(out, expected)
+    towards = torch.randn_like(out)
+    for got, wanted in zip(
+        torch.autograd.grad(out, (q, k, v), towards), torch.autograd.grad(expected, (q, k, v), towards), strict=True
+    ):
+        torch.testing.assert_close(got, wanted)
 
 
 def test_long_clips_keep_no_weights():

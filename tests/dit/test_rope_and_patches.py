@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minisora.data.patch import grid_positions, patchify, unpatchify
-from minisora.dit.rope import rope_table, rotate
+from minisora.dit.rope import rope_table, rotate_
 
 
 @pytest.mark.parametrize("patch", [(1, 1, 1), (1, 2, 2), (2, 1, 3)])
@@ -36,16 +36,18 @@ def test_rotation_is_multiplication_by_unit_complex_numbers(head_width):
     rates = torch.tensor([10_000.0 ** (-n / size) for n, size in zip(ranks, sizes, strict=True)], dtype=torch.float64)
     angle = positions.double()[:, axes] * rates
     expected = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.polar(torch.ones_like(angle), angle)[:, None]
-    got = rotate(x, rope_table(positions, head_width))
+    table = rope_table(positions, head_width)
+    got = rotate_(x.clone(), table)
     torch.testing.assert_close(got, torch.view_as_real(expected).flatten(-2), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(rotate_(got, table, back=True), x, atol=1e-6, rtol=1e-5)
 
 
 def test_table_is_wans_at_whole_positions():
     wan = pytest.importorskip("diffusers.models.transformers.transformer_wan")
     cos, sin = wan.WanRotaryPosEmbed(128, (1, 2, 2), 64)(torch.empty(1, 16, 5, 12, 8))
     table = rope_table(grid_positions(torch.arange(5), 6, 4), 128)
-    torch.testing.assert_close(table[:, 0], cos[0, :, 0, 0::2])
-    torch.testing.assert_close(table[:, 1], sin[0, :, 0, 1::2])
+    torch.testing.assert_close(table[..., 0], cos[0, :, 0, 0::2])
+    torch.testing.assert_close(table[..., 1], sin[0, :, 0, 1::2])
 
 
 def test_only_distances_count():
@@ -55,7 +57,8 @@ def test_only_distances_count():
     here, there = torch.rand(2, 1, 3) * 8
 
     def product(moved: torch.Tensor) -> torch.Tensor:
-        return (rotate(q, rope_table(here + moved, 24)) * rotate(k, rope_table(there + moved, 24))).sum()
+        turned = rotate_(q.clone(), rope_table(here + moved, 24)) * rotate_(k.clone(), rope_table(there + moved, 24))
+        return turned.sum()
 
     for axis in range(3):
         torch.testing.assert_close(product(2.25 * torch.eye(3)[axis]), product(torch.zeros(3)), atol=1e-5, rtol=1e-5)

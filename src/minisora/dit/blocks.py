@@ -1,75 +1,123 @@
 """Attention on a CPU, a few queries at a time: their weights stay in the processor's cache, and none are kept.
 
+One operator takes a whole pack, so that its result may be kept when the rest is recomputed, and so that a compiled
+block is one graph.
+
 Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022 (FlashAttention, arXiv:2205.14135)
 for a backward pass that works the weights out again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
-ROWS = 128  # queries at a time
-CELLS = 2**19  # queries times keys at a time, of one head
+ROWS = 128  # queries at a time, at least
+CELLS = 2**20  # queries times keys times heads at a time, where that is more
 
 
-@torch.library.custom_op("minisora::attention_by_blocks", mutates_args=())  # one operator, so that it may be kept whole
-def attention_by_blocks(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
-    """softmax(q k^T) v
+@torch.library.custom_op("minisora::attention_by_blocks", mutates_args=())
+def attention_by_blocks(q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(head_width)) v, each clip's queries against the same clip's keys.
 
-    q:       (B, N, L, d), scaled already
-    k, v:    (B, N, S, d)
-    hidden:  (B, 1, 1, S) bool, keys that no query must see
-    returns  (B, N, L, d)
+    q:                    (L, N, head_width)
+    k, v:                 (S, N, head_width)
+    q_lengths, k_lengths: of each clip, summing to L and to S; on the CPU
+    returns               (L, N, head_width)
     """
-    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    out = torch.empty_like(q)
-    for rows in _blocks(q, k):
-        out[:, :, rows] = _weights(q[:, :, rows], k, hidden) @ v
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    for q_rows, k_rows, widths in runs(q_lengths.tolist(), k_lengths.tolist()):
+        keys, values, hidden = side_by_side(k[k_rows], v[k_rows], widths)
+        keys, values = keys.contiguous(), values.contiguous()
+        queries, into = (heads_first(x[q_rows], len(widths)) for x in (q, out))
+        for rows in _blocks(queries, keys):
+            into[:, :, rows] = _weights(scaled(queries[:, :, rows]), keys, hidden) @ values
     return out
 
 
 @attention_by_blocks.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
+def _(q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor) -> Tensor:
     return torch.empty_like(q, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
 @torch.library.custom_op("minisora::attention_by_blocks_backward", mutates_args=())
-def _gradients(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    grad, to_q = grad.contiguous(), torch.empty_like(q)
-    to_k, to_v = (torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k, v))
-    for rows in _blocks(q, k):
-        some, towards = q[:, :, rows], grad[:, :, rows]
-        weights = _weights(some, k, hidden)
-        to_v += weights.mT @ towards
-        scores = torch.ops.aten._softmax_backward_data(towards @ v.mT, weights, -1, weights.dtype)
-        to_q[:, :, rows] = scores @ k
-        to_k += scores.mT @ some
-    return to_q, to_k.to(k.dtype), to_v.to(v.dtype)
+def _gradients(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    to_q, to_k, to_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+    for q_rows, k_rows, widths in runs(q_lengths.tolist(), k_lengths.tolist()):
+        keys, values, hidden = side_by_side(k[k_rows], v[k_rows], widths)
+        keys, values = keys.contiguous(), values.contiguous()
+        queries, towards, into = (heads_first(x[q_rows], len(widths)) for x in (q, grad, to_q))
+        sums = [torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (keys, values)]
+        for rows in _blocks(queries, keys):
+            some, slope = scaled(queries[:, :, rows]).contiguous(), towards[:, :, rows].contiguous()
+            weights = _weights(some, keys, hidden)
+            scores = _to_scores(slope @ values.mT, weights)
+            into[:, :, rows] = scaled(scores @ keys)
+            sums[0] += scores.mT @ some
+            sums[1] += weights.mT @ slope
+        for x, found in zip((to_k, to_v), sums, strict=True):
+            rows_found = found.transpose(1, 2)
+            x[k_rows] = rows_found.flatten(0, 1) if hidden is None else rows_found[~hidden[:, 0, 0]]
+    return to_q, to_k, to_v
 
 
 @_gradients.register_fake
-def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> tuple[Tensor, ...]:
+def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
 
 
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (*_gradients(grad, *ctx.saved_tensors), None)
+    return (*_gradients(grad, *ctx.saved_tensors), None, None)
 
 
 attention_by_blocks.register_autograd(_backward, setup_context=_keep)
 
 
+def runs(q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Iterator[tuple[slice, slice, list[int]]]:
+    """Neighbours with equal query lengths: their rows in q, their rows in k, and how many keys each has."""
+    q_at = k_at = 0
+    for length, run in groupby(zip(q_lengths, k_lengths, strict=True), key=lambda clip: clip[0]):
+        widths = [keys for _, keys in run]
+        q_end, k_end = q_at + length * len(widths), k_at + sum(widths)
+        yield slice(q_at, q_end), slice(k_at, k_end), widths
+        q_at, k_at = q_end, k_end
+
+
+def heads_first(x: Tensor, clips: int) -> Tensor:
+    """(B * L, N, d) -> (B, N, L, d), a view"""
+    heads: Tensor = x.unflatten(0, (clips, -1))
+    return heads.transpose(1, 2)
+
+
+def scaled(q: Tensor) -> Tensor:
+    """By the root of head_width."""
+    return q * float(q.shape[-1] ** -0.5)
+
+
+def side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys and values of a run, (sum of widths, N, d), as (B, N, most, d); where there are none, (B, 1, 1, most)."""
+    most = max(widths)
+    if min(widths) == most:
+        return heads_first(k, len(widths)), heads_first(v, len(widths)), None
+    size, column = torch.tensor(widths, device=k.device), torch.arange(most, device=k.device)
+    inside = column < size[:, None]
+    index = (size.cumsum(0) - size)[:, None] + torch.where(inside, column, 0)
+    return k[index].transpose(1, 2), v[index].transpose(1, 2), ~inside[:, None, None]
+
+
 def _blocks(q: Tensor, k: Tensor) -> Iterator[slice]:
-    rows = max(1, min(ROWS, CELLS // k.shape[2]))
+    clips, heads, keys, _ = k.shape
+    rows = max(ROWS, CELLS // (clips * heads * keys))
     return (slice(first, first + rows) for first in range(0, q.shape[2], rows))
 
 
@@ -77,4 +125,17 @@ def _weights(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:
     scores = q @ k.mT
     if hidden is not None:
         scores.masked_fill_(hidden, float("-inf"))
-    return scores.softmax(-1)
+    return scores.softmax(-1, dtype=_softmax_dtype(scores)).to(scores.dtype)
+
+
+def _to_scores(grad: Tensor, weights: Tensor) -> Tensor:
+    """Through the softmax backwards."""
+    dtype = _softmax_dtype(weights)
+    scores: Tensor = torch.ops.aten._softmax_backward_data(grad.to(dtype), weights.to(dtype), -1, dtype)
+    return scores.to(weights.dtype)
+
+
+def _softmax_dtype(scores: Tensor) -> torch.dtype:
+    """float32 for short rows that do not fill whole vectors: torch's bf16 kernel is four times slower there."""
+    keys = scores.shape[-1]
+    return torch.promote_types(scores.dtype, torch.float32) if keys % 32 and keys < 256 else scores.dtype

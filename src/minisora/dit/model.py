@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from minisora.data.pack import Pack
 from minisora.dit.attention import Segments
-from minisora.dit.layers import Block, Context, time_features
+from minisora.dit.layers import Block, Context, gather, time_features
 from minisora.dit.rope import rope_table
 from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
@@ -116,7 +116,8 @@ class DiT(nn.Module):
         rope = rope_table(own(pack.positions), self.config.head_width)
         x = self.enter(own(pack.tokens).to(self.enter.weight.dtype))
         if self.kind is not None:
-            x = x + self.kind.to(x.dtype)[own(pack.single).long()]
+            group, alone = self.kind.to(x.dtype)
+            x = x + torch.where(own(pack.single)[:, None], alone, group)
         time = self.time_mlp(time_features(pack.times, self.config.time_width).to(self.enter.weight.dtype))
         modulation = self.time_table(F.silu(time)).unflatten(-1, (6, -1))
         clips = Segments(pack.lengths, pack.lengths, self.across)
@@ -125,7 +126,7 @@ class DiT(nn.Module):
             x = block(x, modulation, time_index, rope, clips, tuple(text), to_text)
         shift, scale = (self.final_table + time.float()[:, None]).unbind(1)
         h = F.layer_norm(x.float(), x.shape[-1:], eps=self.config.eps)
-        h = h * (1 + scale[time_index]) + shift[time_index]
+        h = h * gather(1 + scale, time_index) + gather(shift, time_index)
         velocity: Tensor = self.leave(h.to(x.dtype)).float()
         return velocity if self.across is None else self.across.whole(velocity, len(pack.tokens))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def rope_table(positions: Tensor, head_width: int, theta: float = 10_000.0) -> Tensor:
-    """(L, 3) positions -> (L, 2, head_width/2) float32: cosines and sines of every pair of features."""
+    """(L, 3) positions -> (L, head_width/2, 2) float32: cosine and sine of every pair of features."""
     side = 2 * (head_width // 6)
     angles = []
     for axis, features in enumerate((head_width - 2 * side, side, side)):
@@ -20,20 +20,19 @@ def rope_table(positions: Tensor, head_width: int, theta: float = 10_000.0) -> T
         exponents = torch.arange(0, features, 2, dtype=torch.float64, device=positions.device) / features
         angles.append(positions[:, axis, None].double() * theta**-exponents)
     angle = torch.cat(angles, -1)
-    return torch.stack([angle.cos(), angle.sin()], 1).float()
+    return torch.stack([angle.cos(), angle.sin()], -1).float()
 
 
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn pairs of features by their angles. x: (L, N, head_width), table: (L, 2, head_width/2); dtype of x kept.
+def rotate_(x: Tensor, table: Tensor, *, back: bool = False) -> Tensor:
+    """Turn pairs of features by their angles, or back by them, in place.
 
-    A pair is a complex number and its turn one product: three times as fast as four real ones, which are what a
-    compiler can fuse.
+    A pair is a complex number and its turn one product, three times as fast as four real ones.
+
+    x:      (L, ..., D), contiguous, of float32 or wider; D a multiple of head_width
+    table:  (L, head_width/2, 2)
     """
-    pairs = x.float().unflatten(-1, (-1, 2))
-    if not torch.compiler.is_compiling():
-        turns = torch.view_as_complex(table.mT.contiguous())
-        turned = torch.view_as_real(torch.view_as_complex(pairs) * turns[:, None])
-        return turned.flatten(-2).to(x.dtype)
-    even, odd = pairs.unbind(-1)
-    cos, sin = table[:, None, 0], table[:, None, 1]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).to(x.dtype)
+    turns = torch.view_as_complex(table.to(x.dtype))
+    turns = turns.view(len(turns), *[1] * (x.ndim - 1), -1)
+    pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, turns.shape[-1], 2))
+    pairs.mul_(turns.conj() if back else turns)
+    return x

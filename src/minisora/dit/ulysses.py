@@ -8,6 +8,7 @@ Here: who holds what, and the exchanges with their gradients. Not here: meshes (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -41,12 +42,12 @@ class Across:
 
     def to_heads(self, x: Tensor, tokens: int) -> Tensor:
         """(own tokens, N, d) -> (all tokens, N / count, d)"""
-        swapped: Tensor = _ToHeads.apply(x, self, tokens)  # type: ignore[no-untyped-call]
+        swapped: Tensor = _Swap.apply(x, _heads_from_tokens, _tokens_from_heads, self, tokens)  # type: ignore[no-untyped-call]
         return swapped
 
     def to_tokens(self, x: Tensor, tokens: int) -> Tensor:
         """(all tokens, N / count, d) -> (own tokens, N, d)"""
-        swapped: Tensor = _ToTokens.apply(x, self, tokens)  # type: ignore[no-untyped-call]
+        swapped: Tensor = _Swap.apply(x, _tokens_from_heads, _heads_from_tokens, self, tokens)  # type: ignore[no-untyped-call]
         return swapped
 
     def own_heads(self, x: Tensor) -> Tensor:
@@ -68,6 +69,9 @@ def check_heads(num_heads: int, count: int) -> None:
         )
 
 
+Exchange = Callable[[Tensor, Across, int], Tensor]
+
+
 def _heads_from_tokens(x: Tensor, across: Across, tokens: int) -> Tensor:
     sent = torch.stack(x.chunk(across.count, 1))  # (count, own, N / count, d): a part for each
     got = x.new_empty(tokens, *sent.shape[2:])
@@ -86,26 +90,17 @@ def _exchange(into: Tensor, rows: Tensor, into_sizes: list[int], sizes: list[int
     dist.all_to_all_single(into, rows, into_sizes, sizes, group=across.group)
 
 
-class _ToHeads(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, across: Across, tokens: int) -> Tensor:
-        ctx.across, ctx.tokens = across, tokens
-        return _heads_from_tokens(x, across, tokens)
+class _Swap(torch.autograd.Function):
+    """One exchange forward and the other one backward."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _tokens_from_heads(grad, ctx.across, ctx.tokens), None, None
-
-
-class _ToTokens(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, across: Across, tokens: int) -> Tensor:
-        ctx.across, ctx.tokens = across, tokens
-        return _tokens_from_heads(x, across, tokens)
+    def forward(ctx: Any, x: Tensor, there: Exchange, back: Exchange, across: Across, tokens: int) -> Tensor:
+        ctx.back, ctx.across, ctx.tokens = back, across, tokens
+        return there(x, across, tokens)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _heads_from_tokens(grad, ctx.across, ctx.tokens), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.back(grad, ctx.across, ctx.tokens), None, None, None, None
 
 
 class _Whole(torch.autograd.Function):

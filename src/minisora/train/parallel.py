@@ -164,15 +164,16 @@ def leave(code: int = 0) -> NoReturn:
 
 
 def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False) -> None:
-    """Recompute or compile, then split; in place.
+    """Recompute, compile, then split; in place.
 
-    Not both: attention breaks the graph, and torch.compile leaves a checkpoint with a break in it as it is.
+    On CUDA attention breaks the graph, and torch.compile leaves a checkpoint with a break in it as it is: there what is
+    recomputed is not compiled.
 
     model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them; split alone, without too
     """
     if ranks.layout.recompute:
         recompute_parts(model)
-    elif compiled:
+    if compiled:
         _parts(model, "be compiled")
         model.compile_parts()  # type: ignore[operator]
     if ranks.count == 1:

@@ -1,0 +1,112 @@
+"""RMS norm, and in the same pass the rotation of queries and keys by their positions.
+
+One operator with its gradient written out. Taken step by step the formulas read and write the whole stream a dozen
+times and keep two float32 copies of it; here a few rows at a time are worked on in place. A compiler takes it as it is:
+what it makes of the rotation is slower.
+
+Sources: Zhang and Sennrich 2019 (RMSNorm, arXiv:1910.07467), Eq. 4; for the rotation rope.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minisora.dit.rope import rotate_
+
+CELLS = 2**19  # numbers at a time, on a CPU
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * gain over the last axis, in float32."""
+
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.gain, self.eps)
+
+
+def rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -> Tensor:
+    """x / rms(x) * gain over the last axis; then its features turned, head by head, where a table is given.
+
+    x:       (L, ..., D)
+    gain:    (..., D)
+    table:   (L, head_width/2, 2) of `rope_table`
+    returns  like x; in between float32, and no narrower than x
+    """
+    normed: Tensor = _rms_norm(x, gain, eps, table)[0]
+    return normed
+
+
+@torch.library.custom_op("minisora::rms_norm", mutates_args=())
+def _rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> tuple[Tensor, Tensor]:
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    inverse = x.new_empty((*x.shape[:-1], 1), dtype=_wide(x))  # of each row's root mean square
+    for rows in _blocks(x):
+        some = _copy(x[rows])
+        square = torch.linalg.vector_norm(some, dim=-1, keepdim=True).square_()
+        inverse[rows] = square.div_(x.shape[-1]).add_(eps).rsqrt_()
+        some.mul_(inverse[rows]).mul_(gain)
+        if table is not None:
+            rotate_(some, table[rows])
+        out[rows] = some
+    return out, inverse
+
+
+@_rms_norm.register_fake
+def _(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> tuple[Tensor, Tensor]:
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return out, x.new_empty((*x.shape[:-1], 1), dtype=_wide(x))
+
+
+@torch.library.custom_op("minisora::rms_norm_backward", mutates_args=())
+def _gradients(grad: Tensor, x: Tensor, gain: Tensor, inverse: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+    to_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    to_gain = torch.zeros_like(gain, dtype=_wide(gain))
+    for rows in _blocks(x):
+        slope = _copy(grad[rows])
+        if table is not None:
+            rotate_(slope, table[rows], back=True)
+        normed = x[rows] * inverse[rows]
+        to_gain += (slope * normed).sum(0)
+        slope.mul_(gain)
+        along = (slope * normed).mean(-1, keepdim=True)
+        to_x[rows] = slope.addcmul_(normed, along, value=-1).mul_(inverse[rows])
+    return to_x, to_gain.to(gain.dtype, copy=True)
+
+
+@_gradients.register_fake
+def _(grad: Tensor, x: Tensor, gain: Tensor, inverse: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x, memory_format=torch.contiguous_format), torch.empty_like(gain)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, gain, _, table = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(x, gain, output[1], table)
+
+
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return (*_gradients(grad, *ctx.saved_tensors), None, None)
+
+
+_rms_norm.register_autograd(_backward, setup_context=_keep)
+
+
+def _blocks(x: Tensor) -> Iterator[slice]:
+    rows = max(1, CELLS * len(x) // max(1, x.numel())) if x.device.type == "cpu" else max(1, len(x))
+    return (slice(first, first + rows) for first in range(0, len(x), rows))
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _copy(x: Tensor) -> Tensor:
+    return x.to(_wide(x), memory_format=torch.contiguous_format, copy=True)
