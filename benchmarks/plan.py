@@ -3,9 +3,9 @@
     python benchmarks/plan.py
     python benchmarks/plan.py --widths 256 512 --clip-tokens 80 320 --steps 5
 
-The plan knows the rate of a matmul and of memory, measured in the same run, and assumes an MFU: that of the first line.
-So the first line agrees by construction; how far the others stray says how far one MFU serves all sizes. Medians, with
-the fastest and the slowest step; eager, AdamW, float32 weights, bf16 products where the CPU has them fast.
+The plan knows the rate of a matmul and of memory, measured in the same run, and assumes an MFU: the median of the lines.
+How far they stray from it says how far one MFU serves all sizes. Medians, with the fastest and the slowest step; eager,
+AdamW, float32 weights, bf16 products where the CPU has them fast.
 
 Memory is held against the system's count in tests/plan/test_plan.py, one process for each recipe.
 """
@@ -19,7 +19,7 @@ from statistics import median
 import torch
 from train_step import WORDS, batch_of
 
-from minisora.device import default_device, has_fast_bf16, keep_freed_memory, use_affinity_threads
+from minisora.device import default_device, has_fast_bf16, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
 from minisora.plan.devices import Device, this_machine
 from minisora.plan.estimate import dit_work
@@ -57,6 +57,11 @@ def planned(work: Work, device: Device, mfu: float) -> dict[str, float]:
     return seconds_of(work, Layout(), 1, 1, 1, device, mfu)
 
 
+def reached(work: Work, device: Device, seconds: float) -> float:
+    """MFU of the arithmetic of a step that took so long."""
+    return 3 * work.forward / device.flops / (seconds - planned(work, device, 1.0)["updating"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 384, 512], help="multiples of 64")
@@ -65,9 +70,9 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--steps", type=int, default=7)
     asked = parser.parse_args()
-    keep_freed_memory()
-    threads, device, mfu = use_affinity_threads(), this_machine(), None
+    threads, device = use_affinity_threads(), this_machine()
     print(f"{threads} threads on {device.name}, {device.flops / 1e12:.2f} TFLOP/s, {device.bandwidth / 1e9:.0f} GB/s")
+    lines: list[tuple[str, Work, list[float]]] = []
     for width in asked.widths:
         for clip_tokens in asked.clip_tokens:
             config = DiTConfig(
@@ -76,15 +81,14 @@ def main() -> None:
             clips = max(1, asked.tokens // clip_tokens)
             work = dit_work(config, (clip_tokens,) * clips, (WORDS,) * clips, OptimConfig(lr=1e-4))
             taken = measure(config, clip_tokens, asked.tokens, asked.steps)
-            if mfu is None:
-                updating = planned(work, device, 1.0)["updating"]
-                mfu = 3 * work.forward / device.flops / (median(taken) - updating)
-            told = sum(planned(work, device, mfu).values())
-            print(
-                f"width {width}, {clip_tokens} tokens a clip: planned {told:.3f} s at {mfu:.0%} MFU, measured "
-                f"{median(taken):.3f} s ({min(taken):.3f} to {max(taken):.3f}), {told / median(taken):.2f} of it",
-                flush=True,
-            )
+            lines.append((f"width {width}, {clip_tokens} tokens a clip", work, taken))
+    mfu = median(reached(work, device, median(taken)) for _, work, taken in lines)
+    for name, work, taken in lines:
+        told, middle = sum(planned(work, device, mfu).values()), median(taken)
+        print(
+            f"{name}: planned {told:.3f} s at {mfu:.0%} MFU, measured {middle:.3f} s ({min(taken):.3f} to "
+            f"{max(taken):.3f}) at {reached(work, device, middle):.0%}, {told / middle:.2f} of it"
+        )
 
 
 if __name__ == "__main__":

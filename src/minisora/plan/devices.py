@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from minisora.device import default_device, has_fast_bf16, machine_bytes, matmul_peak
+from minisora.device import default_device, has_fast_bf16, keep_freed_memory, machine_bytes, matmul_peak
 from minisora.errors import UsageError
 
 GB, TERA = 1e9, 1e12
@@ -78,7 +78,8 @@ def _plain(name: str) -> str:
 
 
 def this_machine() -> Device:
-    """The device that training would use here, its rates measured."""
+    """The device that training would use here, its rates measured as training finds them."""
+    keep_freed_memory()
     device = default_device()
     bf16 = has_fast_bf16(device)
     block = torch.zeros(2**24, device=device)
