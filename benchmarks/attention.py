@@ -1,8 +1,8 @@
-"""Attention of a training step in its plain form and by blocks of queries, forward and backward.
+"""Attention of a training step, forward and backward: its weights kept, and worked out again.
 
     python benchmarks/attention.py --tokens 80 180 320 1024 --clips 8
 
-Why there are two: dit/attention.py. Ratios are of one run, side by side; the plain form is the first line of each pair.
+Which is taken when: dit/attention.py. Ratios are of one run, side by side; what keeps is the first line of each pair.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from minisora.device import default_device, has_fast_bf16, keep_freed_memory, ma
 from minisora.dit import attention as module
 from minisora.dit.attention import Segments, attention
 
-FORMS = {"plain": 1 << 62, "blocks": 0}  # the most queries times keys that take the plain form
+FORMS = {"kept": 1 << 62, "again": 0}  # the most queries times keys whose weights are kept
 
 
 def measure(form: str, tokens: int, *, clips: int, heads: int, head_width: int, seconds: float) -> Measurement:
     device = default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    module.KEPT_UP_TO = FORMS[form]
     segments = Segments((tokens,) * clips, (tokens,) * clips)
     q, k, v = (
         torch.randn(clips * tokens, heads, head_width, device=device, dtype=dtype, requires_grad=True) for _ in range(3)
     )
-    module.PLAIN_UP_TO = FORMS[form]
     timer = Timer(
         "attention(q, k, v, segments).backward(towards)",
         globals={"attention": attention, "q": q, "k": k, "v": v, "segments": segments, "towards": torch.randn_like(q)},

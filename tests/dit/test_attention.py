@@ -18,10 +18,9 @@ def reference(q: Tensor, k: Tensor, v: Tensor, q_lengths: tuple[int, ...], k_len
     return torch.cat(parts)
 
 
-def take(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
-    """One form for every length, and blocks of two queries."""
-    monkeypatch.setattr(module, "PLAIN_UP_TO", 10**9 if plain else 0)
-    monkeypatch.setattr(module, "FEW_KEYS", 0)
+def take(monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    """Weights that are kept, or worked out again two queries at a time."""
+    monkeypatch.setattr(module, "KEPT_UP_TO", 10**9 if kept else 0)
     monkeypatch.setattr(blocks, "ROWS", 2)
     monkeypatch.setattr(blocks, "CELLS", 1)
 
@@ -36,10 +35,10 @@ LENGTHS = {
 }
 
 
-@pytest.mark.parametrize("plain", [True, False], ids=["plain", "blocks"])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "again"])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_each_clip_attends_to_itself(lengths, plain, monkeypatch):
-    take(monkeypatch, plain)
+def test_each_clip_attends_to_itself(lengths, kept, monkeypatch):
+    take(monkeypatch, kept)
     torch.manual_seed(0)
     q_lengths, k_lengths = lengths
     q = torch.randn(sum(q_lengths), 2, 6, dtype=torch.float64, requires_grad=True)
@@ -53,12 +52,12 @@ def test_each_clip_attends_to_itself(lengths, plain, monkeypatch):
         torch.testing.assert_close(got, wanted)
 
 
-@pytest.mark.parametrize("plain", [True, False], ids=["plain", "blocks"])
-def test_bfloat16_is_near(plain, monkeypatch):
-    take(monkeypatch, plain)
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "again"])
+def test_bfloat16_is_near(kept, monkeypatch):
+    take(monkeypatch, kept)
     q, k, v = torch.randn(3, 12, 2, 32, generator=torch.Generator().manual_seed(0))
     expected = reference(q, k, v, (6, 6), (6, 6))
-    out = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), Segments((6, 6), (6, 6)))
+    out = attention(q.bfloat16().requires_grad_(), k.bfloat16(), v.bfloat16(), Segments((6, 6), (6, 6)))
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), expected, atol=0.03, rtol=0.03)
 
@@ -66,8 +65,11 @@ def test_bfloat16_is_near(plain, monkeypatch):
 def test_the_operator_keeps_torch_s_rules():
     """Its schema, its shapes without numbers, its gradients: what compiling and recomputing take for granted."""
     q, k, v = (torch.randn(n, 3, 4, dtype=torch.float64, requires_grad=True) for n in (11, 9, 9))
-    lengths = torch.tensor([5, 5, 1]), torch.tensor([3, 4, 2])
-    torch.library.opcheck(blocks.attention_by_blocks, (q, k, v, *lengths))
+    q_lengths, k_lengths = (5, 5, 1), (3, 4, 2)
+    assert blocks.cells(q_lengths, k_lengths) == 2 * 5 * 4 + 1 * 2
+    for kept in (0, blocks.cells(q_lengths, k_lengths)):
+        lengths = torch.tensor(q_lengths), torch.tensor(k_lengths)
+        torch.library.opcheck(blocks.attention_by_blocks, (q, k, v, *lengths, kept))
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)

@@ -1,7 +1,7 @@
-"""Attention on a CPU, a few queries at a time: their weights stay in the processor's cache, and none are kept.
+"""Attention on a CPU, a few queries at a time: their weights stay in the processor's cache.
 
-One operator takes a whole pack, so that its result may be kept when the rest is recomputed, and so that a compiled
-block is one graph.
+Those of short clips are kept for the backward pass, those of long ones worked out again. One operator takes a whole
+pack, so that its result may be kept when the rest is recomputed, and so that a compiled block is one graph.
 
 Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022 (FlashAttention, arXiv:2205.14135)
 for a backward pass that works the weights out again.
@@ -17,48 +17,60 @@ import torch
 from torch import Tensor
 
 ROWS = 128  # queries at a time, at least
-CELLS = 2**20  # queries times keys times heads at a time, where that is more
+CELLS = 2**20  # queries times keys times heads at a time: as many as a cache holds
 
 
 @torch.library.custom_op("minisora::attention_by_blocks", mutates_args=())
-def attention_by_blocks(q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor) -> Tensor:
+def attention_by_blocks(
+    q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int
+) -> tuple[Tensor, Tensor]:
     """softmax(q k^T / sqrt(head_width)) v, each clip's queries against the same clip's keys.
 
     q:                    (L, N, head_width)
     k, v:                 (S, N, head_width)
     q_lengths, k_lengths: of each clip, summing to L and to S; on the CPU
-    returns               (L, N, head_width)
+    kept:                 `cells` of these lengths to keep the weights, or 0
+    returns               (L, N, head_width), and the weights, (N * kept,)
     """
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    for q_rows, k_rows, widths in runs(q_lengths.tolist(), k_lengths.tolist()):
-        keys, values, hidden = side_by_side(k[k_rows], v[k_rows], widths)
-        keys, values = keys.contiguous(), values.contiguous()
-        queries, into = (heads_first(x[q_rows], len(widths)) for x in (q, out))
-        for rows in _blocks(queries, keys):
-            into[:, :, rows] = _weights(scaled(queries[:, :, rows]), keys, hidden) @ values
-    return out
+    all_weights, at = q.new_empty(q.shape[1] * kept), 0
+    for q_rows, k_rows, widths in _runs(q_lengths.tolist(), k_lengths.tolist(), q.shape[1]):
+        keys, values, hidden = _side_by_side(k[k_rows], v[k_rows], widths)
+        queries, into = (_heads_first(x[q_rows], len(widths)) for x in (q, out))
+        for rows in _blocks(queries, keys, whole=kept > 0):
+            weights = _weights(_scaled(queries[:, :, rows]), keys, hidden)
+            into[:, :, rows] = weights @ values
+            if kept:
+                all_weights[at : at + weights.numel()] = weights.flatten()
+                at += weights.numel()
+    return out, all_weights
 
 
 @attention_by_blocks.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor) -> Tensor:
-    return torch.empty_like(q, memory_format=torch.contiguous_format)
+def _(q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(q.shape[1] * kept)
 
 
 @torch.library.custom_op("minisora::attention_by_blocks_backward", mutates_args=())
 def _gradients(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor
+    grad: Tensor, all_weights: Tensor, q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     to_q, to_k, to_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
-    for q_rows, k_rows, widths in runs(q_lengths.tolist(), k_lengths.tolist()):
-        keys, values, hidden = side_by_side(k[k_rows], v[k_rows], widths)
-        keys, values = keys.contiguous(), values.contiguous()
-        queries, towards, into = (heads_first(x[q_rows], len(widths)) for x in (q, grad, to_q))
+    kept, at = all_weights.numel() > 0, 0
+    for q_rows, k_rows, widths in _runs(q_lengths.tolist(), k_lengths.tolist(), q.shape[1]):
+        keys, values, hidden = _side_by_side(k[k_rows], v[k_rows], widths)
+        queries, towards, into = (_heads_first(x[q_rows], len(widths)) for x in (q, grad, to_q))
         sums = [torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (keys, values)]
-        for rows in _blocks(queries, keys):
-            some, slope = scaled(queries[:, :, rows]).contiguous(), towards[:, :, rows].contiguous()
-            weights = _weights(some, keys, hidden)
+        for rows in _blocks(queries, keys, whole=kept):
+            some, slope = _scaled(queries[:, :, rows]).contiguous(), towards[:, :, rows].contiguous()
+            if kept:
+                shape = (*some.shape[:-1], keys.shape[2])
+                weights = all_weights[at : at + some[..., 0].numel() * keys.shape[2]].view(shape)
+                at += weights.numel()
+            else:
+                weights = _weights(some, keys, hidden)
             scores = _to_scores(slope @ values.mT, weights)
-            into[:, :, rows] = scaled(scores @ keys)
+            into[:, :, rows] = _scaled(scores @ keys)
             sums[0] += scores.mT @ some
             sums[1] += weights.mT @ slope
         for x, found in zip((to_k, to_v), sums, strict=True):
@@ -68,56 +80,72 @@ def _gradients(
 
 
 @_gradients.register_fake
-def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor) -> tuple[Tensor, ...]:
+def _(
+    grad: Tensor, all_weights: Tensor, q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor
+) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(output[1], *inputs[:-1])
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return (*_gradients(grad, *ctx.saved_tensors), None, None)
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return (*_gradients(grad, *ctx.saved_tensors), None, None, None)
 
 
 attention_by_blocks.register_autograd(_backward, setup_context=_keep)
 
 
-def runs(q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Iterator[tuple[slice, slice, list[int]]]:
-    """Neighbours with equal query lengths: their rows in q, their rows in k, and how many keys each has."""
+def _runs(
+    q_lengths: Sequence[int], k_lengths: Sequence[int], heads: int = 0
+) -> Iterator[tuple[slice, slice, list[int]]]:
+    """Neighbours with equal query lengths: their rows in q, their rows in k, and how many keys each has.
+
+    heads: of each clip, so as to take no more clips at a time than make CELLS; 0: all
+    """
     q_at = k_at = 0
     for length, run in groupby(zip(q_lengths, k_lengths, strict=True), key=lambda clip: clip[0]):
         widths = [keys for _, keys in run]
-        q_end, k_end = q_at + length * len(widths), k_at + sum(widths)
-        yield slice(q_at, q_end), slice(k_at, k_end), widths
-        q_at, k_at = q_end, k_end
+        some = max(1, CELLS // (heads * length * max(widths))) if heads else len(widths)
+        for first in range(0, len(widths), some):
+            part = widths[first : first + some]
+            q_end, k_end = q_at + length * len(part), k_at + sum(part)
+            yield slice(q_at, q_end), slice(k_at, k_end), part
+            q_at, k_at = q_end, k_end
 
 
-def heads_first(x: Tensor, clips: int) -> Tensor:
+def cells(q_lengths: Sequence[int], k_lengths: Sequence[int]) -> int:
+    """Room that a pack's weights take for each head: queries times keys, with what is hidden."""
+    return sum((rows.stop - rows.start) * max(widths) for rows, _, widths in _runs(q_lengths, k_lengths))
+
+
+def _heads_first(x: Tensor, clips: int) -> Tensor:
     """(B * L, N, d) -> (B, N, L, d), a view"""
     heads: Tensor = x.unflatten(0, (clips, -1))
     return heads.transpose(1, 2)
 
 
-def scaled(q: Tensor) -> Tensor:
+def _scaled(q: Tensor) -> Tensor:
     """By the root of head_width."""
     return q * float(q.shape[-1] ** -0.5)
 
 
-def side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+def _side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
     """Keys and values of a run, (sum of widths, N, d), as (B, N, most, d); where there are none, (B, 1, 1, most)."""
     most = max(widths)
     if min(widths) == most:
-        return heads_first(k, len(widths)), heads_first(v, len(widths)), None
+        return _heads_first(k, len(widths)).contiguous(), _heads_first(v, len(widths)).contiguous(), None
     size, column = torch.tensor(widths, device=k.device), torch.arange(most, device=k.device)
     inside = column < size[:, None]
     index = (size.cumsum(0) - size)[:, None] + torch.where(inside, column, 0)
     return k[index].transpose(1, 2), v[index].transpose(1, 2), ~inside[:, None, None]
 
 
-def _blocks(q: Tensor, k: Tensor) -> Iterator[slice]:
+def _blocks(q: Tensor, k: Tensor, *, whole: bool) -> Iterator[slice]:
     clips, heads, keys, _ = k.shape
-    rows = max(ROWS, CELLS // (clips * heads * keys))
+    rows = q.shape[2] if whole else max(ROWS, CELLS // (clips * heads * keys))
     return (slice(first, first + rows) for first in range(0, q.shape[2], rows))
 
 

@@ -70,6 +70,7 @@ class DiT(nn.Module):
     """tokens (L, Ct) and all that a Pack says of them -> velocities (L, Ct)."""
 
     across: Across | None = None  # processes that share each pack; every one of them is given the whole
+    recomputed = False  # whether the backward pass works out again what is cheap
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -120,8 +121,8 @@ class DiT(nn.Module):
             x = x + torch.where(own(pack.single)[:, None], alone, group)
         time = self.time_mlp(time_features(pack.times, self.config.time_width).to(self.enter.weight.dtype))
         modulation = self.time_table(F.silu(time)).unflatten(-1, (6, -1))
-        clips = Segments(pack.lengths, pack.lengths, self.across)
-        to_text = Segments(pack.lengths, context.lengths, self.across)
+        clips = Segments(pack.lengths, pack.lengths, self.across, keep=not self.recomputed)
+        to_text = Segments(pack.lengths, context.lengths, self.across, keep=not self.recomputed)
         for block, *text in zip(self.blocks, context.keys, context.values, strict=True):
             x = block(x, modulation, time_index, rope, clips, tuple(text), to_text)
         shift, scale = (self.final_table + time.float()[:, None]).unbind(1)

@@ -238,6 +238,8 @@ def recompute_parts(model: nn.Module) -> None:
     """In place. Raises UsageError for a model that does not say what its parts are."""
     for part in _parts(model, "be recomputed"):
         part.forward = recomputed(part.forward)
+    if isinstance(model, DiT):
+        model.recomputed = True
 
 
 def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
@@ -248,10 +250,7 @@ def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
 
 
 def recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The same function, whose backward pass works out anew all that is cheaper than a matmul.
-
-    Attention in its plain form, of short clips on a CPU, counts as cheap: its results are larger than what they are of.
-    """
+    """The same function, whose backward pass works out anew all that is cheaper than a matmul."""
 
     def policy(_: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         return CheckpointPolicy.MUST_SAVE if op.name() in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
