@@ -34,7 +34,6 @@ from minisora.plan.estimate import describe, estimate_memory, plan_model, plan_r
 from minisora.plan.known import known
 from minisora.plan.layouts import Work, candidates, fastest, memory_of, seconds_of
 from minisora.plan.memory import trace
-from minisora.train.commands import add_runs_command
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run
 from minisora.train.lora import add_lora
@@ -43,6 +42,7 @@ from minisora.train.parallel import Layout
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.watch.command import add_runs_command
 
 ROOT = Path(__file__).parents[2]
 TINY = DiTConfig(width=48, depth=2, num_heads=4, mlp_width=96, text_width=20, latent_channels=4, patch=(1, 1, 1))
