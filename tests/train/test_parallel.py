@@ -253,6 +253,20 @@ def test_what_is_recomputed_has_the_same_gradients(alone):
         assert p.grad is not None and torch.allclose(p.grad, alone[name], atol=1e-7), name
 
 
+def test_a_vae_is_recomputed_with_the_same_gradients():
+    told = []
+    for layout in (Layout(), Layout(recompute=True)):
+        torch.manual_seed(0)
+        vae = VideoVAE(VAE).train()
+        prepare(vae, Ranks(layout))
+        VAELoss(latent_noise=0.1)(vae, crops(0), torch.Generator().manual_seed(0))["loss"].backward()
+        told.append({name: p.grad for name, p in vae.named_parameters() if p.grad is not None})
+    plain, again = told
+    assert plain.keys() == again.keys() and any(grad.any() for grad in plain.values())
+    for name, grad in plain.items():
+        torch.testing.assert_close(again[name], grad)
+
+
 @pytest.mark.long
 def test_what_is_recomputed_is_compiled_too(alone):
     """One graph for every pack, with the same gradients; on a GPU attention still breaks it."""

@@ -249,15 +249,15 @@ def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
     return parts
 
 
-def recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def recomputed(forward: Callable[..., Made]) -> Callable[..., Made]:
     """The same function, whose backward pass works out anew all that is cheaper than a matmul."""
 
     def policy(_: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         return CheckpointPolicy.MUST_SAVE if op.name() in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
 
-    def again(*args: Any) -> Tensor:
+    def again(*args: Any, **kwargs: Any) -> Made:
         contexts = partial(create_selective_checkpoint_contexts, policy)
-        result: Tensor = checkpoint(forward, *args, use_reentrant=False, context_fn=contexts)
+        result: Made = checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
         return result
 
     return again

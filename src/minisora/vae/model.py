@@ -250,7 +250,7 @@ class VideoVAE(nn.Module):
         return [p for p in self.parameters() if p.ndim == 4 and id(p) not in kept]
 
     def parts(self) -> list[nn.Module]:
-        """What is split over processes and compiled one by one."""
+        """What is split over processes, recomputed and compiled one by one."""
         return [self.encoder, self.decoder]
 
     def compile_parts(self) -> None:
