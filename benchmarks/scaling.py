@@ -193,7 +193,7 @@ def plot(rows: Sequence[tuple[Row, Told]], path: Path) -> None:
         left = EDGE + column * (WIDE + EDGE)
         seconds = [(x, median(told.seconds), min(told.seconds), max(told.seconds)) for x, told in own]
         memory = [(x, told.memory, told.memory, told.memory) for x, told in own]
-        curve(draw, left, EDGE, f"{name}: s a step", seconds, lambda value: f"{value:.2g}")
+        curve(draw, left, EDGE, f"{name}: s a step", seconds, lambda value: f"{value:.3g}")
         curve(draw, left, 2 * EDGE + HIGH, f"{name}: memory of a process", memory, gb)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
