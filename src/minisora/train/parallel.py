@@ -257,8 +257,15 @@ def recomputed(forward: Callable[..., Made]) -> Callable[..., Made]:
 
     def again(*args: Any, **kwargs: Any) -> Made:
         contexts = partial(create_selective_checkpoint_contexts, policy)
-        result: Made = checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
-        return result
+        whole = partial(checkpoint, forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+        if torch.compiler.is_compiling():
+            return whole()  # type: ignore[no-any-return]
+        cached = torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(False)  # or a part used twice casts its weights once, and again here
+        try:
+            return whole()  # type: ignore[no-any-return]
+        finally:
+            torch.set_autocast_cache_enabled(cached)
 
     return again
 
