@@ -8,13 +8,7 @@ import sys
 import pytest
 import torch
 
-from minisora.device import (
-    has_fast_bf16,
-    machine_bytes,
-    matmul_peak,
-    peak_memory_bytes,
-    use_affinity_threads,
-)
+from minisora.device import has_fast_bf16, machine_bytes, matmul_peak, peak_memory_bytes, use_affinity_threads
 
 CPU = torch.device("cpu")
 
