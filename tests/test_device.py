@@ -67,3 +67,5 @@ print(faults)
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 100
+    told = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, env=told).returncode, "theirs is overruled"

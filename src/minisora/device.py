@@ -31,6 +31,7 @@ def use_affinity_threads() -> int:
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 def keep_freed_memory() -> bool:
@@ -38,9 +39,9 @@ def keep_freed_memory() -> bool:
 
     Else the system takes back every large one, and hands it out anew page by page: a tenth of a step's time.
 
-    returns  whether it is so now; only glibc can be told
+    returns  whether it is so now; only glibc can be told, and who has told it by the environment keeps his settings
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or any(name in os.environ for name in MALLOC_SETTINGS):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
