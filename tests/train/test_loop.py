@@ -30,6 +30,8 @@ from minisora.train.checkpoint import Checkpoints
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run
 from minisora.train.parallel import Ranks
+from minisora.train.reference import make_reference
+from minisora.watch.logs import find_runs, settings_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,6 +92,21 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path, change):
     with pytest.raises(UsageError, match=f"another {name}: .*another --folder"):
         run(replace(CONFIG, **change), tmp_path)
     run(replace(CONFIG, steps=CONFIG.steps + 2), tmp_path)  # more steps are no other run
+
+
+def test_a_run_says_when_it_leaves_its_reference(tmp_path, monkeypatch, capsys):
+    run(replace(CONFIG, log_every=1), tmp_path / "first")
+    (first,) = find_runs(tmp_path / "first")
+    reference = make_reference(settings_of(first), first.rows)
+    assert reference.run == CONFIG.settings()
+    for scale, said in ((1.0, False), (0.1, True)):
+        lower = replace(reference, loss=tuple(scale * loss for loss in reference.loss))
+        monkeypatch.setattr(loop, "reference_of", lambda settings, lower=lower: lower)
+        capsys.readouterr()
+        run(CONFIG, tmp_path / str(scale))
+        told = capsys.readouterr().err
+        assert "held against a reference up to step 20" in told
+        assert ("look at the data first" in told) is said
 
 
 def test_what_a_killed_run_was_writing_is_removed(tmp_path):

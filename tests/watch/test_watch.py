@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from minisora.console import parse_size
 from minisora.errors import UsageError
 from minisora.plan.command import add_plan_command
+from minisora.recipes import RECIPES
 from minisora.train import reference as references
 from minisora.train.reference import Row, keep, make_reference, off_course, reference_of
 from minisora.watch.command import add_runs_command
@@ -117,8 +118,11 @@ def test_tensorboard_reads_what_was_logged(tmp_path):
     assert [value for _, value in read] == pytest.approx([row["loss"] for row in rows])
 
 
+SETTINGS = {"recipe": "toy", "seed": 0, "packs": 1, "origin": "", "steps": 1000, "optim": {"lr": 0.001}}
+
+
 def test_another_seed_stays_on_course_and_a_bad_run_does_not():
-    reference = make_reference("toy", rows_of(0))
+    reference = make_reference(SETTINGS, rows_of(0))
     others = [row for seed in range(1, 6) for row in rows_of(seed)]
     left = [row for row in others if off_course(reference, int(row["step"]), row["loss"])]
     assert len(left) <= 0.02 * len(others)
@@ -130,21 +134,25 @@ def test_another_seed_stays_on_course_and_a_bad_run_does_not():
 
 
 def test_references_are_kept_and_found(tmp_path):
-    reference = make_reference("toy", rows_of())
+    reference = make_reference(SETTINGS, rows_of())
     keep(reference, tmp_path)
-    assert reference_of("toy", tmp_path) == reference
-    assert reference_of("other", tmp_path) is None
+    assert reference_of(SETTINGS, tmp_path) == reference
+    assert reference_of({**SETTINGS, "seed": 1}, tmp_path) == reference
+    for other in ({"recipe": "other"}, {"steps": 300}, {"origin": "from toybox"}, {"optim": {"lr": 0.01}}):
+        assert reference_of({**SETTINGS, **other}, tmp_path) is None
     loss, tolerance = reference.at(150) or (0.0, 0.0)
     assert loss == pytest.approx(0.3 + 1.5 * math.exp(-1), abs=tolerance)
     with pytest.raises(UsageError, match="10 or more"):
-        make_reference("short", rows_of(steps=100))
+        make_reference(SETTINGS, rows_of(steps=100))
 
 
 def test_every_reference_that_comes_with_the_package_can_be_read():
-    for path in references.FOLDER.glob("*.json"):
-        reference = reference_of(path.stem)
-        assert reference is not None
-        assert len(reference.steps) == len(reference.loss) == len(reference.tolerance)
+    paths = list(references.FOLDER.glob("*.json"))
+    assert paths
+    for path in paths:
+        reference = reference_of(RECIPES[path.stem]().settings())
+        assert reference is not None, "the recipe has changed since"
+        assert len(reference.steps) == len(reference.loss) == len(reference.tolerance) >= 10
 
 
 def test_the_command(tmp_path):
@@ -160,3 +168,5 @@ def test_the_command(tmp_path):
     write(tmp_path / "b", rows_of())
     refused = CliRunner().invoke(app, ["runs", str(tmp_path), "--keep-reference"])
     assert isinstance(refused.exception, UsageError)
+    unsaved = CliRunner().invoke(app, ["runs", str(tmp_path / "a"), "--keep-reference"])
+    assert "no checkpoint" in str(unsaved.exception)

@@ -7,10 +7,11 @@ runs them in loop.py.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -89,6 +90,19 @@ class RunConfig:
                 raise UsageError(f"{self.name}: {name}={getattr(self, name)} has to be 1 or more.")
         if isinstance(self.batch, Curriculum):
             object.__setattr__(self, "batch", replace(self.batch, packs=self.packs))
+
+    def settings(self) -> dict[str, Any]:
+        """What makes it this run and no other, as JSON has it: for checkpoints and references."""
+        settings = {
+            "recipe": self.name,
+            "seed": self.seed,
+            "packs": self.packs,
+            "origin": self.origin,
+            "steps": self.steps,
+            "optim": asdict(self.optim),
+        }
+        as_read: dict[str, Any] = json.loads(json.dumps(settings))
+        return as_read
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:

@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from minisora.train.parallel import Ranks, check_context, in_turn, joined, mean_
 from minisora.train.reference import Reference, off_course, reference_of
 from minisora.video.files import cannot_write
 
+NEVER_CHANGED = ("recipe", "seed", "packs", "origin")  # of a run's settings, on the way
 MOST_SKIPS = 10  # steps in a row that may be not finite before the run gives up
 
 
@@ -67,7 +67,9 @@ class State:
         about = checkpoints.load_newest(self.tensors())
         if about is None:
             raise UsageError(f"no checkpoint in {checkpoints.folder} is whole. Remove them to begin anew.")
-        for name, now in _identity(config).items():
+        settings = config.settings()
+        for name in NEVER_CHANGED:
+            now = settings[name]
             if (was := about["run"].get(name, now)) != now:
                 raise UsageError(
                     f"{checkpoints.folder} holds a run with another {name}: {was!r} there, {now!r} asked for. "
@@ -107,11 +109,13 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     checkpoints = Checkpoints(folder, ranks, background=ranks.device.type == "cuda")
     state.load(checkpoints, config)
     peak = matmul_peak(ranks.device, torch.bfloat16 if bf16 else torch.float32)
-    log = Log(folder / "log.jsonl", peak, ranks, reference_of(config.name))
+    reference = reference_of(config.settings())
+    log = Log(folder / "log.jsonl", peak, ranks, reference)
     log.say(
         f"{config.name}: step {state.step} of {config.steps}, {sum(p.numel() for p in state.model.parameters()):,} "
         f"parameters, {ranks.count} x {ranks.device} with {threads} threads, {'bf16' if bf16 else 'fp32'}, "
         f"peak {peak / 1e12:.2f} TFLOP/s"
+        + (f"; its loss is held against a reference up to step {reference.steps[-1]:.0f}" if reference else "")
     )
     last_step = config.steps if stop_at is None else min(stop_at, config.steps)
     saved_at, saved_step, skips_in_a_row, stopped = time.monotonic(), state.step, 0, False
@@ -176,13 +180,8 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
 
 
 def _save(checkpoints: Checkpoints, state: State, config: RunConfig) -> None:
-    run = {**_identity(config), "steps": config.steps, "optim": asdict(config.optim)}
-    checkpoints.save(state.step, state.tensors(), {**state.about(), "run": run, "git": git_commit()})
-
-
-def _identity(config: RunConfig) -> dict[str, Any]:
-    """What a run may not change on the way."""
-    return {"recipe": config.name, "seed": config.seed, "packs": config.packs, "origin": config.origin}
+    about = {**state.about(), "run": config.settings(), "git": git_commit()}
+    checkpoints.save(state.step, state.tensors(), about)
 
 
 def _averaged(config: RunConfig, state: State) -> nn.Module:

@@ -1,7 +1,8 @@
 """Is my training working? Losses of a run that did, and whether another stays near them.
 
-A reference is the loss of a finished run at some steps, smoothed, with what it may differ by: three deviations of its
-own values around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs.
+A reference is the loss of a run at some steps, smoothed, with what it may differ by: three deviations of its own values
+around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs. It is of one
+recipe with its settings: other rates, other data or other weights to begin with give another curve.
 
 Here: making, finding and asking references. Not here: the logs they are made from (watch/logs.py).
 """
@@ -15,11 +16,13 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from minisora.errors import UsageError
 from minisora.video.files import replacing
 
 Row = dict[str, float]  # of a log
+Settings = dict[str, Any]  # of `RunConfig.settings`
 FOLDER = Path(__file__).parent / "reference"
 KNOTS = 40  # places of the curve that are kept
 DEVIATIONS = 3.0
@@ -30,7 +33,7 @@ TOLERANCE = 0.05  # share of the loss
 class Reference:
     """steps, loss and tolerance have the same length; between steps they are straight lines."""
 
-    name: str
+    run: Settings
     steps: tuple[float, ...]
     loss: tuple[float, ...]
     tolerance: tuple[float, ...]
@@ -63,14 +66,14 @@ def off_course(reference: Reference, step: int, loss: float) -> str | None:
     return f"{said}, it is lower: the data may be easier than the recipe's, or hold what it should not"
 
 
-def make_reference(name: str, rows: Sequence[Row]) -> Reference:
+def make_reference(run: Settings, rows: Sequence[Row]) -> Reference:
     """From a log. Each value is smoothed over its neighbours, so few that a drop stays a drop.
 
     Raises UsageError where there are too few rows to tell the curve from its scatter.
     """
     points = [(row["step"], row["loss"]) for row in rows if "loss" in row and isfinite(row["loss"])]
     if len(points) < 10:
-        raise UsageError(f"{name} has {len(points)} logged losses; a reference needs 10 or more. Let it run on.")
+        raise UsageError(f"{run['recipe']}: {len(points)} logged losses; a reference needs 10 or more. Let it run on.")
     values = [loss for _, loss in points]
     smooth = [fmean(values[max(0, n - 2) : n + 3]) for n in range(len(values))]
     squares = [(value - mean) ** 2 for value, mean in zip(values, smooth, strict=True)]
@@ -79,7 +82,7 @@ def make_reference(name: str, rows: Sequence[Row]) -> Reference:
     count = min(KNOTS, len(points))
     chosen = [round(n * (len(points) - 1) / (count - 1)) for n in range(count)]
     return Reference(
-        name=name,
+        run=run,
         steps=tuple(points[n][0] for n in chosen),
         loss=tuple(round(smooth[n], 5) for n in chosen),
         tolerance=tuple(round(max(DEVIATIONS * spread[n], TOLERANCE * smooth[n]), 5) for n in chosen),
@@ -88,17 +91,19 @@ def make_reference(name: str, rows: Sequence[Row]) -> Reference:
 
 def keep(reference: Reference, folder: Path = FOLDER) -> Path:
     """Write it where `reference_of` finds it. Raises UsageError where that cannot be written."""
-    path = folder / f"{reference.name}.json"
+    path = folder / f"{reference.run['recipe']}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(asdict(reference)) + "\n", encoding="utf-8")
     return path
 
 
-def reference_of(name: str, folder: Path = FOLDER) -> Reference | None:
-    """The one that is kept for a recipe, if any."""
-    path = folder / f"{name}.json"
+def reference_of(run: Settings, folder: Path = FOLDER) -> Reference | None:
+    """The one that is kept for a recipe with these settings, the seed apart, if any."""
+    path = folder / f"{run['recipe']}.json"
     if not path.exists():
         return None
     about = json.loads(path.read_text(encoding="utf-8"))
-    return Reference(name=about["name"], **{key: tuple(about[key]) for key in ("steps", "loss", "tolerance")})
+    if {**about["run"], "seed": run["seed"]} != run:
+        return None
+    return Reference(run=about["run"], **{key: tuple(about[key]) for key in ("steps", "loss", "tolerance")})

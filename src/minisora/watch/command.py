@@ -34,7 +34,7 @@ def add_runs_command(app: typer.Typer) -> None:
         from rich.console import Console
 
         from minisora.train.reference import keep, make_reference
-        from minisora.watch.logs import chart, find_runs, quantities, recipe_of, table, to_tensorboard
+        from minisora.watch.logs import chart, find_runs, quantities, settings_of, table, to_tensorboard
         from minisora.watch.page import write_page
 
         found = find_runs(folder)
@@ -51,4 +51,4 @@ def add_runs_command(app: typer.Typer) -> None:
         if tensorboard is not None:
             typer.echo(f"{tensorboard}: {to_tensorboard(found, tensorboard):,} values")
         if keep_reference:
-            typer.echo(f"{keep(make_reference(recipe_of(found[0].folder), found[0].rows))}: the reference")
+            typer.echo(f"{keep(make_reference(settings_of(found[0]), found[0].rows))}: the reference")

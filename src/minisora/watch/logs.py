@@ -23,7 +23,7 @@ from minisora.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from minisora.train.reference import Row
+    from minisora.train.reference import Row, Settings
 
 RUNS = Path(".cache/runs")
 LOG = "log.jsonl"
@@ -50,11 +50,12 @@ class Run:
         return max(0.0, time.time() - (self.folder / LOG).stat().st_mtime)
 
 
-def recipe_of(folder: Path) -> str:
-    """The recipe of a run, as its newest checkpoint names it; the folder's name where there is none."""
-    for about in sorted(folder.glob("step-*/about.json"), reverse=True):
-        return str(json.loads(about.read_text(encoding="utf-8"))["run"]["recipe"])
-    return folder.resolve().name
+def settings_of(run: Run) -> Settings:
+    """A run's settings, as its newest checkpoint has them. Raises UsageError where there is none."""
+    for about in sorted(run.folder.glob("step-*/about.json"), reverse=True):
+        settings: Settings = json.loads(about.read_text(encoding="utf-8"))["run"]
+        return settings
+    raise UsageError(f"{run.folder} holds no checkpoint, which would say what was run. Let it run on.")
 
 
 def find_runs(folder: Path) -> list[Run]:
