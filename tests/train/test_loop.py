@@ -311,6 +311,14 @@ def test_the_newest_two_are_kept_and_half_written_ones_are_not_seen(tmp_path):
     assert load(tmp_path / "nothing", [])[0] is None
 
 
+def test_as_many_checkpoints_are_kept_as_the_run_asks_for(tmp_path):
+    run(replace(CONFIG, save_every_seconds=0.0, keep=5), tmp_path)
+    steps = [int(path.name.removeprefix("step-")) for path in checkpoint.all_checkpoints(tmp_path)]
+    assert steps == [16, 17, 18, 19, 20]
+    with pytest.raises(UsageError, match="keep=0 has to be 1 or more"):
+        replace(CONFIG, keep=0)
+
+
 def test_a_disk_that_refuses_is_said_and_leaves_the_one_before(tmp_path, monkeypatch):
     save(tmp_path, 1, 1.0)
 

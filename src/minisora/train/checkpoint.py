@@ -31,7 +31,6 @@ from minisora.errors import UsageError
 from minisora.train.parallel import Ranks
 
 FORMAT = 1
-KEEP = 2
 
 
 class Checkpoints:
@@ -40,7 +39,7 @@ class Checkpoints:
     background: write while training goes on; the state is copied to the CPU first
     """
 
-    def __init__(self, folder: Path, ranks: Ranks, *, background: bool = False, keep: int = KEEP) -> None:
+    def __init__(self, folder: Path, ranks: Ranks, *, background: bool = False, keep: int = 2) -> None:
         self.folder, self.ranks, self.background, self.keep = folder, ranks, background, keep
         if ranks.is_first:
             for left in folder.glob(".step-*.partial"):  # by a run that was killed as it wrote

@@ -78,6 +78,7 @@ class RunConfig:
     bf16: bool | None = None  # None: where the device has it fast
     log_every: int = 20
     save_every_seconds: float = 300.0
+    keep: int = 2  # checkpoints, the newest; one that is damaged has the one before it
     prefetch: int = 2  # batches made ahead, each by a process of its own; 0: in the loop itself
     packs: int = 1  # batches in a step, whose losses are averaged; dealt out to the processes
     layout: Layout = field(default_factory=Layout)
@@ -85,7 +86,7 @@ class RunConfig:
     preview_every: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("steps", "packs", "log_every", "preview_every"):
+        for name in ("steps", "packs", "log_every", "preview_every", "keep"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{self.name}: {name}={getattr(self, name)} has to be 1 or more.")
         if isinstance(self.batch, Curriculum):

@@ -106,7 +106,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     bf16 = has_fast_bf16(ranks.device) if config.bf16 is None else config.bf16
     folder.mkdir(parents=True, exist_ok=True)
     state = State(config, ranks, bf16=bf16)
-    checkpoints = Checkpoints(folder, ranks, background=ranks.device.type == "cuda")
+    checkpoints = Checkpoints(folder, ranks, background=ranks.device.type == "cuda", keep=config.keep)
     state.load(checkpoints, config)
     peak = matmul_peak(ranks.device, torch.bfloat16 if bf16 else torch.float32)
     reference = reference_of(config.settings())
