@@ -28,6 +28,7 @@ from minisora.data.patch import grid_positions
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
+from minisora.plan import estimate
 from minisora.plan.command import add_plan_command, parse_count
 from minisora.plan.devices import DEVICES, Device, devices_named
 from minisora.plan.estimate import describe, estimate_memory, plan_model, plan_run
@@ -39,6 +40,7 @@ from minisora.train.loop import run
 from minisora.train.lora import add_lora
 from minisora.train.optim import build_optimizers
 from minisora.train.parallel import Layout
+from minisora.train.reference import make_reference
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
@@ -296,6 +298,14 @@ def test_describing_a_recipe(slow):
         assert setting in told
     assert "  build" not in told and "  prepare" not in told
     assert "does not fit" in describe(narrow(), replace(slow, memory=1e6))
+
+
+def test_a_recipe_with_a_reference_takes_the_time_that_it_had(slow, monkeypatch):
+    run = narrow()
+    rows = [{"step": step, "loss": 1.0, "mfu": mfu} for step, mfu in enumerate([0.1] * 4 + [0.2] * 11)]
+    monkeypatch.setattr(estimate, "reference_of", lambda settings: make_reference(settings, rows))
+    seconds = run.batch(0).flops / (0.2 * slow.flops)
+    assert f"{seconds:.3g} s at 20% of the 100 GFLOP/s of cpu, as its reference had; all" in describe(run, slow)
 
 
 def test_the_captioner_is_described_too(slow):

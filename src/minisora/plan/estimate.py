@@ -32,6 +32,7 @@ from minisora.plan.memory import StepMemory, trace
 from minisora.train.config import Batch, OptimConfig, RunConfig
 from minisora.train.latents import INSIDE
 from minisora.train.parallel import recompute_parts
+from minisora.train.reference import reference_of
 from minisora.train.velocity import dit_loss, sketch
 from minisora.vae.model import GROUP, num_latents
 
@@ -321,8 +322,10 @@ def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, fl
     }
 
 
-def describe(run: RunConfig, device: Device | None = None, *, mfu: float = MFU) -> str:
+def describe(run: RunConfig, device: Device | None = None) -> str:
     """Memory, tokens a step, time and settings of a recipe on this machine, for `minisora train --dry-run`.
+
+    Where the recipe has a reference run, its time is that run's share of the peak.
 
     device: as this_machine() measures it
     """
@@ -331,12 +334,14 @@ def describe(run: RunConfig, device: Device | None = None, *, mfu: float = MFU) 
     bf16 = has_fast_bf16(default_device()) if run.bf16 is None else run.bf16
     memory = estimate_memory(run, batch, bf16=bf16)
     flops = batch.flops * run.packs
+    reference = reference_of(run.settings())
+    mfu, whose = (MFU, "") if reference is None else (reference.mfu, ", as its reference had")
     seconds = flops / (device.flops * mfu)
     whole = sum(memory.values())
     lines = [
         f"{run.name}: {_count(_shapes(run)):,} parameters, {run.steps:,} steps",
         f"a step: {batch.tokens * run.packs:,} tokens, {si(flops)}FLOP; {seconds:.3g} s at {mfu:.0%} of the "
-        f"{si(device.flops)}FLOP/s of {device.name}; all steps {_hours(run.steps * seconds / 3600)}",
+        f"{si(device.flops)}FLOP/s of {device.name}{whose}; all steps {_hours(run.steps * seconds / 3600)}",
         f"memory: {gb(whole)} of {gb(device.memory)}, beside Python and its libraries: "
         + ", ".join(f"{part} {gb(size)}" for part, size in memory.items()),
     ]

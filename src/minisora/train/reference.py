@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from minisora.errors import UsageError
@@ -37,6 +37,7 @@ class Reference:
     steps: tuple[float, ...]
     loss: tuple[float, ...]
     tolerance: tuple[float, ...]
+    mfu: float  # the median of its log
 
     def at(self, step: float) -> tuple[float, float] | None:
         """Loss and tolerance; None outside of what was seen."""
@@ -86,6 +87,7 @@ def make_reference(run: Settings, rows: Sequence[Row]) -> Reference:
         steps=tuple(points[n][0] for n in chosen),
         loss=tuple(round(smooth[n], 5) for n in chosen),
         tolerance=tuple(round(max(DEVIATIONS * spread[n], TOLERANCE * smooth[n]), 5) for n in chosen),
+        mfu=round(median(row["mfu"] for row in rows), 3),
     )
 
 
@@ -106,4 +108,5 @@ def reference_of(run: Settings, folder: Path = FOLDER) -> Reference | None:
     about = json.loads(path.read_text(encoding="utf-8"))
     if {**about["run"], "seed": run["seed"]} != run:
         return None
-    return Reference(run=about["run"], **{key: tuple(about[key]) for key in ("steps", "loss", "tolerance")})
+    curve = {key: tuple(about[key]) for key in ("steps", "loss", "tolerance")}
+    return Reference(run=about["run"], mfu=about["mfu"], **curve)
