@@ -121,6 +121,7 @@ def train(
         int | None, typer.Option(help="Under torchrun: processes that share each clip's tokens.")
     ] = None,
     recompute: Annotated[bool | None, typer.Option("--recompute", help="Less memory, more arithmetic.")] = None,
+    float8: Annotated[bool | None, typer.Option("--float8", help="Matmuls in float8, on GPUs that have it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> None:
     """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
@@ -170,7 +171,7 @@ def train(
 
     with joined(laid_out(Layout())) as ranks:
         config = in_turn(ranks, configured)
-        config = replace(config, layout=laid_out(config.layout))
+        config = replace(config, layout=laid_out(config.layout), float8=config.float8 if float8 is None else float8)
         if dry_run:
             typer.echo(describe(config))
             return

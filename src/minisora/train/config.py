@@ -76,6 +76,7 @@ class RunConfig:
     origin: str = ""  # of what it begins with and what it is trained on: a folder goes on with the same only
     compile: bool = False
     bf16: bool | None = None  # None: where the device has it fast
+    float8: bool = False  # the matmuls of the parts, by torchao; for GPUs that have them: Ada, Hopper and later
     log_every: int = 20
     save_every_seconds: float = 300.0
     keep: int = 2  # checkpoints, the newest; one that is damaged has the one before it

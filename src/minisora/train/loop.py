@@ -30,7 +30,7 @@ from minisora.errors import UsageError
 from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
 from minisora.train.config import Batch, RunConfig, on_meta
 from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_states, rate_at, set_rate
-from minisora.train.parallel import Ranks, check_context, in_turn, joined, mean_of_rows, prepare, syncs
+from minisora.train.parallel import Ranks, check_context, in_turn, joined, mean_of_rows, prepare, syncs, use_float8
 from minisora.train.reference import Reference, off_course, reference_of
 from minisora.video.files import cannot_write
 
@@ -44,7 +44,7 @@ class State:
     def __init__(self, config: RunConfig, ranks: Ranks, *, bf16: bool = False) -> None:
         torch.manual_seed(config.seed)
         self.model: nn.Module = config.build().to(ranks.device).train()
-        prepare(self.model, ranks, compiled=config.compile, bf16=bf16)
+        prepare(self.model, ranks, compiled=config.compile, bf16=bf16, float8=config.float8)
         self.optimizers = build_optimizers(self.model, config.optim)
         fill_states(self.optimizers)
         self.clip = AdaptiveClip(config.optim.clip_sigmas)
@@ -99,6 +99,8 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     own = ranks.share(config.packs)
     if config.layout.context > 1:
         check_context(on_meta(config.build), config.layout.context)
+    if config.float8:
+        use_float8(on_meta(config.build), ranks.device)
     if config.prepare is not None:
         config = in_turn(ranks, partial(config.prepare, config))
     threads = use_affinity_threads()

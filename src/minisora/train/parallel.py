@@ -47,6 +47,7 @@ LONGEST = timedelta(days=2)  # that one process may make data while the others w
 KEPT = {  # what `recomputed` does not run twice: matmuls, and attention that is one operator
     "aten::mm",
     "aten::addmm",
+    "aten::_scaled_mm",
     "aten::_scaled_dot_product_flash_attention",
     "aten::_scaled_dot_product_efficient_attention",
     "aten::_scaled_dot_product_cudnn_attention",
@@ -163,14 +164,18 @@ def leave(code: int = 0) -> NoReturn:
     os._exit(code)
 
 
-def prepare(model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False) -> None:
-    """Recompute, compile, then split; in place.
+def prepare(
+    model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False, float8: bool = False
+) -> None:
+    """Float8, recompute, compile, then split; in place.
 
     On CUDA attention breaks the graph, and torch.compile leaves a checkpoint with a break in it as it is: there what is
     recomputed is not compiled.
 
     model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them; split alone, without too
     """
+    if float8:
+        use_float8(model, ranks.device)
     if ranks.layout.recompute:
         recompute_parts(model)
     if compiled:
@@ -240,6 +245,35 @@ def recompute_parts(model: nn.Module) -> None:
         part.forward = recomputed(part.forward)
     if isinstance(model, DiT):
         model.recomputed = True
+
+
+def use_float8(model: nn.Module, device: torch.device) -> None:
+    """In place: matmuls of the parts in float8, forward and backward, each tensor with a scale of its own.
+
+    Weights, moments and checkpoints stay as they are. A CPU can do it too, which is for tests: slower than bf16.
+
+    Source: Micikevicius et al. 2022 (arXiv:2209.05433), as torchao has it.
+    Raises UsageError where the device has none, torchao is not installed, or no layer can be computed so.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
+        raise UsageError(f"{torch.cuda.get_device_name(device)} has no float8: leave it out. Ada and Hopper have it.")
+    try:
+        from torchao.float8 import Float8LinearConfig, convert_to_float8_training
+        from torchao.float8.float8_linear import Float8Linear
+    except ImportError:
+        raise UsageError("float8 needs torchao: pip install 'minisora[float8]'.") from None
+
+    def fits(layer: nn.Module, _: str) -> bool:
+        return type(layer) is nn.Linear and layer.in_features % 16 == layer.out_features % 16 == 0
+
+    config = Float8LinearConfig(pad_inner_dim=True)  # a pack has any number of tokens
+    for part in _parts(model, "be computed in float8"):
+        convert_to_float8_training(part, module_filter_fn=fits, config=config)
+    if not any(isinstance(layer, Float8Linear) for layer in model.modules()):
+        raise UsageError(
+            f"no layer of this {type(model).__name__} can be computed in float8: it has to be a plain one, without an "
+            "adapter beside it, and its widths multiples of 16. Leave float8 out."
+        )
 
 
 def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
