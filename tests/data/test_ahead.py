@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from minisora.data.ahead import ahead
-from minisora.data.order import batch_at
+from minisora.data.order import sample_at
 from minisora.data.shards import BrokenSample, Shards, ShardWriter
 from minisora.errors import UsageError
 
@@ -52,7 +52,7 @@ class Batches:
     shards: Shards
 
     def __call__(self, step: int) -> list[tuple[str, bytes]]:
-        numbers = batch_at(1, step, 3, len(self.shards))
+        numbers = [sample_at(1, 3 * step + n, len(self.shards)) for n in range(3)]
         # a loaded machine is slow with whole ones too
         return [self.shards.read_whole(n, decode, timeout_seconds=5) for n in numbers]
 
@@ -84,7 +84,7 @@ def test_any_number_of_processes_gives_the_same_batches_and_passes_over_the_same
         monkeypatch.setattr(sys.modules["minisora.data.ahead"], "_passed", {})
         made[workers] = list(ahead(Batches(shards), range(4), workers=workers))
         said[workers] = capfd.readouterr().err
-    keys = [f"clip-{batch_at(1, step, 3, SAMPLES)[n]}" for step in range(4) for n in range(3)]  # each once
+    keys = [f"clip-{sample_at(1, position, SAMPLES)}" for position in range(12)]  # each once
     instead = {f"clip-{n}": f"clip-{n + 1}" for n in (GARBAGE, HANGS, UNDECODABLE)}
     assert [key for batch in made[0] for key, _ in batch] == [instead.get(key, key) for key in keys]
     assert all(int(content) == int(key.partition("-")[2]) for batch in made[0] for key, content in batch)

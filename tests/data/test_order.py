@@ -1,10 +1,9 @@
-import random
 from collections import Counter
 from itertools import pairwise
 
 import pytest
 
-from minisora.data.order import batch_at, sample_at
+from minisora.data.order import sample_at
 
 
 @pytest.mark.parametrize("size", [*range(1, 40), 64, 65, 100, 256, 257, 1000, 4097])
@@ -31,12 +30,3 @@ def test_every_sample_is_first_equally_often(size):
         expected = epochs / size
         chi2 = sum((counts[sample] - expected) ** 2 / expected for sample in range(size))
         assert chi2 < (size - 1) + 5 * (2 * (size - 1)) ** 0.5
-
-
-def test_batches_are_the_stream_cut_at_any_step():
-    size, batch_size = 37, 8
-    stream = [sample_at(5, position, size) for position in range(25 * batch_size)]
-    steps = list(range(25))
-    random.Random(0).shuffle(steps)
-    for step in steps:
-        assert batch_at(5, step, batch_size, size) == stream[step * batch_size : (step + 1) * batch_size]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from minisora.data.ahead import ahead
 from minisora.data.latents import Curriculum
 from minisora.data.lock import one_run
-from minisora.data.order import batch_at
+from minisora.data.order import sample_at
 from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
 from minisora.train import checkpoint, loop
@@ -390,7 +390,7 @@ def test_data_is_made_before_the_first_step_of_each_run(tmp_path):
 
 
 def test_batches_made_ahead_are_the_same_in_the_same_order():
-    make = partial(batch_at, 7, batch_size=3, size=50)
+    make = partial(sample_at, 7, size=50)
     assert list(ahead(make, range(3, 12), workers=2)) == [make(step) for step in range(3, 12)]
     with contextlib.closing(ahead(math.sqrt, [4.0, -1.0, 9.0], workers=1)) as made:
         assert next(made) == 2.0

@@ -34,12 +34,6 @@ def sample_at(seed: int, position: int, size: int) -> int:
             return index
 
 
-def batch_at(seed: int, step: int, batch_size: int, size: int) -> list[int]:
-    """The samples of one training step; batches run on over the ends of epochs. Arguments as in `sample_at`."""
-    first = step * batch_size
-    return [sample_at(seed, position, size) for position in range(first, first + batch_size)]
-
-
 def _permute(index: int, half: int, key: int) -> int:
     """A Feistel network on 2 * half bits: a permutation whatever the round function does."""
     low = (1 << half) - 1
