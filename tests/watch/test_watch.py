@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import random
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from minisora.console import parse_size
@@ -22,6 +25,7 @@ from minisora.train.reference import Row, keep, make_reference, off_course, refe
 from minisora.watch.command import add_runs_command
 from minisora.watch.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard
 from minisora.watch.page import write_page
+from minisora.watch.picture import picture
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -155,6 +159,23 @@ def test_every_reference_that_comes_with_the_package_can_be_read():
         assert len(reference.steps) == len(reference.loss) == len(reference.tolerance) >= 10
 
 
+def test_a_picture_in_a_terminal(tmp_path):
+    """Two pixels a character: red over blue, then two greens; a wide one is made to fit."""
+    image = Image.new("RGB", (2, 2), (0, 255, 0))
+    image.putpixel((0, 0), (255, 0, 0))
+    image.putpixel((0, 1), (0, 0, 255))
+    image.save(tmp_path / "small.png")
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80)
+    console.print(picture(tmp_path / "small.png", width=80))
+    told = console.file.getvalue()
+    assert told.count("▀") == 2
+    assert "38;2;255;0;0;48;2;0;0;255m▀" in told
+    assert "38;2;0;255;0;48;2;0;255;0m▀" in told
+    Image.new("RGB", (400, 100)).save(tmp_path / "wide.png")
+    lines = picture(tmp_path / "wide.png", width=40).plain.splitlines()
+    assert [len(line) for line in lines] == [40] * 5
+
+
 def test_the_command(tmp_path):
     app = typer.Typer()
     add_runs_command(app)
@@ -165,6 +186,12 @@ def test_the_command(tmp_path):
     assert "1,000" in one.stdout
     assert "█" in one.stdout
     assert (tmp_path / "page.html").exists()
+    assert "samples, " not in one.stdout
+    for step in (20, 40):
+        sheet = tmp_path / "a" / "samples" / f"step-{step:08d}" / "sheet.png"
+        sheet.parent.mkdir(parents=True)
+        sheet.write_bytes(PIXEL)
+    assert f"samples, {sheet}" in CliRunner().invoke(app, ["runs", str(tmp_path / "a")]).stdout
     write(tmp_path / "b", rows_of())
     refused = CliRunner().invoke(app, ["runs", str(tmp_path), "--keep-reference"])
     assert isinstance(refused.exception, UsageError)

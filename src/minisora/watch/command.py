@@ -1,6 +1,6 @@
 """The command `runs`: how training runs that were begun go.
 
-Here: its options. Not here: logs (logs.py), the page (page.py), references (train/reference.py).
+Here: its options. Not here: logs (logs.py), pictures (picture.py), the page (page.py), references (train/reference.py).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def add_runs_command(app: typer.Typer) -> None:
         from rich.console import Console
 
         from minisora.train.reference import keep, make_reference
-        from minisora.watch.logs import chart, find_runs, quantities, settings_of, table, to_tensorboard
+        from minisora.watch.logs import chart, find_runs, quantities, samples, settings_of, table, to_tensorboard
         from minisora.watch.page import write_page
+        from minisora.watch.picture import picture
 
         found = find_runs(folder)
         if keep_reference and len(found) > 1:
@@ -46,6 +47,10 @@ def add_runs_command(app: typer.Typer) -> None:
             width = min(100, max(20, console.width - 12))
             for quantity in quantities(found)[:4]:
                 typer.echo(f"\n{chart(found[0], quantity, width=width)}")
+            if sheets := samples(found[0], {".png"}):
+                typer.echo(f"\nsamples, {sheets[-1]}")
+                if console.is_terminal and console.color_system is not None:
+                    console.print(picture(sheets[-1], width=console.width))
         if page is not None:
             typer.echo(f"{write_page(found, page)}: curves and samples of {len(found)} runs")
         if tensorboard is not None:

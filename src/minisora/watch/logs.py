@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RUNS = Path(".cache/runs")
 LOG = "log.jsonl"
+SAMPLES = "samples"  # folder of a run, with a folder for each step that samples were made at
 BLOCKS = " ▁▂▃▄▅▆▇█"
 FIRST = ("loss", "tokens_per_second", "mfu", "norm")  # quantities that come first where all are shown
 
@@ -73,6 +74,11 @@ def find_runs(folder: Path) -> list[Run]:
 
 def _name(run: Path, folder: Path) -> str:
     return run.relative_to(folder).as_posix() if run != folder else run.resolve().name
+
+
+def samples(run: Run, kinds: Collection[str]) -> list[Path]:
+    """The pictures that it left, of these suffixes, by the step they were made at."""
+    return [path for path in sorted((run.folder / SAMPLES).rglob("*")) if path.suffix.lower() in kinds]
 
 
 def read_log(path: Path) -> list[Row]:

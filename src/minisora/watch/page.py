@@ -14,9 +14,8 @@ from pathlib import Path
 
 from minisora import webpage
 from minisora.video.files import replacing
-from minisora.watch.logs import Run, quantities
+from minisora.watch.logs import SAMPLES, Run, quantities, samples
 
-SAMPLES = "samples"  # folder of a run, with a folder for each step that samples were made at
 PICTURES = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp", ".jpg": "image/jpeg"}
 MOST_PICTURES = 12  # of one run
 WORDS = {
@@ -37,9 +36,9 @@ def write_page(runs: Sequence[Run], path: Path) -> Path:
     """Write the page of these runs to `path`."""
     told = "".join(_row(run, n) for n, run in enumerate(runs))
     charts = "\n".join(_chart(runs, quantity) for quantity in quantities(runs))
-    samples = "\n".join(_samples(run) for run in runs)
+    pictures = "\n".join(_samples(run) for run in runs)
     head = "".join(f"<th>{name}</th>" for name in ("run", "step", "loss", "folder"))
-    body = f"<table><tr>{head}</tr>{told}</table>\n<div class=charts>{charts}</div>\n{samples}"
+    body = f"<table><tr>{head}</tr>{told}</table>\n<div class=charts>{charts}</div>\n{pictures}"
     title = ", ".join(run.name for run in runs[:3]) + (" ..." if len(runs) > 3 else "")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -98,7 +97,7 @@ def _words(quantity: str) -> str:
 
 def _samples(run: Run) -> str:
     """The newest pictures, by the step they were made at."""
-    found = [path for path in sorted((run.folder / SAMPLES).rglob("*")) if path.suffix.lower() in PICTURES]
+    found = samples(run, PICTURES)
     if not found:
         return ""
     shown = []
