@@ -69,3 +69,21 @@ print(faults)
     assert int(ran.stdout) < 100
     told = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, env=told).returncode, "theirs is overruled"
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_given_back_when_asked():
+    """Every other one of 256 MiB of small tensors is freed: holes, which the system gets as whole pages."""
+    code = """
+import torch
+from minisora.device import give_back_freed_memory, keep_freed_memory
+keep_freed_memory()
+held = lambda: int(open("/proc/self/statm").read().split()[1]) // 256
+tensors = [torch.ones(2**18) for _ in range(256)]
+tensors = tensors[::2]
+before = held()
+give_back_freed_memory()
+print(before - held())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) > 100

@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from typing import Any
 
 import torch
 
@@ -41,13 +42,24 @@ def keep_freed_memory() -> bool:
 
     returns  whether it is so now; only glibc can be told, and who has told it by the environment keeps his settings
     """
-    if sys.platform != "linux" or any(name in os.environ for name in MALLOC_SETTINGS):
+    if any(name in os.environ for name in MALLOC_SETTINGS):
         return False
+    mallopt = _of_glibc("mallopt")
+    return mallopt is not None and all(mallopt(name, 2**30) == 1 for name in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+
+
+def give_back_freed_memory() -> None:
+    """Now and then: steps of unequal sizes leave holes between what they keep, and these add up."""
+    if malloc_trim := _of_glibc("malloc_trim"):
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    """A function of the C library; None where that is another one."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    return all(mallopt(threshold, 2**30) == 1 for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+        return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    except OSError:
+        return None
 
 
 def has_fast_bf16(device: torch.device) -> bool:

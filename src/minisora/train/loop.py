@@ -25,7 +25,14 @@ from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
 from minisora.data.lock import one_run
-from minisora.device import has_fast_bf16, keep_freed_memory, matmul_peak, peak_memory_bytes, use_affinity_threads
+from minisora.device import (
+    give_back_freed_memory,
+    has_fast_bf16,
+    keep_freed_memory,
+    matmul_peak,
+    peak_memory_bytes,
+    use_affinity_threads,
+)
 from minisora.errors import UsageError
 from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
 from minisora.train.config import Batch, RunConfig, on_meta
@@ -165,6 +172,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
             if state.step % config.log_every == 0 or state.step == last_step:
                 log.write(state.step, rate=rate_at(state.step - 1, config.steps, config.optim), skipped=state.skipped)
                 checkpoints.finish()
+                give_back_freed_memory()
             if due_now:
                 _save(checkpoints, state, config)
                 saved_at, saved_step = time.monotonic(), state.step
