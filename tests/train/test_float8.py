@@ -62,8 +62,9 @@ def test_what_is_recomputed_has_the_same_gradients():
         torch.testing.assert_close(again[name], grad)
 
 
-def test_a_run_learns_and_leaves_a_plain_model_and_goes_on_without(tmp_path):
+def test_a_run_learns_and_leaves_a_plain_model_and_goes_on_without(tmp_path, capsys):
     loop.run(FLOAT8, tmp_path / "one")
+    assert "fp32 and float8" in capsys.readouterr().err
     first, *_, last = (row["loss"] for row in read_log(tmp_path / "one" / "log.jsonl"))
     assert last < 0.8 * first
     network().load_state_dict(torch.load(tmp_path / "one" / "published.pt"))

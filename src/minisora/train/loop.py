@@ -122,7 +122,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     log = Log(folder / "log.jsonl", peak, ranks, reference)
     log.say(
         f"{config.name}: step {state.step} of {config.steps}, {sum(p.numel() for p in state.model.parameters()):,} "
-        f"parameters, {ranks.count} x {ranks.device} with {threads} threads, {'bf16' if bf16 else 'fp32'}, "
+        f"parameters, {ranks.count} x {ranks.device} with {threads} threads, {'bf16' if bf16 else 'fp32'}{' and float8' if config.float8 else ''}, "
         f"peak {peak / 1e12:.2f} TFLOP/s"
         + (f"; its loss is held against a reference up to step {reference.steps[-1]:.0f}" if reference else "")
     )
