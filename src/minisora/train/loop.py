@@ -120,9 +120,10 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     peak = matmul_peak(ranks.device, torch.bfloat16 if bf16 else torch.float32)
     reference = reference_of(config.settings())
     log = Log(folder / "log.jsonl", peak, ranks, reference)
+    precision = ("bf16" if bf16 else "fp32") + (" and float8" if config.float8 else "")
     log.say(
         f"{config.name}: step {state.step} of {config.steps}, {sum(p.numel() for p in state.model.parameters()):,} "
-        f"parameters, {ranks.count} x {ranks.device} with {threads} threads, {'bf16' if bf16 else 'fp32'}{' and float8' if config.float8 else ''}, "
+        f"parameters, {ranks.count} x {ranks.device} with {threads} threads, {precision}, "
         f"peak {peak / 1e12:.2f} TFLOP/s"
         + (f"; its loss is held against a reference up to step {reference.steps[-1]:.0f}" if reference else "")
     )
