@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
+from minisora.device import has_fast_bf16
 from minisora.dit.layers import into_gelu
 from minisora.train.lora import LoRALinear
 
@@ -25,6 +27,16 @@ def test_a_layer_into_gelu(bias, dtype, grad):
     rounding = 2.0**-7 if dtype == torch.bfloat16 else 1e-6
     torch.testing.assert_close(out.detach().double(), exact(linear, x).detach(), rtol=rounding, atol=rounding)
     assert out.dtype == dtype and out.requires_grad == grad
+
+
+@pytest.mark.skipif(not has_fast_bf16(torch.device("cpu")), reason="this CPU has no fast bfloat16")
+@torch.no_grad()
+def test_sampling_has_no_gelu_of_its_own():
+    linear, x = nn.Linear(64, 96).bfloat16(), torch.randn(50, 64).bfloat16()
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        into_gelu(linear, x)
+    names = {event.key for event in seen.key_averages()}
+    assert "mkldnn::_linear_pointwise" in names and "aten::gelu" not in names
 
 
 @torch.no_grad()
