@@ -50,6 +50,7 @@ from minisora.errors import UsageError
 from minisora.video.files import cannot_write, replacing
 from minisora.video.frames import fit
 from minisora.video.read import read_clip
+from minisora.video.write import X264
 
 _FORMAT = 1
 _MOST_BYTES = 256 << 20  # of decoded frames at a time
@@ -177,7 +178,7 @@ def encode(pieces: Iterator[Tensor], *, fps: float, codec: str, crf: int) -> byt
     """
     rate, file = Fraction(fps).limit_denominator(100_000), io.BytesIO()
     lossless = codec == "lossless"
-    options = {"preset": "medium", "threads": "1", **({"qp": "0"} if lossless else {"crf": str(crf)})}
+    options = {**X264, "threads": "1", **({"qp": "0"} if lossless else {"crf": str(crf)})}
     with av.open(file, "w", format="mp4") as container:
         encoder = "libx264rgb" if lossless else "libx264"
         stream = cast(av.VideoStream, container.add_stream(encoder, rate=rate, options=options))
