@@ -161,7 +161,8 @@ def measure(size: str, tokens: int, runs: int, memory: bool) -> Iterator[str]:
     differ = Pair(size, tokens).outputs_differ()
     both = pairs(size, tokens)
     for pair in both.values():
-        pair.ours.bfloat16(), pair.theirs.bfloat16()
+        for network in (pair.ours, pair.theirs):
+            network.bfloat16().requires_grad_(False)  # as weights are in sampling
     with torch.no_grad():
         forward = in_turn(runs, *(forward_of(both[how], which) for which, how in WAYS))
     yield row(f"{size} | {tokens} | forward, ms", forward)

@@ -170,7 +170,13 @@ def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequenc
         from minisora.model import Model
 
         kind = next(vae.parameters())
-        bundle = Bundle("preview", vae=vae, dit=dit.to(kind.device, kind.dtype).eval(), text=text, sampling=sampling)
+        bundle = Bundle(
+            "preview",
+            vae=vae,
+            dit=dit.to(kind.device, kind.dtype).eval().requires_grad_(False),
+            text=text,
+            sampling=sampling,
+        )
         videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
         contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
         beside = torch.cat([video.frames for _, video in videos], dim=2)

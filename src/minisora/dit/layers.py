@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minisora.dit.attention import Segments, attention
+from minisora.dit.linear import into_gelu, linear
 from minisora.dit.norm import RMSNorm, rms_norm
 
 
@@ -78,17 +79,17 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = mod.to(x.dtype).unbind(1)
 
         h = self._modulated(x, scale1, shift1, time_index)
-        qk, v = self.qkv(h).split((2 * x.shape[-1], x.shape[-1]), -1)
+        qk, v = linear(self.qkv, h).split((2 * x.shape[-1], x.shape[-1]), -1)
         gains = torch.stack([self.q_norm.gain, self.k_norm.gain])
         q, k = self._heads(rms_norm(qk.unflatten(-1, (2, -1)), gains, self.eps, rope)).unbind(1)
         a = attention(q, k, self._heads(v), clips).flatten(1)
-        x = torch.addcmul(x, self.out(a), gather(gate1, time_index))
+        x = torch.addcmul(x, linear(self.out, a), gather(gate1, time_index))
 
-        q = self._heads(self.cross_q_norm(self.cross_q(self.cross_norm(x).to(x.dtype))))
-        x = x + self.cross_out(attention(q, text[0], text[1], to_text).flatten(1))
+        q = self._heads(self.cross_q_norm(linear(self.cross_q, self.cross_norm(x).to(x.dtype))))
+        x = x + linear(self.cross_out, attention(q, text[0], text[1], to_text).flatten(1))
 
         h = self._modulated(x, scale2, shift2, time_index)
-        h = self.mlp_out(into_gelu(self.mlp_in, h))
+        h = linear(self.mlp_out, into_gelu(self.mlp_in, h))
         return torch.addcmul(x, h, gather(gate2, time_index))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -98,32 +99,6 @@ class Block(nn.Module):
     def _modulated(self, x: Tensor, scale: Tensor, shift: Tensor, time_index: Tensor) -> Tensor:
         normed = F.layer_norm(x, x.shape[-1:], eps=self.eps).to(x.dtype)  # sums in float32 inside
         return torch.addcmul(gather(shift, time_index), normed, gather(1 + scale, time_index))
-
-
-def into_gelu(linear: nn.Module, x: Tensor) -> Tensor:
-    """gelu(linear(x)); on a CPU, in bf16 and without gradients, as one operator, where GELU is nearly free."""
-    if not _in_one(linear, x):
-        return gelu(linear(x))
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, linear.weight, linear.bias, "gelu", [], "tanh")
-    return out
-
-
-def _in_one(linear: nn.Module, x: Tensor) -> bool:
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
-        return False
-    plain = type(linear) is nn.Linear and linear.weight.dtype == x.dtype == torch.bfloat16
-    return plain and torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def gelu(x: Tensor) -> Tensor:
-    """Hendrycks and Gimpel 2016 (arXiv:1606.08415), section 2, by tanh.
-
-    A compiler is given the same as a sigmoid, tanh(a) = 2 sigmoid(2a) - 1, which it makes three times as fast on a CPU.
-    """
-    if not torch.compiler.is_compiling():
-        return F.gelu(x, approximate="tanh")
-    rows = x.float()
-    return (rows * torch.sigmoid(math.sqrt(8 / math.pi) * (rows + 0.044715 * rows**3))).to(x.dtype)
 
 
 def gather(rows: Tensor, index: Tensor) -> Tensor:

@@ -1,0 +1,65 @@
+"""The block's linear layers; in sampling on a CPU by oneDNN alone, which spares a third of their time.
+
+There, in bf16 and without gradients, bias and GELU are worked out on what the matmul leaves in its registers, and
+weights that are frozen are used in the order in which it reads them. That is a second copy of them, made at their
+first use, made anew when they have changed, and gone with their layer. All else goes through the layer itself.
+"""
+
+from __future__ import annotations
+
+import math
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_ORDERED: WeakKeyDictionary[nn.Module, tuple[Tensor, int, Tensor]] = WeakKeyDictionary()  # weights, version, in order
+
+
+def linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """layer(x), (L, D) to (L, E)"""
+    return _by_onednn(layer, x, "none", "") if _sampled(layer, x) else layer(x)
+
+
+def into_gelu(layer: nn.Module, x: Tensor) -> Tensor:
+    """gelu(layer(x)), (L, D) to (L, E)"""
+    return _by_onednn(layer, x, "gelu", "tanh") if _sampled(layer, x) else gelu(layer(x))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Hendrycks and Gimpel 2016 (arXiv:1606.08415), section 2, by tanh.
+
+    A compiler is given the same as a sigmoid, tanh(a) = 2 sigmoid(2a) - 1, which it makes three times as fast on a CPU.
+    """
+    if not torch.compiler.is_compiling():
+        return F.gelu(x, approximate="tanh")
+    rows = x.float()
+    return (rows * torch.sigmoid(math.sqrt(8 / math.pi) * (rows + 0.044715 * rows**3))).to(x.dtype)
+
+
+def _sampled(layer: nn.Module, x: Tensor) -> bool:
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+        return False
+    plain = type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
+    if not (plain and type(x) is Tensor and layer.weight.dtype == x.dtype == torch.bfloat16):
+        return False
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _by_onednn(layer: nn.Module, x: Tensor, then: str, how: str) -> Tensor:
+    assert isinstance(layer, nn.Linear)
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, _in_order(layer), layer.bias, then, [], how)
+    return out
+
+
+def _in_order(layer: nn.Linear) -> Tensor:
+    weight = layer.weight
+    if weight.requires_grad or weight.is_inference():
+        return weight
+    # the weights are held, so that no others can come to lie where they lay
+    held, version, ordered = _ORDERED.get(layer, (None, -1, weight))
+    if held is None or held.data_ptr() != weight.data_ptr() or version != weight._version:
+        ordered = torch.ops.mkldnn._reorder_linear_weight(weight)
+        _ORDERED[layer] = weight.detach(), weight._version, ordered
+    return ordered
