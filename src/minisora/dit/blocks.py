@@ -1,7 +1,8 @@
 """Attention on a CPU, a few queries at a time: their weights stay in the processor's cache.
 
 Those of short clips are kept for the backward pass, those of long ones worked out again. One operator takes a whole
-pack, so that its result may be kept when the rest is recomputed, and so that a compiled block is one graph.
+pack, so that its result may be kept when the rest is recomputed, and so that a compiled block is one graph; without
+gradients it is a mere function.
 
 Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022 (FlashAttention, arXiv:2205.14135)
 for a backward pass that works the weights out again.
@@ -17,10 +18,9 @@ import torch
 from torch import Tensor
 
 ROWS = 128  # queries at a time, at least
-CELLS = 2**20  # queries times keys times heads at a time: as many as a cache holds
+CELLS = 2**21  # queries times keys times heads at a time: as many as a cache holds
 
 
-@torch.library.custom_op("minisora::attention_by_blocks", mutates_args=())
 def attention_by_blocks(
     q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int
 ) -> tuple[Tensor, Tensor]:
@@ -32,6 +32,14 @@ def attention_by_blocks(
     kept:                 `cells` of these lengths to keep the weights, or 0
     returns               (L, N, head_width), and the weights, (N * kept,)
     """
+    watched = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    found: tuple[Tensor, Tensor] = (_operator if watched else _attended)(q, k, v, q_lengths, k_lengths, kept)
+    return found
+
+
+def _attended(
+    q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int
+) -> tuple[Tensor, Tensor]:
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     all_weights, at = q.new_empty(q.shape[1] * kept), 0
     for q_rows, k_rows, widths in _runs(q_lengths.tolist(), k_lengths.tolist(), q.shape[1]):
@@ -46,7 +54,10 @@ def attention_by_blocks(
     return out, all_weights
 
 
-@attention_by_blocks.register_fake
+_operator = torch.library.custom_op("minisora::attention_by_blocks", _attended, mutates_args=())
+
+
+@_operator.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(q.shape[1] * kept)
 
@@ -95,7 +106,7 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     return (*_gradients(grad, *ctx.saved_tensors), None, None, None)
 
 
-attention_by_blocks.register_autograd(_backward, setup_context=_keep)
+_operator.register_autograd(_backward, setup_context=_keep)
 
 
 def _runs(
@@ -145,8 +156,10 @@ def _side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, 
 
 def _blocks(q: Tensor, k: Tensor, *, whole: bool) -> Iterator[slice]:
     clips, heads, keys, _ = k.shape
-    rows = q.shape[2] if whole else max(ROWS, CELLS // (clips * heads * keys))
-    return (slice(first, first + rows) for first in range(0, q.shape[2], rows))
+    queries = q.shape[2]
+    most = queries if whole else max(ROWS, CELLS // (clips * heads * keys))
+    rows = -(-queries // -(-queries // most))  # as many in each block, so that none is a remnant
+    return (slice(first, first + rows) for first in range(0, queries, rows))
 
 
 def _weights(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 One operator with its gradient written out. Taken step by step the formulas read and write the whole stream a dozen
 times and keep two float32 copies of it; here a few rows at a time are worked on in place. A compiler takes it as it is:
-what it makes of the rotation is slower.
+what it makes of the rotation is slower. Without gradients nothing has to be told of it, and it is a mere function.
 
 Sources: Zhang and Sennrich 2019 (RMSNorm, arXiv:1910.07467), Eq. 4; for the rotation rope.py.
 """
@@ -40,12 +40,12 @@ def rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -
     table:   (L, head_width/2, 2) of `rope_table`
     returns  like x; in between float32, and no narrower than x
     """
-    normed: Tensor = _rms_norm(x, gain, eps, table)[0]
+    watched = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    normed: Tensor = (_rms_norm if watched else _normed)(x, gain, eps, table)[0]
     return normed
 
 
-@torch.library.custom_op("minisora::rms_norm", mutates_args=())
-def _rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> tuple[Tensor, Tensor]:
+def _normed(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> tuple[Tensor, Tensor]:
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     inverse = x.new_empty((*x.shape[:-1], 1), dtype=_wide(x))  # of each row's root mean square
     for rows in _blocks(x):
@@ -57,6 +57,9 @@ def _rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> tupl
             rotate_(some, table[rows])
         out[rows] = some
     return out, inverse
+
+
+_rms_norm = torch.library.custom_op("minisora::rms_norm", _normed, mutates_args=())
 
 
 @_rms_norm.register_fake
