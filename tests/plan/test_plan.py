@@ -306,6 +306,15 @@ def test_a_recipe_with_a_reference_takes_the_time_that_it_had(slow, monkeypatch)
     monkeypatch.setattr(estimate, "reference_of", lambda settings: make_reference(settings, rows))
     seconds = run.batch(0).flops / (0.2 * slow.flops)
     assert f"{seconds:.3g} s at 20% of the 100 GFLOP/s of cpu, as its reference had; all" in describe(run, slow)
+    assert "20% MFU of the arithmetic, as its reference had;" in str(plan_run(run, 1, slow))
+    assert plan_run(run, 1, slow).placed.seconds["arithmetic"] == pytest.approx(seconds)
+    assert plan_run(run, 1, slow, mfu=0.5).mfu == 0.5
+
+
+def test_a_reference_says_nothing_of_another_device(monkeypatch):
+    monkeypatch.setattr(estimate, "reference_of", lambda settings: pytest.fail("it was run on a CPU"))
+    assert plan_run(narrow(), 1, H100).mfu == estimate.MFU
+    assert "at 40% of the" in describe(narrow(), H100)
 
 
 def test_the_captioner_is_described_too(slow):

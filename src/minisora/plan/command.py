@@ -38,16 +38,19 @@ def add_plan_command(app: typer.Typer, *, recipes: Callable[[], Recipes], parse_
         fps: Annotated[float | None, typer.Option(help="Frames per second.")] = None,
         samples: Annotated[str | None, typer.Option(help="Clips to train on, such as 10M.")] = None,
         batch: Annotated[int | None, typer.Option(help="Clips of a step; as many as are fast.")] = None,
-        mfu: Annotated[float, typer.Option(help="Share of the peak that the arithmetic reaches.")] = 0.4,
+        mfu: Annotated[
+            float | None,
+            typer.Option(help="Share of the peak that the arithmetic reaches; 0.4, on a CPU what a reference had."),
+        ] = None,
         price: Annotated[float | None, typer.Option(help="For one device and hour.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
         """What a training run takes: memory, the fastest layout that fits, hours, cost, storage."""
         _check_positive(seconds=seconds, fps=fps, batch=batch, price=price)
-        if not 0 < mfu <= 1:
+        if mfu is not None and not 0 < mfu <= 1:
             raise UsageError(f"--mfu {mfu:g}: give a share above 0, at most 1; 0.4 is usual.")
         from minisora.plan.devices import devices_named
-        from minisora.plan.estimate import plan_model, plan_run
+        from minisora.plan.estimate import MFU, plan_model, plan_run
         from minisora.plan.known import known
 
         number = None if samples is None else parse_count(samples)
@@ -75,7 +78,7 @@ def add_plan_command(app: typer.Typer, *, recipes: Callable[[], Recipes], parse_
                 fps=fps,
                 samples=10**6 if number is None else number,
                 batch=batch,
-                mfu=mfu,
+                mfu=MFU if mfu is None else mfu,
                 price=price,
             )
         if as_json:

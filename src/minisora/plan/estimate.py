@@ -25,7 +25,7 @@ from minisora.data.latents import LatentBatch
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.plan.devices import Device, this_machine
+from minisora.plan.devices import HERE, Device, this_machine
 from minisora.plan.known import Known
 from minisora.plan.layouts import FLOAT, HALF, Placed, Work, fastest
 from minisora.plan.memory import StepMemory, trace
@@ -50,6 +50,7 @@ ADAMW = OptimConfig(lr=1e-4)
 class Plan:
     """All that a run takes, on paper. Bytes, seconds and FLOPs; `memory` is of one device, `seconds` of one step.
 
+    whose:   MFU it is, in words to follow it
     sample:  what `samples` counts, in words
     beside:  bytes that making latents and text states takes, before training
     storage: bytes of the data, each sample seen once
@@ -65,6 +66,7 @@ class Plan:
     samples: int
     price: float | None
     placed: Placed
+    whose: str = ""
     beside: dict[str, float] = field(default_factory=dict)
     storage: dict[str, float] = field(default_factory=dict)
 
@@ -113,7 +115,7 @@ class Plan:
             *(("", f"{part} {gb(size)}") for part, size in placed.memory.items()),
             ("step", f"{placed.step_seconds:.3g} s for {placed.batch:,} samples, {si(flops)}FLOP"),
             *(("", f"{part} {seconds:.3g} s") for part, seconds in placed.seconds.items() if seconds > 0),
-            ("assumed", f"{self.mfu:.0%} MFU of the arithmetic; with all the rest {self.whole_mfu:.0%}"),
+            ("assumed", f"{self.mfu:.0%} MFU of the arithmetic{self.whose}; with all the rest {self.whole_mfu:.0%}"),
             ("limit", self.limit),
             ("run", f"{self.samples:,} samples, {self.steps:,} steps, {_hours(self.hours)}"),
         ]
@@ -222,16 +224,21 @@ def plan_run(
     *,
     samples: int | None = None,
     batch: int | None = None,
-    mfu: float = MFU,
+    mfu: float | None = None,
     price: float | None = None,
 ) -> Plan:
-    """A plan for a recipe on these devices. A sample is a batch of the recipe, such as a pack of its token budget."""
+    """A plan for a recipe on these devices. A sample is a batch of the recipe, such as a pack of its token budget.
+
+    mfu: None for what can be expected, as in `describe`
+    """
+    mfu, whose = _expected_mfu(run, device) if mfu is None else (mfu, "")
     first = largest_batch(run)
     work = _work(run, first)
     return Plan(
         name=run.name,
         device=device,
         mfu=mfu,
+        whose=whose,
         parameters=work.parameters,
         sample="a pack of the recipe" if isinstance(first, LatentBatch) else "a batch of the recipe",
         tokens=first.tokens,
@@ -325,7 +332,7 @@ def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, fl
 def describe(run: RunConfig, device: Device | None = None) -> str:
     """Memory, tokens a step, time and settings of a recipe on this machine, for `minisora train --dry-run`.
 
-    Where the recipe has a reference run, its time is that run's share of the peak.
+    Its time is that of its reference run's share of the peak, where it has one and this is a CPU.
 
     device: as this_machine() measures it
     """
@@ -334,8 +341,7 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
     bf16 = has_fast_bf16(default_device()) if run.bf16 is None else run.bf16
     memory = estimate_memory(run, batch, bf16=bf16)
     flops = batch.flops * run.packs
-    reference = reference_of(run.settings())
-    mfu, whose = (MFU, "") if reference is None else (reference.mfu, ", as its reference had")
+    mfu, whose = _expected_mfu(run, device)
     seconds = flops / (device.flops * mfu)
     whole = sum(memory.values())
     lines = [
@@ -353,6 +359,12 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
         *(f"  {name}: {value}" for name, value in told.items() if value is not None and not callable(value)),
     ]
     return "\n".join(lines)
+
+
+def _expected_mfu(run: RunConfig, device: Device) -> tuple[float, str]:
+    """And whose it is: references were run on a CPU, and their MFU is of whole steps."""
+    reference = reference_of(run.settings()) if device.name == HERE else None
+    return (MFU, "") if reference is None else (reference.mfu, ", as its reference had")
 
 
 def _shapes(run: RunConfig) -> nn.Module:
