@@ -66,10 +66,10 @@ def batch(number: int) -> LatentBatch:
     return LatentBatch(pack, torch.rand(total, generator=draw) < 0.8, 1e6)
 
 
-def gradients(layout: Layout) -> dict[str, Tensor]:
+def gradients(layout: Layout, *, float8: bool = False) -> dict[str, Tensor]:
     with joined(layout) as ranks:
         dit = network()
-        prepare(dit, ranks)
+        prepare(dit, ranks, float8=float8)
         own = ranks.share(PACKS)
         total = 0.0
         for n in own:
@@ -134,8 +134,8 @@ sys.modules["shared"] = shared
 spec.loader.exec_module(shared)
 folder, what, replicate, context, stop = Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:])
 layout = shared.Layout(replicate=replicate, context=context)
-if what == "gradients":
-    told = shared.gradients(layout)
+if what in ("gradients", "float8"):
+    told = shared.gradients(layout, float8=what == "float8")
     if os.environ["RANK"] == "0":
         torch.save(told, folder / "gradients.pt")
 elif what == "vae":
