@@ -45,7 +45,7 @@ def _attended(
     for q_rows, k_rows, widths in _runs(q_lengths.tolist(), k_lengths.tolist(), q.shape[1]):
         keys, values, hidden = _side_by_side(k[k_rows], v[k_rows], widths)
         queries, into = (_heads_first(x[q_rows], len(widths)) for x in (q, out))
-        for rows in _blocks(queries, keys, whole=kept > 0):
+        for rows in _blocks(queries, keys, whole=kept > 0, most=CELLS):
             weights = _weights(_scaled(queries[:, :, rows]), keys, hidden)
             into[:, :, rows] = weights @ values
             if kept:
@@ -72,7 +72,7 @@ def _gradients(
         keys, values, hidden = _side_by_side(k[k_rows], v[k_rows], widths)
         queries, towards, into = (_heads_first(x[q_rows], len(widths)) for x in (q, grad, to_q))
         sums = [torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (keys, values)]
-        for rows in _blocks(queries, keys, whole=kept):
+        for rows in _blocks(queries, keys, whole=kept, most=CELLS // 2):  # there are two such matrices at a time
             some, slope = _scaled(queries[:, :, rows]).contiguous(), towards[:, :, rows].contiguous()
             if kept:
                 shape = (*some.shape[:-1], keys.shape[2])
@@ -154,11 +154,11 @@ def _side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, 
     return k[index].transpose(1, 2), v[index].transpose(1, 2), ~inside[:, None, None]
 
 
-def _blocks(q: Tensor, k: Tensor, *, whole: bool) -> Iterator[slice]:
+def _blocks(q: Tensor, k: Tensor, *, whole: bool, most: int) -> Iterator[slice]:
     clips, heads, keys, _ = k.shape
     queries = q.shape[2]
-    most = queries if whole else max(ROWS, CELLS // (clips * heads * keys))
-    rows = -(-queries // -(-queries // most))  # as many in each block, so that none is a remnant
+    rows = queries if whole else max(ROWS, most // (clips * heads * keys))
+    rows = -(-queries // -(-queries // rows))  # as many in each block, so that none is a remnant
     return (slice(first, first + rows) for first in range(0, queries, rows))
 
 
