@@ -45,7 +45,15 @@ def decoding(way: str, height: int, width: int, num_frames: int) -> Callable[[],
     vae = ours()
     if way == "ours":
         return lambda: vae.decode(z)
-    return lambda: [float(frames[0, -1, 0, 0, 0]) for frames in vae.decode_stream(z)]
+    return lambda: in_pieces(vae, z)
+
+
+def in_pieces(vae: VideoVAE, z: torch.Tensor) -> None:
+    """Two latents at a time, as sampling decodes; of each piece a pixel is looked at."""
+    past = None
+    for piece in z.split(2, 1):
+        frames, past = vae.decode_next(piece, past)
+        float(frames[0, -1, 0, 0, 0])
 
 
 @torch.no_grad()

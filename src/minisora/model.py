@@ -13,24 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minisora import bundle as bundles
-from minisora import tasks
+from minisora import fitting, tasks
 from minisora.canvas import Condition, Shape, check_apart
 from minisora.device import check_memory, default_device, has_fast_bf16, use_affinity_threads
 from minisora.diffusion.samplers import sampler_named
 from minisora.errors import UsageError
-from minisora.fitting import (
-    box,
-    check_prompt,
-    fitted,
-    frames_in,
-    in_parts,
-    memory_bytes,
-    said,
-    shape_of,
-    size_for,
-    some_frames,
-    unchanging,
-)
 from minisora.sampling import Settings
 from minisora.storyboard import Storyboard, read_storyboard, scene_prompt
 from minisora.text.schedule import parts
@@ -87,9 +74,9 @@ class Model:
         settings: seed, steps, guidance, sampler (a name), on_step, and the other fields of `tasks.Settings`
         """
         how, shape = self._settings(settings), self._shape(seconds, size, fps)
-        check_prompt(self.bundle, prompt, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
         if preview is None:
-            self.remarks += in_parts(self.bundle, shape, "made small first")
+            self.remarks += fitting.in_parts(self.bundle, shape, "made small first")
             return tasks.generate(self.bundle, prompt, shape, how)
         _check_strength(strength)
         small = self._fitted(preview, (shape.height, shape.width), shape.fps, "the preview")
@@ -106,8 +93,10 @@ class Model:
     ) -> Stream:
         """`generate` for a video that is not to be held in memory: it is made while it is saved."""
         how, shape = self._settings(settings), self._shape(seconds, size, fps)
-        check_prompt(self.bundle, prompt, shape)
-        self.remarks += in_parts(self.bundle, shape, "parts may not fit each other; make a preview and enlarge it")
+        fitting.check_prompt(self.bundle, prompt, shape)
+        self.remarks += fitting.in_parts(
+            self.bundle, shape, "parts may not fit each other; make a preview and enlarge it"
+        )
         pieces = tasks.stream(self.bundle, prompt, shape, [], how)
         return Stream(pieces, shape.num_frames, shape.height, shape.width, shape.fps)
 
@@ -133,8 +122,8 @@ class Model:
         given = picture if isinstance(picture, Mapping) else {0.0: picture}
         pictures = {at: one if isinstance(one, Tensor) else read_image(one) for at, one in sorted(given.items())}
         how, first = self._settings(settings), next(iter(pictures.values()))
-        shape = self._shape(seconds, size or size_for(self.bundle, *first.shape[:2]), fps)
-        check_prompt(self.bundle, prompt, shape)
+        shape = self._shape(seconds, size or fitting.size_for(self.bundle, *first.shape[:2]), fps)
+        fitting.check_prompt(self.bundle, prompt, shape)
         return tasks.animate(self.bundle, self._pictures(pictures, given, shape), prompt, shape, how)
 
     def _pictures(
@@ -144,7 +133,7 @@ class Model:
         placed = []
         for at, picture in pictures.items():
             name = "the picture" if isinstance(given[at], Tensor) else str(given[at])
-            self.remarks += said(name, picture.shape[:2], (shape.height, shape.width))
+            self.remarks += fitting.said(name, picture.shape[:2], (shape.height, shape.width))
             placed.append((round(at * shape.fps), fit(picture, shape.height, shape.width)[0]))
         check_apart([Condition(picture[None], at=at) for at, picture in placed])
         return placed
@@ -162,12 +151,12 @@ class Model:
     ) -> Video:
         """A clip with `before` and `after` seconds more; its own frames, once fitted, are kept exactly."""
         how, rate = self._settings(settings), fps or self._rate
-        at, end = frames_in(before, rate), frames_in(after, rate)
+        at, end = fitting.frames_in(before, rate), fitting.frames_in(after, rate)
         if at + end == 0:
             raise UsageError(f"{before:g} s before and {after:g} s after are no frame at {rate:g} fps. Ask for more.")
         video = self._fitted(clip, size, rate)
         shape = self._around(video, at + len(video.frames) + end)
-        check_prompt(self.bundle, prompt, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
         made = tasks.extend(self.bundle, video.frames, prompt, shape, at, how)
         return made.heard(video, at / video.fps)
 
@@ -183,11 +172,11 @@ class Model:
     ) -> Video:
         """Two clips, and `seconds` that lead from the end of one to the start of the other."""
         how, rate = self._settings(settings), self._rate
-        between = some_frames(seconds, rate)
+        between = fitting.some_frames(seconds, rate)
         first = self._fitted(one, size, rate, "the first clip")
         second = self._fitted(other, (first.frames.shape[1], first.frames.shape[2]), rate, "the second clip")
         shape = self._around(first, len(first.frames) + between + len(second.frames))
-        check_prompt(self.bundle, prompt, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
         made = tasks.connect(self.bundle, first.frames, second.frames, prompt, shape, how)
         return made.heard(first).heard(second, (shape.num_frames - len(second.frames)) / first.fps)
 
@@ -209,12 +198,12 @@ class Model:
         if clip is None:
             shape = self._shape(seconds, size, None)
             shape = replace(shape, num_frames=shape.num_frames - 1)
-            return tasks.loop(self.bundle, unchanging(self.bundle, prompt, shape), shape, how)
+            return tasks.loop(self.bundle, fitting.unchanging(self.bundle, prompt, shape), shape, how)
         rate = self._rate
-        back = some_frames(seconds, rate)
+        back = fitting.some_frames(seconds, rate)
         video = self._fitted(clip, size, rate)
         shape = self._around(video, len(video.frames) + back)
-        check_prompt(self.bundle, prompt, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
         return tasks.loop_back(self.bundle, video.frames, prompt, shape, how).heard(video)
 
     def edit(
@@ -243,12 +232,12 @@ class Model:
             )
         video = self._fitted(clip, size, self._rate)
         shape = self._around(video, len(video.frames))
-        check_prompt(self.bundle, prompt, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
         if strength == 0:
             return video
         if source is None:
             return tasks.redo(self.bundle, video.frames, prompt, video.fps, strength, how).heard(video)
-        told = unchanging(self.bundle, source, shape), unchanging(self.bundle, prompt, shape)
+        told = fitting.unchanging(self.bundle, source, shape), fitting.unchanging(self.bundle, prompt, shape)
         return tasks.edit(self.bundle, video.frames, *told, video.fps, strength, how).heard(video)
 
     def inpaint(
@@ -267,8 +256,8 @@ class Model:
         how = self._settings(settings)
         video = self._fitted(clip, size, self._rate)
         shape = self._around(video, len(video.frames))
-        check_prompt(self.bundle, prompt, shape)
-        hole = region if isinstance(region, Tensor) else box(region, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
+        hole = region if isinstance(region, Tensor) else fitting.box(region, shape)
         if hole.shape != (shape.height, shape.width):
             (rows, columns), fitted = hole.shape, f"{shape.width}x{shape.height}"
             raise UsageError(f"a mask of {columns}x{rows} does not fit the clip, {fitted}. Resize it.")
@@ -298,9 +287,9 @@ class Model:
                 "Ask for a larger frame."
             )
         shape = self._shape((len(video.frames) - 1) / video.fps, size, video.fps)
-        check_prompt(self.bundle, prompt, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
         framed = F.pad(video.frames, (0, 0, left, size[1] - left - width, top, size[0] - top - height))
-        hole = ~box((left, top, left + width, top + height), shape)
+        hole = ~fitting.box((left, top, left + width, top + height), shape)
         return tasks.inpaint(self.bundle, framed, hole, prompt, shape, how).heard(video)
 
     def storyboard(
@@ -316,7 +305,7 @@ class Model:
         scenes, needed = list[tuple[list[tuple[int, Tensor]], str, Shape]](), 0
         for scene in film.scenes():  # all that may be refused, before any of it is made
             shape, prompt = self._shape(sum(shot.seconds for shot in scene), size, rate), scene_prompt(scene)
-            check_prompt(self.bundle, prompt, shape)
+            fitting.check_prompt(self.bundle, prompt, shape)
             files, start = dict[float, Path](), 0.0
             for shot in scene:
                 for moment, file in sorted(shot.keyframes.items()):
@@ -325,7 +314,7 @@ class Model:
                 start += shot.seconds
             pictures = {moment: read_image(file) for moment, file in files.items()}
             scenes.append((self._pictures(pictures, files, shape), prompt, shape))
-            needed += memory_bytes(self.bundle, shape)
+            needed += fitting.memory_bytes(self.bundle, shape)
         check_memory(needed, f"a film of {len(scenes)} scenes")
         made = [tasks.animate(self.bundle, given, prompt, shape, how).frames for given, prompt, shape in scenes]
         return Video(torch.cat(made), rate)
@@ -347,7 +336,7 @@ class Model:
         shape = self._shape(
             (len(video.frames) - 1) / video.fps, (video.frames.shape[1], video.frames.shape[2]), times * video.fps
         )
-        check_prompt(self.bundle, prompt, shape)
+        fitting.check_prompt(self.bundle, prompt, shape)
         return tasks.interpolate(self.bundle, video.frames, times, prompt, shape, how).heard(video)
 
     def notes(self, prompt: str) -> list[str]:
@@ -380,12 +369,14 @@ class Model:
         return self.bundle.sampling.fps
 
     def _shape(self, seconds: float | None, size: tuple[int, int] | None, fps: float | None) -> Shape:
-        return shape_of(self.bundle, seconds, size, fps)
+        return fitting.shape_of(self.bundle, seconds, size, fps)
 
     def _fitted(
         self, clip: str | Path | Video, size: tuple[int, int] | None, rate: float | None, what: str = "the clip"
     ) -> Video:
-        video, notes = fitted(self.bundle, clip if isinstance(clip, Video) else read_video(clip), size, rate, what)
+        video, notes = fitting.fitted(
+            self.bundle, clip if isinstance(clip, Video) else read_video(clip), size, rate, what
+        )
         self.remarks += notes
         return video
 
@@ -397,7 +388,7 @@ class Model:
     def preview_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """The model's own area at the aspect of a size."""
         height, width = size or self.bundle.sampling.size
-        return size_for(self.bundle, height, width)
+        return fitting.size_for(self.bundle, height, width)
 
     def _around(self, video: Video, num_frames: int) -> Shape:
         """A shape of so many frames, of the video's size and rate."""

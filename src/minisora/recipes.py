@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from minisora import sources
 from minisora.bundle import Sampling, find, load_part, save_part
 from minisora.bundle import save as save_bundle
 from minisora.caption.adapters import captioner_folder
@@ -28,16 +29,6 @@ from minisora.data.windows import WindowConfig
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.sources import (
-    LATENTS,
-    PICTURES_FIRST,
-    THEN_VIDEOS,
-    footage_frames,
-    latent_jobs,
-    no_frames,
-    playroom_frames,
-    sticker_frames,
-)
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of
 from minisora.train.latents import write_latents
@@ -57,9 +48,9 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     config = VAEConfig()
     batches = FrameBatches(
         sources={
-            "playroom": (0.4, playroom_frames),
-            "stickers": (0.35, sticker_frames),
-            "footage": (0.25, footage_frames),
+            "playroom": (0.4, sources.playroom_frames),
+            "stickers": (0.35, sources.sticker_frames),
+            "footage": (0.25, sources.footage_frames),
         },
         batch_size=3,
         num_frames=13,
@@ -85,7 +76,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
         steps=steps,
         build=lambda: VideoVAE(config),
         prepare=prepare,
-        batch=replace(batches, sources={"nothing": (1.0, no_frames)}),
+        batch=replace(batches, sources={"nothing": (1.0, sources.no_frames)}),
         loss=VAELoss(latent_noise=0.2),
         publish=publish,
         optim=OptimConfig(lr=3e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0),
@@ -101,7 +92,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
     `minisora train dit-toybox`, after vae-toybox, leaves a bundle. The embedded one took as many steps, in parts
     (docs/log.md). With a base, such as `--from toybox`, it begins with that bundle's weights, and takes its VAE.
     """
-    budget, names = 8192, sorted({*PICTURES_FIRST, *THEN_VIDEOS})
+    budget, names = 8192, sorted({*sources.PICTURES_FIRST, *sources.THEN_VIDEOS})
 
     @cache
     def encoders() -> tuple[VideoVAE, TextEncoder]:
@@ -111,12 +102,12 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
 
     def prepare(run: RunConfig) -> RunConfig:
         vae, text = encoders()
-        write_latents(LATENTS, latent_jobs(names), vae, text)
+        write_latents(sources.LATENTS, sources.latent_jobs(names), vae, text)
         null_text = text.encode([""]).tokens.cpu()
 
-        def batches(sources: Mapping[str, float], lengths: tuple[tuple[int, float], ...]) -> LatentBatches:
+        def batches(weights: Mapping[str, float], lengths: tuple[tuple[int, float], ...]) -> LatentBatches:
             return LatentBatches(
-                sources=[(Shards(LATENTS / name), weight) for name, weight in sources.items()],
+                sources=[(Shards(sources.LATENTS / name), weight) for name, weight in weights.items()],
                 null_text=null_text,
                 windows=WindowConfig(lengths=lengths, shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
                 patch=DIT.patch,
@@ -126,15 +117,15 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
             )
 
         curriculum = Curriculum(
-            first=batches(PICTURES_FIRST, ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))),
+            first=batches(sources.PICTURES_FIRST, ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))),
             first_steps=picture_steps,
-            then=batches(THEN_VIDEOS, ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))),
+            then=batches(sources.THEN_VIDEOS, ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))),
         )
         return replace(run, batch=curriculum)
 
     def publish(dit: DiT, folder: Path) -> None:
         save_part(dit, folder / "dit.safetensors")
-        known, least = known_captions([Shards(LATENTS / name) for name in names], encoders()[1])
+        known, least = known_captions([Shards(sources.LATENTS / name) for name in names], encoders()[1])
         trained = {"recipe": "dit-toybox", "steps": steps, "least_similarity": least}
         save_bundle(
             folder / "bundle",

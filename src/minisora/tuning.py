@@ -170,13 +170,8 @@ def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequenc
         from minisora.model import Model
 
         kind = next(vae.parameters())
-        bundle = Bundle(
-            "preview",
-            vae=vae,
-            dit=dit.to(kind.device, kind.dtype).eval().requires_grad_(False),
-            text=text,
-            sampling=sampling,
-        )
+        ready = dit.to(kind.device, kind.dtype).eval().requires_grad_(False)
+        bundle = Bundle("preview", vae=vae, dit=ready, text=text, sampling=sampling)
         videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
         contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
         beside = torch.cat([video.frames for _, video in videos], dim=2)

@@ -45,6 +45,8 @@ def test_each_clip_attends_to_itself(lengths, kept, monkeypatch):
     k, v = (torch.randn(sum(k_lengths), 2, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
     out, expected = attention(q, k, v, Segments(q_lengths, k_lengths)), reference(q, k, v, q_lengths, k_lengths)
     torch.testing.assert_close(out, expected)
+    with torch.no_grad():
+        assert torch.equal(attention(q, k, v, Segments(q_lengths, k_lengths)), out)
     towards = torch.randn_like(out)
     for got, wanted in zip(
         torch.autograd.grad(out, (q, k, v), towards), torch.autograd.grad(expected, (q, k, v), towards), strict=True
@@ -69,7 +71,7 @@ def test_the_operator_keeps_torch_s_rules():
     assert blocks.cells(q_lengths, k_lengths) == 2 * 5 * 4 + 1 * 2
     for kept in (0, blocks.cells(q_lengths, k_lengths)):
         lengths = torch.tensor(q_lengths), torch.tensor(k_lengths)
-        torch.library.opcheck(blocks._operator, (q, k, v, *lengths, kept))
+        torch.library.opcheck(blocks.as_operator, (q, k, v, *lengths, kept))
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)

@@ -140,10 +140,10 @@ class LatentBatches:
         text_lengths = tuple(len(window.text) for window in windows)
         times, index = distinct_times(torch.cat([window.times.flatten() for window in windows]))
         pack = Pack(
-            tokens=torch.cat([self._tokens(window) for window in windows]),
+            tokens=torch.cat([patchify(window.latents[None], self.patch)[0] for window in windows]),
             times=times,
             time_index=index,
-            positions=torch.cat([self._positions(window) for window in windows]),
+            positions=torch.cat([grid_positions(w.seconds * self.time_rate, *w.made.shape[1:]) for w in windows]),
             single=torch.cat([window.single.repeat_interleave(window.made[0].numel()) for window in windows]),
             lengths=lengths,
             text=torch.cat([window.text for window in windows]),
@@ -151,12 +151,6 @@ class LatentBatches:
         )
         made = torch.cat([window.made.flatten() for window in windows])
         return LatentBatch(pack, made, 3 * self.flops(lengths, text_lengths))
-
-    def _tokens(self, window: Window) -> Tensor:
-        return patchify(window.latents[None], self.patch)[0]
-
-    def _positions(self, window: Window) -> Tensor:
-        return grid_positions(window.seconds * self.time_rate, *window.made.shape[1:])
 
 
 def _stored(key: str, members: Mapping[str, bytes]) -> StoredClip:

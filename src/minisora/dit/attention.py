@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minisora.dit.blocks import attention_by_blocks, cells
+from minisora.dit.blocks import as_operator, attention_by_blocks, cells
+from minisora.dit.linear import is_watched
 from minisora.dit.ulysses import Across
 
 KEPT_UP_TO = 512 * 512  # queries times keys of a clip: weights are kept for the backward pass, not worked out again
@@ -53,7 +54,8 @@ def _alone(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         out = _varlen(q, k, v, segments.queries, segments.keys)
     else:
         kept = segments.kept if q.requires_grad else 0
-        out = attention_by_blocks(q, k, v, segments.q_lengths, segments.k_lengths, kept)[0]
+        attend = as_operator if is_watched() else attention_by_blocks
+        out = attend(q, k, v, segments.q_lengths, segments.k_lengths, kept)[0]
     return out
 
 

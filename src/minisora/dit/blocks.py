@@ -32,14 +32,6 @@ def attention_by_blocks(
     kept:                 `cells` of these lengths to keep the weights, or 0
     returns               (L, N, head_width), and the weights, (N * kept,)
     """
-    watched = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    found: tuple[Tensor, Tensor] = (_operator if watched else _attended)(q, k, v, q_lengths, k_lengths, kept)
-    return found
-
-
-def _attended(
-    q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int
-) -> tuple[Tensor, Tensor]:
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     all_weights, at = q.new_empty(q.shape[1] * kept), 0
     for q_rows, k_rows, widths in _runs(q_lengths.tolist(), k_lengths.tolist(), q.shape[1]):
@@ -54,10 +46,10 @@ def _attended(
     return out, all_weights
 
 
-_operator = torch.library.custom_op("minisora::attention_by_blocks", _attended, mutates_args=())
+as_operator = torch.library.custom_op("minisora::attention_by_blocks", attention_by_blocks, mutates_args=())
 
 
-@_operator.register_fake
+@as_operator.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(q.shape[1] * kept)
 
@@ -106,7 +98,7 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     return (*_gradients(grad, *ctx.saved_tensors), None, None, None)
 
 
-_operator.register_autograd(_backward, setup_context=_keep)
+as_operator.register_autograd(_backward, setup_context=_keep)
 
 
 def _runs(

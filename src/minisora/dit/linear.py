@@ -38,11 +38,15 @@ def gelu(x: Tensor) -> Tensor:
     return (rows * torch.sigmoid(math.sqrt(8 / math.pi) * (rows + 0.044715 * rows**3))).to(x.dtype)
 
 
+def is_watched() -> bool:
+    """Whether somebody has to be told of what is done: for gradients, or to compile it."""
+    return torch.is_grad_enabled() or torch.compiler.is_compiling()
+
+
 def _sampled(layer: nn.Module, x: Tensor) -> bool:
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+    if is_watched() or x.device.type != "cpu" or type(x) is not Tensor or type(layer) is not nn.Linear:
         return False
-    plain = type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
-    if not (plain and type(x) is Tensor and layer.weight.dtype == x.dtype == torch.bfloat16):
+    if layer._forward_hooks or layer._forward_pre_hooks or not layer.weight.dtype == x.dtype == torch.bfloat16:
         return False
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minisora.dit.linear import is_watched
 from minisora.dit.rope import rotate_
 
 CELLS = 2**19  # numbers at a time, on a CPU
@@ -40,8 +41,7 @@ def rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -
     table:   (L, head_width/2, 2) of `rope_table`
     returns  like x; in between float32, and no narrower than x
     """
-    watched = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    normed: Tensor = (_rms_norm if watched else _normed)(x, gain, eps, table)[0]
+    normed: Tensor = (_rms_norm if is_watched() else _normed)(x, gain, eps, table)[0]
     return normed
 
 

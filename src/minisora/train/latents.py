@@ -17,11 +17,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from minisora.curate.decode import Decode, decoded
 from minisora.curate.pool import Pool
@@ -187,7 +188,7 @@ def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: 
             frames=chosen[n],
             fps=clip.fps,
             captions=clip.captions,
-            texts=tuple(_next(encoded, len(clip.captions))),
+            texts=tuple(tokens.cpu() for tokens in islice(encoded, len(clip.captions))),
         )
         for n, clip in enumerate(clips)
     ]
@@ -197,7 +198,3 @@ def _single_frames(num_frames: int, rng: Random) -> tuple[int, ...]:
     ends = range(0, num_frames, GROUP)
     inside = [frame for frame in range(num_frames) if frame % GROUP]
     return tuple(sorted([*ends, *rng.sample(inside, min(INSIDE, len(inside)))]))
-
-
-def _next(tensors: Iterator[Tensor], count: int) -> list[Tensor]:
-    return [next(tensors).cpu() for _ in range(count)]

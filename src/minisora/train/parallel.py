@@ -26,7 +26,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from math import isnan, nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -306,10 +308,8 @@ def recomputed(forward: Callable[..., Made]) -> Callable[..., Made]:
 
 def mean_of_rows(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Means by name of what several processes saw; a name whose value is not a number in some is left out there."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
-
-
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if value == value]
-    return sum(finite) / len(finite) if finite else float("nan")
+    told: dict[str, list[float]] = {name: [] for row in rows for name in row}
+    for name, value in (item for row in rows for item in row.items()):
+        if not isnan(value):
+            told[name].append(value)
+    return {name: fmean(values) if values else nan for name, values in told.items()}

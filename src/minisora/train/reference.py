@@ -10,13 +10,14 @@ Here: making, finding and asking references. Not here: the logs they are made fr
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
+
+import numpy as np
 
 from minisora.errors import UsageError
 from minisora.video.files import replacing
@@ -43,15 +44,8 @@ class Reference:
         """Loss and tolerance; None outside of what was seen."""
         if not self.steps[0] <= step <= self.steps[-1]:
             return None
-        after = min(bisect_right(self.steps, step), len(self.steps) - 1)
-        before = max(after - 1, 0)
-        gap = self.steps[after] - self.steps[before]
-        share = (step - self.steps[before]) / gap if gap else 0.0
-
-        def between(values: Sequence[float]) -> float:
-            return values[before] + share * (values[after] - values[before])
-
-        return between(self.loss), between(self.tolerance)
+        loss, tolerance = (float(np.interp(step, self.steps, values)) for values in (self.loss, self.tolerance))
+        return loss, tolerance
 
 
 def off_course(reference: Reference, step: int, loss: float) -> str | None:

@@ -17,7 +17,6 @@ Not here: its training loss (loss.py), the layers (layers.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -193,19 +192,7 @@ class VideoVAE(nn.Module):
 
     def decode(self, z: Tensor, *, first_alone: bool = True) -> Tensor:
         """Latents to frames, all at once. Shapes as in `encode`, the other way round; values about -1..1."""
-        frames, _ = self.decoder(self._unnormalised(z), None, first_alone=first_alone)
-        pixels: Tensor = frames.permute(0, 1, 3, 4, 2)
-        return pixels
-
-    def decode_stream(self, z: Tensor, *, first_alone: bool = True, chunk: int = 2) -> Iterator[Tensor]:
-        """The same frames in pieces of `chunk` latents: memory does not grow with the length.
-
-        Equal to `decode` within rounding.
-        """
-        past: Past | None = None
-        for piece in z.split(chunk, 1):
-            frames, past = self.decode_next(piece, past, first_alone=first_alone)
-            yield frames
+        return self.decode_next(z, None, first_alone=first_alone)[0]
 
     def decode_next(self, z: Tensor, past: Past | None, *, first_alone: bool = True) -> tuple[Tensor, Past]:
         """The frames of the next latents of a video, and the past for those that follow. past: None for the first"""
