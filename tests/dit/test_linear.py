@@ -129,6 +129,15 @@ def test_weights_that_change_are_followed(change):
         torch.testing.assert_close(linear(layer, x), layer(x), rtol=2.0**-7, atol=2.0**-7)
 
 
+def test_in_inference_mode_and_after_it():
+    layer, x = frozen(), torch.randn(50, 64).bfloat16()
+    with torch.inference_mode():
+        made_there, first = deepcopy(layer), linear(layer, x)
+        assert torch.equal(linear(made_there, x), first)
+    with torch.no_grad():
+        assert torch.equal(linear(layer, x), first) and torch.equal(linear(made_there, x), first)
+
+
 @torch.no_grad()
 def test_what_is_held_goes_with_its_layer_and_into_no_copy():
     layer, x = frozen(), torch.randn(50, 64).bfloat16()
