@@ -94,9 +94,8 @@ class Model:
         """`generate` for a video that is not to be held in memory: it is made while it is saved."""
         how, shape = self._settings(settings), self._shape(seconds, size, fps)
         fitting.check_prompt(self.bundle, prompt, shape)
-        self.remarks += fitting.in_parts(
-            self.bundle, shape, "parts may not fit each other; make a preview and enlarge it"
-        )
+        advice = "parts may not fit each other; make a preview and enlarge it"
+        self.remarks += fitting.in_parts(self.bundle, shape, advice)
         pieces = tasks.stream(self.bundle, prompt, shape, [], how)
         return Stream(pieces, shape.num_frames, shape.height, shape.width, shape.fps)
 
@@ -374,9 +373,8 @@ class Model:
     def _fitted(
         self, clip: str | Path | Video, size: tuple[int, int] | None, rate: float | None, what: str = "the clip"
     ) -> Video:
-        video, notes = fitting.fitted(
-            self.bundle, clip if isinstance(clip, Video) else read_video(clip), size, rate, what
-        )
+        own = clip if isinstance(clip, Video) else read_video(clip)
+        video, notes = fitting.fitted(self.bundle, own, size, rate, what)
         self.remarks += notes
         return video
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -153,8 +154,12 @@ class TextEncoder:
     def _bert(self) -> Any:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
+
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # torchao, which transformers imports, warns of kernels for other GPUs
         from transformers import BertConfig, BertModel
 
+        logging.disable(before)
         path = self.folder / "model.safetensors"
         with torch.random.fork_rng(devices=[]):  # its first weights are drawn only to be replaced
             bert = BertModel(BertConfig(**self._config), add_pooling_layer=False)

@@ -44,8 +44,7 @@ class Reference:
         """Loss and tolerance; None outside of what was seen."""
         if not self.steps[0] <= step <= self.steps[-1]:
             return None
-        loss, tolerance = (float(np.interp(step, self.steps, values)) for values in (self.loss, self.tolerance))
-        return loss, tolerance
+        return float(np.interp(step, self.steps, self.loss)), float(np.interp(step, self.steps, self.tolerance))
 
 
 def off_course(reference: Reference, step: int, loss: float) -> str | None:
