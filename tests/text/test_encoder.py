@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,9 @@ def test_weights_of_another_shape_are_refused(encoder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 768}))
     with pytest.raises(WeightsError, match=r"model\.safetensors is cut short, changed, or"):
         TextEncoder(tmp_path).encode(["a ball"])
+
+
+def test_what_it_imports_is_quiet_and_warnings_are_heard_after_it():
+    code = "from minisora.text import *; import logging; TextEncoder().encode(['a']); logging.warning('heard')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == "WARNING:root:heard\n"

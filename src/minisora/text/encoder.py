@@ -157,9 +157,10 @@ class TextEncoder:
 
         before = logging.root.manager.disable
         logging.disable(logging.WARNING)  # torchao, which transformers imports, warns of kernels for other GPUs
-        from transformers import BertConfig, BertModel
-
-        logging.disable(before)
+        try:
+            from transformers import BertConfig, BertModel
+        finally:
+            logging.disable(before)
         path = self.folder / "model.safetensors"
         with torch.random.fork_rng(devices=[]):  # its first weights are drawn only to be replaced
             bert = BertModel(BertConfig(**self._config), add_pooling_layer=False)

@@ -308,8 +308,6 @@ def recomputed(forward: Callable[..., Made]) -> Callable[..., Made]:
 
 def mean_of_rows(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Means by name of what several processes saw; a name whose value is not a number in some is left out there."""
-    told: dict[str, list[float]] = {name: [] for row in rows for name in row}
-    for name, value in (item for row in rows for item in row.items()):
-        if not isnan(value):
-            told[name].append(value)
+    names = dict.fromkeys(name for row in rows for name in row)
+    told = {name: [row[name] for row in rows if not isnan(row.get(name, nan))] for name in names}
     return {name: fmean(values) if values else nan for name, values in told.items()}
