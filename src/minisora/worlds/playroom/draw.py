@@ -10,13 +10,13 @@ Not here: what a scene is (scene.py), words for it (captions.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from random import Random
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minisora.errors import UsageError
 from minisora.worlds.playroom.camera import project, views
@@ -36,11 +36,14 @@ from minisora.worlds.playroom.scene import (
 )
 
 Key = TypeVar("Key")
+Flags = NDArray[np.bool_]
+Cameras = tuple[Array, Array]  # poses and focal lengths, as `views` gives them
 SPLITS = ("train", "held_out")
 SECONDS = 4.0  # of a clip of the usual length: what is said to happen happens in it
 MIDDLE = SECONDS / 2
 TIMES = np.linspace(0.0, SECONDS, 9)
-TRIES = 30  # to place a thing before kinds and cameras are drawn again
+TRIES = 30  # to place the things that move before kinds and cameras are drawn again
+SPOTS = 64  # on the floor that are tried for each of the others
 
 # chances, not percentages: each is over the sum of those that fit the number of things
 FIRST_MOTIONS = {
@@ -68,9 +71,9 @@ MOVES = {
     "pan_left": 7.5,
     "pan_right": 7.5,
 }
-COUNTS = {1: 32, 2: 43, 3: 25}
+COUNTS = {1: 33, 2: 43, 3: 24}
 CUT_SHARE = 0.1
-SIZE_CHANCES = (40, 60)  # small, large: the large are harder to place, and come out even
+SIZE_CHANCES = (33, 67)  # small, large: the large are harder to place, and come out even
 
 
 def draw(seed: int, *, split: str = "train") -> Scene:
@@ -127,7 +130,7 @@ def _kinds(rng: Random, split: str, count: int, motion: str) -> tuple[Thing, ...
         if motions[0] == "collides" and sizes == ["small", "large", *sizes[2:]]:
             sizes[:2] = ["large", "small"]  # the heavier one comes, or nothing much would move
         if motions[0] == "passes_behind":
-            sizes[:2] = ["small", "large"]
+            sizes[0] = "small"
             motions[1] = "spins" if motions[1] == "spins" else "still"
             if is_held_out(colours[1], shapes[1], motions[1]):
                 continue
@@ -180,23 +183,33 @@ def _lay_out(rng: Random, scene: Scene) -> Scene | None:
     """Place all things, one after the other, or None where that does not work out."""
     cameras = views(scene, TIMES)
     for _ in range(TRIES):
-        placed = _place_leaders(rng, scene)
-        sights = [_Sight(thing, *cameras) for thing in placed]
-        if _fit(placed, sights) and (placed[0].motion != "leaves_and_returns" or scene.cut is None):
-            break
-    else:
-        return None
-    for thing in scene.things[len(placed) :]:
-        for _ in range(TRIES):
-            other = _place_other(rng, thing)
-            sight = _Sight(other, *cameras)
-            if sight.in_view(other) and all(map(partial(_apart, other, sight), placed, sights)):
-                placed.append(other)
-                sights.append(sight)
-                break
-        else:
+        leaders = _place_leaders(rng, scene)
+        sights = [_Sight(thing, cameras) for thing in leaders]
+        if _fit(leaders, sights) and (leaders[0].motion != "leaves_and_returns" or scene.cut is None):
+            others = _place_others(rng, scene.things[len(leaders) :], leaders, sights, cameras)
+            if others is not None:
+                return replace(scene, things=(*leaders, *others))
+    return None
+
+
+def _place_others(
+    rng: Random, things: Sequence[Thing], leaders: Sequence[Thing], sights: Sequence[_Sight], cameras: Cameras
+) -> list[Thing] | None:
+    """Those that stay in place, each at the first of SPOTS where it is in view and clear of all before it."""
+    before = list(zip(leaders, sights, strict=True))
+    for thing in things:
+        spots = [_spot(rng, -0.9, 2.6) for _ in range(SPOTS)]
+        other = replace(thing, path=_in_place(rng, thing.motion, *spots[0]))
+        tried = _Sight(other, cameras, spots)
+        fits = tried.in_view(other)
+        for one, sight in before:
+            fits &= _apart(other, tried, one, sight)
+        if not fits.any():
             return None
-    return replace(scene, things=tuple(placed))
+        x, y = spots[int(fits.argmax())]
+        placed = replace(other, path=replace(other.path, x=_round(x), y=_round(y)))
+        before.append((placed, _Sight(placed, cameras)))
+    return [placed for placed, _ in before[len(leaders) :]]
 
 
 def _place_leaders(rng: Random, scene: Scene) -> list[Thing]:
@@ -211,19 +224,19 @@ def _place_leaders(rng: Random, scene: Scene) -> list[Thing]:
 
 def _place_first(rng: Random, thing: Thing) -> Thing:
     motion = thing.motion
-    aside, deep = rng.uniform(-0.3, 0.3), rng.uniform(-0.9, 1.3)
+    aside, deep = rng.uniform(-0.3, 0.3), rng.uniform(-0.7, 1.6)
     if motion in ("rolls_left", "rolls_right", "trail"):
         left = motion == "rolls_left" or (motion == "trail" and rng.random() < 0.5)
-        speed = rng.uniform(0.6, 0.95)
+        speed = rng.uniform(0.48, 0.76)
         path = _straight(aside, deep, math.pi if left else 0.0, speed)
     elif motion in ("rolls_toward", "rolls_away"):
-        speed = rng.uniform(0.7, 1.05)
-        path = _straight(rng.uniform(-1.0, 1.0), 0.3 + aside, math.pi / 2 * (-1 if "toward" in motion else 1), speed)
+        speed = rng.uniform(0.55, 0.85)
+        path = _straight(rng.uniform(-1.0, 1.0), 0.4 + aside, math.pi / 2 * (-1 if "toward" in motion else 1), speed)
     elif motion == "circles":
         path = Path(
             x=_round(aside),
             y=_round(rng.uniform(-0.3, 0.7)),
-            circle_radius=_round(rng.uniform(0.65, 0.95)),
+            circle_radius=_round(rng.uniform(0.55, 0.85)),
             circle_turn=_round(rng.choice((-1, 1)) * rng.uniform(1.4, 2.1)),
             circle_phase=_round(rng.uniform(-math.pi, math.pi)),
         )
@@ -240,12 +253,15 @@ def _place_first(rng: Random, thing: Thing) -> Thing:
             acceleration=_round(-pull),
         )
     else:
-        path = _in_place(rng, motion, rng.uniform(-1.2, 1.2), rng.uniform(-0.9, 1.0))
+        path = _in_place(rng, motion, *_spot(rng, -0.7, 1.2))
     return replace(thing, path=path)
 
 
-def _place_other(rng: Random, thing: Thing) -> Thing:
-    return replace(thing, path=_in_place(rng, thing.motion, rng.uniform(-1.7, 1.7), rng.uniform(-1.0, 2.0)))
+def _spot(rng: Random, nearest: float, farthest: float) -> tuple[float, float]:
+    """A place on the floor; what is farther away has more room to the sides."""
+    y = rng.uniform(nearest, farthest)
+    widest = 1.5 + 0.3 * y
+    return rng.uniform(-widest, widest), y
 
 
 def _straight(x: float, y: float, heading: float, speed: float) -> Path:
@@ -276,15 +292,15 @@ def _in_place(rng: Random, motion: str, x: float, y: float) -> Path:
 def _place_collision(rng: Random, one: Thing, other: Thing) -> list[Thing]:
     """`one` comes along x and meets `other` at the event; the sum of momenta stays."""
     side = rng.choice((-1, 1))
-    event = rng.uniform(0.6, 1.5)
+    event = rng.uniform(0.6, 1.4)
     restitution = rng.uniform(0.75, 0.95)
-    hit_speed = rng.uniform(0.65, 0.95)
+    hit_speed = rng.uniform(0.45, 0.7)
     _, gain = after_collision(one.mass, 1.0, other.mass, restitution)
     speed = hit_speed / gain
     after, other_after = after_collision(one.mass, speed, other.mass, restitution)
     gap = touching_distance(one, other)
     meets = rng.uniform(-0.9, -0.2)  # where `other` waits, towards the side that `one` comes from
-    deep = rng.uniform(-0.6, 1.0)
+    deep = rng.uniform(-0.3, 1.5)
     heading = 0.0 if side > 0 else _round(math.pi)
     yaw = 0.0
     paths = [
@@ -304,10 +320,10 @@ def _place_collision(rng: Random, one: Thing, other: Thing) -> list[Thing]:
 def _place_passing(rng: Random, scene: Scene, one: Thing, other: Thing) -> list[Thing]:
     """`one` crosses the line of sight to `other`, farther away, at a moment soon after the start."""
     side = rng.choice((-1, 1))
-    event = rng.uniform(1.2, 1.55)
-    speed = rng.uniform(0.78, 0.98)
-    start = -side * rng.uniform(1.6, 2.05)
-    deep, front = rng.uniform(0.7, 1.4), rng.uniform(-0.7, -0.1)
+    event = rng.uniform(1.25, 1.9 if other.size == "large" else 1.55)
+    speed = rng.uniform(0.8, 1.05)
+    start = -side * rng.uniform(1.85, 2.3)
+    deep, front = rng.uniform(1.2, 2.1), rng.uniform(-0.5, 0.2)
     pose, _ = views(scene, np.array([event]))
     x, y, _ = (-(pose[0, :3, :3].T @ pose[0, :3, 3])).tolist()
     crossing = start + side * speed * event
@@ -323,43 +339,49 @@ def _place_passing(rng: Random, scene: Scene, one: Thing, other: Thing) -> list[
 
 
 class _Sight:
-    """A placed thing over the clip, as the cameras see it: (T, ...) at `TIMES`."""
+    """A placed thing over the clip, as the cameras see it: (T, N, ...) at `TIMES`, at each of N spots on the floor.
 
-    def __init__(self, thing: Thing, pose: Array, focal: Array) -> None:
-        self.centres = positions(thing, TIMES)
-        spots, depth = project(pose, focal, self.centres[:, None])
-        self.spots, self.depth = spots[:, 0], depth[:, 0]
+    spots: where else it is tried, in place of its own; of a thing that stays in place
+    """
+
+    def __init__(self, thing: Thing, cameras: Cameras, spots: Sequence[tuple[float, float]] = ()) -> None:
+        pose, focal = cameras
+        x, y = thing.path.x, thing.path.y
+        moved = np.array([(to_x - x, to_y - y, 0.0) for to_x, to_y in spots] or [(0.0, 0.0, 0.0)])
+        self.centres = positions(thing, TIMES)[:, None] + moved
+        self.spots, self.depth = project(pose, focal, self.centres)
         reach = max(thing.across * (1.3 if thing.shape == "cube" else 1.0), thing.half_height)
-        self.radius = reach * focal / np.maximum(self.depth, 1e-3)
+        self.radius = reach * focal[:, None] / np.maximum(self.depth, 1e-3)
 
-    def in_view(self, thing: Thing) -> bool:
-        """Wholly in the frame all the time, or as its motion says."""
-        if self.depth.min() < 2.5:
-            return False
+    def in_view(self, thing: Thing) -> Flags:
+        """(N,) wholly in the frame all the time, or as its motion says."""
         reach = np.abs(self.spots).max(axis=-1) + 0.9 * self.radius
         if thing.motion == "leaves_and_returns":
-            gone = (np.abs(self.spots[:, 0]) - self.radius).max() > 1.03
-            return bool(gone and reach[[0, 1, -1]].max() < 0.97)
-        return bool(reach.max() < 0.97)
+            gone = (np.abs(self.spots[..., 0]) - self.radius).max(0) > 1.03
+            seen = gone & (reach[[0, 1, -1]].max(0) < 0.97)
+        else:
+            seen = reach.max(0) < 0.97
+        found: Flags = seen & (self.depth.min(0) >= 2.5)
+        return found
 
 
 def _fit(things: list[Thing], sights: list[_Sight]) -> bool:
-    seen = all(sight.in_view(thing) for thing, sight in zip(things, sights, strict=True))
-    return seen and (len(things) == 1 or _apart(things[1], sights[1], things[0], sights[0]))
+    seen = all(sight.in_view(thing).all() for thing, sight in zip(things, sights, strict=True))
+    return seen and (len(things) == 1 or bool(_apart(things[1], sights[1], things[0], sights[0]).all()))
 
 
-def _apart(other: Thing, other_sight: _Sight, one: Thing, sight: _Sight) -> bool:
-    """`other`, placed after `one`, keeps clear of it on the floor and hides it no longer than a passing does."""
+def _apart(other: Thing, other_sight: _Sight, one: Thing, sight: _Sight) -> Flags:
+    """(N,) `other`, placed after `one`, keeps clear of it on the floor and hides it no longer than a passing does."""
     meet = (one.motion, other.motion) == ("collides", "struck")
     ways = other_sight.centres - sight.centres
-    if not meet and np.hypot(ways[:, 0], ways[:, 1]).min() < (one.across + other.across) * 1.3:
-        return False
+    clear = np.hypot(ways[..., 0], ways[..., 1]).min(0) >= (one.across + other.across) * 1.2
     gaps = other_sight.spots - sight.spots
-    between = np.hypot(gaps[:, 0], gaps[:, 1]) / (sight.radius + other_sight.radius)
+    between = np.hypot(gaps[..., 0], gaps[..., 1]) / (sight.radius + other_sight.radius)
     if one.path.speed == 0 and other.path.kick == 0:  # neither crosses the frame: both stay plain to see
-        return bool(between.min() >= 0.75)
+        return clear & (between.min(0) >= 0.75)
     if meet:
-        return bool(between[-1] >= 0.5)
+        return between[-1] >= 0.5
+    at_the_ends = np.minimum(between[0], between[-1]) >= 1.0
     if one.motion == "passes_behind":
-        return bool(min(between[0], between[-1]) >= 1.0)
-    return bool(min(between[0], between[-1]) >= 1.0 and (between < 0.6).sum() <= 2)
+        return at_the_ends & clear
+    return clear & at_the_ends & ((between < 0.6).sum(0) <= 2)

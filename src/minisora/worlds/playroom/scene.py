@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+WORLD_VERSION = 2  # 2: things 1.2 to 1.35 times as large in the frame as in 1, and slower
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.88, 0.09, 0.10),
     "green": (0.10, 0.66, 0.14),
@@ -23,7 +24,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "white": (0.97, 0.97, 0.97),
 }
 SHAPES = ("ball", "cube", "cylinder", "cone")
-SIZES = {"small": 0.40, "large": 0.76}  # radius of a ball, in units
+SIZES = {"small": 0.54, "large": 0.92}  # radius of a ball, in units
 MATERIALS = ("matte", "shiny")
 FLOORS = ("grey", "wood", "checker", "grass", "sand")
 LIGHTS = ("day", "sunset", "night")
