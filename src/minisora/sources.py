@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from minisora.train.latents import LatentJob
 from minisora.worlds.clip import Clip
 
 LATENTS = Path(".cache/latents")
-WORDINGS = 3  # of each stretch of a clip, two or three captions each: one wording is learnt by heart
+WORDINGS = 2  # of each stretch of a clip, two or three natural captions and a dense one each
 
 
 def playroom_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
@@ -43,56 +44,43 @@ def no_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
     return torch.zeros(num_frames, height, width, 3, dtype=torch.uint8)
 
 
-def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int, fps: float = 8.0) -> Sequence[Clip]:
     from minisora.worlds import playroom
 
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, wordings=WORDINGS)
+    size: dict[str, Any] = {"height": height, "width": width, "num_frames": num_frames, "fps": fps}
+    return playroom.clips(seeds, wordings=WORDINGS, dense=WORDINGS, hints=True, **size)
 
 
 def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
     """At twice the usual rate, for what is asked at other rates."""
+    return playroom_clips(seeds, height, width, num_frames, 16.0)
+
+
+def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+    """First frames of clips of two seconds, told as such and as pictures."""
     from minisora.worlds import playroom
 
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=16.0, wordings=WORDINGS)
+    size: dict[str, Any] = {"height": height, "width": width, "num_frames": num_frames}
+    return playroom.clips(seeds, dense=1, seconds=2.0, hints=True, **size)
 
 
-def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    from minisora.worlds import stickers
-
-    return list(stickers.clips(seeds, height=height, width=width, num_frames=num_frames))
-
-
-PICTURES_FIRST = {  # shards and how often a sample is drawn from them
-    "playroom-pictures": 0.46,
-    "stickers-pictures": 0.24,
-    "playroom-short": 0.17,
-    "playroom-wide": 0.02,
-    "playroom-tall": 0.02,
-    "stickers-short": 0.09,
-}
-THEN_VIDEOS = {
-    "playroom-pictures": 0.14,
-    "stickers-pictures": 0.05,
-    "playroom-short": 0.46,
-    "playroom-large": 0.12,
-    "playroom-long": 0.075,
-    "playroom-fast": 0.02,
-    "playroom-wide": 0.02,
-    "playroom-tall": 0.02,
-    "stickers-short": 0.08,
-    "stickers-large": 0.015,
+CLIPS = {"playroom-short": 1.0}  # shards and how often a sample is drawn from them
+ALL_SIZES = {
+    "playroom-short": 0.56,
+    "playroom-large": 0.18,
+    "playroom-long": 0.12,
+    "playroom-fast": 0.05,
+    "playroom-wide": 0.045,
+    "playroom-tall": 0.045,
 }
 JOBS = {  # name -> clips, height, width, frames, how many
-    "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
-    "playroom-short": (playroom_clips, 64, 64, 17, 14500),
-    "playroom-long": (playroom_clips, 64, 64, 33, 1300),
-    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
-    "playroom-wide": (playroom_clips, 64, 112, 17, 500),
-    "playroom-tall": (playroom_clips, 112, 64, 17, 500),
-    "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
-    "stickers-short": (sticker_clips, 64, 64, 17, 2400),
-    "playroom-large": (playroom_clips, 96, 96, 17, 2200),
-    "stickers-large": (sticker_clips, 96, 96, 17, 300),
+    "playroom-pictures": (playroom_pictures, 64, 64, 1, 100_000),
+    "playroom-short": (playroom_clips, 64, 64, 17, 30_000),
+    "playroom-long": (playroom_clips, 64, 64, 33, 1500),
+    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 500),
+    "playroom-wide": (playroom_clips, 64, 112, 17, 600),
+    "playroom-tall": (playroom_clips, 112, 64, 17, 600),
+    "playroom-large": (playroom_clips, 96, 96, 17, 2500),
 }
 
 

@@ -13,20 +13,18 @@ from minisora.caption.files import load_captioner
 from minisora.caption.model import Captioner, CaptionerConfig
 from minisora.caption.train import (
     FIRST_SEED,
-    HINTS,
-    NOTHING,
     WHOLE,
     CaptionBatches,
     caption_run,
     draw_stretch,
     flow_of,
-    hints_of,
 )
 from minisora.caption.words import END, LONG, SHORT, Vocabulary, playroom_words
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run as train
 from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import View, watch
+from minisora.worlds.playroom.hints import HINTS, NOTHING, hints_of
 from minisora.worlds.playroom.scene import is_held_out
 
 TINY = CaptionerConfig(
@@ -80,7 +78,7 @@ def test_hints_are_of_the_thing_that_covers_a_token():
     masks[1, :2, :4] = seen.number + 1  # an eighth of the later token at the top left: too little to be asked
     masks[0, 8:, 8:] = seen.number + 1
     masks[0, 8:, :8] = 3 - (seen.number + 1)  # another thing, of which the view says nothing
-    hints = hints_of(view, masks)
+    hints = hints_of(view, masks).flatten(0, 2)
     asked = [HINTS[name][n] if n != NOTHING else None for name, n in zip(HINTS, hints[3].tolist(), strict=True)]
     thing = seen.thing
     assert asked == [

@@ -37,6 +37,9 @@ def clip(num_frames: int = FRAMES) -> StoredClip:
         fps=FPS,
         captions=captions,
         texts=tuple(torch.full((n + 1, 3), float(n)) for n in range(len(captions))),
+        hints=torch.cat([2 * ends, 2 * torch.tensor(frames) + 1])[:, None, None, None]
+        .expand(-1, 4, 6, 1)
+        .to(torch.int8),
     )
 
 
@@ -192,6 +195,26 @@ def test_given_tokens_are_slightly_noised_as_often_as_asked():
     noised = [t for t in given if t > 0]
     assert max(noised) <= config.most_context_noise
     assert fmean(noised) == pytest.approx(config.most_context_noise / 2, rel=0.1)
+
+
+def test_hints_go_with_their_latents():
+    """Of groups twice the last frame, of single ones one more, so that both are told apart."""
+    for window in windows(WindowConfig(extra_frame=0.5)):
+        assert window.hints is not None and window.hints.shape == (*window.made.shape, 1)
+        assert torch.equal(window.hints[:, 0, 0, 0].float(), 2 * window.latents[:, 0, 0, 0])
+
+
+def test_single_frames_are_told_as_a_moment_or_as_the_clip_that_they_begin():
+    captions = (
+        Caption("moment", 0, 0),
+        Caption("dense moment", 0, 0, True),
+        Caption("clip", 0, 2),
+        Caption("late", 2, 4),
+    )
+    one = replace(clip(1), captions=captions, texts=tuple(torch.full((1, 3), float(n)) for n in range(4)))
+    config = WindowConfig(lengths=((1, 1.0),), drop_text=0.0, of_clip=0.4, dense=0.7)
+    told = Counter(int(draw_window(one, NULL, config, PATCH, Random(n)).text[0, 0]) for n in range(3000))
+    assert {n: told[n] / 3000 for n in range(4)} == pytest.approx({0: 0.18, 1: 0.42, 2: 0.4, 3: 0.0}, abs=0.03)
 
 
 def test_a_window_is_a_function_of_the_generator():

@@ -5,10 +5,9 @@ each time. A part of the scenes is wider or taller than the square, and squeezed
 are never shown.
 
 Words alone teach the encoder slowly to tell a cube from a cone. So while it is trained its tokens are also asked what
-lies in them, which the renderer knows: hints, in the manner of deeply supervised nets (Lee et al. 2015,
-arXiv:1409.5185). The layer that answers is thrown away with the end of the training.
+lies in them: hints (worlds/playroom/hints.py). The layer that answers is thrown away with the end of the training.
 
-Here: batches, hints, the loss, and the pieces of a run. Not here: the loop that runs it (train/loop.py).
+Here: batches, the loss, and the pieces of a run. Not here: the loop that runs it (train/loop.py).
 """
 
 from __future__ import annotations
@@ -28,8 +27,9 @@ from minisora.caption.model import STRIDE, Captioner, CaptionerConfig
 from minisora.caption.words import Vocabulary, playroom_words
 from minisora.video import resize
 from minisora.worlds import playroom
-from minisora.worlds.playroom.facts import View, watch
-from minisora.worlds.playroom.scene import COLOURS, FLOORS, LIGHTS, MATERIALS, MOTIONS, MOVES, SHAPES, SIZES
+from minisora.worlds.playroom.facts import watch
+from minisora.worlds.playroom.hints import HINTS, NOTHING, hints_of
+from minisora.worlds.playroom.scene import COLOURS, FLOORS, LIGHTS, MOVES, SHAPES
 
 FIRST_SEED = 300_000_000  # far from those that models, judges and reports are given
 STRETCHES = {  # (start, stop) in seconds: how often
@@ -40,22 +40,11 @@ STRETCHES = {  # (start, stop) in seconds: how often
     (2.0, 2.0): 0.05,
 }
 FORMATS = {(64, 64): 0.7, (48, 80): 0.15, (80, 48): 0.15}  # (height, width) as drawn: how often
-NOTHING = -1  # where a caption is over, and where nothing is asked
-HINTS: dict[str, tuple[str, ...]] = {  # what tokens are asked, all but the first only those of a thing, and its answers
-    "thing": ("no thing", "a thing"),
-    "shape": SHAPES,
-    "colour": tuple(COLOURS),
-    "size": tuple(SIZES),
-    "material": tuple(MATERIALS),
-    "motion": (*MOTIONS, "leaves", "returns", "turns_back", "moves", "none"),
-    "direction": ("no direction", "left", "right", "toward", "away"),
-}
 WHOLE: dict[str, tuple[str, ...]] = {  # what all tokens together are asked
     "camera": ("none", *MOVES),
     "floor": tuple(FLOORS),
     "light": tuple(LIGHTS),
 }
-_COVERED = 0.15  # share of a token that a thing must cover for it to be asked about
 _FARTHEST = 32.0  # pixels that anything moves from one frame to the next; more is a cut
 _LONG = 1 / 3  # share of steps whose captions are long
 _HINTED = 0.5  # weight of a hint beside the words
@@ -116,7 +105,7 @@ class CaptionBatches:
         middle = torch.arange(self.config.num_frames)[self.config.middle]
         for number, scene in enumerate(scenes):
             view = watch(scene, start, stop, aspect=width / height)
-            hints.append(hints_of(view, masks[number, middle]))
+            hints.append(hints_of(view, masks[number, middle]).flatten(0, 2).long())
             flows.append(flow_of(drawn, number, middle, (middle - 1).clamp(min=0), side // STRIDE))
             answers = {"camera": view.camera, "floor": scene.floor, "light": scene.light}
             whole.append([WHOLE[name].index(answers[name]) for name in WHOLE])
@@ -141,34 +130,6 @@ def draw_stretch(
         return playroom.render(scenes, fps=num_frames / (stop - start), num_frames=num_frames, **size)
     one = playroom.render(scenes, num_frames=1, **size)
     return playroom.Rendered(**{name: value.repeat_interleave(num_frames, 1) for name, value in vars(one).items()})
-
-
-def hints_of(view: View, masks: Tensor) -> Tensor:
-    """What each token should answer: about the thing that covers most of it, where that is enough; about no thing only
-    that it is none, where there is none at all.
-
-    masks:   (moments, side, side) int64 of each token's middle frame, 0 for the background, i + 1 for thing i
-    returns  (moments * (side / STRIDE)**2, HINTS) int64
-    """
-    things = int(masks.max())
-    cells = masks.unflatten(2, (-1, STRIDE)).unflatten(1, (-1, STRIDE))
-    covered = F.one_hot(cells, things + 1).float().mean((2, 4)).flatten(0, 2)  # (tokens, things + 1)
-    hints = torch.full((len(covered), len(HINTS)), NOTHING)
-    hints[covered[:, 0] == 1, 0] = 0
-    share, most = covered[:, 1:].max(1) if things else (covered[:, 0] * 0, covered[:, 0].long())
-    for seen in view.things:
-        said = {
-            "thing": "a thing",
-            "shape": seen.thing.shape,
-            "colour": seen.thing.colour,
-            "size": seen.thing.size,
-            "material": seen.thing.material,
-            "motion": seen.motion,
-            "direction": seen.direction or "no direction",
-        }
-        answers = torch.tensor([HINTS[name].index(said[name]) for name in HINTS])
-        hints[(most == seen.number) & (share >= _COVERED)] = answers
-    return hints
 
 
 def flow_of(drawn: playroom.Rendered, number: int, here: Tensor, there: Tensor, cells: int) -> Tensor:

@@ -4,7 +4,8 @@ A sample in a shard:
 
     latents.safetensors  groups (1 + K, Hz, Wz, Cz) and singles (M, Hz, Wz, Cz), float16
     text.safetensors     tokens (S, Dt) float16 of all captions end to end
-    json                 fps, frames of the singles, captions with the seconds they hold for and their lengths
+    hints.safetensors    what lies in each cell of both, (1 + K + M, Hz, Wz, questions) int8, where that is known
+    json                 fps, frames of the singles, captions with the seconds they hold for, their lengths, if dense
 
 Here: reading them, and the batch of a step, a pure function of (seed, step). Not here: what is cut and what is given
 (windows.py), making the shards (train/latents.py).
@@ -37,13 +38,15 @@ def to_members(clip: StoredClip, lengths: Sequence[int], truth: Mapping[str, Any
     about = {
         "fps": clip.fps,
         "frames": list(clip.frames),
-        "captions": [[c.text, c.start, c.stop, n] for c, n in zip(clip.captions, lengths, strict=True)],
+        "captions": [[c.text, c.start, c.stop, n, c.dense] for c, n in zip(clip.captions, lengths, strict=True)],
         "truth": dict(truth),
     }
     latents = {"groups": clip.groups.half().contiguous(), "singles": clip.singles.half().contiguous()}
+    hints = {} if clip.hints is None else {"hints.safetensors": save({"hints": clip.hints.contiguous()})}
     return {
         "latents.safetensors": save(latents),
         "text.safetensors": save({"tokens": torch.cat(clip.texts).half()}),
+        **hints,
         "json": json.dumps(about, ensure_ascii=False).encode(),
     }
 
@@ -56,8 +59,9 @@ def from_members(members: Mapping[str, bytes]) -> StoredClip:
         singles=latents["singles"].float(),
         frames=tuple(about["frames"]),
         fps=about["fps"],
-        captions=tuple(Caption(text, start, stop) for text, start, stop, _ in about["captions"]),
-        texts=text.split([length for *_, length in about["captions"]]),
+        captions=tuple(Caption(text, start, stop, *dense) for text, start, stop, _, *dense in about["captions"]),
+        texts=text.split([length for _, _, _, length, *_ in about["captions"]]),
+        hints=load(members["hints.safetensors"])["hints"] if "hints.safetensors" in members else None,
     )
 
 
@@ -68,13 +72,15 @@ class LatentBatch:
     clean: Pack
     made: Tensor  # (L,) bool
     flops: float
+    hints: Tensor | None = None  # (L, questions) int64, where they are known
 
     @property
     def tokens(self) -> int:
         return len(self.made)
 
     def to(self, device: torch.device) -> LatentBatch:
-        return replace(self, clean=self.clean.to(device), made=self.made.to(device))
+        hints = None if self.hints is None else self.hints.to(device)
+        return replace(self, clean=self.clean.to(device), made=self.made.to(device), hints=hints)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +156,9 @@ class LatentBatches:
             text_lengths=text_lengths,
         )
         made = torch.cat([window.made.flatten() for window in windows])
-        return LatentBatch(pack, made, 3 * self.flops(lengths, text_lengths))
+        known = [window.hints.flatten(0, 2) for window in windows if window.hints is not None]
+        hints = torch.cat(known).long() if len(known) == len(windows) else None
+        return LatentBatch(pack, made, 3 * self.flops(lengths, text_lengths), hints)
 
 
 def _stored(key: str, members: Mapping[str, bytes]) -> StoredClip:

@@ -32,6 +32,7 @@ class StoredClip:
     groups:  (1 + K, Hz, Wz, Cz) latents of frame 0, then of frames 1-4, 5-8 and so on
     singles: (M, Hz, Wz, Cz) latents of single frames
     frames:  which, M of them in rising order
+    hints:   what lies in each cell of both, (1 + K + M, Hz, Wz, n) int8 (worlds/playroom/hints.py), where that is known
     """
 
     groups: Tensor
@@ -40,6 +41,7 @@ class StoredClip:
     fps: float
     captions: tuple[Caption, ...]
     texts: tuple[Tensor, ...]  # (S_i, Dt), the token states of each caption
+    hints: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class Window:
     times:   (n, Hz/ph, Wz/pw) float32 noise time of each token
     made:    (n, Hz/ph, Wz/pw) bool, the token carries loss
     text:    (S, Dt)
+    hints:   (n, Hz/ph, Wz/pw, questions) int8 of each token's first cell, where they are known
     """
 
     latents: Tensor
@@ -60,6 +63,7 @@ class Window:
     times: Tensor
     made: Tensor
     text: Tensor
+    hints: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,8 @@ class WindowConfig:
     begin_later: float = 0.3  # share of windows that begin inside the clip
     begin_with_group: float = 0.5  # share of those that begin without a frame of its own
     drop_text: float = 0.1  # share with the null text, for guidance
+    of_clip: float = 0.5  # share of single frames told as the clip that begins with them, where there is such a caption
+    dense: float = 0.7  # share of dense captions, where there are such
     extra_frame: float = 0.06  # share with one-frame blocks beside the window's own latents: one to three, or all
     patterns: tuple[tuple[str, float], ...] = (
         ("all", 0.58),
@@ -93,43 +99,49 @@ def draw_window(
     clip: StoredClip, null_text: Tensor, config: WindowConfig, patch: tuple[int, int], rng: Random
 ) -> Window:
     """One sample of a clip. `patch`: rows and columns of latent cells in a token."""
-    latents, seconds, single, begin = _cut(clip, config, rng)
-    text = _caption(clip, begin, begin + float(seconds[-1]), rng)
+    rows_of, seconds, single, begin = _cut(clip, config, rng)
+    text = _caption(clip, begin, begin + float(seconds[-1]), config, rng)
     if text is None or rng.random() < config.drop_text:
         text = null_text
-    rows, columns = latents.shape[1] // patch[0], latents.shape[2] // patch[1]
-    times, made = draw_times(len(latents), rows, columns, config, rng)
-    if rng.random() < config.extra_frame and len(latents) > 1:
+    rows, columns = clip.groups.shape[1] // patch[0], clip.groups.shape[2] // patch[1]
+    times, made = draw_times(len(rows_of), rows, columns, config, rng)
+    if rng.random() < config.extra_frame and len(rows_of) > 1:
         inside = [n for n, f in enumerate(clip.frames) if begin < f / clip.fps < begin + float(seconds[-1])]
         for n in rng.sample(inside, min(len(inside), rng.choice((1, 2, 3, len(inside))))):
-            latents = torch.cat([latents, clip.singles[n : n + 1]])
+            rows_of.append(len(clip.groups) + n)
             seconds = torch.cat([seconds, torch.tensor([clip.frames[n] / clip.fps - begin])])
             single = torch.cat([single, torch.tensor([True])])
             times = torch.cat([times, torch.zeros(1, rows, columns)])
             made = torch.cat([made, torch.zeros(1, rows, columns, dtype=torch.bool)])
-    return Window(latents, seconds, single, times, made, text)
+    latents = torch.cat([clip.groups, clip.singles])[rows_of]
+    hints = None if clip.hints is None else clip.hints[rows_of, :: patch[0], :: patch[1]]
+    return Window(latents, seconds, single, times, made, text, hints)
 
 
-def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Latents of a window, their seconds, which are of one frame, and where in the clip it begins, in seconds."""
+def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[list[int], Tensor, Tensor, float]:
+    """A window's latents by number, groups before singles; their seconds, which are of one frame, and where in the
+    clip it begins, in seconds.
+    """
     most = len(clip.groups)
     length = min(most, rng.choices([n for n, _ in config.lengths], [w for _, w in config.lengths])[0])
     if length == 1:
         n = rng.randrange(len(clip.frames))
-        return clip.singles[n : n + 1], torch.zeros(1), torch.tensor([True]), clip.frames[n] / clip.fps
+        return [most + n], torch.zeros(1), torch.tensor([True]), clip.frames[n] / clip.fps
     first = rng.randint(0, most - length) if rng.random() < config.begin_later else 0
-    latents = clip.groups[first : first + length]
+    chosen = list(range(first, first + length))
     single = torch.zeros(length, dtype=torch.bool)
     if first == 0:
         single[0] = True
     elif rng.random() >= config.begin_with_group:
-        latents = torch.cat([clip.singles[clip.frames.index(first * GROUP)][None], latents[1:]])
+        chosen[0] = most + clip.frames.index(first * GROUP)
         single[0] = True
-    return latents, torch.arange(length) * GROUP / clip.fps, single, first * GROUP / clip.fps
+    return chosen, torch.arange(length) * GROUP / clip.fps, single, first * GROUP / clip.fps
 
 
-def _caption(clip: StoredClip, start: float, stop: float, rng: Random) -> Tensor | None:
+def _caption(clip: StoredClip, start: float, stop: float, config: WindowConfig, rng: Random) -> Tensor | None:
     """The text of a caption for the stretch nearest to this one; None where all are of another part of the clip.
+
+    A single frame may be told as the clip that begins with it: a ball that will roll to the left starts on the right.
 
     Captions of one stretch are of the whole clip, and true of any part of it.
     """
@@ -137,12 +149,23 @@ def _caption(clip: StoredClip, start: float, stop: float, rng: Random) -> Tensor
     def distance(caption: Caption) -> float:
         return abs(caption.start - start) + abs(caption.stop - stop)
 
+    if start == stop and rng.random() < config.of_clip:
+        begun = [n for n, caption in enumerate(clip.captions) if caption.stop > caption.start == start]
+        if begun:
+            return clip.texts[_dense_or_not(clip, begun, config, rng)]
     moment = [caption.stop == caption.start for caption in clip.captions]
     fitting = [n for n, is_moment in enumerate(moment) if is_moment == (start == stop)] or list(range(len(moment)))
     nearest = min(distance(clip.captions[n]) for n in fitting)
     if nearest > NEAR_SECONDS and len({(caption.start, caption.stop) for caption in clip.captions}) > 1:
         return None
-    return clip.texts[rng.choice([n for n in fitting if distance(clip.captions[n]) <= nearest + 1e-6])]
+    fitting = [n for n in fitting if distance(clip.captions[n]) <= nearest + 1e-6]
+    return clip.texts[_dense_or_not(clip, fitting, config, rng)]
+
+
+def _dense_or_not(clip: StoredClip, captions: list[int], config: WindowConfig, rng: Random) -> int:
+    """One of some captions: a dense one as often as `config.dense` says, where there are both kinds."""
+    wanted = rng.random() < config.dense
+    return rng.choice([n for n in captions if clip.captions[n].dense == wanted] or captions)
 
 
 def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: Random) -> tuple[Tensor, Tensor]:

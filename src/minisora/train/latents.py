@@ -189,9 +189,15 @@ def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: 
             fps=clip.fps,
             captions=clip.captions,
             texts=tuple(tokens.cpu() for tokens in islice(encoded, len(clip.captions))),
+            hints=None if clip.hints is None else clip.hints[[*_middles(len(groups[n])), *chosen[n]]],
         )
         for n, clip in enumerate(clips)
     ]
+
+
+def _middles(groups: int) -> list[int]:
+    """For each group of a clip the frame that its hints are of: the first, then the middle of each four."""
+    return [0, *(GROUP * n - 1 for n in range(1, groups))]
 
 
 def _single_frames(num_frames: int, rng: Random) -> tuple[int, ...]:

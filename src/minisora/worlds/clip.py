@@ -19,6 +19,7 @@ class Caption:
     text: str
     start: float  # seconds after the first frame of the clip
     stop: float  # seconds; start == stop for a caption of one frame
+    dense: bool = False  # whether it says all that is known, in one order
 
     def __post_init__(self) -> None:
         assert self.stop >= self.start >= 0, (self.start, self.stop)
@@ -31,6 +32,7 @@ class Clip:
     frames:   (T, H, W, 3) uint8 RGB
     captions: several phrasings, for the whole clip and for stretches of it
     truth:    what the world knows (JSON values only); empty for footage
+    hints:    (T, H / 8, W / 8, n) int8, what lies in each cell (worlds/playroom/hints.py), where that is known
     """
 
     key: str  # unique in its source, fit for a file name: letters, digits, '-' and '_'
@@ -38,3 +40,4 @@ class Clip:
     fps: float
     captions: tuple[Caption, ...] = ()
     truth: dict[str, Any] = field(default_factory=dict)
+    hints: Tensor | None = None

@@ -1,18 +1,33 @@
 """Captions of a stretch of a scene: only what is seen in it (facts.py), in varied words (phrases.py).
 
+Natural ones say some of it, as people would. Dense ones say all of it, with the place of each thing, in one order: a
+network that is told where things stand learns from fewer pictures what the words mean that it is always told.
+
 Here: choosing and joining phrases. The wording depends on the seed alone, through `random.Random`.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect
+from collections.abc import Mapping
 from random import Random
+
+import numpy as np
 
 from minisora.errors import UsageError
 from minisora.worlds.clip import Caption
+from minisora.worlds.playroom.camera import project, views
 from minisora.worlds.playroom.facts import Seen, View, watch
+from minisora.worlds.playroom.motion import positions
 from minisora.worlds.playroom.phrases import PHRASES, Phrases
 from minisora.worlds.playroom.scene import Scene, Thing
 
+PLACES = {  # where a thing is when the stretch begins: from the left to the right, and from the front to the back
+    "across": ("on the left", "in the middle", "on the right"),
+    "deep": ("up front", "halfway back", "far back"),
+}
+_THIRDS_ACROSS, _THIRDS_DEEP = (-0.24, 0.24), (6.3, 7.5)  # halves of the frame, units: a third of the things in each
 SHORTEST_WORDS = 8  # a shorter caption also says where or in what light
 
 
@@ -37,12 +52,40 @@ def captions(
     return [Caption(text, start, stop) for text in dict.fromkeys(texts)]
 
 
+def dense_caption(scene: Scene, *, seed: int, start: float, stop: float, aspect: float = 1.0) -> Caption:
+    """A caption of a stretch that says all: looks, places and motions of the things, floor, light and camera.
+
+    In the training set's templates. Arguments as for `captions`.
+    """
+    rng = Random(f"dense {scene.split} {scene.seed} {seed} {start:.3f} {stop:.3f}")
+    view, phrases = watch(scene, start, stop, aspect=aspect), PHRASES["train"]
+    names = _Names(rng, True, _places(scene, view, start))
+    clauses = _still_life(rng, view, phrases, names) if view.camera == "none" else _story(rng, view, phrases, names)
+    parts = [*clauses, rng.choice(phrases.floors[scene.floor]), rng.choice(phrases.lights[scene.light])]
+    camera = _camera(rng, view, phrases, static=1.0)
+    text = re.sub(r",+(?=[,;])", "", "; ".join([*parts, camera] if camera else parts))
+    return Caption(text, start, stop, dense=True)
+
+
+def _places(scene: Scene, view: View, start: float) -> dict[int, str]:
+    """Of each thing that is in view at the start of a stretch, where it is, in words of `PLACES`."""
+    times = np.array([start])
+    pose, focal = views(scene, times)
+    places = {}
+    for seen in view.things:
+        spot, depth = project(pose, focal, positions(seen.thing, times)[:, None])
+        if np.abs(spot).max() < 1:
+            across, deep = bisect(_THIRDS_ACROSS, spot[0, 0, 0]), bisect(_THIRDS_DEEP, depth[0, 0])
+            places[seen.number] = f"{PLACES['across'][across]}, {PLACES['deep'][deep]}"
+    return places
+
+
 def _write(rng: Random, scene: Scene, view: View, phrases: Phrases, long: bool) -> str:
     names = _Names(rng, long)
     place = rng.choice(phrases.floors[scene.floor]) if rng.random() < (0.85 if long else 0.25) else ""
     light = rng.choice(phrases.lights[scene.light]) if rng.random() < (0.75 if long else 0.2) else ""
     clauses = _still_life(rng, view, phrases, names) if view.camera == "none" else _story(rng, view, phrases, names)
-    camera = _camera(rng, view, phrases, long)
+    camera = _camera(rng, view, phrases, static=0.4 if long else 0.15)
     for _ in range(2):
         if len(" ".join([*clauses, place, light, camera]).split()) >= SHORTEST_WORDS:
             break
@@ -71,11 +114,15 @@ def _write(rng: Random, scene: Scene, view: View, phrases: Phrases, long: bool) 
 
 
 class _Names:
-    """What each thing is called in one caption: its look the first time, then "the red ball"."""
+    """What each thing is called in one caption: its look the first time, then "the red ball".
 
-    def __init__(self, rng: Random, long: bool) -> None:
-        self.size = rng.random() < (0.92 if long else 0.4)
-        self.material = rng.random() < (0.72 if long else 0.12)
+    places: where things are, said with their looks; then all of the looks are said
+    """
+
+    def __init__(self, rng: Random, long: bool, places: Mapping[int, str] | None = None) -> None:
+        self.places = places or {}
+        self.size = places is not None or rng.random() < (0.92 if long else 0.4)
+        self.material = places is not None or rng.random() < (0.72 if long else 0.12)
         self.material_first = rng.random() < 0.3
         self.said: set[int] = set()
 
@@ -87,7 +134,8 @@ class _Names:
         if self.material_first:
             looks.reverse()
         words = [*looks, thing.colour, thing.shape]
-        return " ".join([_article(words[0]), *words])
+        place = [f"{self.places[number]},"] if number in self.places else []
+        return " ".join([_article(words[0]), *words, *place])
 
 
 def _article(word: str) -> str:
@@ -161,14 +209,16 @@ def _still_life(rng: Random, view: View, phrases: Phrases, names: _Names) -> lis
         words = rng.choice(phrases.relations[how])
         last = f"{names.of(one, things[one].thing)} {words} {names.of(other, things[other].thing)}"
     items = [names.of(number, things[number].thing) for number in order] + [last] * bool(last)
+    items = [item.rstrip(",") for item in items]
     return [", ".join(items[:-1]) + " and " + items[-1] if len(items) > 1 else items[0]]
 
 
-def _camera(rng: Random, view: View, phrases: Phrases, long: bool) -> str:
+def _camera(rng: Random, view: View, phrases: Phrases, *, static: float) -> str:
+    """static: how often it is said that the camera does not move"""
     if view.camera == "none":
         return ""
     said = []
-    if view.camera != "static" or (not view.cut and rng.random() < (0.4 if long else 0.15)):
+    if view.camera != "static" or (not view.cut and rng.random() < static):
         said.append(rng.choice(phrases.cameras[view.camera]))
     if view.cut:
         said.append(rng.choice(phrases.cut))
