@@ -34,7 +34,7 @@ from minisora.data.windows import WindowConfig
 from minisora.dit.model import DiT
 from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
 from minisora.train import loop
-from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import LatentJob, write_latents
 from minisora.train.velocity import dit_loss
 from minisora.tuning import windows_of
@@ -98,13 +98,15 @@ def trained(folder: Path, way: str, shards: Shards, bundle: Bundle, steps: int) 
         dit.load_state_dict(weights)
         return dit
 
+    stable_steps, cooldown_steps = split(steps, cooldown=0.4)
     config = RunConfig(
         name=f"recaption-{way}",
-        steps=steps,
+        steps=stable_steps,
+        cooldown_steps=cooldown_steps,
         build=build,
         batch=windows_of(shards, bundle=bundle),
         loss=dit_loss,
-        publish=lambda dit, run: None,
+        publish=lambda *_: None,
         optim=OptimConfig(lr=2e-4, warmup_steps=20, weight_decay=0.0),
         origin=f"{len(shards)} clips, from {bundle.name}",
         ema_decay=0.99,

@@ -132,7 +132,7 @@ def measure(row: Row, steps: int) -> Told | None:
             build=lambda: DiT(row.config),
             batch=lambda _: batch,
             loss=dit_loss,
-            publish=lambda model, folder: None,
+            publish=lambda *_: None,
             optim=OptimConfig(lr=1e-4),
             packs=row.packs,
             layout=ranks.layout,

@@ -115,7 +115,11 @@ def train(
         Path | None, typer.Option(metavar="FOLDER", help="Curated pictures beside them: a quarter of a step.")
     ] = None,
     lora: Annotated[int | None, typer.Option(metavar="RANK", help="For fine-tune: adapters only.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's own.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of all, cool-down included; instead of the recipe's own.")] = None,
+    cooldown_steps: Annotated[int | None, typer.Option(help="Of them in the cool-down; 0 leaves it out.")] = None,
+    cool_down: Annotated[
+        bool, typer.Option("--cool-down", help="Cool the newest checkpoint down now; the run can go on from it later.")
+    ] = False,
     replicate: Annotated[int | None, typer.Option(help="Under torchrun: whole copies of the weights.")] = None,
     context: Annotated[
         int | None, typer.Option(help="Under torchrun: processes that share each clip's tokens.")
@@ -172,11 +176,13 @@ def train(
     with joined(laid_out(Layout())) as ranks:
         config = in_turn(ranks, configured)
         config = replace(config, layout=laid_out(config.layout), float8=config.float8 if float8 is None else float8)
+        if cooldown_steps is not None:
+            config = replace(config, cooldown_steps=cooldown_steps)
         if dry_run:
             typer.echo(describe(config))
             return
         make_folder(folder)
-        run(config, folder)
+        run(config, folder, cool_now=cool_down)
 
 
 @app.command()

@@ -30,7 +30,7 @@ from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
-from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of
+from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of, split
 from minisora.train.latents import write_latents
 from minisora.train.velocity import dit_loss, sketch
 from minisora.tuning import CARD, fine_tune, known_captions, shown
@@ -46,6 +46,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     Fetches what it needs first, once (0.8 GB, and 8 GB decoded).
     """
     config = VAEConfig()
+    stable_steps, cooldown_steps = split(steps, cooldown=0.4)
     batches = FrameBatches(
         sources={
             "playroom": (0.4, sources.playroom_frames),
@@ -67,13 +68,14 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
             footage.prepare()
         return replace(run, batch=batches)
 
-    def publish(vae: VideoVAE, folder: Path) -> None:
+    def publish(vae: VideoVAE, folder: Path, taken: int) -> None:
         calibrate(vae.to(default_device()), batches, num_batches=100)
         save_part(vae, folder / "vae.safetensors")
 
     return RunConfig(
         name="vae-toybox",
-        steps=steps,
+        steps=stable_steps,
+        cooldown_steps=cooldown_steps,
         build=lambda: VideoVAE(config),
         prepare=prepare,
         batch=replace(batches, sources={"nothing": (1.0, sources.no_frames)}),
@@ -92,6 +94,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
     `minisora train dit-toybox`, after vae-toybox, leaves a bundle. The embedded one took as many steps, in parts
     (docs/log.md). With a base, such as `--from toybox`, it begins with that bundle's weights, and takes its VAE.
     """
+    stable_steps, cooldown_steps = split(steps, cooldown=0.9)
     budget, names = 8192, sorted({*sources.PICTURES_FIRST, *sources.THEN_VIDEOS})
 
     @cache
@@ -123,10 +126,10 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
         )
         return replace(run, batch=curriculum)
 
-    def publish(dit: DiT, folder: Path) -> None:
+    def publish(dit: DiT, folder: Path, taken: int) -> None:
         save_part(dit, folder / "dit.safetensors")
         known, least = known_captions([Shards(sources.LATENTS / name) for name in names], encoders()[1])
-        trained = {"recipe": "dit-toybox", "steps": steps, "least_similarity": least}
+        trained = {"recipe": "dit-toybox", "steps": taken, "least_similarity": least}
         save_bundle(
             folder / "bundle",
             name="toybox",
@@ -140,13 +143,14 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
 
     fresh = RunConfig(
         name="dit-toybox",
-        steps=steps,
+        steps=stable_steps,
+        cooldown_steps=cooldown_steps,
         build=lambda: DiT(DIT),
         prepare=prepare,
         batch=lambda _: sketch(DIT, TOKENS, tokens=budget, words=16),
         loss=dit_loss,
         publish=publish,
-        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60, decay_fraction=0.9),
+        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60),
         ema_decay=0.997,
         compile=True,
         prefetch=1,
@@ -164,12 +168,14 @@ def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> Run
     """
     folder = None if base is None else captioner_folder(str(base))
     rate = 0.5 if base else 1.0
+    stable_steps, cooldown_steps = split(steps, cooldown=0.8)
     return RunConfig(
         name="captioner-playroom",
-        steps=steps,
-        **vars(caption_run(steps, base=folder)),
+        steps=stable_steps,
+        cooldown_steps=cooldown_steps,
+        **vars(caption_run(base=folder)),
         origin=f"from {base}" if base else "",
-        optim=OptimConfig(lr=rate * 1e-3, muon_lr=rate * 0.02, warmup_steps=50, decay_fraction=0.8),
+        optim=OptimConfig(lr=rate * 1e-3, muon_lr=rate * 0.02, warmup_steps=50),
         ema_decay=0.998,
         compile=True,
         prefetch=1,

@@ -27,7 +27,7 @@ from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.sources import LATENTS
 from minisora.text.encoder import TextEncoder
-from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import fingerprint, write_clip_latents
 from minisora.train.lora import add_lora, merge_lora
 from minisora.train.velocity import dit_loss, sketch
@@ -86,10 +86,10 @@ def fine_tune(
         captions = [clip_caption(shards, n) for n in range(min(4, len(shards)))]
         shown(bundle.vae, bundle.text, how, captions)(dit, samples)
 
-    def publish(dit: DiT, run_folder: Path) -> None:
+    def publish(dit: DiT, run_folder: Path, taken: int) -> None:
         shards = [Shards(folder) for folder in latents.values()]
         known, _ = known_captions(shards, bundle.text)
-        tuned = {"base": bundle.name, "clips": sum(map(len, shards)), "steps": steps}
+        tuned = {"base": bundle.name, "clips": sum(map(len, shards)), "steps": taken}
         vae = VideoVAE(bundle.vae.config)
         load_part(vae, find(base) / "vae.safetensors")  # bit for bit: the one in memory may be rounded
         save_bundle(
@@ -103,9 +103,11 @@ def fine_tune(
             known=known if bundle.known is None else torch.cat([bundle.known.float().cpu(), known]),
         )
 
+    stable_steps, cooldown_steps = split(steps, cooldown=0.4)
     return RunConfig(
         name="fine-tune",
-        steps=steps,
+        steps=stable_steps,
+        cooldown_steps=cooldown_steps,
         build=build,
         prepare=prepare,
         batch=lambda _: sketch(bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),

@@ -133,7 +133,7 @@ def test_flow_leads_to_where_the_same_is_seen():
 
 def test_it_learns_a_batch_by_heart_and_leaves_a_captioner(tmp_path):
     torch.manual_seed(0)
-    run = caption_run(60, TINY, scenes=2)
+    run = caption_run(TINY, scenes=2)
     model, batch, noise = run.build(), replace(BATCHES, tellings=1)(0), torch.Generator()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     parts = []
@@ -143,14 +143,14 @@ def test_it_learns_a_batch_by_heart_and_leaves_a_captioner(tmp_path):
         parts[-1]["loss"].backward()
         optimizer.step()
     assert parts[-1]["loss"] < 0.3 * parts[0]["loss"] and parts[-1]["accuracy"] > 0.9 and parts[-1]["named"] > 0.9
-    run.publish(model.eval(), tmp_path)
+    run.publish(run.published(model.eval()), tmp_path, 60)
     texts = load_captioner(tmp_path / "captioner").texts(batch.frames, long=bool(batch.words[0, 0] == LONG))
     assert texts[0] == model.vocabulary.decode(batch.words[0].tolist())
 
 
 def test_the_one_loop_trains_it(tmp_path):
     optim = OptimConfig(lr=1e-3, muon_lr=0.02, warmup_steps=1)
-    pieces = vars(caption_run(2, TINY, scenes=2))
+    pieces = vars(caption_run(TINY, scenes=2))
     train(RunConfig(name="captioner", steps=2, optim=optim, prefetch=0, bf16=False, **pieces), tmp_path)
     assert load_captioner(tmp_path / "captioner").config == TINY
 
@@ -158,15 +158,15 @@ def test_the_one_loop_trains_it(tmp_path):
 def test_one_may_begin_with_another_and_is_shown_what_that_was_not(tmp_path, monkeypatch):
     shown, draw = [], playroom.draw
     monkeypatch.setattr(playroom, "draw", lambda seed, **how: shown.append(seed) or draw(seed, **how))
-    first = caption_run(3, TINY, scenes=2)
-    first.publish(first.build(), tmp_path)
-    begun = caption_run(4, scenes=2, base=tmp_path / "captioner")
+    first = caption_run(TINY, scenes=2)
+    first.publish(first.published(first.build()), tmp_path, 3)
+    begun = caption_run(scenes=2, base=tmp_path / "captioner")
     held, weights = load_captioner(tmp_path / "captioner").state_dict(), begun.build().captioner().state_dict()
     assert all(torch.equal(weights[name], held[name]) for name in held)
     for run, steps in ((first, 3), (begun, 4)):
         for step in range(steps):
             run.batch(step)
     assert shown == list(range(shown[0], shown[0] + 14))
-    begun.publish(begun.build(), tmp_path / "more")
+    begun.publish(begun.published(begun.build()), tmp_path / "more", 4)
     trained = load_captioner(tmp_path / "more" / "captioner").trained
     assert (trained["steps"], trained["clips"]) == (7, 14)

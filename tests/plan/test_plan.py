@@ -74,7 +74,7 @@ def recipe(build: Any, batch: Any, loss: Any, *, muon_lr: float | None = None) -
         build=build,
         batch=lambda step: batch,
         loss=loss,
-        publish=lambda model, folder: None,
+        publish=lambda *_: None,
         optim=OptimConfig(lr=1e-4, muon_lr=muon_lr),
         prefetch=0,
     )
@@ -320,7 +320,7 @@ def test_a_reference_says_nothing_of_another_device(monkeypatch):
 def test_the_captioner_is_described_too(slow):
     """Its loss picks by a mask of two axes."""
     config = CaptionerConfig(words=playroom_words(), width=24, num_heads=2, encoder_depth=1, decoder_depth=1)
-    made = caption_run(4, config, scenes=1)
+    made = caption_run(config, scenes=1)
     run = RunConfig(name="captions", steps=4, **vars(made), optim=OptimConfig(lr=1e-3), prefetch=0)
     assert "parameters, 4 steps" in describe(run, slow)
 

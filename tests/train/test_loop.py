@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
@@ -27,7 +28,7 @@ from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
 from minisora.train import checkpoint, loop
 from minisora.train.checkpoint import Checkpoints
-from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.loop import run
 from minisora.train.parallel import Ranks
 from minisora.train.reference import make_reference
@@ -60,8 +61,9 @@ def noisy_loss(model: nn.Module, batch: Points, noise: torch.Generator) -> dict[
     return {"loss": error, "twice": 2 * error}
 
 
-def publish(model: nn.Module, folder: Path) -> None:
+def publish(model: nn.Module, folder: Path, taken: int) -> None:
     torch.save(model.state_dict(), folder / "published.pt")
+    (folder / "taken").write_text(str(taken))
 
 
 CONFIG = RunConfig(
@@ -91,7 +93,7 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path, change):
     (name,) = change
     with pytest.raises(UsageError, match=f"another {name}: .*another --folder"):
         run(replace(CONFIG, **change), tmp_path)
-    run(replace(CONFIG, steps=CONFIG.steps + 2), tmp_path)  # more steps are no other run
+    run(replace(CONFIG, steps=CONFIG.steps + 2, cooldown_steps=2), tmp_path)  # more steps are no other run
 
 
 def test_a_run_says_when_it_leaves_its_reference(tmp_path, monkeypatch, capsys):
@@ -159,10 +161,97 @@ def test_gone_on_with_is_unbroken(tmp_path, stops):
     assert_same(torch.load(tmp_path / "broken" / "published.pt"), resumed.state_dict())
 
 
-def test_a_finished_run_stays_as_it_is(tmp_path):
-    first = run(CONFIG, tmp_path)
-    again = run(CONFIG, tmp_path)
+COOLED = replace(CONFIG, cooldown_steps=8)
+
+
+@pytest.mark.parametrize("config", [CONFIG, COOLED], ids=["stable", "cooled"])
+def test_a_finished_run_stays_as_it_is(tmp_path, config):
+    first = run(config, tmp_path)
+    again = run(config, tmp_path)
     assert_same(first.state_dict(), again.state_dict())
+    assert (tmp_path / "taken").read_text() == str(config.all_steps)
+
+
+def rates(folder: Path) -> list[float]:
+    return [json.loads(line)["rate"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stops", [(20,), (23,), (7, 20, 21, 27)])
+def test_a_cool_down_is_one_run_with_what_comes_before(tmp_path, stops):
+    """In one go, or stopped anywhere: the same weights, the rate as on paper, and the uncooled state left alone."""
+    config = replace(COOLED, log_every=1)
+    whole = run(config, tmp_path / "whole")
+    run(replace(config, cooldown_steps=0), tmp_path / "uncooled")
+    for stop in stops:
+        run(config, tmp_path / "broken", stop_at=stop)
+    assert_same(run(config, tmp_path / "broken").state_dict(), whole.state_dict())
+    for folder in ("whole", "broken"):
+        assert_same(newest(tmp_path / folder)[1], newest(tmp_path / "uncooled")[1])
+        told = rates(tmp_path / folder)
+        assert told == pytest.approx([min(1, (n + 1) / 4) for n in range(20)])
+        told = rates(tmp_path / folder / "cooldown-from-00000020")
+        assert told == pytest.approx([1 - math.sqrt(k / 8) for k in range(8)])
+
+
+def test_a_run_that_was_cooled_down_goes_on_from_the_uncooled_weights(tmp_path, capsys):
+    """Cooled at step 20, and at 26 on request: 40 steps are those of a run that was never cooled down."""
+    run(COOLED, tmp_path / "cooled")
+    run(replace(COOLED, steps=40), tmp_path / "cooled", stop_at=26)
+    capsys.readouterr()
+    early = run(replace(COOLED, steps=40), tmp_path / "cooled", cool_now=True)
+    assert "cool-down: step 26 of 34" in capsys.readouterr().err
+    assert_same(early.state_dict(), run(replace(COOLED, steps=26), tmp_path / "short").state_dict())
+    run(replace(COOLED, steps=40), tmp_path / "cooled")
+    run(replace(CONFIG, steps=40), tmp_path / "plain")
+    assert_same(newest(tmp_path / "cooled")[1], newest(tmp_path / "plain")[1])
+    cooled = sorted(path.name for path in (tmp_path / "cooled").glob("cooldown-*"))
+    assert cooled == [f"cooldown-from-000000{step}" for step in (20, 26, 40)]
+
+
+def test_a_cool_down_may_have_batches_of_its_own(tmp_path):
+    seen: list[tuple[str, int]] = []
+
+    def kind(name: str):
+        return lambda number: seen.append((name, number)) or points(number)
+
+    run(replace(COOLED, steps=2, cooldown_steps=3, batch=kind("first"), cooldown_batch=kind("then")), tmp_path)
+    assert seen == [("first", 0), ("first", 1), ("then", 2), ("then", 3), ("then", 4)]
+
+
+def test_a_cool_down_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no checkpoint to cool down"):
+        run(COOLED, tmp_path, cool_now=True)
+    run(COOLED, tmp_path, stop_at=22)
+    with pytest.raises(UsageError, match="holds a cool-down of 8 steps, 5 asked for"):
+        run(replace(COOLED, cooldown_steps=5), tmp_path)
+    with pytest.raises(UsageError, match="tiny has no cool-down of its own: give --cooldown-steps"):
+        run(CONFIG, tmp_path, cool_now=True)
+    with pytest.raises(UsageError, match="cooldown_steps=-1 has to be 0 or more"):
+        replace(CONFIG, cooldown_steps=-1)
+
+
+def test_averages_on_the_way_are_kept_and_what_only_training_has_is_left_out(tmp_path):
+    """The last layer stands for a part that is thrown away: neither kept, nor published, nor previewed."""
+    previewed: list[int] = []
+    config = replace(
+        COOLED,
+        published=lambda model: model[:2],
+        averages_at=(6, 20, 24),
+        preview=lambda model, folder: previewed.append(len(model)),
+        preview_every=20,
+    )
+    assert len(run(config, tmp_path)) == 2 and previewed == [2]
+    assert torch.load(tmp_path / "published.pt").keys() == {"0.weight", "0.bias"}
+    kept = sorted((tmp_path / "averaged").iterdir())
+    assert [path.name for path in kept] == ["step-00000006.safetensors", "step-00000020.safetensors"]  # 24 is cooled
+    for path, steps in zip(kept, (6, 20), strict=True):
+        expected = run(replace(CONFIG, steps=steps), tmp_path / str(steps))[:2].state_dict()
+        assert_same(load_file(path), {name: value.bfloat16() for name, value in expected.items()})
+
+
+def test_steps_in_all_are_split():
+    assert [split(steps, cooldown=0.4) for steps in (1, 2, 10, 4600)] == [(1, 0), (1, 1), (6, 4), (2760, 1840)]
+    assert split(1, cooldown=0.9) == (1, 0)
 
 
 def test_it_learns(tmp_path):

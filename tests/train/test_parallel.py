@@ -81,7 +81,7 @@ def gradients(layout: Layout, *, float8: bool = False) -> dict[str, Tensor]:
         return {**grads, "loss": torch.tensor(summed / layout.context)}
 
 
-def publish(model: torch.nn.Module, folder: Path) -> None:
+def publish(model: torch.nn.Module, folder: Path, taken: int) -> None:
     torch.save(model.state_dict(), folder / "published.pt")
 
 

@@ -23,7 +23,7 @@ from minisora.recipes import RECIPES
 from minisora.train import reference as references
 from minisora.train.reference import Row, keep, make_reference, off_course, reference_of
 from minisora.watch.command import add_runs_command
-from minisora.watch.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard
+from minisora.watch.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard, whole_run
 from minisora.watch.page import write_page
 from minisora.watch.picture import picture
 
@@ -83,6 +83,10 @@ def test_runs_are_found_by_folder_and_in_folders(tmp_path):
     assert quantities([alone])[:4] == ["loss", "t0", "t1", "tokens_per_second"]
     with pytest.raises(UsageError, match="holds no run"):
         find_runs(tmp_path / "none")
+    assert whole_run(find_runs(tmp_path)) is None
+    write(tmp_path / "a" / "cooldown-from-00001000", rows_of())
+    whole = whole_run(find_runs(tmp_path / "a"))
+    assert whole is not None and whole.name == "a"
 
 
 def test_curves_rise_where_values_do(tmp_path):
@@ -122,7 +126,7 @@ def test_tensorboard_reads_what_was_logged(tmp_path):
     assert [value for _, value in read] == pytest.approx([row["loss"] for row in rows])
 
 
-SETTINGS = {"recipe": "toy", "seed": 0, "packs": 1, "origin": "", "steps": 1000, "optim": {"lr": 0.001}}
+SETTINGS = {"recipe": "toy", "seed": 0, "packs": 1, "origin": "", "optim": {"lr": 0.001}}
 
 
 def test_another_seed_stays_on_course_and_a_bad_run_does_not():
@@ -142,7 +146,7 @@ def test_references_are_kept_and_found(tmp_path):
     keep(reference, tmp_path)
     assert reference_of(SETTINGS, tmp_path) == reference
     assert reference_of({**SETTINGS, "seed": 1}, tmp_path) == reference
-    for other in ({"recipe": "other"}, {"steps": 300}, {"origin": "from toybox"}, {"optim": {"lr": 0.01}}):
+    for other in ({"recipe": "other"}, {"packs": 2}, {"origin": "from toybox"}, {"optim": {"lr": 0.01}}):
         assert reference_of({**SETTINGS, **other}, tmp_path) is None
     loss, tolerance = reference.at(150) or (0.0, 0.0)
     assert loss == pytest.approx(0.3 + 1.5 * math.exp(-1), abs=tolerance)

@@ -237,12 +237,11 @@ class CaptionRun:
     build: Callable[[], Taught]
     batch: CaptionBatches
     loss: CaptionLoss
-    publish: Callable[[Taught, Path], None]
+    published: Callable[[Taught], Captioner]
+    publish: Callable[[Captioner, Path, int], None]
 
 
-def caption_run(
-    steps: int, config: CaptionerConfig | None = None, *, scenes: int = 24, base: Path | None = None
-) -> CaptionRun:
+def caption_run(config: CaptionerConfig | None = None, *, scenes: int = 24, base: Path | None = None) -> CaptionRun:
     """The captioner of the playroom. Leaves a folder `captioner`; publish says there what it was trained on.
 
     base: the folder of a captioner whose weights, shape and words it begins with
@@ -258,13 +257,14 @@ def caption_run(
             taught.load_state_dict(begun.state_dict(), strict=False)
         return taught
 
-    def publish(taught: Taught, folder: Path) -> None:
-        done = {"steps": before.get("steps", 0) + steps, "clips": batches.seen + steps * scenes}
-        save_captioner(taught.captioner(), folder / "captioner", {"data": "playroom, split train", **done})
+    def publish(captioner: Captioner, folder: Path, taken: int) -> None:
+        done = {"steps": before.get("steps", 0) + taken, "clips": batches.seen + taken * scenes}
+        save_captioner(captioner, folder / "captioner", {"data": "playroom, split train", **done})
 
     return CaptionRun(
         build=build,
         batch=batches,
         loss=CaptionLoss(Vocabulary(shape.words).numbers([*COLOURS, *SHAPES])),
+        published=Taught.captioner,
         publish=publish,
     )

@@ -243,7 +243,7 @@ def plan_run(
         sample="a pack of the recipe" if isinstance(first, LatentBatch) else "a batch of the recipe",
         tokens=first.tokens,
         forward=work.forward,
-        samples=run.steps * run.packs if samples is None else samples,
+        samples=run.all_steps * run.packs if samples is None else samples,
         price=price,
         placed=fastest(work, device, count, mfu=mfu, batch=batch),
     )
@@ -307,8 +307,11 @@ def _work(run: RunConfig, batch: Batch) -> Work:
 
 
 def largest_batch(run: RunConfig) -> Batch:
-    """Of the first step and the last, between which a recipe may change what it draws."""
-    return max((run.batch(0), run.batch(run.steps * run.packs - 1)), key=lambda batch: batch.tokens)
+    """Of the first and the last step of each phase, between which a recipe may change what it draws."""
+    some = [run.batch(0), run.batch(run.steps * run.packs - 1)]
+    if run.cooldown_steps and run.cooldown_batch is not None:
+        some.append(run.cooldown_batch(run.all_steps * run.packs - 1))
+    return max(some, key=lambda batch: batch.tokens)
 
 
 def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, float]:
@@ -345,9 +348,9 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
     seconds = flops / (device.flops * mfu)
     whole = sum(memory.values())
     lines = [
-        f"{run.name}: {_count(_shapes(run)):,} parameters, {run.steps:,} steps",
+        f"{run.name}: {_count(_shapes(run)):,} parameters, {run.all_steps:,} steps",
         f"a step: {batch.tokens * run.packs:,} tokens, {si(flops)}FLOP; {seconds:.3g} s at {mfu:.0%} of the "
-        f"{si(device.flops)}FLOP/s of {device.name}{whose}; all steps {_hours(run.steps * seconds / 3600)}",
+        f"{si(device.flops)}FLOP/s of {device.name}{whose}; all steps {_hours(run.all_steps * seconds / 3600)}",
         f"memory: {gb(whole)} of {gb(device.memory)}, beside Python and its libraries: "
         + ", ".join(f"{part} {gb(size)}" for part, size in memory.items()),
     ]

@@ -51,25 +51,33 @@ class OptimConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup_steps: int = 100
-    decay_fraction: float = 0.4  # the last share of the run, in which the rate falls to zero
     clip_sigmas: float = 3.0  # adaptive clipping: running mean of the gradient's norm plus so many deviations
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A whole run. Running it again in the same folder goes on from its newest checkpoint.
+    """A whole run: `steps` at the full learning rate after a warm-up, then a cool-down, in which it falls to zero.
+
+    Running it again in the same folder goes on from its newest checkpoint. Checkpoints of the stable phase stay as they
+    are, so a run that was cooled down goes on from them: with more `steps` it is the same run.
 
     The loop calls `prepare` before the first step; a plan does not: where there is one, `batch` beside it has to be of
     the right size, and no more.
     """
 
     name: str
-    steps: int
-    build: Callable[[], nn.Module]
+    steps: int  # of the stable phase, warm-up included
+    build: Callable[[], nn.Module]  # may hold more than is published, for training alone
     batch: Callable[[int], Batch]  # n -> batch n % packs of step n // packs; goes to other processes: it must pickle
     loss: Loss
-    publish: Callable[[Any, Path], None]  # the averaged weights, into the run's folder
+    publish: Callable[[Any, Path, int], None]  # the averaged weights, into the run's folder; after how many steps
     optim: OptimConfig
+    cooldown_steps: int = 0  # after `steps`; 0: none
+    cooldown_batch: Callable[[int], Batch] | None = None  # as `batch`, numbered on; None: the same
+    published: Callable[[Any], nn.Module] = lambda model: (
+        model
+    )  # what to publish, preview and keep of what `build` built
+    averages_at: tuple[int, ...] = ()  # steps of the stable phase whose averaged weights are kept for good
     prepare: Callable[[RunConfig], RunConfig] | None = None  # makes the data, and returns the run with its batches
     ema_decay: float = 0.999
     seed: int = 0
@@ -90,21 +98,33 @@ class RunConfig:
         for name in ("steps", "packs", "log_every", "preview_every", "keep"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{self.name}: {name}={getattr(self, name)} has to be 1 or more.")
-        if isinstance(self.batch, Curriculum):
-            object.__setattr__(self, "batch", replace(self.batch, packs=self.packs))
+        if self.cooldown_steps < 0:
+            raise UsageError(f"{self.name}: cooldown_steps={self.cooldown_steps} has to be 0 or more.")
+        for name in ("batch", "cooldown_batch"):
+            if isinstance(batch := getattr(self, name), Curriculum):
+                object.__setattr__(self, name, replace(batch, packs=self.packs))
+
+    @property
+    def all_steps(self) -> int:
+        return self.steps + self.cooldown_steps
 
     def settings(self) -> dict[str, Any]:
-        """What makes it this run and no other, as JSON has it: for checkpoints and references."""
+        """What makes it this run and no other, however long it is, as JSON has it: for checkpoints and references."""
         settings = {
             "recipe": self.name,
             "seed": self.seed,
             "packs": self.packs,
             "origin": self.origin,
-            "steps": self.steps,
             "optim": asdict(self.optim),
         }
         as_read: dict[str, Any] = json.loads(json.dumps(settings))
         return as_read
+
+
+def split(steps: int, *, cooldown: float) -> tuple[int, int]:
+    """`steps` and `cooldown_steps` of a RunConfig that takes `steps` in all. cooldown: their last share, 0..1."""
+    last = min(round(cooldown * steps), steps - 1)
+    return steps - last, last
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:

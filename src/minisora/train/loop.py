@@ -1,7 +1,12 @@
 """The one training loop: for the VAE, the transformer and the rest, taking the loss.
 
 Each step is a function of (weights, step): the batch, the noise and the learning rate are drawn from the step's number.
-So a run that was stopped goes on bit for bit as an unbroken one would have, by the same command.
+So a run that was stopped goes on bit for bit as an unbroken one would have, by the same command. What is written:
+
+    step-00000042/                the newest checkpoints of the stable phase
+    cooldown-from-00000042/       a cool-down that begins there: its checkpoints, its log, its samples
+    averaged/step-00000042.safetensors   averaged weights in bf16, where the run asks for them
+    log.jsonl, samples/           of the stable phase
 
 Here: stepping, skipping what is not finite, the log, when to save.
 Not here: optimiser and clipping (optim.py), files (checkpoint.py), what a run is (config.py, recipes.py).
@@ -13,9 +18,10 @@ import contextlib
 import json
 import math
 import signal
-import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minisora.bundle import save_part
 from minisora.data.ahead import ahead
 from minisora.data.lock import one_run
 from minisora.device import (
@@ -45,6 +52,23 @@ NEVER_CHANGED = ("recipe", "seed", "packs", "origin")  # of a run's settings, on
 MOST_SKIPS = 10  # steps in a row that may be not finite before the run gives up
 
 
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of the steps: the stable phase, or a cool-down, which keeps its checkpoints and its log apart.
+
+    cooldown: the steps over which the rate falls to zero; empty in the stable phase
+    """
+
+    folder: Path
+    stop: int
+    batch: Callable[[int], Batch]
+    cooldown: range = range(0)
+
+    @property
+    def name(self) -> str:
+        return "cool-down" if self.cooldown else "stable"
+
+
 class State:
     """All that changes while a run goes on; what a checkpoint holds."""
 
@@ -58,6 +82,8 @@ class State:
         self.ema = EMA(self.model, config.ema_decay)
         self.step = 0
         self.skipped = 0
+        self.skips_in_a_row = 0
+        self.bf16 = bf16
 
     def tensors(self) -> dict[str, Any]:
         states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
@@ -67,8 +93,8 @@ class State:
     def about(self) -> dict[str, Any]:
         return {"clip": self.clip.state_dict(), "skipped": self.skipped}
 
-    def load(self, checkpoints: Checkpoints, config: RunConfig) -> None:
-        """The newest checkpoint, if there is one. Raises UsageError for one of another run."""
+    def load(self, checkpoints: Checkpoints, config: RunConfig, cooldown: range = range(0)) -> None:
+        """The newest checkpoint, if there is one. Raises UsageError for one of another run, or of another cool-down."""
         if not all_checkpoints(checkpoints.folder):
             return
         about = checkpoints.load_newest(self.tensors())
@@ -82,32 +108,65 @@ class State:
                     f"{checkpoints.folder} holds a run with another {name}: {was!r} there, {now!r} asked for. "
                     "Give another --folder, or remove it."
                 )
+        if (steps := about.get("cooldown_steps", 0)) != len(cooldown):
+            raise UsageError(
+                f"{checkpoints.folder} holds a cool-down of {steps} steps, {len(cooldown)} asked for. "
+                f"Give --cooldown-steps {steps}, or remove it."
+            )
         self.clip.load_state_dict(about["clip"])
         self.skipped, self.step = about["skipped"], about["step"]
 
+    def update(self, norm: float, loss: float, rate: float) -> None:
+        """A step of the optimizers, if it is finite. Raises UsageError where it is not for the tenth time in a row."""
+        if math.isfinite(norm) and math.isfinite(loss):
+            set_rate(self.optimizers, rate)
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.ema.update(self.model, self.step)
+            self.skips_in_a_row = 0
+        else:
+            self.skipped += 1
+            self.skips_in_a_row += 1
+            if self.skips_in_a_row == MOST_SKIPS:
+                raise UsageError(
+                    f"{MOST_SKIPS} steps in a row were not finite (step {self.step}). The newest checkpoint is from "
+                    "before. Lower the learning rate, or look at the batch of this step."
+                )
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
 
-def run(config: RunConfig, folder: Path, *, stop_at: int | None = None) -> nn.Module:
-    """Train until `config.steps`, or until `stop_at`; go on from the newest checkpoint in `folder`.
+
+def run(config: RunConfig, folder: Path, *, stop_at: int | None = None, cool_now: bool = False) -> nn.Module:
+    """Train to the end of the stable phase, then cool down; go on from the newest checkpoint in `folder`.
 
     Under torchrun every process calls this alike. The loader's place, the noise and the rate are functions of the step.
 
-    returns  a model with the averaged weights, after `config.publish` has written them to `folder`; Ctrl-C and
-             SIGTERM save and return without that
+    stop_at:  no step from this one on is taken
+    cool_now: the newest checkpoint of the stable phase is cooled down, whatever `config.steps` says
+    returns   a model with the averaged weights, after `config.publish` has written them to `folder`; Ctrl-C and
+              SIGTERM save and return without that
 
     Raises UsageError when ten steps in a row give a loss or a gradient that is not finite.
     """
     with joined(config.layout) as ranks, ExitStack() as held:
         if ranks.is_first:
             held.enter_context(one_run(folder, "or give another --folder"))
-        return _run(config, folder, ranks, stop_at)
+        return _run(config, folder, ranks, stop_at, cool_now)
 
 
-def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> nn.Module:
-    own = ranks.share(config.packs)
+def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None, cool_now: bool) -> nn.Module:
+    ranks.share(config.packs)  # refused before there is any data
     if config.layout.context > 1:
         check_context(on_meta(config.build), config.layout.context)
     if config.float8:
         use_float8(on_meta(config.build), ranks.device)
+    if cool_now and not all_checkpoints(folder):
+        raise UsageError(f"{folder} holds no checkpoint to cool down. Leave out --cool-down, and let the run begin.")
+    if cool_now and not config.cooldown_steps:
+        raise UsageError(
+            f"{config.name} has no cool-down of its own: give --cooldown-steps, a tenth of its steps or so."
+        )
     if config.prepare is not None:
         config = in_turn(ranks, partial(config.prepare, config))
     threads = use_affinity_threads()
@@ -115,98 +174,126 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None) -> 
     bf16 = has_fast_bf16(ranks.device) if config.bf16 is None else config.bf16
     folder.mkdir(parents=True, exist_ok=True)
     state = State(config, ranks, bf16=bf16)
-    checkpoints = Checkpoints(folder, ranks, background=ranks.device.type == "cuda", keep=config.keep)
-    state.load(checkpoints, config)
     peak = matmul_peak(ranks.device, torch.bfloat16 if bf16 else torch.float32)
-    reference = reference_of(config.settings())
-    log = Log(folder / "log.jsonl", peak, ranks, reference)
     precision = ("bf16" if bf16 else "fp32") + (" and float8" if config.float8 else "")
-    log.say(
-        f"{config.name}: step {state.step} of {config.steps}, {sum(p.numel() for p in state.model.parameters()):,} "
-        f"parameters, {ranks.count} x {ranks.device} with {threads} threads, {precision}, "
-        f"peak {peak / 1e12:.2f} TFLOP/s"
-        + (f"; its loss is held against a reference up to step {reference.steps[-1]:.0f}" if reference else "")
+    parameters = sum(p.numel() for p in state.model.parameters())
+    ranks.say(
+        f"{config.name}: {parameters:,} parameters, {ranks.count} x {ranks.device} with {threads} threads, "
+        f"{precision}, peak {peak / 1e12:.2f} TFLOP/s"
     )
-    last_step = config.steps if stop_at is None else min(stop_at, config.steps)
-    saved_at, saved_step, skips_in_a_row, stopped = time.monotonic(), state.step, 0, False
-    trained = [p for p in state.model.parameters() if p.requires_grad]
-    numbers = (step * config.packs + n for step in range(state.step, last_step) for n in own)
-    made = ahead(config.batch, numbers, workers=config.prefetch)
-    with Interrupt() as interrupt, contextlib.closing(made) as batches:
-        while state.step < last_step and not stopped:
-            set_rate(state.optimizers, rate_at(state.step, config.steps, config.optim))
-            loss = 0.0
-            for n in own:
-                wait = time.monotonic()
-                batch = next(batches).to(ranks.device)
-                wait = time.monotonic() - wait
-                number = state.step * config.packs + n
-                noise = torch.Generator(ranks.device).manual_seed(config.seed * 1_000_003 + number)
-                syncs(state.model, n == own[-1])
-                with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
-                    parts = config.loss(state.model, batch, noise)
-                # gradients are averaged over all processes; those that share a pack each have a part of one
-                (parts["loss"] * config.layout.context / len(own)).backward()
-                loss += float(parts["loss"].detach())
-                log.add(batch, parts, wait=wait)
-            norm, bound = state.clip(trained)
-            due = time.monotonic() - saved_at > config.save_every_seconds
-            loss, asked, due_now = ranks.total(loss, interrupt.asked, due and ranks.is_first)
-            if math.isfinite(norm) and math.isfinite(loss):
-                for optimizer in state.optimizers:
-                    optimizer.step()
-                state.ema.update(state.model, state.step)
-                skips_in_a_row = 0
-            else:
-                state.skipped += 1
-                skips_in_a_row += 1
-                if skips_in_a_row == MOST_SKIPS:
-                    raise UsageError(
-                        f"{MOST_SKIPS} steps in a row were not finite (step {state.step}). The newest checkpoint in "
-                        f"{folder} is from before. Lower the learning rate, or look at the batch of this step."
-                    )
-            for optimizer in state.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            state.step += 1
-            stopped = asked > 0
-            log.stepped(norm, clipped=norm > bound)
-            if state.step % config.log_every == 0 or state.step == last_step:
-                log.write(state.step, rate=rate_at(state.step - 1, config.steps, config.optim), skipped=state.skipped)
-                checkpoints.finish()
-                give_back_freed_memory()
-            if due_now:
-                _save(checkpoints, state, config)
-                saved_at, saved_step = time.monotonic(), state.step
-            if config.preview is not None and state.step % config.preview_every == 0:
-                _preview(config, state, ranks, folder / "samples" / f"step-{state.step:08d}")
-    if state.step > saved_step or not state.step:
-        _save(checkpoints, state, config)
-    checkpoints.finish()
+    last = config.all_steps if stop_at is None else stop_at
+    with Interrupt() as interrupt:
+        stable = Phase(folder=folder, stop=0 if cool_now else min(last, config.steps), batch=config.batch)
+        stopped = _train(config, stable, state, ranks, interrupt, peak)
+        start, steps = state.step, config.cooldown_steps
+        if steps and last > start and not stopped and (cool_now or start >= config.steps):
+            cooled = Phase(
+                folder=folder / f"cooldown-from-{start:08d}",
+                stop=start + steps if stop_at is None else min(start + steps, stop_at),
+                batch=config.cooldown_batch or config.batch,
+                cooldown=range(start, start + steps),
+            )
+            stopped = _train(config, cooled, state, ranks, interrupt, peak)
     averaged = _averaged(config, state)
     if stopped:
-        log.say(f"stopped at step {state.step}; the same command goes on from there")
+        ranks.say(f"stopped at step {state.step}; the same command goes on from there")
     else:
-        in_turn(ranks, lambda: config.publish(averaged, folder) if ranks.is_first else None)
+        in_turn(ranks, lambda: config.publish(averaged, folder, state.step) if ranks.is_first else None)
     return averaged
 
 
-def _save(checkpoints: Checkpoints, state: State, config: RunConfig) -> None:
-    about = {**state.about(), "run": config.settings(), "git": git_commit()}
-    checkpoints.save(state.step, state.tensors(), about)
+def _train(config: RunConfig, phase: Phase, state: State, ranks: Ranks, interrupt: Interrupt, peak: float) -> bool:
+    """The steps of one phase, on from its newest checkpoint. Returns whether the run was asked to stop."""
+    background = ranks.device.type == "cuda"
+    checkpoints = Checkpoints(phase.folder, ranks, background=background, keep=config.keep)
+    state.load(checkpoints, config, phase.cooldown)
+    reference = None if phase.cooldown else reference_of(config.settings())
+    phase.folder.mkdir(parents=True, exist_ok=True)
+    log = Log(phase, peak, ranks, reference)
+    if state.step < phase.stop:
+        ranks.say(
+            f"{phase.name}: step {state.step} of {phase.stop}"
+            + (f"; its loss is held against a reference up to step {reference.steps[-1]:.0f}" if reference else "")
+        )
+    saved_at, saved_step, stopped = time.monotonic(), state.step, False
+    own = ranks.share(config.packs)
+    trained = [p for p in state.model.parameters() if p.requires_grad]
+    numbers = (step * config.packs + n for step in range(state.step, phase.stop) for n in own)
+    with contextlib.closing(ahead(phase.batch, numbers, workers=config.prefetch)) as batches:
+        while state.step < phase.stop and not stopped:
+            loss = _backward(config, state, ranks, batches, log)
+            norm, bound = state.clip(trained)
+            due = time.monotonic() - saved_at > config.save_every_seconds
+            loss, asked, due_now = ranks.total(loss, interrupt.asked, due and ranks.is_first)
+            rate = rate_at(state.step, config.optim.warmup_steps, phase.cooldown)
+            state.update(norm, loss, rate)
+            stopped = asked > 0
+            log.stepped(norm, clipped=norm > bound)
+            if state.step % config.log_every == 0 or state.step == phase.stop:
+                log.write(state.step, rate=rate, skipped=state.skipped)
+                checkpoints.finish()
+                give_back_freed_memory()
+            if due_now:
+                _save(checkpoints, state, config, phase)
+                saved_at, saved_step = time.monotonic(), state.step
+            _show(config, phase, state, ranks)
+    if state.step > saved_step or not state.step:
+        _save(checkpoints, state, config, phase)
+    checkpoints.finish()
+    return stopped
+
+
+def _backward(config: RunConfig, state: State, ranks: Ranks, batches: Iterator[Batch], log: Log) -> float:
+    """Gradients of this process's batches of a step. Returns the sum of their losses."""
+    own, loss = ranks.share(config.packs), 0.0
+    for n in own:
+        wait = time.monotonic()
+        batch = next(batches).to(ranks.device)
+        wait = time.monotonic() - wait
+        number = state.step * config.packs + n
+        noise = torch.Generator(ranks.device).manual_seed(config.seed * 1_000_003 + number)
+        syncs(state.model, n == own[-1])
+        with torch.autocast(ranks.device.type, torch.bfloat16, enabled=state.bf16):
+            parts = config.loss(state.model, batch, noise)
+        # gradients are averaged over all processes; those that share a pack each have a part of one
+        (parts["loss"] * config.layout.context / len(own)).backward()
+        loss += float(parts["loss"].detach())
+        log.add(batch, parts, wait=wait)
+    return loss
+
+
+def _save(checkpoints: Checkpoints, state: State, config: RunConfig, phase: Phase) -> None:
+    settings = {"run": config.settings(), "cooldown_steps": len(phase.cooldown), "git": git_commit()}
+    checkpoints.save(state.step, state.tensors(), {**state.about(), **settings})
 
 
 def _averaged(config: RunConfig, state: State) -> nn.Module:
     """A plain model, whole, in the memory of every process: a device may hold no more than its share."""
     model = config.build().eval()
     model.load_state_dict(state.ema.whole())
-    return model
+    return config.published(model)
 
 
-def _preview(config: RunConfig, state: State, ranks: Ranks, folder: Path) -> None:
-    assert config.preview is not None
-    preview, averaged = config.preview, _averaged(config, state)
-    folder.mkdir(parents=True, exist_ok=True)
-    in_turn(ranks, lambda: preview(averaged, folder) if ranks.is_first else None)
+def _show(config: RunConfig, phase: Phase, state: State, ranks: Ranks) -> None:
+    """What is left of the averaged weights on the way, at the steps that have it: samples, the weights themselves."""
+    name = f"step-{state.step:08d}"
+    kept = not phase.cooldown and state.step in config.averages_at
+    preview = config.preview if state.step % config.preview_every == 0 else None
+    if not kept and preview is None:
+        return
+    averaged = _averaged(config, state)
+
+    def leave() -> None:
+        if kept:
+            path = phase.folder / "averaged" / f"{name}.safetensors"
+            path.parent.mkdir(exist_ok=True)
+            save_part(averaged, path)
+        if preview is not None:
+            samples = phase.folder / "samples" / name
+            samples.mkdir(parents=True, exist_ok=True)
+            preview(averaged, samples)
+
+    in_turn(ranks, lambda: leave() if ranks.is_first else None)
 
 
 class Interrupt:
@@ -237,8 +324,9 @@ class Log:
     MFU is useful FLOPs (`Batch.flops`) a second over the rate of a square matmul measured when the run began.
     """
 
-    def __init__(self, path: Path, peak: float, ranks: Ranks, reference: Reference | None) -> None:
-        self.path, self.peak, self.ranks, self.reference = path, peak, ranks, reference
+    def __init__(self, phase: Phase, peak: float, ranks: Ranks, reference: Reference | None) -> None:
+        self.path, self.peak, self.ranks, self.reference = phase.folder / "log.jsonl", peak, ranks, reference
+        self.mark = f"{phase.name}  " if phase.cooldown else ""
         self.was_off = False
         self._clear()
 
@@ -247,10 +335,6 @@ class Log:
         self.tokens = self.steps = self.clipped = 0
         self.flops = self.wait = self.norm = 0.0
         self.parts: dict[str, list[Tensor]] = {}
-
-    def say(self, text: str) -> None:
-        if self.ranks.is_first:
-            print(text, file=sys.stderr, flush=True)
 
     def add(self, batch: Batch, parts: dict[str, Tensor], *, wait: float) -> None:
         """One batch of this process."""
@@ -297,11 +381,12 @@ class Log:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         parts = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        self.say(
-            f"{step:>7}  {parts}  |g| {row['norm']:.2f}  {row['tokens_per_second']:,.0f} tok/s  MFU {row['mfu']:.0%}  "
-            f"wait {row['wait_share']:.0%}  {memory / 2**30:.1f} GiB" + (f"  skipped {skipped}" if skipped else "")
+        self.ranks.say(
+            f"{step:>7}  {self.mark}{parts}  |g| {row['norm']:.2f}  {row['tokens_per_second']:,.0f} tok/s  "
+            f"MFU {row['mfu']:.0%}  wait {row['wait_share']:.0%}  {memory / 2**30:.1f} GiB"
+            + (f"  skipped {skipped}" if skipped else "")
         )
         said = off_course(self.reference, step, means["loss"]) if self.reference is not None else None
         if said is not None and not self.was_off:
-            self.say(f"note: {said}")
+            self.ranks.say(f"note: {said}")
         self.was_off = said is not None

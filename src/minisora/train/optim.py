@@ -1,7 +1,8 @@
 """Optimiser, learning rate and clipping.
 
 Sources: AdamW, Loshchilov and Hutter 2017 (arXiv:1711.05101). Muon, Jordan et al. 2024, as torch.optim.Muon has it.
-Warm-up, constant, decay to zero: Hu et al. 2024 (arXiv:2404.06395, section 4). Clipping at the running mean of the
+Warm-up, constant, cool-down (WSD): Hu et al. 2024 (arXiv:2404.06395, section 4); as `1 - sqrt`, and that a tenth or a
+fifth of the steps is long enough: Hägele et al. 2024 (arXiv:2405.18392, section 3). Clipping at the running mean of the
 gradient's norm plus three deviations: Open-Sora-Plan 1.5's report.
 """
 
@@ -99,11 +100,13 @@ def set_rate(optimizers: list[torch.optim.Optimizer], share: float) -> None:
             group["lr"] = group["peak_lr"] * share
 
 
-def rate_at(step: int, steps: int, config: OptimConfig) -> float:
-    """Share of the peak rate at a step: linear warm-up, constant, linear to zero."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    decay_steps = max(1, round(steps * config.decay_fraction))
-    return warm * min(1.0, (steps - step) / decay_steps)
+def rate_at(step: int, warmup_steps: int, cooldown: range = range(0)) -> float:
+    """Share of the peak rate at a step: linear warm-up, constant, `1 - sqrt` to zero at the end of the cool-down.
+
+    cooldown: its steps; empty in the stable phase
+    """
+    warm = min(1.0, (step + 1) / max(1, warmup_steps))
+    return warm * (1 - math.sqrt((step - cooldown.start) / len(cooldown)) if cooldown else 1.0)
 
 
 class AdaptiveClip:

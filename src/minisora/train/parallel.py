@@ -115,6 +115,11 @@ class Ranks:
         dist.all_gather_object(values, value)
         return values
 
+    def say(self, text: str) -> None:
+        """One line for people, by the first process."""
+        if self.is_first:
+            print(text, file=sys.stderr, flush=True)
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:

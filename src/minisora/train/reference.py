@@ -2,7 +2,8 @@
 
 A reference is the loss of a run at some steps, smoothed, with what it may differ by: three deviations of its own values
 around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs. It is of one
-recipe with its settings: other rates, other data or other weights to begin with give another curve.
+recipe with its settings: other rates, other data or other weights to begin with give another curve. It is of the stable
+phase, where the loss does not hang on how long the run will be; a cool-down is told nothing.
 
 Here: making, finding and asking references. Not here: the logs they are made from (watch/logs.py).
 """

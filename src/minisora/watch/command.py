@@ -34,16 +34,26 @@ def add_runs_command(app: typer.Typer) -> None:
         from rich.console import Console
 
         from minisora.train.reference import keep, make_reference
-        from minisora.watch.logs import chart, find_runs, quantities, samples, settings_of, table, to_tensorboard
+        from minisora.watch.logs import (
+            chart,
+            find_runs,
+            quantities,
+            samples,
+            settings_of,
+            table,
+            to_tensorboard,
+            whole_run,
+        )
         from minisora.watch.page import write_page
         from minisora.watch.picture import picture
 
         found = find_runs(folder)
-        if keep_reference and len(found) > 1:
+        whole = whole_run(found)
+        if keep_reference and whole is None:
             raise UsageError(f"--keep-reference: {folder} holds {len(found)} runs. Name one of them.")
         console = Console()
         console.print(table(found))
-        if len(found) == 1:
+        if whole is not None:  # of it and its cool-downs, what was written last
             width = min(100, max(20, console.width - 12))
             for quantity in quantities(found)[:4]:
                 typer.echo(f"\n{chart(found[0], quantity, width=width)}")
@@ -55,5 +65,5 @@ def add_runs_command(app: typer.Typer) -> None:
             typer.echo(f"{write_page(found, page)}: curves and samples of {len(found)} runs")
         if tensorboard is not None:
             typer.echo(f"{tensorboard}: {to_tensorboard(found, tensorboard):,} values")
-        if keep_reference:
-            typer.echo(f"{keep(make_reference(settings_of(found[0]), found[0].rows))}: the reference")
+        if keep_reference and whole is not None:
+            typer.echo(f"{keep(make_reference(settings_of(whole), whole.rows))}: the reference")

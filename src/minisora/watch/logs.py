@@ -72,6 +72,12 @@ def find_runs(folder: Path) -> list[Run]:
     return [Run(_name(path.parent, folder), path.parent, read_log(path)) for path in logs]
 
 
+def whole_run(runs: Sequence[Run]) -> Run | None:
+    """The one run whose own log and those of its cool-downs these are; None where they are of several."""
+    top = min(runs, key=lambda run: len(run.folder.parts))
+    return top if all(run.folder.is_relative_to(top.folder) for run in runs) else None
+
+
 def _name(run: Path, folder: Path) -> str:
     return run.relative_to(folder).as_posix() if run != folder else run.resolve().name
 
