@@ -11,11 +11,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from minisora import sources
 from minisora.bundle import Sampling, find, load_part, save_part
@@ -23,20 +25,22 @@ from minisora.bundle import save as save_bundle
 from minisora.caption.adapters import captioner_folder
 from minisora.caption.train import caption_run
 from minisora.data.frames import FrameBatches
-from minisora.data.latents import Curriculum, LatentBatches
+from minisora.data.latents import LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
-from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of, split
+from minisora.train.config import OptimConfig, RunConfig, run_of, split
+from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
-from minisora.train.velocity import dit_loss, sketch
+from minisora.train.velocity import sketch
 from minisora.tuning import CARD, fine_tune, known_captions, shown
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.watch.logs import RUNS
+from minisora.worlds.playroom.scene import WORLD_VERSION
 
 
 def vae_toybox(steps: int = 4600) -> RunConfig:
@@ -88,52 +92,140 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | None = None) -> RunConfig:
-    """The transformer of `toybox`: first mostly single frames, which teach looks cheaply, then videos.
+def toybox_pictures(steps: int = 3000, base: str | Path | None = None) -> RunConfig:
+    """The transformer of `toybox`, first part: pictures alone, which have a fifth of a clip's tokens.
 
-    `minisora train dit-toybox`, after vae-toybox, leaves a bundle. The embedded one took as many steps, in parts
-    (docs/log.md). With a base, such as `--from toybox`, it begins with that bundle's weights, and takes its VAE.
+    `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such half of the time, so
+    that what will roll to the left starts on the right. Takes the VAE that vae-toybox left, or else the embedded one.
     """
-    stable_steps, cooldown_steps = split(steps, cooldown=0.9)
-    budget, names = 8192, sorted({*sources.PICTURES_FIRST, *sources.THEN_VIDEOS})
+    pictures = Mix({"playroom-pictures": 1.0}, WindowConfig(lengths=((1, 1.0),), **_SHIFT))
+    return _toybox(
+        "toybox-pictures",
+        mix=pictures,
+        begins=lambda: HintedDiT(DIT) if base is None else _hinted(find(base) / "dit.safetensors"),
+        origin="" if base is None else f"from {base}",
+        sampling=replace(SAMPLING, seconds=0.0),
+        tokens=(1, *TOKENS[1:]),
+        steps=steps,
+        cooldown_steps=300,
+        averages_at=(500,),
+    )
+
+
+def toybox(steps: int = 12_000, base: str | Path | None = None) -> RunConfig:
+    """The transformer of `toybox`, second part: clips, from the weights that toybox-pictures left.
+
+    `minisora train toybox`; 2 CPU cores. In the stable phase what text to video needs, told densely for the most part
+    and with hints; in the cool-down every pattern and size, told as people would, without hints.
+    """
+    left = RUNS / "toybox-pictures" / "dit.safetensors"
+    lengths = ((2, 0.12), (3, 0.08), (5, 0.8))
+    from_text = (("all", 0.5), ("first", 0.38), ("each", 0.06), ("first_k", 0.06))
+    clips = Mix(
+        {"playroom-short": 1.0},
+        WindowConfig(lengths=lengths, patterns=from_text, extra_frame=0.0, begin_later=0.1, **_SHIFT),
+        pictures={"playroom-pictures": 0.4, "playroom-more-pictures": 0.6},
+        picture_share=0.25,
+    )
+    of_all_sizes = Mix(
+        sources.ALL_SIZES,
+        WindowConfig(lengths=((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.75), (9, 0.2)), dense=0.25, **_SHIFT),
+        pictures={"playroom-pictures": 0.4, "playroom-more-pictures": 0.6},
+        picture_share=0.15,
+        hints=False,
+    )
+
+    def begins() -> HintedDiT:
+        path = left if base is None else find(base) / "dit.safetensors"
+        if not path.exists():
+            raise UsageError(f"toybox begins with {path}: run `minisora train toybox-pictures` first, or give --from.")
+        return _hinted(path)
+
+    return _toybox(
+        "toybox",
+        mix=clips,
+        cooldown_mix=of_all_sizes,
+        begins=begins,
+        origin="from toybox-pictures" if base is None else f"from {base}",
+        sampling=SAMPLING,
+        tokens=TOKENS,
+        steps=steps,
+        cooldown_steps=1500,
+        averages_at=(900,),
+    )
+
+
+@dataclass(frozen=True, kw_only=False)
+class Mix:
+    """What a phase is trained on: shards and how often a sample is drawn from them, and how windows are cut.
+
+    pictures, picture_share: other shards, of which single frames are taken, and their share of every pack
+    hints:                   whether it is asked what lies in each token
+    """
+
+    clips: Mapping[str, float]
+    windows: WindowConfig
+    pictures: Mapping[str, float] = field(default_factory=dict)
+    picture_share: float = 0.0
+    hints: bool = True
+
+    @property
+    def names(self) -> set[str]:
+        return {*self.clips, *self.pictures}
+
+    def batches(self, null_text: Tensor) -> LatentBatches:
+        def shards(weights: Mapping[str, float]) -> list[tuple[Shards, float]]:
+            return [(Shards(sources.LATENTS / name), weight) for name, weight in weights.items()]
+
+        return LatentBatches(
+            sources=shards(self.clips),
+            null_text=null_text,
+            windows=self.windows,
+            patch=DIT.patch,
+            budget=BUDGET,
+            time_rate=SAMPLING.time_rate,
+            flops=DIT.flops,
+            pictures=shards(self.pictures),
+            picture_share=self.picture_share,
+            hints=self.hints,
+        )
+
+
+def _toybox(
+    name: str,
+    *,
+    mix: Mix,
+    begins: Callable[[], HintedDiT],
+    sampling: Sampling,
+    tokens: tuple[int, int, int],
+    cooldown_mix: Mix | None = None,
+    **fields: Any,
+) -> RunConfig:
+    """A run of the embedded transformer. sampling: of its previews; tokens: of a sample; fields: of the RunConfig"""
+    names = sorted(mix.names | (cooldown_mix.names if cooldown_mix else set()))
 
     @cache
     def encoders() -> tuple[VideoVAE, TextEncoder]:
         device = default_device()
         dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
-        return _trained_vae(base).to(device, dtype), TextEncoder(device=device, dtype=dtype)
+        return _trained_vae().to(device, dtype), TextEncoder(device=device, dtype=dtype)
 
     def prepare(run: RunConfig) -> RunConfig:
         vae, text = encoders()
         write_latents(sources.LATENTS, sources.latent_jobs(names), vae, text)
         null_text = text.encode([""]).tokens.cpu()
-
-        def batches(weights: Mapping[str, float], lengths: tuple[tuple[int, float], ...]) -> LatentBatches:
-            return LatentBatches(
-                sources=[(Shards(sources.LATENTS / name), weight) for name, weight in weights.items()],
-                null_text=null_text,
-                windows=WindowConfig(lengths=lengths, shift=SAMPLING.shift, shift_tokens=SAMPLING.shift_tokens),
-                patch=DIT.patch,
-                budget=budget,
-                time_rate=SAMPLING.time_rate,
-                flops=DIT.flops,
-            )
-
-        curriculum = Curriculum(
-            first=batches(sources.PICTURES_FIRST, ((1, 0.4), (2, 0.1), (3, 0.1), (5, 0.4))),
-            first_steps=picture_steps,
-            then=batches(sources.THEN_VIDEOS, ((1, 0.05), (2, 0.03), (3, 0.05), (5, 0.8), (9, 0.2))),
-        )
-        return replace(run, batch=curriculum)
+        cooldown = cooldown_mix.batches(null_text) if cooldown_mix else None
+        return replace(run, batch=mix.batches(null_text), cooldown_batch=cooldown)
 
     def publish(dit: DiT, folder: Path, taken: int) -> None:
         save_part(dit, folder / "dit.safetensors")
-        known, least = known_captions([Shards(sources.LATENTS / name) for name in names], encoders()[1])
-        trained = {"recipe": "dit-toybox", "steps": taken, "least_similarity": least}
+        known, least = known_captions([Shards(sources.LATENTS / each) for each in names], encoders()[1])
+        trained = {"recipe": name, "steps": taken, "world": WORLD_VERSION, "least_similarity": least}
+        vae = _trained_vae()
         save_bundle(
             folder / "bundle",
             name="toybox",
-            vae=_trained_vae(base),
+            vae=vae,
             dit=dit,
             sampling=SAMPLING,
             trained=trained,
@@ -141,22 +233,30 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
             known=known,
         )
 
-    fresh = RunConfig(
-        name="dit-toybox",
-        steps=stable_steps,
-        cooldown_steps=cooldown_steps,
-        build=lambda: DiT(DIT),
+    return RunConfig(
+        name=name,
+        build=begins,
+        published=HintedDiT.without_hints,
         prepare=prepare,
-        batch=lambda _: sketch(DIT, TOKENS, tokens=budget, words=16),
-        loss=dit_loss,
+        batch=lambda _: sketch(DIT, tokens, tokens=BUDGET, words=24),
+        loss=hinted_loss,
         publish=publish,
-        optim=OptimConfig(lr=1.5e-3, muon_lr=0.02, warmup_steps=60),
-        ema_decay=0.997,
+        optim=OptimConfig(lr=1.2e-3, muon_lr=0.016, warmup_steps=60),
+        ema_decay=0.998,
         compile=True,
         prefetch=1,
-        preview=lambda dit, folder: shown(*encoders(), SAMPLING, PREVIEW)(dit, folder),
+        preview=lambda dit, folder: shown(*encoders(), sampling, PREVIEW)(dit, folder),
+        preview_every=250,
+        **fields,
     )
-    return fresh if base is None else begun_from(fresh, base)
+
+
+def _hinted(path: Path) -> HintedDiT:
+    """A transformer to go on with, from weights that `save_part` wrote; its answers to hints begin anew."""
+    plain, hinted = DiT(DIT), HintedDiT(DIT)
+    load_part(plain, path)
+    hinted.load_state_dict(plain.state_dict(), strict=False)
+    return hinted
 
 
 def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> RunConfig:
@@ -190,37 +290,25 @@ def of_file(path: Path) -> RunConfig:
     return run_of(lambda: importlib.import_module(path.stem), path, globals())
 
 
-def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
-    """The same run of the transformer, from a bundle's weights instead of fresh ones."""
-
-    def build() -> DiT:
-        dit = run.build()
-        if not isinstance(dit, DiT):
-            raise UsageError(f"{run.name} does not train a transformer: leave out --from.")
-        load_part(dit, find(base) / "dit.safetensors")
-        return dit
-
-    on_meta(build)  # what does not fit is refused before any data is made
-    return replace(run, build=build, origin=f"{run.origin} from {base}".strip())
-
-
 PREVIEW = (
     "a small red ball rolls to the left past a green cube, the camera orbits right",
     "a large blue cone spins on a wooden floor at sunset",
     "two yellow cylinders stay still, the camera zooms in",
-    "a firefighter on a plain background",
+    "a large purple cone bounces on a checkered floor at night",
+    "a small white cube slides to the right and hits a large orange ball, on grass",
 )
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
 TOKENS = (5, 8, 8)  # of a clip of two seconds at SAMPLING.size: time, rows, columns
 SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=4.0, shift_tokens=320)
+BUDGET = 8192  # tokens of a pack
+_SHIFT: dict[str, Any] = {"shift": SAMPLING.shift, "shift_tokens": SAMPLING.shift_tokens}
 
 
-def _trained_vae(base: str | Path | None) -> VideoVAE:
-    folder = RUNS / "vae-toybox" if base is None else find(base)
-    vae, path = VideoVAE(VAEConfig()), folder / "vae.safetensors"
-    if not path.exists():
-        raise UsageError(f"dit-toybox needs the VAE, and {path} is not there: run `minisora train vae-toybox` first.")
-    load_part(vae, path)
+def _trained_vae() -> VideoVAE:
+    """The one that a run of vae-toybox left here, or else the embedded one."""
+    own = RUNS / "vae-toybox" / "vae.safetensors"
+    vae = VideoVAE(VAEConfig())
+    load_part(vae, own if own.exists() else find("toybox") / "vae.safetensors")
     return vae.eval().requires_grad_(False)
 
 
@@ -239,7 +327,8 @@ def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None
 
 RECIPES: dict[str, Callable[..., RunConfig]] = {
     "vae-toybox": vae_toybox,
-    "dit-toybox": dit_toybox,
+    "toybox-pictures": toybox_pictures,
+    "toybox": toybox,
     "fine-tune": fine_tune,
     "captioner-playroom": captioner_playroom,
 }

@@ -7,14 +7,16 @@ Not here: the runs (recipes.py), the worlds (worlds/), how shards are written (t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minisora.train.latents import LatentJob
-from minisora.worlds.clip import Clip
+from minisora.worlds.clip import Caption, Clip
 
 LATENTS = Path(".cache/latents")
 WORDINGS = 2  # of each stretch of a clip, two or three natural captions and a dense one each
@@ -57,11 +59,18 @@ def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frame
 
 
 def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    """First frames of clips of two seconds, told as such and as pictures."""
+    """First frames of clips of two seconds, told as such and as pictures: once densely and once as people would."""
     from minisora.worlds import playroom
 
     size: dict[str, Any] = {"height": height, "width": width, "num_frames": num_frames}
-    return playroom.clips(seeds, dense=1, seconds=2.0, hints=True, **size)
+    pictures = []
+    for seed, clip in zip(seeds, playroom.clips(seeds, dense=1, seconds=2.0, hints=True, **size), strict=True):
+        kinds = dict[tuple[float, bool], list[Caption]]()
+        for caption in clip.captions:
+            kinds.setdefault((caption.stop, caption.dense), []).append(caption)
+        rng = Random(f"told/{seed}")
+        pictures.append(replace(clip, captions=tuple(rng.choice(some) for some in kinds.values())))
+    return pictures
 
 
 CLIPS = {"playroom-short": 1.0}  # shards and how often a sample is drawn from them
@@ -74,8 +83,9 @@ ALL_SIZES = {
     "playroom-tall": 0.045,
 }
 JOBS = {  # name -> clips, height, width, frames, how many
-    "playroom-pictures": (playroom_pictures, 64, 64, 1, 100_000),
-    "playroom-short": (playroom_clips, 64, 64, 17, 30_000),
+    "playroom-pictures": (playroom_pictures, 64, 64, 1, 40_000),
+    "playroom-more-pictures": (playroom_pictures, 64, 64, 1, 60_000),
+    "playroom-short": (playroom_clips, 64, 64, 17, 24_000),
     "playroom-long": (playroom_clips, 64, 64, 33, 1500),
     "playroom-fast": (playroom_fast_clips, 64, 64, 17, 500),
     "playroom-wide": (playroom_clips, 64, 112, 17, 600),

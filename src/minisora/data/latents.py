@@ -93,6 +93,7 @@ class LatentBatches:
     flops:         of one forward pass, from the lengths of clips and texts
     pictures:      more such sources, of which single frames are taken
     picture_share: of every budget, what they get before the rest is filled
+    hints:         whether hints go along, where all samples of a pack have them
     """
 
     sources: Sequence[tuple[Shards, float]]
@@ -104,6 +105,7 @@ class LatentBatches:
     flops: Callable[[tuple[int, ...], tuple[int, ...]], float]
     pictures: Sequence[tuple[Shards, float]] = ()
     picture_share: float = 0.0
+    hints: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -157,7 +159,7 @@ class LatentBatches:
         )
         made = torch.cat([window.made.flatten() for window in windows])
         known = [window.hints.flatten(0, 2) for window in windows if window.hints is not None]
-        hints = torch.cat(known).long() if len(known) == len(windows) else None
+        hints = torch.cat(known).long() if self.hints and len(known) == len(windows) else None
         return LatentBatch(pack, made, 3 * self.flops(lengths, text_lengths), hints)
 
 
@@ -166,19 +168,3 @@ def _stored(key: str, members: Mapping[str, bytes]) -> StoredClip:
         return from_members(members)
     except (KeyError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise BrokenSample(f"sample {key} holds no latents: {type(error).__name__}: {error}.") from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curriculum:
-    """number of a batch -> LatentBatch: of one kind before the step `first_steps`, of another from then on.
-
-    packs:   batches of a step; a RunConfig sets it to its own
-    """
-
-    first: LatentBatches
-    first_steps: int
-    then: LatentBatches
-    packs: int = 1
-
-    def __call__(self, number: int) -> LatentBatch:
-        return self.first(number) if number // self.packs < self.first_steps else self.then(number)

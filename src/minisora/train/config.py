@@ -11,7 +11,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from minisora.data.latents import Curriculum
 from minisora.errors import UsageError
 from minisora.train.parallel import Layout
 
@@ -100,9 +99,6 @@ class RunConfig:
                 raise UsageError(f"{self.name}: {name}={getattr(self, name)} has to be 1 or more.")
         if self.cooldown_steps < 0:
             raise UsageError(f"{self.name}: cooldown_steps={self.cooldown_steps} has to be 0 or more.")
-        for name in ("batch", "cooldown_batch"):
-            if isinstance(batch := getattr(self, name), Curriculum):
-                object.__setattr__(self, name, replace(batch, packs=self.packs))
 
     @property
     def all_steps(self) -> int:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minisora.data.latents import LatentBatch
-from minisora.data.pack import Pack
 from minisora.dit.model import DiT, DiTConfig
 from minisora.train.velocity import dit_loss
 from minisora.worlds.playroom.hints import HINTS, NOTHING

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class View:
     relations: tuple[tuple[int, str, int], ...]
 
 
+@lru_cache(maxsize=256)  # each wording of a caption asks again
 def watch(scene: Scene, start: float, stop: float, *, aspect: float = 1.0) -> View:
     """What is seen from start to stop, in seconds; aspect is width / height of the frame."""
     cut_at = scene.cut
