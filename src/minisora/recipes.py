@@ -37,6 +37,8 @@ from minisora.tuning import CARD, fine_tune, known_captions, shown
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.watch.logs import RUNS
+from minisora.worlds import seeds
+from minisora.worlds.playroom import WORLD_VERSION
 
 
 def vae_toybox(steps: int = 4600) -> RunConfig:
@@ -56,6 +58,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
         batch_size=3,
         num_frames=13,
         side=64,
+        seeds=seeds.VAE,
         flops_per_pixel=3 * VideoVAE.flops_per_pixel(config),
     )
 
@@ -129,7 +132,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
     def publish(dit: DiT, folder: Path, taken: int) -> None:
         save_part(dit, folder / "dit.safetensors")
         known, least = known_captions([Shards(sources.LATENTS / name) for name in names], encoders()[1])
-        trained = {"recipe": "dit-toybox", "steps": taken, "least_similarity": least}
+        trained = {"recipe": "dit-toybox", "steps": taken, "least_similarity": least, "world": WORLD_VERSION}
         save_bundle(
             folder / "bundle",
             name="toybox",

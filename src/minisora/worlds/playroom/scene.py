@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+WORLD_VERSION = 1  # of what a seed draws and how it looks; what was made of another one is told apart by it
+
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.88, 0.09, 0.10),
     "green": (0.10, 0.66, 0.14),
