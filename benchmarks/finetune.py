@@ -45,10 +45,10 @@ from minisora.tuning import fine_tune
 from minisora.video import contact_sheet, write_video
 from minisora.worlds import playroom
 from minisora.worlds.playroom.scene import COLOURS, Scene
+from minisora.worlds.seeds import FINE_TUNED, FINE_TUNED_ASKED
 
 NAME, RGB = "pink", (0.98, 0.36, 0.68)  # its hue is 50 degrees from purple's and 31 from red's
 SIDE, FPS = 64, 8.0
-LEARNT, ASKED = 50_000_000, 60_000_000  # seeds, beyond all that recipes and reports use
 SECONDS = {"learnt": 4.0, "asked": 2.0}
 RECIPE = """
 out: curated
@@ -126,7 +126,7 @@ class Pink:
 
 def prepare(folder: Path, count: int) -> Pink:
     """The user's folder: videos, each with its captions in a text file. Returns how the new colour looks in them."""
-    scenes = scenes_of(LEARNT, count)
+    scenes = scenes_of(FINE_TUNED.start, count)
     clips, pixels = rendered(scenes, SECONDS["learnt"])
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(RECIPE)
@@ -162,7 +162,7 @@ def likeness(one: float, other: float) -> float:
 
 def measure(folder: Path, pink: Pink, base: Model, after: Model, count: int, steps: int | None) -> None:
     """Both models on prompts of the new colour, and on prompts of the others."""
-    scenes = scenes_of(ASKED, count)
+    scenes = scenes_of(FINE_TUNED_ASKED.start, count)
     real, _ = rendered(scenes, SECONDS["asked"])
     words = [said_of(scene, SECONDS["asked"])[-(n % 2)] for n, scene in enumerate(scenes)]  # a short one, a long one
     best = [round_trip(base.bundle.vae, clip) for clip in real]

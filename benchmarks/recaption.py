@@ -41,9 +41,9 @@ from minisora.tuning import windows_of
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.clip import Caption, Clip
+from minisora.worlds.seeds import RECAPTIONED, RECAPTIONED_ASKED
 
 SIDE, FPS, SECONDS = 64, 8.0, 2.0
-TAUGHT, SHOWN = 71_000_000, 72_000_000  # seeds, beyond all that recipes and reports use
 OTHER = 500_000  # from a clip's seed to that of the scene whose words it is wrongly given
 WAYS = ("ours", "true", "other")
 
@@ -73,18 +73,18 @@ def told(way: str, name: str, split: str, seeds: Sequence[int], height: int, wid
 def latents(folder: Path, name: str, count: int, shown: int, bundle: Bundle) -> dict[str, Shards]:
     """Of the clips to learn from, told in each way, and of those to be shown, told truly and wrongly."""
     frames = round(SECONDS * FPS) + 1
-    wanted = [(way, way, "train", TAUGHT, count) for way in WAYS]
-    wanted += [(f"shown-{way}", way, "held_out", SHOWN, shown) for way in ("true", "other")]
+    wanted = [(way, way, "train", RECAPTIONED[:count]) for way in WAYS]
+    wanted += [(f"shown-{way}", way, "held_out", RECAPTIONED_ASKED[:shown]) for way in ("true", "other")]
     jobs = [
         LatentJob(
             name=title,
             clips=partial(told, way, name, split),
-            seeds=range(first, first + number),
+            seeds=seeds,
             height=SIDE,
             width=SIDE,
             num_frames=frames,
         )
-        for title, way, split, first, number in wanted
+        for title, way, split, seeds in wanted
     ]
     write_latents(folder, jobs, bundle.vae, bundle.text)
     return {job.name: Shards(folder / job.name) for job in jobs}

@@ -65,6 +65,11 @@ class Bundle:
     known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see TextEncoder.sentence
     card: str = ""
 
+    @property
+    def world(self) -> int:
+        """The version of the playroom that it was trained on (playroom.WORLD_VERSION); 1 where it does not say."""
+        return int(self.trained.get("world", 1))
+
 
 def available() -> dict[str, Path]:
     """Bundles that come with the package, by name."""

@@ -289,11 +289,12 @@ def evaluate(
 
 
 def _training_seeds(model: Model) -> Sequence[int]:
-    """Of the two-second playroom clips that a model of our recipes was trained on; none of any other."""
+    """Of the two-second playroom clips that a model of our recipes was trained on; none of any other, nor world."""
     from minisora.recipes import RECIPES
     from minisora.sources import latent_jobs
+    from minisora.worlds.playroom import WORLD_VERSION
 
-    if model.bundle.trained.get("recipe") not in RECIPES:
+    if model.bundle.trained.get("recipe") not in RECIPES or model.bundle.world != WORLD_VERSION:
         return ()
     return latent_jobs(["playroom-short"])[0].seeds
 

@@ -40,7 +40,8 @@ from minisora.tuning import CARD, fine_tune, known_captions, shown
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.watch.logs import RUNS
-from minisora.worlds.playroom.scene import WORLD_VERSION
+from minisora.worlds import seeds
+from minisora.worlds.playroom import WORLD_VERSION
 
 
 def vae_toybox(steps: int = 4600) -> RunConfig:
@@ -60,6 +61,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
         batch_size=3,
         num_frames=13,
         side=64,
+        seeds=seeds.VAE,
         flops_per_pixel=3 * VideoVAE.flops_per_pixel(config),
     )
 

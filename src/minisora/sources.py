@@ -17,6 +17,7 @@ from torch import Tensor
 
 from minisora.train.latents import LatentJob
 from minisora.worlds.clip import Caption, Clip
+from minisora.worlds.seeds import TRAINING
 
 LATENTS = Path(".cache/latents")
 WORDINGS = 2  # of each stretch of a clip, two or three natural captions and a dense one each
@@ -97,9 +98,10 @@ JOBS = {  # name -> clips, height, width, frames, how many
 def latent_jobs(names: Iterable[str]) -> list[LatentJob]:
     """Jobs by name. Each has seeds of its own, so that no scene is seen at two sizes."""
     jobs = []
-    for n, (name, (clips, height, width, num_frames, count)) in enumerate(JOBS.items()):
+    for name, (clips, height, width, num_frames, count) in JOBS.items():
         if name in names:
-            seeds = range(n * 1_000_000, n * 1_000_000 + count)
+            seeds = TRAINING[name][:count]
+            assert len(seeds) == count, f"{name} asks for more scenes than it has seeds"
             job = LatentJob(name=name, clips=clips, seeds=seeds, height=height, width=width, num_frames=num_frames)
             jobs.append(job)
     return jobs

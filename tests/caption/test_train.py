@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from minisora.caption import files
+from minisora.caption.adapters import OwnCaptioner
 from minisora.caption.files import load_captioner
 from minisora.caption.model import Captioner, CaptionerConfig
 from minisora.caption.train import (
-    FIRST_SEED,
     WHOLE,
     CaptionBatches,
     caption_run,
@@ -20,12 +22,15 @@ from minisora.caption.train import (
     flow_of,
 )
 from minisora.caption.words import END, LONG, SHORT, Vocabulary, playroom_words
+from minisora.errors import UsageError
+from minisora.eval.captions import caption_scores
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run as train
 from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import View, watch
 from minisora.worlds.playroom.hints import HINTS, NOTHING, hints_of
 from minisora.worlds.playroom.scene import is_held_out
+from minisora.worlds.seeds import CAPTIONER
 
 TINY = CaptionerConfig(
     words=playroom_words(), num_frames=4, group=2, side=32, width=48, num_heads=2, encoder_depth=1, decoder_depth=1
@@ -45,7 +50,7 @@ def test_a_batch_is_a_function_of_its_step():
 def test_captions_are_of_the_frames_they_stand_beside():
     """Things that a caption names are in its scene, none of which is held out."""
     batch, vocabulary = BATCHES(0), Vocabulary(TINY.words)
-    scenes = [playroom.draw(FIRST_SEED + n) for n in range(4)]
+    scenes = [playroom.draw(CAPTIONER[n]) for n in range(4)]
     assert not any(is_held_out(t.colour, t.shape, t.motion) for scene in scenes for t in scene.things)
     for row, words in enumerate(batch.words.tolist()):
         assert words[0] in (SHORT, LONG) and words.count(END) == 1
@@ -169,4 +174,19 @@ def test_one_may_begin_with_another_and_is_shown_what_that_was_not(tmp_path, mon
     assert shown == list(range(shown[0], shown[0] + 14))
     begun.publish(begun.published(begun.build()), tmp_path / "more", 4)
     trained = load_captioner(tmp_path / "more" / "captioner").trained
-    assert (trained["steps"], trained["clips"]) == (7, 14)
+    assert (trained["steps"], trained["clips"], trained["world"]) == (7, 14, playroom.WORLD_VERSION)
+
+
+def test_one_of_another_world_writes_but_is_nothing_to_begin_with_or_to_judge(tmp_path, monkeypatch):
+    run = caption_run(TINY, scenes=2)
+    run.publish(run.published(run.build()), tmp_path, 3)
+    monkeypatch.setattr(files, "WORLD_VERSION", playroom.WORLD_VERSION + 1)
+    other = OwnCaptioner(load_captioner(tmp_path / "captioner"))
+    for use in (lambda: caption_run(base=tmp_path / "captioner"), lambda: caption_scores(other, 2)):
+        with pytest.raises(UsageError, match=r"knows world \d, this minisora draws world \d: train it with"):
+            use()
+    about = json.loads((tmp_path / "captioner" / files.ABOUT).read_text())
+    del about["trained"]["world"]  # from before worlds had versions
+    (tmp_path / "captioner" / files.ABOUT).write_text(json.dumps(about))
+    monkeypatch.setattr(files, "WORLD_VERSION", 1)
+    files.check_world(load_captioner(tmp_path / "captioner"))

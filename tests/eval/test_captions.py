@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from minisora.caption.said import Failed, Said
-from minisora.eval.captions import FIRST_SEED, SPANS, caption_scores, marks_of, read, truth
+from minisora.eval.captions import SPANS, caption_scores, marks_of, read, truth
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import watch
+from minisora.worlds.seeds import CAPTIONS
 
 
 class Told:
@@ -19,7 +20,7 @@ class Told:
     name, together = "told", 4
 
     def __init__(self, count: int, off: int = 0) -> None:
-        self.scenes = [playroom.draw(FIRST_SEED + n, split="held_out") for n in range(count)]
+        self.scenes = [playroom.draw(CAPTIONS[n], split="held_out") for n in range(count)]
         self.off, self.at = off, 0
 
     def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Said]:

@@ -9,14 +9,16 @@ import torch
 
 from minisora.bundle import Bundle, Sampling
 from minisora.dit.model import DiT, DiTConfig
-from minisora.eval.judge import load_judge
-from minisora.eval.report import FIRST_SEED, ROWS, SECONDS, evaluate, prompts, render_all
+from minisora.errors import WeightsError
+from minisora.eval import judge, report
+from minisora.eval.judge import Judge, load_judge, save_judge
+from minisora.eval.report import ROWS, SECONDS, evaluate, prompts, render_all
 from minisora.eval.score import ATTRIBUTES, marks
 from minisora.eval.segment import wear
-from minisora.eval.train import FIRST_SEED as JUDGE_SEED
 from minisora.text.encoder import TextTokens
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.video import Video
+from minisora.video.files import save_tensors
 
 SIDE = 96
 
@@ -65,20 +67,38 @@ def test_the_judge_reads_real_renders(judged, seen):
     assert min(told[name] for name in ("motion", "camera")) > 0.85, told
 
 
-def test_seeds_of_the_judge_and_of_the_report_lie_apart():
-    assert abs(FIRST_SEED - JUDGE_SEED) > 10_000_000 and min(FIRST_SEED, JUDGE_SEED) > 10_000_000
+def test_a_judge_of_another_world_is_refused_with_that_reason(tmp_path, monkeypatch):
+    path = tmp_path / "judge.safetensors"
+    monkeypatch.setattr(judge, "WORLD_VERSION", 7)
+    save_judge(Judge(), path)
+    load_judge(path)
+    monkeypatch.setattr(judge, "WORLD_VERSION", 8)
+    with pytest.raises(WeightsError, match=r"reads world 7, this minisora draws world 8: train it with"):
+        load_judge(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="missing or damaged"):
+        load_judge(path)
+    save_tensors(dict(Judge().named_parameters()), path)  # it does not say, as the first ones did not
+    with pytest.raises(WeightsError, match="reads world 1,"):
+        load_judge(path)
 
 
-def test_the_report_of_a_faithful_model(tmp_path):
+def test_the_report_of_a_faithful_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "WORLD_VERSION", 3)  # as if it had been trained on the first one
     count, steps = 6, []
     model = Faithful(count)
-    report = evaluate(model, tmp_path, count=count, on_step=lambda done, total: steps.append((done, total)))
+    told = evaluate(model, tmp_path, count=count, on_step=lambda done, total: steps.append((done, total)))
     assert steps == [(n + 1, count) for n in range(count)] and len(set(model.asked)) == count
-    assert report.rows[ROWS[2]] == pytest.approx(report.rows[ROWS[0]], nan_ok=True)
-    assert report.normalised["colour"].value == pytest.approx(1)
-    assert report.rows[ROWS[3]]["colour"] < report.rows[ROWS[2]]["colour"]
-    assert report.motion_energy["model"] == report.motion_energy["real"] > 0
-    assert len(report.loss_by_noise) == 10 and "playroom" in report.vae
+    assert told.rows[ROWS[2]] == pytest.approx(told.rows[ROWS[0]], nan_ok=True)
+    assert told.normalised["colour"].value == pytest.approx(1)
+    assert told.rows[ROWS[3]]["colour"] < told.rows[ROWS[2]]["colour"]
+    assert told.motion_energy["model"] == told.motion_energy["real"] > 0
+    assert len(told.loss_by_noise) == 10 and "playroom" in told.vae
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["count"] == count and set(written["rows"]) == set(ROWS)
-    assert str(report) in (tmp_path / "report.md").read_text() and (tmp_path / "sheet.png").stat().st_size > 10_000
+    assert str(told) in (tmp_path / "report.md").read_text() and (tmp_path / "sheet.png").stat().st_size > 10_000
+    assert written["world"] == {"trained": 1, "judged": 3}
+    assert (
+        "was trained on world 1; what it is asked for, and the judge, are of world 3."
+        in (tmp_path / "report.md").read_text()
+    )

@@ -3,7 +3,7 @@
     captioner.safetensors   in bf16
     captioner.json          format, the network's shape and words, what it was trained on, the sum of the weights
 
-Here: writing and reading them. Not here: the network (model.py).
+Here: writing and reading them, and which world they know. Not here: the network (model.py).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from minisora.caption.model import Captioner, CaptionerConfig
-from minisora.errors import WeightsError
+from minisora.errors import UsageError, WeightsError
 from minisora.video.files import save_tensors
+from minisora.worlds.playroom import WORLD_VERSION
 
 FORMAT = 2  # 1 looked at one frame of a token's four
 ABOUT, WEIGHTS = "captioner.json", "captioner.safetensors"
@@ -69,3 +70,12 @@ def load_captioner(
         said = str(error).splitlines()[0]
         raise WeightsError(f"the captioner in {folder} cannot be read ({said}). Copy it again.") from error
     return captioner.to(device, dtype).eval().requires_grad_(False)
+
+
+def check_world(captioner: Captioner) -> None:
+    """Raises UsageError for a captioner of another version of the playroom, where it would have to know this one."""
+    if (world := captioner.trained.get("world", 1)) != WORLD_VERSION:
+        raise UsageError(
+            f"the captioner knows world {world}, this minisora draws world {WORLD_VERSION}: "
+            "train it with `minisora train captioner-playroom`."
+        )

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.caption.files import load_captioner, save_captioner
+from minisora.caption.files import check_world, load_captioner, save_captioner
 from minisora.caption.model import STRIDE, Captioner, CaptionerConfig
 from minisora.caption.words import Vocabulary, playroom_words
 from minisora.video import resize
@@ -30,8 +30,8 @@ from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import watch
 from minisora.worlds.playroom.hints import HINTS, NOTHING, hints_of
 from minisora.worlds.playroom.scene import COLOURS, FLOORS, LIGHTS, MOVES, SHAPES
+from minisora.worlds.seeds import CAPTIONER
 
-FIRST_SEED = 300_000_000  # far from those that models, judges and reports are given
 STRETCHES = {  # (start, stop) in seconds: how often
     (0.0, 2.0): 0.3,
     (2.0, 4.0): 0.2,
@@ -96,8 +96,8 @@ class CaptionBatches:
         height, width = rng.choices(list(FORMATS), list(FORMATS.values()))[0]
         start, stop = rng.choices(list(STRETCHES), list(STRETCHES.values()))[0]
         long = rng.random() < _LONG
-        first, vocabulary = FIRST_SEED + self.seen + step * self.scenes, Vocabulary(self.config.words)
-        scenes = [playroom.draw(seed) for seed in range(first, first + self.scenes)]
+        first, vocabulary = self.seen + step * self.scenes, Vocabulary(self.config.words)
+        scenes = [playroom.draw(CAPTIONER[first + n]) for n in range(self.scenes)]
         drawn = draw_stretch(scenes, height, width, start, stop, self.config.num_frames)
         assert drawn.masks is not None
         masks = F.interpolate(drawn.masks.float(), (side, side), mode="nearest-exact").long()
@@ -247,6 +247,8 @@ def caption_run(config: CaptionerConfig | None = None, *, scenes: int = 24, base
     base: the folder of a captioner whose weights, shape and words it begins with
     """
     begun = None if base is None else load_captioner(base)
+    if begun:
+        check_world(begun)
     shape = begun.config if begun else config or CaptionerConfig(words=playroom_words())
     before = begun.trained if begun else {}
     batches = CaptionBatches(config=shape, scenes=scenes, seen=before.get("clips", 0))
@@ -259,7 +261,8 @@ def caption_run(config: CaptionerConfig | None = None, *, scenes: int = 24, base
 
     def publish(captioner: Captioner, folder: Path, taken: int) -> None:
         done = {"steps": before.get("steps", 0) + taken, "clips": batches.seen + taken * scenes}
-        save_captioner(captioner, folder / "captioner", {"data": "playroom, split train", **done})
+        data = {"data": "playroom, split train", "world": playroom.WORLD_VERSION}
+        save_captioner(captioner, folder / "captioner", {**data, **done})
 
     return CaptionRun(
         build=build,

@@ -40,6 +40,7 @@ class FrameBatches:
     side: int  # of the square crop, in pixels
     scales: tuple[float, ...] = (1.0, 1.5, 2.0)  # side of what is rendered, over the side of the crop
     flops_per_pixel: float = 0.0
+    seeds: range = range(2**31)  # of what is drawn
     seed: int = 0
 
     def __call__(self, step: int) -> FrameBatch:
@@ -51,6 +52,6 @@ class FrameBatches:
         weights = [weight for weight, _ in self.sources.values()]
         _, source = rng.choices(list(self.sources.values()), weights)[0]
         size = round(self.side * rng.choice(self.scales) / 8) * 8
-        frames = source(rng.randrange(2**31), self.num_frames, size, size)
+        frames = source(self.seeds[rng.randrange(len(self.seeds))], self.num_frames, size, size)
         top, left = (rng.randint(0, size - self.side) for _ in range(2))
         return frames[:, top : top + self.side, left : left + self.side]

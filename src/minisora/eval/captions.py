@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from minisora.caption.adapters import OwnCaptioner
+from minisora.caption.files import check_world
 from minisora.caption.said import Captions
 from minisora.eval.rows import Figure, Marks, figure_of, write_rows
 from minisora.video import Video
@@ -27,8 +29,8 @@ from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import watch
 from minisora.worlds.playroom.phrases import PHRASES
 from minisora.worlds.playroom.scene import COLOURS, MATERIALS, SHAPES, SIZES
+from minisora.worlds.seeds import CAPTIONS
 
-FIRST_SEED = 940_000_000  # far from training's, the judges' and the other families'
 SPANS = ((0.0, 2.0), (0.0, 4.0))  # seconds of the clips, in turn
 FPS, SIDE = 8.0, 64
 Claim = tuple[str, ...]
@@ -51,7 +53,9 @@ def caption_scores(
 
     The ceiling is the playroom's own caption; the floor is the same captions, each given to the next clip.
     """
-    scenes = [playroom.draw(FIRST_SEED + n, split="held_out") for n in range(count)]
+    if isinstance(captions, OwnCaptioner):
+        check_world(captions.captioner)
+    scenes = [playroom.draw(CAPTIONS[n], split="held_out") for n in range(count)]
     texts: list[str] = []
     for first in range(0, count, captions.together):
         some = range(first, min(first + captions.together, count))

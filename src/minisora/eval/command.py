@@ -16,7 +16,7 @@ from minisora.eval.aspects import aspect_figures
 from minisora.eval.motions import motion_figures
 from minisora.eval.page import write_page
 from minisora.eval.physics import physics_figures
-from minisora.eval.report import evaluate
+from minisora.eval.report import evaluate, other_world
 from minisora.eval.rows import Figure, verb_table, write_rows
 from minisora.eval.space import space_figures
 from minisora.eval.stickers import COUNT, left_out, sticker_report
@@ -80,6 +80,8 @@ def evaluate_all(
     if counts.variety:
         figures += variety_figures(model, out, count=counts.variety, training=training, on_step=on_step)
     told.append(verb_table(figures))
+    if len(set(report.world.values())) > 1:
+        told.append(f"note: {other_world(**report.world)}")
     if reason is not None:
         told.append(f"note: stickers are not judged: {reason}")
     return "\n\n".join([*told, f"{write_page(out)}: the report"])

@@ -21,8 +21,8 @@ from minisora.eval.metrics import psnr, ssim
 from minisora.vae.model import VideoVAE
 from minisora.video import to_float, to_uint8
 from minisora.worlds import footage, stickers
+from minisora.worlds.seeds import VAE_FIGURES
 
-FIRST_SEED = 910_000_000
 FOOTAGE_SIDE = 128  # pixels
 BINS = 10  # of noise level
 
@@ -44,14 +44,14 @@ def vae_figures(
         "playroom": lambda: iter(playroom[:count]),
         "stickers": lambda: (
             stickers.clip(
-                FIRST_SEED + n, split="held_out", height=side[0], width=side[1], fps=8.0, num_frames=num_frames
+                VAE_FIGURES[n], split="held_out", height=side[0], width=side[1], fps=8.0, num_frames=num_frames
             ).frames
             for n in range(count)
         ),
         "footage": lambda: (
             clip.frames
             for clip in footage.held_out_clips(
-                height=FOOTAGE_SIDE, width=FOOTAGE_SIDE, num_frames=num_frames, fps=8.0, seed=FIRST_SEED
+                height=FOOTAGE_SIDE, width=FOOTAGE_SIDE, num_frames=num_frames, fps=8.0, seed=VAE_FIGURES.start
             )
         ),
     }

@@ -16,12 +16,13 @@ from pathlib import Path
 from minisora.errors import UsageError
 from minisora.eval.judge import load_judge
 from minisora.eval.quality import quality_figures
-from minisora.eval.report import FPS, OTHER_SEED, SECONDS, prompts, render_all
+from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import Figure, figure_of, write_rows
 from minisora.eval.score import ATTRIBUTES, prompt_marks
 from minisora.eval.segment import SIDE
 from minisora.video import read_video
 from minisora.worlds import playroom
+from minisora.worlds.seeds import REPORT_OTHERS
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".gif")
 LISTS = ("prompts.jsonl", "prompts.csv", "prompts.txt")
@@ -49,8 +50,8 @@ def folder_figures(folder: Path, out: Path, *, count: int = 200, i3d: Path | Non
     height, width = clips[0].shape[1:3]
     size = round(SIDE * height / min(height, width)), round(SIDE * width / min(height, width))
     first = [
-        render_all([playroom.draw(seed + n, split="held_out") for n in range(len(clips))], size)
-        for seed in (OTHER_SEED, OTHER_SEED + len(clips))
+        render_all([playroom.draw(seed, split="held_out") for seed in seeds], size)
+        for seeds in (REPORT_OTHERS[: len(clips)], REPORT_OTHERS[len(clips) : 2 * len(clips)])
     ]
     real, others = ([clip[:length] for clip in each] for each in first)
     figures = quality_figures({folder.name: clips}, real, others, i3d)

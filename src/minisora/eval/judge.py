@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +21,7 @@ from minisora.errors import WeightsError
 from minisora.eval.segment import Segmenter
 from minisora.eval.tracks import CLIP_FEATURES, CROP, SUMMED, THING_FEATURES, Tracks, camera_features, measure
 from minisora.video.files import save_tensors
+from minisora.worlds.playroom import WORLD_VERSION
 from minisora.worlds.playroom.scene import MOTIONS, MOVES, SHAPES, SIZES
 
 WEIGHTS: Path = Path(__file__).parent / "judge.safetensors"
@@ -195,10 +195,20 @@ def together(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def load_judge(path: Path = WEIGHTS) -> Judge:
-    """The judge that comes with the package. Raises WeightsError where its weights are missing or do not fit."""
+    """The judge that comes with the package.
+
+    Raises WeightsError where its weights are missing, do not fit, or were trained on another version of the world.
+    """
     judge = Judge()
     try:
-        weights = {name: value.float() for name, value in load_file(path).items()}
+        with safe_open(path, framework="pt") as file:
+            world = int((file.metadata() or {}).get("world", 1))
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  # it is no dict
+        if world != WORLD_VERSION:
+            raise WeightsError(
+                f"the judge reads world {world}, this minisora draws world {WORLD_VERSION}: "
+                "train it with `python -m minisora.eval.judge`."
+            )
         # norms count their batches in whole numbers, which only training needs
         counted = {name: value for name, value in judge.state_dict().items() if not value.is_floating_point()}
         judge.load_state_dict({**counted, **weights})
@@ -208,9 +218,9 @@ def load_judge(path: Path = WEIGHTS) -> Judge:
 
 
 def save_judge(judge: Judge, path: Path = WEIGHTS) -> None:
-    """Weights in float16."""
+    """Weights in float16, and the world that they were trained on."""
     state = {name: value.half().contiguous() for name, value in judge.state_dict().items() if value.is_floating_point()}
-    save_tensors(state, path)
+    save_tensors(state, path, metadata={"world": str(WORLD_VERSION)})
 
 
 if __name__ == "__main__":

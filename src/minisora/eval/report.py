@@ -29,9 +29,9 @@ from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised
 from minisora.model import Model
 from minisora.video import contact_sheet
 from minisora.worlds import playroom
+from minisora.worlds.playroom import WORLD_VERSION
+from minisora.worlds.seeds import REPORT, REPORT_OTHERS
 
-FIRST_SEED = 900_000_000  # far from training's and from the judge's own (train.FIRST_SEED)
-OTHER_SEED = FIRST_SEED + 1_000_000  # of scenes that nobody is asked for
 SECONDS, FPS = 2.0, 8.0  # what the judge was trained to look at
 PHRASINGS = ("train", "held_out")  # in turns: half of the prompts use templates that training never saw
 ROWS = ("real renders", "VAE round trip", "model", "captions shuffled")
@@ -47,6 +47,7 @@ class Report:
     model: str
     count: int
     size: tuple[int, int]  # height, width
+    world: dict[str, int]  # version of the playroom that the model was trained on, and that it is judged on
     rows: dict[str, dict[str, float]]  # mean mark of each of ROWS, by attribute
     normalised: dict[str, Normalised]
     by_phrasing: dict[str, dict[str, Normalised]]  # over the prompts of each of PHRASINGS
@@ -96,6 +97,7 @@ class Report:
                 "",
                 str(self),
                 "",
+                *([other_world(**self.world), ""] if len(set(self.world.values())) > 1 else []),
                 "## Around it",
                 "",
                 "| VAE, held-out clips | PSNR dB | SSIM | clips |",
@@ -117,6 +119,11 @@ class Report:
                 "",
             ]
         )
+
+
+def other_world(trained: int, judged: int) -> str:
+    """What a score says less of, where a model was trained on another version of the world."""
+    return f"The model was trained on world {trained}; what it is asked for, and the judge, are of world {judged}."
 
 
 _PHRASES = {"train": "seen", "held_out": "unseen"}
@@ -169,7 +176,7 @@ def evaluate(
     by_phrasing = {
         name: _normalised(table, [n for n, one in enumerate(asked) if one.phrasing == name]) for name in PHRASINGS
     }
-    others = render_all([playroom.draw(OTHER_SEED + n, split="held_out") for n in range(count)], size)
+    others = render_all([playroom.draw(REPORT_OTHERS[n], split="held_out") for n in range(count)], size)
     figures = quality_figures({ROWS[2]: made, ROWS[1]: through}, real, others, i3d)
     lap("beside real clips")
     some = slice(0, FIGURE_CLIPS)
@@ -177,6 +184,7 @@ def evaluate(
         model=model.bundle.name,
         count=count,
         size=size,
+        world={"trained": model.bundle.world, "judged": WORLD_VERSION},
         rows={name: dict(zip(ATTRIBUTES, values.nanmean(0).tolist(), strict=True)) for name, values in table.items()},
         normalised=scored,
         by_phrasing=by_phrasing,
@@ -203,7 +211,7 @@ def prompts(count: int, *, aspect: float = 1.0, split: str = "held_out") -> tupl
 
     aspect: width / height; split: "train" for scenes of triples that training knows
     """
-    scenes = [playroom.draw(FIRST_SEED + n, split=split) for n in range(count)]
+    scenes = [playroom.draw(REPORT[n], split=split) for n in range(count)]
     asked = []
     for n, scene in enumerate(scenes):
         phrasing = PHRASINGS[n % 2]

@@ -14,14 +14,14 @@ from itertools import islice
 from minisora.worlds import playroom
 from minisora.worlds.playroom import Scene
 from minisora.worlds.playroom.facts import watch
+from minisora.worlds.seeds import CHOSEN
 
-FIRST_SEED = 930_000_000  # far from training's and the judge's
 MOST_SEEDS = 4000
 SECONDS = 4.0  # of a scene, in which all that is said of it happens
 
 
 def choose(
-    wanted: Callable[[Scene], bool], count: int, *, split: str = "held_out", first_seed: int = FIRST_SEED
+    wanted: Callable[[Scene], bool], count: int, *, split: str = "held_out", first_seed: int = CHOSEN.start
 ) -> list[Scene]:
     """The first `count` scenes without a cut that are wanted; fewer where MOST_SEEDS hold no more."""
     scenes = (drawn(first_seed + n, split) for n in range(MOST_SEEDS))

@@ -33,14 +33,13 @@ from minisora.eval.segment import wear
 from minisora.video import fit
 from minisora.video.files import save_tensors
 from minisora.worlds import stickers
+from minisora.worlds.seeds import STICKER_JUDGE, STICKER_JUDGE_UNSEEN
 from minisora.worlds.stickers.backdrop import backdrop
 from minisora.worlds.stickers.names import TONES, Sticker, split_keys
 from minisora.worlds.stickers.staging import PIVOT, Staging
 from minisora.worlds.stickers.store import LONG_SIDES, load
 
 WEIGHTS: Path = Path(__file__).parent / "sticker_judge.safetensors"
-FIRST_SEED = 600_000_000  # the report's own begin elsewhere: stickers.FIRST_SEED
-UNSEEN_SEED = 650_000_000  # of the stagings on which the fit is checked
 SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # what the judge looks at
 TONES_TOLD = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
@@ -283,7 +282,7 @@ def fit_judge(path: Path = WEIGHTS, *, steps: int = 2400) -> StickerJudge:
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)
-    seeds = range(FIRST_SEED, FIRST_SEED + 2 * PICTURES * steps, 2 * PICTURES)  # examples take those that follow
+    seeds = STICKER_JUDGE[: 2 * PICTURES * steps : 2 * PICTURES]  # examples take those that follow
     mean = torch.zeros(4)
     for step, batch in enumerate(ahead(examples, seeds, workers=cores)):
         with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(torch.device("cpu"))):
@@ -310,7 +309,7 @@ def accuracies(judge: StickerJudge, *, number: int = 200, worn: bool = False) ->
 
     person, activity, tone: of the held-out combinations; order: of the clips whose order it is sure of
     """
-    drawn = [one for split in ("train", "held_out") for one in singles(UNSEEN_SEED, number, split=split)]
+    drawn = [one for split in ("train", "held_out") for one in singles(STICKER_JUDGE_UNSEEN.start, number, split=split)]
     generator = torch.Generator().manual_seed(0)
     clips = [looks(rendered(staging, 96, 96), FPS) for _, staging in drawn]
     readings = judge.read([wear(clip, generator) for clip in clips] if worn else clips)

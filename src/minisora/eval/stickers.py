@@ -31,9 +31,9 @@ from minisora.eval.sticker_judge import FPS, NUM_FRAMES, SURE, Reading, load_sti
 from minisora.model import Model
 from minisora.video import contact_sheet
 from minisora.worlds import stickers
+from minisora.worlds.seeds import STICKER_REPORT
 from minisora.worlds.stickers.staging import Staging
 
-FIRST_SEED = 950_000_000  # far from training's and from the judge's own (sticker_judge.FIRST_SEED)
 COUNT = 160
 NAMES_SHARE = 5 / 8  # of the prompts; the others are of held-out combinations
 SECONDS = (NUM_FRAMES - 1) / FPS
@@ -176,8 +176,8 @@ def prompts(count: int) -> tuple[list[Staging], list[Asked]]:
     """Unseen stagings of one sticker each and a prompt for each; always the same. Held-out combinations come last."""
     named = math.ceil(NAMES_SHARE * count)
     drawn = [
-        *singles(FIRST_SEED, named, split="train"),
-        *singles(FIRST_SEED, count - named, split="held_out"),
+        *singles(STICKER_REPORT.start, named, split="train"),
+        *singles(STICKER_REPORT.start, count - named, split="held_out"),
     ]
     asked = []
     for n, (seed, staging) in enumerate(drawn):

@@ -35,8 +35,8 @@ from minisora.eval.segment import SIDE, Segmenter, targets, wear
 from minisora.eval.tracks import Tracks, camera_features, measure
 from minisora.worlds import playroom
 from minisora.worlds.playroom.scene import MOVES
+from minisora.worlds.seeds import JUDGE
 
-FIRST_SEED = 500_000_000  # the report's own begin elsewhere: report.FIRST_SEED
 NUM_FRAMES, FPS = 17, 8.0
 CHUNK = 25  # clips rendered at once
 FRAMES_OF_A_CLIP = 8  # that the segmenter learns from
@@ -93,8 +93,7 @@ def _renders(count: int, *, truth: bool) -> Iterator[tuple[list[playroom.Scene],
     """Clips of both splits: what training never shows must be read as well as the rest."""
     for first in range(0, count, CHUNK):
         split = "held_out" if first // CHUNK % 4 == 0 else "train"
-        seeds = range(FIRST_SEED + first, FIRST_SEED + min(first + CHUNK, count))
-        scenes = [playroom.draw(seed, split=split) for seed in seeds]
+        scenes = [playroom.draw(seed, split=split) for seed in JUDGE[first : min(first + CHUNK, count)]]
         yield scenes, playroom.render(scenes, height=SIDE, width=SIDE, fps=FPS, num_frames=NUM_FRAMES, truth=truth)
 
 

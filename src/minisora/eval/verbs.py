@@ -29,10 +29,9 @@ from minisora.eval.segment import colour_mask, places
 from minisora.model import Model
 from minisora.storyboard import Shot, Storyboard
 from minisora.video import Video, contact_sheet
-from minisora.worlds import playroom
+from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS
 
-FIRST_SEED = 920_000_000
 FPS = 8.0
 FRAMES = 17
 GIVEN = 9  # frames of the clip that a verb is given
@@ -75,10 +74,10 @@ def verb_figures(
 
 def _cases(count: int, size: tuple[int, int]) -> list[Case]:
     cases = list[Case]()
-    seed = FIRST_SEED
-    while len(cases) < count:
+    for seed in seeds.VERBS:
+        if len(cases) == count:
+            break
         scene = playroom.draw(seed, split="held_out")
-        seed += 1
         if scene.cut is not None:
             continue
         text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text

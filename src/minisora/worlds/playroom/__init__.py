@@ -9,6 +9,7 @@ from minisora.worlds.playroom.draw import draw
 from minisora.worlds.playroom.facts import facts
 from minisora.worlds.playroom.render import Rendered, render
 from minisora.worlds.playroom.scene import COLOURS, FLOORS, LIGHTS, MATERIALS, MOTIONS, MOVES, SHAPES, SIZES, Scene
+from minisora.worlds.playroom.scene import WORLD_VERSION as WORLD_VERSION
 from minisora.worlds.playroom.scene import is_held_out as is_held_out
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MOVES",
     "SHAPES",
     "SIZES",
+    "WORLD_VERSION",
     "Rendered",
     "Scene",
     "captions",
