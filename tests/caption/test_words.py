@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from minisora.caption.model import Captioner, CaptionerConfig
 from minisora.caption.words import END, FIRST_WORD, LONG, SHORT, Vocabulary, playroom_words
 from minisora.worlds import playroom
 
@@ -36,3 +38,18 @@ def test_numbers_of_words_are_for_known_ones():
     assert vocabulary.pieces[vocabulary.numbers(["red"])[0] - FIRST_WORD] == "red"
     with pytest.raises(KeyError):
         vocabulary.numbers(["blue"])
+
+
+def test_more_words_leave_what_is_known_as_it_was():
+    """A captioner with more words says of those that it knew what it said."""
+    torch.manual_seed(0)
+    small = Captioner(CaptionerConfig(words=("ball", "red"), num_frames=4, group=2, side=16, width=24, num_heads=2))
+    wider = small.with_words(("a", "red", "cone"))
+    assert wider.config.words == ("ball", "red", "a", "cone")
+    frames = torch.randint(256, (1, 4, 16, 16, 3), dtype=torch.uint8)
+    before = small(frames, torch.tensor([small.vocabulary.encode("red ball")]))
+    after = wider(frames, torch.tensor([wider.vocabulary.encode("red ball")]))
+    kept = [number for number in range(len(wider.vocabulary)) if number < FIRST_WORD]
+    kept += wider.vocabulary.numbers(["ball", "red"])
+    own = [*range(FIRST_WORD), *small.vocabulary.numbers(["ball", "red"])]
+    torch.testing.assert_close(after[..., kept], before[..., own])

@@ -18,13 +18,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from minisora.caption.model import Captioner, CaptionerConfig
+from minisora.caption.words import AHEAD, SHORT
 from minisora.errors import UsageError, WeightsError
 from minisora.video.files import save_tensors
 from minisora.worlds.playroom import WORLD_VERSION
 
-FORMAT = 2  # 1 looked at one frame of a token's four
+FORMAT = 3  # 1 looked at one frame of a token's four; 2 had no word for what lies ahead
 ABOUT, WEIGHTS = "captioner.json", "captioner.safetensors"
 EMBEDDED = Path(__file__).parents[1] / "weights" / "captioner"
 
@@ -51,7 +53,7 @@ def load_captioner(
     path = folder / ABOUT
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
+        if about["format"] not in (FORMAT, FORMAT - 1):
             newer = about["format"] > FORMAT
             hint = "Update minisora." if newer else "Train it anew: minisora train captioner-playroom."
             raise WeightsError(
@@ -60,7 +62,10 @@ def load_captioner(
         captioner = Captioner(CaptionerConfig(**{**about["config"], "words": tuple(about["config"]["words"])}))
         if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != about["sha256"]:
             raise WeightsError(f"{folder / WEIGHTS} is not the file that {ABOUT} was written with. Copy both again.")
-        captioner.load_state_dict(load_file(folder / WEIGHTS))
+        weights = load_file(folder / WEIGHTS)
+        if about["format"] == FORMAT - 1:
+            weights["word.weight"] = _with_ahead(weights["word.weight"])
+        captioner.load_state_dict(weights)
         captioner.trained = dict(about["trained"])
     except FileNotFoundError as error:
         raise WeightsError(
@@ -70,6 +75,11 @@ def load_captioner(
         said = str(error).splitlines()[0]
         raise WeightsError(f"the captioner in {folder} cannot be read ({said}). Copy it again.") from error
     return captioner.to(device, dtype).eval().requires_grad_(False)
+
+
+def _with_ahead(rows: Tensor) -> Tensor:
+    """Words of a format without AHEAD: it begins as SHORT."""
+    return torch.cat([rows[:AHEAD], rows[SHORT : SHORT + 1], rows[AHEAD:]])
 
 
 def check_world(captioner: Captioner) -> None:

@@ -17,7 +17,7 @@ Not here: words (words.py), training (train.py), other captioners (adapters.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -343,6 +343,21 @@ class Captioner(nn.Module):
         moments = (seconds - span) / 2 + torch.arange(config.num_frames, dtype=torch.float64) * span / config.num_frames
         index = (moments * fps + 1e-6).long().clamp(max=len(frames) - 1)
         return resize(frames[index], config.side, config.side)
+
+    def with_words(self, words: Sequence[str]) -> Captioner:
+        """The same captioner with those of `words` that it has not, which it still has to learn."""
+        known = self.config.words
+        wider = Captioner(replace(self.config, words=(*known, *(word for word in words if word not in known))))
+        weights = self.state_dict()
+        own, rows = weights.pop("word.weight"), wider.word.weight.detach().clone()
+        number = {piece: FIRST_WORD + n for n, piece in enumerate(self.vocabulary.pieces)}
+        for n, piece in enumerate(wider.vocabulary.pieces, FIRST_WORD):
+            if piece in number:
+                rows[n] = own[number[piece]]
+        rows[:FIRST_WORD] = own[:FIRST_WORD]
+        wider.load_state_dict({**weights, "word.weight": rows})
+        wider.trained = self.trained
+        return wider
 
     def parts(self) -> list[nn.Module]:
         """What is split over processes, recomputed and compiled one by one."""

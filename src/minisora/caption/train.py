@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.caption.files import check_world, load_captioner, save_captioner
+from minisora.caption.files import load_captioner, save_captioner
 from minisora.caption.model import STRIDE, Captioner, CaptionerConfig
 from minisora.caption.words import Vocabulary, playroom_words
 from minisora.video import resize
@@ -39,6 +39,7 @@ STRETCHES = {  # (start, stop) in seconds: how often
     (0.0, 0.0): 0.05,
     (2.0, 2.0): 0.05,
 }
+_AHEAD = 0.15  # share of steps that show the first frame alone, with captions of the two seconds that it begins
 FORMATS = {(64, 64): 0.7, (48, 80): 0.15, (80, 48): 0.15}  # (height, width) as drawn: how often
 WHOLE: dict[str, tuple[str, ...]] = {  # what all tokens together are asked
     "camera": ("none", *MOVES),
@@ -95,10 +96,12 @@ class CaptionBatches:
         rng, side = random.Random(f"captions {step}"), self.config.side
         height, width = rng.choices(list(FORMATS), list(FORMATS.values()))[0]
         start, stop = rng.choices(list(STRETCHES), list(STRETCHES.values()))[0]
-        long = rng.random() < _LONG
+        long, ahead = rng.random() < _LONG, rng.random() < _AHEAD
+        if ahead:
+            start, stop = 0.0, 2.0
         first, vocabulary = self.seen + step * self.scenes, Vocabulary(self.config.words)
         scenes = [playroom.draw(CAPTIONER[first + n]) for n in range(self.scenes)]
-        drawn = draw_stretch(scenes, height, width, start, stop, self.config.num_frames)
+        drawn = draw_stretch(scenes, height, width, start, start if ahead else stop, self.config.num_frames)
         assert drawn.masks is not None
         masks = F.interpolate(drawn.masks.float(), (side, side), mode="nearest-exact").long()
         captions, hints, flows, whole = [], [], [], []
@@ -107,14 +110,16 @@ class CaptionBatches:
             view = watch(scene, start, stop, aspect=width / height)
             hints.append(hints_of(view, masks[number, middle]).flatten(0, 2).long())
             flows.append(flow_of(drawn, number, middle, (middle - 1).clamp(min=0), side // STRIDE))
-            answers = {"camera": view.camera, "floor": scene.floor, "light": scene.light}
+            answers = {"camera": "none" if ahead else view.camera, "floor": scene.floor, "light": scene.light}
             whole.append([WHOLE[name].index(answers[name]) for name in WHOLE])
             for _ in range(self.tellings):
                 said = playroom.captions(
                     scene, seed=rng.randrange(2**31), start=start, stop=stop, aspect=width / height
                 )
                 text = said[1 if long and len(said) > 1 else 0].text  # the first is short, the second long
-                captions.append(torch.tensor(vocabulary.encode(text, long=long)[: self.config.longest + 1]))
+                captions.append(
+                    torch.tensor(vocabulary.encode(text, long=long, ahead=ahead)[: self.config.longest + 1])
+                )
         words = torch.nn.utils.rnn.pad_sequence(captions, batch_first=True, padding_value=NOTHING)
         flops = 3 * len(scenes) * self.config.flops(words.shape[1] - 1, self.tellings)
         frames = resize(drawn.frames, side, side)
@@ -244,13 +249,11 @@ class CaptionRun:
 def caption_run(config: CaptionerConfig | None = None, *, scenes: int = 24, base: Path | None = None) -> CaptionRun:
     """The captioner of the playroom. Leaves a folder `captioner`; publish says there what it was trained on.
 
-    base: the folder of a captioner whose weights, shape and words it begins with
+    base: the folder of a captioner whose weights, shape and words it begins with; of another world too
     """
-    begun = None if base is None else load_captioner(base)
-    if begun:
-        check_world(begun)
+    begun = None if base is None else load_captioner(base).with_words(playroom_words())
     shape = begun.config if begun else config or CaptionerConfig(words=playroom_words())
-    before = begun.trained if begun else {}
+    before = begun.trained if begun and begun.trained.get("world", 1) == playroom.WORLD_VERSION else {}
     batches = CaptionBatches(config=shape, scenes=scenes, seen=before.get("clips", 0))
 
     def build() -> Taught:

@@ -15,8 +15,8 @@ from dataclasses import astuple
 from minisora.worlds.playroom.phrases import PHRASES
 from minisora.worlds.playroom.scene import COLOURS, MATERIALS, SHAPES, SIZES
 
-END, SHORT, LONG = 0, 1, 2  # the end of a text, and the two that one begins with
-FIRST_WORD = 3
+END, SHORT, LONG, AHEAD = range(4)  # the end of a text, and the three that one begins with
+FIRST_WORD = 4
 MARKS = (",", ";")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _JOINING = (  # what captions.py itself puts between phrases
@@ -56,9 +56,13 @@ class Vocabulary:
     def __len__(self) -> int:
         return FIRST_WORD + len(self.pieces)
 
-    def encode(self, text: str, *, long: bool) -> list[int]:
-        """LONG or SHORT, the words, END. Signs that are no part of words are dropped, but for MARKS."""
-        numbers = [LONG if long else SHORT]
+    def encode(self, text: str, *, long: bool = False, ahead: bool = False) -> list[int]:
+        """What it begins with, the words, END. Signs that are no part of words are dropped, but for MARKS.
+
+        long:   LONG for SHORT
+        ahead:  AHEAD: the text is of the clip that begins with what is seen
+        """
+        numbers = [AHEAD if ahead else LONG if long else SHORT]
         for word in _PIECE.findall(text.lower()):
             if word in self._number:
                 numbers.append(self._number[word])
