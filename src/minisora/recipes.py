@@ -32,7 +32,7 @@ from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
-from minisora.train.config import OptimConfig, RunConfig, run_of, split
+from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of, split
 from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
 from minisora.train.velocity import sketch
@@ -94,7 +94,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def toybox_pictures(steps: int = 3000, base: str | Path | None = None) -> RunConfig:
+def toybox_pictures(steps: int = 3000) -> RunConfig:
     """The transformer of `toybox`, first part: pictures alone, which have a fifth of a clip's tokens.
 
     `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such half of the time, so
@@ -104,8 +104,7 @@ def toybox_pictures(steps: int = 3000, base: str | Path | None = None) -> RunCon
     return _toybox(
         "toybox-pictures",
         mix=pictures,
-        begins=lambda: HintedDiT(DIT) if base is None else _hinted(find(base) / "dit.safetensors"),
-        origin="" if base is None else f"from {base}",
+        begins=lambda: HintedDiT(DIT),
         sampling=replace(SAMPLING, seconds=0.0),
         tokens=(1, *TOKENS[1:]),
         steps=steps,
@@ -137,11 +136,11 @@ def toybox(steps: int = 12_000, base: str | Path | None = None) -> RunConfig:
         hints=False,
     )
 
-    def begins() -> HintedDiT:
+    def begins() -> DiT:
         path = left if base is None else find(base) / "dit.safetensors"
         if not path.exists():
             raise UsageError(f"toybox begins with {path}: run `minisora train toybox-pictures` first, or give --from.")
-        return _hinted(path)
+        return _filled(HintedDiT(DIT), path)
 
     return _toybox(
         "toybox",
@@ -197,7 +196,7 @@ def _toybox(
     name: str,
     *,
     mix: Mix,
-    begins: Callable[[], HintedDiT],
+    begins: Callable[[], DiT],
     sampling: Sampling,
     tokens: tuple[int, int, int],
     cooldown_mix: Mix | None = None,
@@ -253,12 +252,12 @@ def _toybox(
     )
 
 
-def _hinted(path: Path) -> HintedDiT:
-    """A transformer to go on with, from weights that `save_part` wrote; its answers to hints begin anew."""
-    plain, hinted = DiT(DIT), HintedDiT(DIT)
+def _filled(dit: DiT, path: Path) -> DiT:
+    """A transformer with weights that `save_part` wrote; what it has beside them, to answer hints, begins anew."""
+    plain = DiT(dit.config)
     load_part(plain, path)
-    hinted.load_state_dict(plain.state_dict(), strict=False)
-    return hinted
+    dit.load_state_dict(plain.state_dict(), strict=False)
+    return dit
 
 
 def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> RunConfig:
@@ -290,6 +289,19 @@ def of_file(path: Path) -> RunConfig:
         raise UsageError(f"there is no file {path}.")
     sys.path.insert(0, str(path.parent.resolve()))  # so that the processes that make batches find it too
     return run_of(lambda: importlib.import_module(path.stem), path, globals())
+
+
+def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
+    """The same run of the transformer, from a bundle's weights instead of fresh ones."""
+
+    def build() -> DiT:
+        dit = run.build()
+        if not isinstance(dit, DiT):
+            raise UsageError(f"{run.name} does not train a transformer: leave out --from.")
+        return _filled(dit, find(base) / "dit.safetensors")
+
+    on_meta(build)  # what does not fit is refused before any data is made
+    return replace(run, build=build, origin=f"{run.origin} from {base}".strip())
 
 
 PREVIEW = (

@@ -21,7 +21,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minisora.data.ahead import ahead
-from minisora.data.latents import Curriculum
 from minisora.data.lock import one_run
 from minisora.data.order import sample_at
 from minisora.data.shards import Shards, ShardWriter
@@ -443,21 +442,6 @@ def test_a_step_of_several_packs_is_their_mean(tmp_path):
     apart, whole = run(config, tmp_path / "apart"), run(together, tmp_path / "together")
     for one, other in zip(apart.parameters(), whole.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
-
-
-def test_a_curriculum_counts_steps_not_batches(tmp_path):
-    """The config says how many batches a step has; with any number the change is at the same step."""
-    seen: list[tuple[str, int]] = []
-
-    def kind(name: str):
-        return lambda number: seen.append((name, number)) or points(number)
-
-    for packs in (1, 3):
-        seen.clear()
-        batch = Curriculum(first=kind("first"), first_steps=2, then=kind("then"))
-        run(replace(replace(CONFIG, steps=4, batch=batch), packs=packs), tmp_path / str(packs))
-        assert [name for name, _ in seen] == ["first"] * 2 * packs + ["then"] * 2 * packs
-        assert [number for _, number in seen] == list(range(4 * packs))
 
 
 def test_data_is_made_before_the_first_step_of_each_run(tmp_path):

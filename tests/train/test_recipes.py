@@ -31,9 +31,10 @@ def elsewhere(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "command",
     [
-        ("train", "dit-toybox", "--dry-run"),
+        ("train", "toybox-pictures", "--dry-run"),
+        ("train", "toybox", "--from", "toybox", "--dry-run"),
         ("train", "vae-toybox", "--dry-run"),
-        ("plan", "dit-toybox", "--gpus", "8xH100"),
+        ("plan", "toybox-pictures", "--gpus", "8xH100"),
     ],
 )
 def test_a_recipe_is_planned_before_there_is_data(tmp_path, command, monkeypatch):
@@ -45,7 +46,7 @@ def test_a_recipe_is_planned_before_there_is_data(tmp_path, command, monkeypatch
 
 
 def test_what_is_planned_by_is_of_the_size_that_is_trained_on():
-    run = recipes.dit_toybox()
+    run = recipes.toybox()
     height, width = recipes.SAMPLING.size
     frames = recipes.SAMPLING.seconds * recipes.SAMPLING.fps
     _, rows, columns = recipes.DIT.patch
@@ -53,26 +54,24 @@ def test_what_is_planned_by_is_of_the_size_that_is_trained_on():
     assert largest_batch(run).tokens % prod(recipes.TOKENS) == 0
 
 
-def test_the_data_comes_after_the_vae():
-    run = recipes.dit_toybox()
-    assert run.prepare is not None
-    with pytest.raises(UsageError, match="run `minisora train vae-toybox` first"):
-        run.prepare(run)
+def test_clips_come_after_pictures():
+    with pytest.raises(UsageError, match="run `minisora train toybox-pictures` first"):
+        recipes.toybox().build()
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("OptimConfig(lr=1, warmup=3)", "OptimConfig has no field 'warmup'. Did you mean warmup_steps?"),
-        ("replace(dit_toybox(), stepz=3)", "RunConfig has no field 'stepz'. Did you mean steps?"),
-        ("dit_toybox(picture_step=3)", "dit_toybox has no field 'picture_step'. Did you mean picture_steps?"),
-        ("replace(dit_toybox(), packs=0)", "dit-toybox: packs=0 has to be 1 or more."),
+        ("replace(toybox_pictures(), stepz=3)", "RunConfig has no field 'stepz'. Did you mean steps?"),
+        ("toybox_pictures(stepz=3)", "toybox_pictures has no field 'stepz'. Did you mean steps?"),
+        ("replace(toybox_pictures(), packs=0)", "toybox-pictures: packs=0 has to be 1 or more."),
         ("Layout(zzz=3)", "Layout has no field 'zzz'. It has: replicate, context, recompute."),
     ],
 )
 def test_a_field_that_is_not_there_is_named_with_the_nearest(tmp_path, text, says):
     name = f"misnamed_{abs(hash(text))}"  # a module is imported once
-    names = "from dataclasses import replace\nfrom minisora.recipes import dit_toybox\n"
+    names = "from dataclasses import replace\nfrom minisora.recipes import toybox_pictures\n"
     types = "from minisora.train.config import OptimConfig\nfrom minisora.train.parallel import Layout\n"
     (tmp_path / f"{name}.py").write_text(f"{names}{types}def recipe():\n    return {text}\n")
     refused = CliRunner().invoke(app, ["train", f"{name}.py", "--dry-run"])
@@ -93,7 +92,9 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_a_bundle_of_another_config_is_refused(small):
-    other = replace(recipes.dit_toybox(), build=lambda: DiT(replace(DIT, mlp_width=2 * DIT.mlp_width)), compile=False)
+    other = replace(
+        recipes.toybox_pictures(), build=lambda: DiT(replace(DIT, mlp_width=2 * DIT.mlp_width)), compile=False
+    )
     with pytest.raises(UsageError, match=r"dit\.safetensors does not fit its config: size mismatch for blocks"):
         State(recipes.begun_from(other, small), Ranks())
 
