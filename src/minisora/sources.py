@@ -7,6 +7,7 @@ Not here: the runs (recipes.py), the worlds (worlds/), how shards are written (t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,25 +45,23 @@ def no_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
     return torch.zeros(num_frames, height, width, 3, dtype=torch.uint8)
 
 
-def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+def playroom_clips(
+    seeds: Sequence[int], height: int, width: int, num_frames: int, *, fps: float, wordings: int
+) -> Sequence[Clip]:
     from minisora.worlds import playroom
 
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, wordings=WORDINGS)
+    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=fps, wordings=wordings)
 
 
-def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    """At twice the usual rate, for what is asked at other rates."""
-    from minisora.worlds import playroom
-
-    return playroom.clips(seeds, height=height, width=width, num_frames=num_frames, fps=16.0, wordings=WORDINGS)
-
-
-def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
+def sticker_clips(seeds: Sequence[int], height: int, width: int, num_frames: int, *, fps: float) -> Sequence[Clip]:
     from minisora.worlds import stickers
 
-    return list(stickers.clips(seeds, height=height, width=width, num_frames=num_frames))
+    return list(stickers.clips(seeds, height=height, width=width, num_frames=num_frames, fps=fps))
 
 
+PLAYROOM = partial(playroom_clips, fps=8.0, wordings=WORDINGS)
+PLAYROOM_FAST = partial(playroom_clips, fps=16.0, wordings=WORDINGS)  # for what is asked at other rates
+STICKERS = partial(sticker_clips, fps=8.0)
 PICTURES_FIRST = {  # shards and how often a sample is drawn from them
     "playroom-pictures": 0.46,
     "stickers-pictures": 0.24,
@@ -84,16 +83,16 @@ THEN_VIDEOS = {
     "stickers-large": 0.015,
 }
 JOBS = {  # name -> clips, height, width, frames, how many
-    "playroom-pictures": (playroom_clips, 64, 64, 1, 20000),
-    "playroom-short": (playroom_clips, 64, 64, 17, 14500),
-    "playroom-long": (playroom_clips, 64, 64, 33, 1300),
-    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 400),
-    "playroom-wide": (playroom_clips, 64, 112, 17, 500),
-    "playroom-tall": (playroom_clips, 112, 64, 17, 500),
-    "stickers-pictures": (sticker_clips, 64, 64, 1, 10000),
-    "stickers-short": (sticker_clips, 64, 64, 17, 2400),
-    "playroom-large": (playroom_clips, 96, 96, 17, 2200),
-    "stickers-large": (sticker_clips, 96, 96, 17, 300),
+    "playroom-pictures": (PLAYROOM, 64, 64, 1, 20000),
+    "playroom-short": (PLAYROOM, 64, 64, 17, 14500),
+    "playroom-long": (PLAYROOM, 64, 64, 33, 1300),
+    "playroom-fast": (PLAYROOM_FAST, 64, 64, 17, 400),
+    "playroom-wide": (PLAYROOM, 64, 112, 17, 500),
+    "playroom-tall": (PLAYROOM, 112, 64, 17, 500),
+    "stickers-pictures": (STICKERS, 64, 64, 1, 10000),
+    "stickers-short": (STICKERS, 64, 64, 17, 2400),
+    "playroom-large": (PLAYROOM, 96, 96, 17, 2200),
+    "stickers-large": (STICKERS, 96, 96, 17, 300),
 }
 
 
