@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -47,16 +48,13 @@ def no_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
     return torch.zeros(num_frames, height, width, 3, dtype=torch.uint8)
 
 
-def playroom_clips(seeds: Sequence[int], height: int, width: int, num_frames: int, fps: float = 8.0) -> Sequence[Clip]:
+def playroom_clips(
+    seeds: Sequence[int], height: int, width: int, num_frames: int, *, fps: float, wordings: int
+) -> Sequence[Clip]:
     from minisora.worlds import playroom
 
     size: dict[str, Any] = {"height": height, "width": width, "num_frames": num_frames, "fps": fps}
-    return playroom.clips(seeds, wordings=WORDINGS, dense=WORDINGS, hints=True, **size)
-
-
-def playroom_fast_clips(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    """At twice the usual rate, for what is asked at other rates."""
-    return playroom_clips(seeds, height, width, num_frames, 16.0)
+    return playroom.clips(seeds, wordings=wordings, dense=wordings, hints=True, **size)
 
 
 def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
@@ -74,8 +72,9 @@ def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames:
     return pictures
 
 
-CLIPS = {"playroom-short": 1.0}  # shards and how often a sample is drawn from them
-ALL_SIZES = {
+PLAYROOM = partial(PLAYROOM, fps=8.0, wordings=WORDINGS)
+PLAYROOM_FAST = partial(PLAYROOM, fps=16.0, wordings=WORDINGS)  # for what is asked at other rates
+ALL_SIZES = {  # shards and how often a sample is drawn from them
     "playroom-short": 0.56,
     "playroom-large": 0.18,
     "playroom-long": 0.12,
@@ -86,12 +85,12 @@ ALL_SIZES = {
 JOBS = {  # name -> clips, height, width, frames, how many
     "playroom-pictures": (playroom_pictures, 64, 64, 1, 40_000),
     "playroom-more-pictures": (playroom_pictures, 64, 64, 1, 60_000),
-    "playroom-short": (playroom_clips, 64, 64, 17, 24_000),
-    "playroom-long": (playroom_clips, 64, 64, 33, 1500),
-    "playroom-fast": (playroom_fast_clips, 64, 64, 17, 500),
-    "playroom-wide": (playroom_clips, 64, 112, 17, 600),
-    "playroom-tall": (playroom_clips, 112, 64, 17, 600),
-    "playroom-large": (playroom_clips, 96, 96, 17, 2500),
+    "playroom-short": (PLAYROOM, 64, 64, 17, 24_000),
+    "playroom-long": (PLAYROOM, 64, 64, 33, 1500),
+    "playroom-fast": (PLAYROOM_FAST, 64, 64, 17, 500),
+    "playroom-wide": (PLAYROOM, 64, 112, 17, 600),
+    "playroom-tall": (PLAYROOM, 112, 64, 17, 600),
+    "playroom-large": (PLAYROOM, 96, 96, 17, 2500),
 }
 
 

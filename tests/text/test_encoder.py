@@ -157,6 +157,17 @@ def test_a_damaged_file_is_named(encoder, tmp_path, name):
         TextEncoder(tmp_path).encode(["a ball"])
 
 
+def test_its_fingerprint_is_of_weights_and_tokenizer_wherever_they_lie(encoder, tmp_path):
+    for other in FILES:
+        shutil.copy(encoder.folder / other, tmp_path / other)
+    assert TextEncoder(tmp_path).fingerprint == encoder.fingerprint
+    for name in ("model.safetensors", "tokenizer.json"):
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[:-1] + b"x")
+        assert TextEncoder(tmp_path).fingerprint != encoder.fingerprint
+        (tmp_path / name).write_bytes(data)
+
+
 def test_weights_of_another_shape_are_refused(encoder, tmp_path):
     for name in FILES:
         shutil.copy(encoder.folder / name, tmp_path / name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+import shutil
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from minisora.data.shards import Shards, ShardWriter
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.train import latents, loop
-from minisora.train.latents import LatentJob, encode_clips, fingerprint, write_clip_latents, write_latents
+from minisora.train.latents import LatentJob, encode_clips, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
 from minisora.worlds import playroom
 from tests.test_canvas import DIT, VAE
@@ -136,12 +138,12 @@ def first_of(folder: Path) -> tuple[int, list[str]]:
 
 def test_latents_are_made_once_for_each_vae_and_by_one_run_at_a_time(base, tmp_path, capsys):
     bundle, folder = opened(base), tmp_path / "latents"
-    job = LatentJob(name="few", clips=sources.playroom_clips, seeds=range(3), height=32, width=32, num_frames=5)
+    job = LatentJob(name="few", clips=sources.PLAYROOM, seeds=range(3), height=32, width=32, num_frames=5)
     with one_run(folder / "few", "or do not"), pytest.raises(UsageError, match=f"process {os.getpid()}, is writing"):
         write_latents(folder, [job], bundle.vae, bundle.text)
     write_latents(folder, [job], bundle.vae, bundle.text)
     made, of = first_of(folder / "few")
-    assert of == [fingerprint(bundle.vae)] * 3
+    assert len(set(of)) == 1
     write_latents(folder, [job], bundle.vae, bundle.text)
     write_latents(folder, [replace(job, seeds=range(5))], bundle.vae, bundle.text)
     assert len(Shards(folder / "few")) == 5 and first_of(folder / "few")[0] == made
@@ -149,7 +151,90 @@ def test_latents_are_made_once_for_each_vae_and_by_one_run_at_a_time(base, tmp_p
         bundle.vae.latent_mean.add_(1.0)
     write_latents(folder, [job], bundle.vae, bundle.text)
     assert "are made anew" in capsys.readouterr().err
-    assert len(Shards(folder / "few")) == 3 and first_of(folder / "few")[1] == [fingerprint(bundle.vae)] * 3 != of
+    assert len(Shards(folder / "few")) == 3 and not {*first_of(folder / "few")[1]} & {*of}
+
+
+JOB = LatentJob(name="few", clips=sources.PLAYROOM, seeds=range(2), height=32, width=32, num_frames=5)
+OTHER_JOBS = {  # a change of each field, and of what is bound to `clips`
+    "name": {"name": "many"},
+    "clips": {"clips": partial(sources.sticker_clips, fps=8.0)},
+    "fps": {"clips": sources.PLAYROOM_FAST},
+    "wordings": {"clips": partial(sources.playroom_clips, fps=8.0, wordings=1)},
+    "seeds": {"seeds": range(1, 3)},
+    "height": {"height": 48},
+    "width": {"width": 48},
+    "num_frames": {"num_frames": 9},
+}
+
+
+def test_every_field_of_a_job_is_changed_below():
+    assert {field.name for field in fields(LatentJob)} <= OTHER_JOBS.keys()
+
+
+class Made(Exception):
+    """Raised in place of making clips."""
+
+
+@pytest.fixture
+def stored(base, tmp_path, monkeypatch):
+    """A function that raises Made where latents are not those of JOB that were stored before."""
+    bundle, folder = opened(base), tmp_path / "latents"
+    write_latents(folder, [JOB], bundle.vae, bundle.text)
+
+    def made(*_: object, **__: object) -> None:
+        raise Made
+
+    monkeypatch.setattr(latents, "ahead", made)
+
+    def again(job: LatentJob = JOB) -> None:
+        if job.name != JOB.name:  # as if it had been stored under the other name
+            shutil.copytree(folder / JOB.name, folder / job.name)
+        write_latents(folder, [job], bundle.vae, bundle.text)
+
+    again.bundle = bundle
+    return again
+
+
+@pytest.mark.parametrize("change", OTHER_JOBS.values(), ids=OTHER_JOBS)
+def test_another_job_is_never_given_what_was_stored(stored, change):
+    stored()
+    with pytest.raises(Made):
+        stored(replace(JOB, **change))
+
+
+@pytest.mark.parametrize("what", ["world", "vae", "text", "singles"])
+def test_what_a_job_was_encoded_by_is_in_its_key(stored, what, monkeypatch):
+    if what == "world":
+        monkeypatch.setattr(latents, "WORLD_VERSION", latents.WORLD_VERSION + 1)
+    elif what == "singles":
+        monkeypatch.setattr(latents, "INSIDE", latents.INSIDE + 1)
+    elif what == "text":
+        stored.bundle.text.fingerprint = "another"
+    else:
+        stored.bundle.vae.latent_std.data.mul_(2.0)
+    with pytest.raises(Made):
+        stored()
+
+
+def test_a_key_says_functions_and_data_by_name():
+    """What the key is made of cannot be confused, and what has no name is refused."""
+    told = latents._by_name
+    assert told(sources.playroom_clips) == "minisora.sources.playroom_clips"
+    assert told(partial(max, 1, key=2)) == {"of": max, "args": (1,), "key": 2}
+    assert told(JOB)["of"] is LatentJob and told(JOB)["seeds"] == range(2)
+    with pytest.raises(AssertionError, match="no name of its own"):
+        told(lambda: None)
+    with pytest.raises(TypeError, match="Tensor cannot be part"):
+        told(torch.zeros(2))
+
+
+def test_curated_clips_are_encoded_anew_for_another_text_encoder(base, data, tmp_path, monkeypatch):
+    bundle, folder = opened(base), tmp_path / "latents"
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    before = first_of(folder)[1]
+    bundle.text.fingerprint = "another"
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    assert not {*first_of(folder)[1]} & {*before}
 
 
 def test_a_sample_that_was_passed_over_is_not_tried_again(base, data, tmp_path, capsys, monkeypatch):

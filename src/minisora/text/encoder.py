@@ -12,6 +12,7 @@ Not here: caching the embeddings of training captions (train/latents.py), guidan
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import logging
@@ -121,6 +122,12 @@ class TextEncoder:
     def max_tokens(self) -> int:
         """The longest text, [CLS] and [SEP] included."""
         return int(self._config["max_position_embeddings"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The first digits of the SHA-256 over its weights and its tokenizer."""
+        files = (self.folder / name for name in ("model.safetensors", "tokenizer.json"))
+        return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
 
     @cached_property
     def folder(self) -> Path:

@@ -2,7 +2,8 @@
 
 Each clip gives the latents of its groups, of every frame that ends a group as a picture of its own (a window may begin
 there), and of a few frames inside groups (keyframes at any moment). Going on after a stop is the shard writer's: what
-is in whole shards is not made again.
+is in whole shards is not made again. Each sample says by a digest what it was made of; what was made of anything else
+is made anew.
 
 Here: making the shards. Not here: their format (data/latents.py), the worlds that clips come from.
 """
@@ -16,10 +17,12 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
+from types import FunctionType
 
 import torch
 from torch import nn
@@ -36,6 +39,7 @@ from minisora.text.encoder import TextEncoder
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
 from minisora.video.files import replacing
 from minisora.worlds.clip import Clip
+from minisora.worlds.playroom import WORLD_VERSION
 
 FRAMES_AT_ONCE = 128  # for clips so short that eight of them leave the cores waiting
 INSIDE = 2  # single frames inside groups, beside those that end one
@@ -43,7 +47,11 @@ INSIDE = 2  # single frames inside groups, beside those that end one
 
 @dataclass(frozen=True, kw_only=True)
 class LatentJob:
-    """Clips of one world at one size. `clips`: (seeds, height, width, num_frames) -> clips in that order."""
+    """Clips of one world at one size. Every field is in the key of what is stored, so a change of any makes it anew.
+
+    clips: (seeds, height, width, num_frames) -> clips in that order; a function of a module, and what else it takes,
+           such as the rate, bound to it by `functools.partial`
+    """
 
     name: str
     clips: Callable[[Sequence[int], int, int, int], Sequence[Clip]]
@@ -57,9 +65,9 @@ class LatentJob:
 
 
 def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: TextEncoder) -> None:
-    """Shards of every job, each in a folder of its own below `folder`. What another VAE made is made anew."""
-    by = fingerprint(vae)
+    """Shards of every job, each in a folder of its own below `folder`."""
     for job in jobs:
+        by = made_of(vae, text, world=WORLD_VERSION, **{**vars(job), "seeds": None})  # a sample's key has its seed
         marks = {f"{job.name}-{seed}": by for seed in job.seeds}
         with _being_made(folder / job.name, marks) as writer:
             if writer is None:
@@ -91,7 +99,7 @@ def write_clip_latents(
 ) -> None:
     """Latents of curated clips, each at its own size and length. A broken sample is passed over, once, and said.
 
-    What the folder holds of other clips, of these before they were curated anew, or by another VAE, is made anew.
+    What the folder holds of other clips, or of these before they were curated anew, is made anew.
 
     side:            pixels that heights and widths have to be multiples of
     workers:         processes that decode; what is written does not hang on their number
@@ -100,7 +108,7 @@ def write_clip_latents(
     Raises UsageError where none is left.
     """
     stage, passed = Decode(source, side, GROUP), 0
-    by = f"{side} {fingerprint(vae)}"
+    by = made_of(vae, text, side=side)
     marks = {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
     with _being_made(folder, marks) as writer:
         if writer is None:
@@ -121,6 +129,28 @@ def write_clip_latents(
                     print(f"{source.folder}: {done} of {len(left)} clips encoded", file=sys.stderr, flush=True)
         if not writer.keys_done:
             raise UsageError(f"none of the {len(source)} clips in {source.folder} can be trained on.")
+
+
+def made_of(vae: VideoVAE, text: TextEncoder, **parts: object) -> str:
+    """A digest of all that stored latents are made of, by name: the codec, the text encoder, and what else is given."""
+    every = {"vae": fingerprint(vae), "text": text.fingerprint, "inside": INSIDE, **parts}
+    return hashlib.sha256(json.dumps(every, sort_keys=True, default=_by_name).encode()).hexdigest()[:16]
+
+
+def _by_name(value: object) -> object:
+    """What JSON cannot say: a function by its module and name, what is bound to it beside it, data classes by field."""
+    if isinstance(value, partial):
+        return {"of": value.func, "args": value.args, **value.keywords}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"of": type(value), **{each.name: getattr(value, each.name) for each in fields(value)}}
+    if isinstance(value, range):
+        return {"of": range, "args": [value.start, value.stop, value.step]}
+    if isinstance(value, type | FunctionType):
+        assert "<" not in value.__qualname__, f"{value.__qualname__} has no name of its own, to be told from others by"
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be part of the key of stored latents")
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -163,7 +193,11 @@ def _clear_others(folder: Path, marks: Mapping[str, str]) -> None:
         of = [None] * len(held)
     if all(marks.get(key) == mark for key, mark in zip(held.keys, of, strict=True)):
         return
-    print(f"{folder} is of other clips or another VAE: its latents are made anew", file=sys.stderr, flush=True)
+    print(
+        f"{folder} is of other clips, another VAE or another text encoder: its latents are made anew",
+        file=sys.stderr,
+        flush=True,
+    )
     for file in sorted(folder.glob("[!.]*.parquet")) + sorted(folder.glob("*.tar")):  # a shard is there with its index
         file.unlink()
 

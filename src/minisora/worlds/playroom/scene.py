@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# of what a seed draws and how it looks: what was made of another world is told apart by it
+# of what a seed draws, how it looks and what is said of it: what was made of another world is told apart by it
 WORLD_VERSION = 2  # 2: things 1.2 to 1.35 times as large in the frame as in 1, and slower
 
 COLOURS: dict[str, tuple[float, float, float]] = {
