@@ -72,7 +72,7 @@ def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames:
     return pictures
 
 
-PLAYROOM = partial(PLAYROOM, fps=8.0, wordings=WORDINGS)
+PLAYROOM = partial(playroom_clips, fps=8.0, wordings=WORDINGS)
 PLAYROOM_FAST = partial(PLAYROOM, fps=16.0, wordings=WORDINGS)  # for what is asked at other rates
 ALL_SIZES = {  # shards and how often a sample is drawn from them
     "playroom-short": 0.56,
