@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import layer_norm
 from torch.utils.flop_counter import FlopCounterMode
 
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
+from minisora.dit import layers
+from minisora.dit.layers import gated, modulated, time_index
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 
@@ -137,6 +141,63 @@ def test_bfloat16_is_near():
     half = dit.bfloat16()(replace(pack, tokens=pack.tokens.bfloat16(), text=pack.text.bfloat16()))
     assert half.dtype == torch.float32
     assert (half - expected).norm() / expected.norm() < 0.03
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_time_is_float32_whatever_the_weights(autocast):
+    """The same numbers as in float64, from weights that bfloat16 can say."""
+    dit = shaken().bfloat16()
+    times = torch.tensor([0.0, 0.37, 0.9991])
+    expected = copy.deepcopy(dit).double()._time(times)
+    told = dit.float() if autocast else dit
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        for got, wanted in zip(told._time(times), expected, strict=True):
+            assert got.dtype == torch.float32 and wanted.dtype == torch.float64
+            torch.testing.assert_close(got.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def half(x: torch.Tensor) -> torch.Tensor:
+    """float64 rounded to bfloat16, which is as near as bfloat16 can come."""
+    return x.float().bfloat16()
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("times", [1, 3, 40])
+def test_modulation_and_gates_are_rounded_once(times, watched):
+    """Against float64, rounded to bfloat16: one in a thousand may fall to the other side of a middle."""
+    torch.manual_seed(0)
+    x, h = (torch.randn(200, 24).bfloat16() for _ in range(2))
+    scale, shift, gate = torch.randn(3, times, 24)
+    index = (torch.arange(200) * times // 200).roll(7)
+    with torch.set_grad_enabled(watched):
+        each = time_index(index)
+        assert len(each.runs) == (0 if watched or times > layers.MOST_RUNS else times + (times > 1))
+        told = modulated(x, scale, shift, each, 1e-6), gated(x, h, gate, each)
+    wide = x.double()
+    normed = (wide - wide.mean(-1, keepdim=True)) / (wide.var(-1, keepdim=True, correction=0) + 1e-6).sqrt()
+    exact = normed * (1 + scale[index].double()) + shift[index].double(), wide + h.double() * gate[index].double()
+    for got, wanted in zip(told, exact, strict=True):
+        assert got.dtype == torch.bfloat16
+        assert (got != half(wanted)).float().mean() < 1e-3
+
+
+def test_bfloat16_is_nearer_than_with_modulation_in_bfloat16(monkeypatch):
+    """As it was: shifts, scales and gates rounded to what the stream is, before they are used."""
+    dit, pack = shaken(replace(TINY, width=48, depth=4, mlp_width=160)).bfloat16(), concat(CLIPS * 10)
+    exact = copy.deepcopy(dit).double()
+    expected = exact(replace(pack, tokens=pack.tokens.double(), text=pack.text.double()))
+
+    def error() -> float:
+        return float((dit(pack) - expected).norm() / expected.norm())
+
+    def coarse(x, scale, shift, times, eps):
+        normed = layer_norm(x, x.shape[-1:], eps=eps)
+        return torch.addcmul(times.rows(shift.to(x.dtype)), normed, times.rows(1 + scale.to(x.dtype)))
+
+    now = error()
+    monkeypatch.setattr(layers, "modulated", coarse)
+    monkeypatch.setattr(layers, "gated", lambda x, h, gate, times: torch.addcmul(x, h, times.rows(gate.to(x.dtype))))
+    assert now < 0.95 * error()
 
 
 def test_heads_must_fit():

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from minisora.data.pack import Pack
 from minisora.dit.attention import Segments
-from minisora.dit.layers import Block, Context, gather, time_features
+from minisora.dit.layers import Block, Context, modulated, time_features, time_index
 from minisora.dit.rope import rope_table
 from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
@@ -113,23 +113,33 @@ class DiT(nn.Module):
         if context is None:
             context = self.context(pack.text, pack.text_lengths)
         own = self.across.mine if self.across is not None else lambda rows: rows
-        time_index = own(pack.time_index)
+        times = time_index(own(pack.time_index))
         rope = rope_table(own(pack.positions), self.config.head_width)
         x = self.enter(own(pack.tokens).to(self.enter.weight.dtype))
         if self.kind is not None:
             group, alone = self.kind.to(x.dtype)
             x = x + torch.where(own(pack.single)[:, None], alone, group)
-        time = self.time_mlp(time_features(pack.times, self.config.time_width).to(self.enter.weight.dtype))
-        modulation = self.time_table(F.silu(time)).unflatten(-1, (6, -1))
+        time, modulation = self._time(pack.times)
         clips = Segments(pack.lengths, pack.lengths, self.across, keep=not self.recomputed)
         to_text = Segments(pack.lengths, context.lengths, self.across, keep=not self.recomputed)
         for block, *text in zip(self.blocks, context.keys, context.values, strict=True):
-            x = block(x, modulation, time_index, rope, clips, tuple(text), to_text)
-        shift, scale = (self.final_table + time.float()[:, None]).unbind(1)
-        h = F.layer_norm(x.float(), x.shape[-1:], eps=self.config.eps)
-        h = h * gather(1 + scale, time_index) + gather(shift, time_index)
-        velocity: Tensor = self.leave(h.to(x.dtype)).float()
+            x = block(x, modulation, times, rope, clips, tuple(text), to_text)
+        shift, scale = (self.final_table + time[:, None]).unbind(1)
+        velocity: Tensor = self.leave(modulated(x, scale, shift, times, self.config.eps)).float()
         return velocity if self.across is None else self.across.whole(velocity, len(pack.tokens))
+
+    def _time(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """(K,) -> (K, D), and (K, 6, D) for all blocks: in float32 whatever the weights are, and under autocast."""
+        wide = torch.promote_types(self.enter.weight.dtype, torch.float32)
+
+        def linear(layer: nn.Module, x: Tensor) -> Tensor:
+            assert isinstance(layer, nn.Linear)
+            return F.linear(x, layer.weight.to(wide), layer.bias.to(wide))
+
+        with torch.autocast(times.device.type, enabled=False):
+            features = time_features(times, self.config.time_width).to(wide)
+            time = linear(self.time_mlp[2], F.silu(linear(self.time_mlp[0], features)))
+            return time, linear(self.time_table, F.silu(time)).unflatten(-1, (6, -1))
 
     def parts(self) -> list[nn.Module]:
         """What is split over processes, recomputed and compiled one by one."""
