@@ -129,6 +129,8 @@ def _kinds(rng: Random, split: str, count: int, motion: str) -> tuple[Thing, ...
         sizes = rng.choices(list(SIZES), weights=SIZE_CHANCES, k=count)
         if motions[0] == "collides" and sizes == ["small", "large", *sizes[2:]]:
             sizes[:2] = ["large", "small"]  # the heavier one comes, or nothing much would move
+        if motions[0] == "trail":
+            sizes[0] = "small"  # a large one would go less far than it is wide, and hide its paint
         if motions[0] == "passes_behind":
             sizes[0] = "small"
             motions[1] = "spins" if motions[1] == "spins" else "still"
@@ -227,7 +229,7 @@ def _place_first(rng: Random, thing: Thing) -> Thing:
     aside, deep = rng.uniform(-0.3, 0.3), rng.uniform(-0.7, 1.6)
     if motion in ("rolls_left", "rolls_right", "trail"):
         left = motion == "rolls_left" or (motion == "trail" and rng.random() < 0.5)
-        speed = rng.uniform(0.48, 0.76)
+        speed = rng.uniform(0.7, 0.9) if motion == "trail" else rng.uniform(0.48, 0.76)
         path = _straight(aside, deep, math.pi if left else 0.0, speed)
     elif motion in ("rolls_toward", "rolls_away"):
         speed = rng.uniform(0.55, 0.85)
