@@ -126,7 +126,7 @@ def dit_toybox(steps: int = 6000, picture_steps: int = 456, base: str | Path | N
     def publish(dit: DiT, folder: Path) -> None:
         save_part(dit, folder / "dit.safetensors")
         known, least = known_captions([Shards(sources.LATENTS / name) for name in names], encoders()[1])
-        trained = {"recipe": "dit-toybox", "steps": steps, "least_similarity": least}
+        trained = {"recipe": "dit-toybox", "steps": steps, "least_similarity": least, "captioner": "playroom"}
         save_bundle(
             folder / "bundle",
             name="toybox",
