@@ -346,7 +346,8 @@ class Captioner(nn.Module):
         logits[..., END + 1 : FIRST_WORD] = float("-inf")  # a text begins once
         likely = logits.log_softmax(-1).gather(-1, words[:, 1:, None])[..., 0]
         said = torch.arange(likely.shape[1], device=device) < counts[:, None]
-        return likely.where(said, 0.0).sum(1) / counts.clamp(min=1)
+        mean: Tensor = likely.where(said, 0.0).sum(1) / counts.clamp(min=1)
+        return mean
 
     def caption(self, frames: Tensor, fps: float, *, long: bool = False) -> str:
         """What a clip shows. frames: (T, H, W, 3) uint8, of any number and size"""
