@@ -62,12 +62,21 @@ def picture_first(
     """
     blank = canvas.beginning_with(canvas.latents(canvas.known)[:, :1])
     windows = len(windows_of(bundle, blank, parts(prompt)))
-    steps, on_step = settings.steps, settings.on_step
-    here = rest = settings
+    steps, on_step = first_steps(settings.steps) if windows else settings.steps, settings.on_step
+    total = steps + windows * settings.steps
+    here, rest = replace(settings, steps=steps), settings
     if on_step is not None:
-        here = replace(settings, on_step=lambda done, _: on_step(done, steps * (1 + windows)))
-        rest = replace(settings, on_step=lambda done, _: on_step(steps + done, steps * (1 + windows)))
+        here = replace(here, on_step=lambda done, _: on_step(done, total))
+        rest = replace(rest, on_step=lambda done, _: on_step(steps + done, total))
     return canvas.beginning_with(first_latent(bundle, prompt, canvas.shape, here, how)), rest
+
+
+def first_steps(steps: int) -> int:
+    """Of a first frame, where the rest of the video takes so many: half, as the choice counts for more than the finish.
+
+    In equal time four candidates of 12 steps were better than two of 24 (docs/log.md).
+    """
+    return -(-steps // 2)
 
 
 def first_latent(bundle: Bundle, prompt: str, shape: Shape, settings: Settings, how: FirstFrame) -> Tensor:
