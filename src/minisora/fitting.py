@@ -77,11 +77,11 @@ def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage:
         return FirstFrame()
     if captioner is None:
         raise UsageError(f"{bundle.name} names no captioner that could choose from {count} candidates. Ask for 1.")
-    fitting = bisect_right(range(1, count + 1), usable_bytes(), key=lambda n: memory_bytes(bundle, shape, n))
+    most = bisect_right(range(1, count + 1), usable_bytes(), key=lambda n: memory_bytes(bundle, shape, n))
     check_memory(
         memory_bytes(bundle, shape, count),
         f"a choice from {count} candidates of {shape.width}x{shape.height}",
-        f"It holds {fitting}: ask for no more candidates.",
+        f"It holds {most}: ask for no more candidates.",
     )
     weights = next(bundle.vae.parameters())
     return FirstFrame(count, chooser(captioner, weights.device, weights.dtype))
