@@ -168,9 +168,9 @@ def test_the_true_frame_is_likelier_than_those_of_other_scenes(toybox):
 
 @pytest.fixture
 def model(bundle) -> Model:
-    """As small as it gets, and a captioner is named that chooses the last of the candidates."""
+    """As small as it gets; it begins with a first frame, and names who chooses."""
     named = replace(bundle, trained={"captioner": "playroom"})
-    return Model(replace(named, sampling=replace(bundle.sampling, size=(32, 32), window=4, context=1)))
+    return Model(replace(named, sampling=replace(bundle.sampling, size=(32, 32), window=4, context=1, candidates=4)))
 
 
 FEW: dict[str, Any] = {"steps": 2, "guidance": 1.0, "seed": 3}
@@ -187,7 +187,7 @@ def test_candidates_as_users_ask_for_them(model, monkeypatch):
     model.generate("a ball", seconds=0.5, one_stage=True, **FEW)
     list(model.stream("a ball", seconds=4.0, candidates=2, **FEW).pieces)
     counts = [first and first.candidates for first in made]
-    assert counts == [model.bundle.sampling.candidates, 1, 3, None, 2]
+    assert counts == [4, 1, 3, None, 2]
     for verb in (model.generate, model.image):
         with pytest.raises(UsageError, match="nothing to choose from 0 candidates"):
             verb("a ball", candidates=0)
@@ -196,6 +196,17 @@ def test_candidates_as_users_ask_for_them(model, monkeypatch):
     for asked in ({"candidates": 2}, {"one_stage": True}):
         with pytest.raises(UsageError, match="preview has its first frame"):
             model.generate("a ball", seconds=1.0, preview=Video(picture(9, 32, 32), 8.0), **asked)
+
+
+def test_a_bundle_says_how_many_and_one_that_does_not_stays_in_one_stage(bundle):
+    shape = Shape(num_frames=17, height=32, width=32, fps=8.0)
+    assert fitting.first_frame(bundle, shape, None, False) is None
+    assert fitting.first_frame(bundle, shape, 1, False) == FirstFrame()
+    one = replace(bundle, sampling=replace(bundle.sampling, candidates=4))
+    assert fitting.first_frame(one, shape, None, False) == FirstFrame()  # nobody to choose
+    assert fitting.first_frame(one, shape, None, True) is None
+    chosen = fitting.first_frame(replace(one, trained={"captioner": "playroom"}), shape, None, False)
+    assert chosen.candidates == 4 and chosen.captioner is chooser("playroom", torch.device("cpu"), torch.float32)
 
 
 def test_who_names_no_captioner_takes_the_first(model):

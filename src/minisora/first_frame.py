@@ -33,7 +33,7 @@ RANKED_AT_ONCE = 8  # candidates that are decoded and ranked together
 _SEED_STRIDE = 0xD1B54A32D192ED03  # between the seeds of candidates: other than between those of windows
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FirstFrame:
     """How a first frame is made: of how many candidates, and who chooses; nobody does where there is but one."""
 

@@ -61,16 +61,16 @@ def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
 def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage: bool) -> FirstFrame | None:
     """How the first frame of a video from text is made; None: in one stage with the rest.
 
-    candidates: to choose from; if None, as many as the bundle says where it names a captioner that can choose, else one
+    candidates: to choose from; if None, as many as the bundle says, but one where it names no captioner to choose
 
     Raises UsageError where there cannot be so many, no memory holds them, or nobody could choose.
     """
-    if one_stage:
-        if candidates is not None:
-            raise UsageError("one stage has no first frame to choose. Leave out the candidates, or one_stage.")
+    if one_stage and candidates is not None:
+        raise UsageError("one stage has no first frame to choose. Leave out the candidates, or one_stage.")
+    captioner, own = bundle.trained.get("captioner"), bundle.sampling.candidates
+    if one_stage or (candidates is None and not own):
         return None
-    captioner = bundle.trained.get("captioner")
-    count = (bundle.sampling.candidates if captioner else 1) if candidates is None else candidates
+    count = candidates if candidates is not None else own if captioner else 1
     if count < 1:
         raise UsageError(f"there is nothing to choose from {count} candidates. Give 1, which takes it, or more.")
     if count == 1:

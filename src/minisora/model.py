@@ -69,13 +69,13 @@ class Model:
         one_stage: bool = False,
         **settings: Any,
     ) -> Video:
-        """Text to video: the first frame, then the rest with it given.
+        """Text to video.
 
         seconds:    length; the video has 1 + seconds * fps frames, the first at 0 and the last at `seconds`
         preview:    the same scene, made smaller before; it is enlarged and made anew from `strength` of the noise
-        candidates: first frames to choose from, by how well the bundle's captioner finds the prompt in them; 1 takes
-                    the one that the seed alone gives
-        one_stage:  make all frames at once instead
+        candidates: first frames to choose from before the rest is made, by how likely the prompt's words are to the
+                    bundle's captioner; 1 takes the one that the seed alone gives; the bundle's own number, if None
+        one_stage:  make all frames at once, as is done where the bundle's own number is 0
         settings:   seed, steps, guidance, sampler (a name), on_step, and the other fields of `tasks.Settings`
         """
         how, shape = self._settings(settings), self._shape(seconds, size, fps)

@@ -29,9 +29,9 @@ Seconds = Annotated[float, typer.Option(help="Length of the video.")]
 Fps = Annotated[float | None, typer.Option(help="Frames per second; the model's own if not given.")]
 ClipFile = Annotated[Path, typer.Argument(help="A video; fitted to the model's size and rate.")]
 Candidates = Annotated[
-    int | None, typer.Option(help="First frames to choose from by our captioner, 1 takes the first; the model's own.")
+    int | None, typer.Option(help="First frames to choose from, before the rest; 1 takes the first; the model's own.")
 ]
-OneStage = Annotated[bool, typer.Option("--one-stage", help="Make the first frame with the rest, not before it.")]
+OneStage = Annotated[bool, typer.Option("--one-stage", help="Make the first frame with the rest.")]
 LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
 Verb = Callable[..., Make]  # a verb's own arguments are checked before the model is loaded; what it returns makes
 
@@ -81,9 +81,7 @@ def generate(
     candidates: Candidates = None,
     one_stage: OneStage = False,
 ) -> Make:
-    """A video of what the prompt says: its first frame, then the rest.
-
-    Longer than the model sees at once, it is made window by window.
+    """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
 
     A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
     """
