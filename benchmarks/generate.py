@@ -2,6 +2,8 @@
 
     python benchmarks/generate.py
     python benchmarks/generate.py --model folder --size 96x96 128x128 --frames 17 --steps 24 --runs 5
+    python benchmarks/generate.py --one-stage
+    python benchmarks/generate.py --candidates 8
 
 Cold is the first video of its size in this process, with its text encoder read at the first of all. MFU is the FLOPs of
 `DiTConfig.flops` over the seconds of the stage `denoise`, over the rate of a matmul measured before and after; the
@@ -57,6 +59,8 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["96x96", "128x128"], metavar="WxH")
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--candidates", type=int, help="first frames to choose from; the model's own")
+    parser.add_argument("--one-stage", action="store_true", help="make the first frame with the rest")
     parser.add_argument("--runs", type=int, default=5, help="warm runs of each size")
     asked = parser.parse_args()
     threads = use_affinity_threads()
@@ -70,6 +74,7 @@ def main() -> None:
     fps = model.bundle.sampling.fps
     everywhere = {"guidance": 3.0, "guidance_interval": (0.0, 1.0)}  # every step runs both texts, as FLOPs are counted
     settings: dict[str, Any] = {"seconds": (asked.frames - 1) / fps, "steps": asked.steps, **everywhere}
+    settings |= {"candidates": asked.candidates, "one_stage": asked.one_stage}
     found = []
     for size in asked.size:
         width, height = (int(side) for side in size.split("x"))

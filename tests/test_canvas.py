@@ -286,6 +286,17 @@ def test_progress_reaches_the_last_step(bundle, sampler, steps):
         assert done[0] <= 1 and done[-1] == steps
 
 
+def test_a_canvas_that_begins_with_a_latent_holds_it_and_nothing_else(bundle):
+    canvas = build(bundle, SHAPE, [Condition(picture(1, 32, 48), at=6)])
+    latent = torch.randn(1, 1, 4, 6, 4)
+    begun = canvas.beginning_with(latent)
+    cells = prod(canvas.grid[1:])
+    assert torch.equal(begun.latents(begun.known)[:, :1], latent) and not begun.levels[:cells].any()
+    assert torch.equal(begun.known[:, cells:], canvas.known[:, cells:])
+    assert torch.equal(begun.levels[cells:], canvas.levels[cells:])
+    assert begun.held() == [True, False, False, False] and canvas.held() == [False] * 4  # the first is as it was
+
+
 def test_raising_in_on_step_cancels(bundle):
     def cancel(done: int, steps: int) -> None:
         raise KeyboardInterrupt

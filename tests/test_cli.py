@@ -118,6 +118,12 @@ def refused(*words: str) -> str:
         (["generate", "a ball", "--zoom", "0"], "--zoom 0"),
         (["generate", "a ball", "--seed", "-1"], "--seed -1"),
         (["generate", "a ball", "--guidance", "nan"], "--guidance nan"),
+        (["generate", "a ball", "--candidates", "0"], "--candidates 0: give 1 or more"),
+        (["image", "a ball", "--candidates", "-3", "-o", "a.png"], "--candidates -3"),
+        (["generate", "a ball", "--candidates", "4", "--one-stage"], "--one-stage makes no first frame to choose"),
+        (["generate", "a ball", "--candidates", "4", "--from", "small.mp4"], "--from has its first frame already"),
+        (["generate", "a ball", "--one-stage", "--from", "small.mp4"], "--from has its first frame already"),
+        (["storyboard", "film.yaml", "--candidates", "4", "--one-stage"], "--one-stage makes no first frame"),
         (["generate", "a ball", "-o", "."], "is a folder"),
         (["generate", "a ball", "-o", "missing/out.mp4"], "there is no folder"),
         (["generate", "a ball", "-o", "out.txt"], "no suffix"),
@@ -215,6 +221,18 @@ def test_ctrl_c_after_some_windows_leaves_what_is_made(model, monkeypatch, tmp_p
     result = run("generate", "a ball", "--seconds", "3", "-o", "out.mkv")
     assert result.exit_code == 130 and len(read_video(tmp_path / "out.mkv").frames) == 9
     assert 'minisora extend out.mkv "PROMPT" --after 2 --size 24x16 --fps 8' in result.stderr
+
+
+def test_how_the_first_frame_is_made_reaches_the_model(model):
+    small = ("--seconds", "0.5", "-o", "out.mkv")
+    for words, asked in (
+        (("generate", "a ball", "--candidates", "3", *small), {"candidates": 3}),
+        (("generate", "a ball", "--one-stage", *small), {"one_stage": True}),
+        (("generate", "a ball", *small), {}),
+        (("image", "a ball", "--candidates", "2", "-o", "out.png"), {"candidates": 2}),
+    ):
+        assert run(*words).exit_code == 0
+        assert {name: model.asked[name] for name in ("candidates", "one_stage") if name in model.asked} == asked
 
 
 def test_a_preview_is_told_of_what_it_shows(model):

@@ -34,6 +34,7 @@ ORDER = [
         "sampling",
         "exact",
         "rollout",
+        "first_frame",
         "fitting",
         "tasks",
         "storyboard",

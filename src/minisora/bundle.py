@@ -1,6 +1,7 @@
 """A bundle: the parts of a model in one folder, and what a user should know of them.
 
-    bundle.json        configs, how to sample, what it was trained on, the SHA-256 of each weights file
+    bundle.json        configs, how to sample, what it was trained on, the SHA-256 of each weights file;
+                       trained.captioner, where there is one, chooses among first frames (first_frame.py)
     vae.safetensors    bf16
     dit.safetensors    bf16
     known.safetensors  directions of captions it was trained on, for telling a prompt that is far from all of them
@@ -47,6 +48,7 @@ class Sampling:
     guidance: float = 3.0
     guidance_given: float = 2.0  # where anything is given
     steps: int = 24
+    candidates: int = 0  # first frames to choose from, before the rest is made; 0: all frames in one stage
     tile: int = 16  # most tokens on a side of the frame that the network sees at once
     window: int = 9  # latents that the network sees at once, as in training
     context: int = 4  # of them, in a longer video: those that a window takes over from the one before

@@ -98,6 +98,13 @@ class Canvas:
         """Whether a latent of the grid is given whole."""
         return (self._by_latent(self.levels) == 0).flatten(1).all(1).tolist()
 
+    def beginning_with(self, latent: Tensor) -> Canvas:
+        """The same with its first latent given, as it is, instead of made. latent: (1, 1, Hz, Wz, Cz)"""
+        tokens = patchify(latent, self.patch)
+        known, levels = self.known.clone(), self.levels.clone()
+        known[:, : tokens.shape[1]], levels[: tokens.shape[1]] = tokens, 0.0
+        return replace(self, known=known, levels=levels)
+
     def window(self, first: int, stop: int, tokens: Tensor, done: Sequence[bool]) -> Canvas:
         """The stretch of latents first..stop as a canvas of its own, whose time begins with it.
 

@@ -102,15 +102,17 @@ def peak_memory_bytes(device: torch.device | None = None) -> int:
 MOST_BYTES_SHARE = 0.9  # of the machine's memory that one video may need
 
 
-def check_memory(needed: int, asked: str) -> None:
+def usable_bytes() -> int:
+    """Of this machine's memory, as much as one video may need."""
+    return int(MOST_BYTES_SHARE * (machine_bytes() or 64 * 2**30))  # Windows does not say
+
+
+def check_memory(needed: int, asked: str, instead: str = "Ask for fewer seconds or a smaller size.") -> None:
     """Raises UsageError where `asked`, in words, needs more bytes than this machine may give it."""
-    present = machine_bytes() or 64 * 2**30  # Windows does not say
-    if needed > MOST_BYTES_SHARE * present:
+    if needed > usable_bytes():
+        present = usable_bytes() / MOST_BYTES_SHARE
         asks, has = (f"{size / 2**30:,.0f}" if size < 2**50 else f"{size / 2**30:.0e}" for size in (needed, present))
-        raise UsageError(
-            f"{asked} would need {asks} GiB of memory and this machine has {has}. "
-            "Ask for fewer seconds or a smaller size."
-        )
+        raise UsageError(f"{asked} would need {asks} GiB of memory and this machine has {has}. {instead}")
 
 
 def machine_bytes() -> int:

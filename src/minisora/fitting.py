@@ -1,11 +1,13 @@
 """What a user gives, brought to what a model makes: prompts, sizes, rates, regions; what was changed is said.
 
-Here: what is refused before any work, sizes that suit a model, clips fitted to them, how much memory a video needs.
+Here: what is refused or said before any work, sizes that suit a model, clips fitted to them, how many first frames are
+made, how much memory a video needs.
 Not here: the verbs (model.py), resizing itself (video/frames.py).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
 
 import torch
@@ -13,8 +15,9 @@ from torch import Tensor
 
 from minisora.bundle import Bundle
 from minisora.canvas import Shape
-from minisora.device import check_memory
+from minisora.device import check_memory, usable_bytes
 from minisora.errors import UsageError
+from minisora.first_frame import FirstFrame, chooser
 from minisora.rollout import check_times
 from minisora.text.schedule import parts
 from minisora.vae.model import STRIDE, num_latents
@@ -40,15 +43,48 @@ def shape_of(bundle: Bundle, seconds: float | None, size: tuple[int, int] | None
     return shape
 
 
-def memory_bytes(bundle: Bundle, shape: Shape) -> int:
-    """About how much memory a video needs beside the weights: states of the transformer, decoding, frames."""
+def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
+    """About how much memory a video needs beside the weights: states of the transformer, decoding, frames.
+
+    candidates: first frames that are made at once, before the rest
+    """
     how, config = bundle.sampling, bundle.dit.config
     cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
     side = side_seen(bundle)
-    tokens = min(how.window, num_latents(shape.num_frames)) * min(shape.height, side) * min(shape.width, side) / cell
+    latents = max(candidates, min(how.window, num_latents(shape.num_frames)))
+    tokens = latents * min(shape.height, side) * min(shape.width, side) / cell
     states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
     decoding = 8 * shape.height * shape.width * 200  # a piece of two latents, at the decoder's widest
     return round(states + decoding + 2 * shape.num_frames * shape.height * shape.width * 3)
+
+
+def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage: bool) -> FirstFrame | None:
+    """How the first frame of a video from text is made; None: in one stage with the rest.
+
+    candidates: to choose from; if None, as many as the bundle says, but one where it names no captioner to choose
+
+    Raises UsageError where there cannot be so many, no memory holds them, or nobody could choose.
+    """
+    if one_stage and candidates is not None:
+        raise UsageError("one stage has no first frame to choose. Leave out the candidates, or one_stage.")
+    captioner, own = bundle.trained.get("captioner"), bundle.sampling.candidates
+    if one_stage or (candidates is None and not own):
+        return None
+    count = candidates if candidates is not None else own if captioner else 1
+    if count < 1:
+        raise UsageError(f"there is nothing to choose from {count} candidates. Give 1, which takes it, or more.")
+    if count == 1:
+        return FirstFrame()
+    if captioner is None:
+        raise UsageError(f"{bundle.name} names no captioner that could choose from {count} candidates. Ask for 1.")
+    most = bisect_right(range(1, count + 1), usable_bytes(), key=lambda n: memory_bytes(bundle, shape, n))
+    check_memory(
+        memory_bytes(bundle, shape, count),
+        f"a choice from {count} candidates of {shape.width}x{shape.height}",
+        f"It holds {most}: ask for no more candidates.",
+    )
+    weights = next(bundle.vae.parameters())
+    return FirstFrame(count, chooser(captioner, weights.device, weights.dtype))
 
 
 def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
@@ -121,6 +157,27 @@ def check_prompt(bundle: Bundle, prompt: str, shape: Shape) -> None:
     for part in told:
         bundle.text.check(part.text)
     check_times(told, shape)
+
+
+def notes_on(bundle: Bundle, prompt: str) -> list[str]:
+    """What a user should know of a prompt before blaming the video; empty for one the bundle was trained for."""
+    text, told = bundle.text, [part.text for part in parts(prompt)]
+    if any(text.unreadable(each) for each in told):
+        return [
+            "the text encoder of this model reads English only, so it cannot follow this prompt. "
+            "Released weights, still to come, will read other languages."
+        ]
+    known, least = bundle.known, bundle.trained.get("least_similarity")
+    if known is None or least is None:
+        return []
+    similarity = float((text.sentence(told).cpu() @ known.float().T).amax(1).min())
+    if similarity >= least:
+        return []
+    return [
+        f"this prompt is far from all that {bundle.name} was trained on (similarity {similarity:.2f}, "
+        f"{least:.2f} and more is near). `minisora models {bundle.name}` says what it knows; "
+        "released weights, still to come, will know more."
+    ]
 
 
 def unchanging(bundle: Bundle, prompt: str, shape: Shape) -> str:

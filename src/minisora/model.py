@@ -18,9 +18,9 @@ from minisora.canvas import Condition, Shape, check_apart
 from minisora.device import check_memory, default_device, has_fast_bf16, use_affinity_threads
 from minisora.diffusion.samplers import sampler_named
 from minisora.errors import UsageError
+from minisora.first_frame import FirstFrame
 from minisora.sampling import Settings
 from minisora.storyboard import Storyboard, read_storyboard, scene_prompt
-from minisora.text.schedule import parts
 from minisora.vae.model import num_latents
 from minisora.video import Stream, Video, fit, read_image, read_video
 
@@ -65,19 +65,27 @@ class Model:
         size: tuple[int, int] | None = None,
         preview: str | Path | Video | None = None,
         strength: float = 0.7,
+        candidates: int | None = None,
+        one_stage: bool = False,
         **settings: Any,
     ) -> Video:
         """Text to video.
 
-        seconds:  length; the video has 1 + seconds * fps frames, the first at 0 and the last at `seconds`
-        preview:  the same scene, made smaller before; it is enlarged and made anew from `strength` of the noise
-        settings: seed, steps, guidance, sampler (a name), on_step, and the other fields of `tasks.Settings`
+        seconds:    length; the video has 1 + seconds * fps frames, the first at 0 and the last at `seconds`
+        preview:    the same scene, made smaller before; it is enlarged and made anew from `strength` of the noise
+        candidates: first frames to choose from before the rest is made, by how likely the prompt's words are to the
+                    bundle's captioner; 1 takes the one that the seed alone gives; the bundle's own number, if None
+        one_stage:  make all frames at once, as is done where the bundle's own number is 0
+        settings:   seed, steps, guidance, sampler (a name), on_step, and the other fields of `tasks.Settings`
         """
         how, shape = self._settings(settings), self._shape(seconds, size, fps)
         fitting.check_prompt(self.bundle, prompt, shape)
         if preview is None:
             self.remarks += fitting.in_parts(self.bundle, shape, "made small first")
-            return tasks.generate(self.bundle, prompt, shape, how)
+            first = fitting.first_frame(self.bundle, shape, candidates, one_stage)
+            return tasks.generate(self.bundle, prompt, shape, how, first)
+        if candidates is not None or one_stage:
+            raise UsageError("a preview has its first frame already. Leave out candidates and one_stage.")
         _check_strength(strength)
         small = self._fitted(preview, (shape.height, shape.width), shape.fps, "the preview")
         return tasks.enlarge(self.bundle, small.frames[: shape.num_frames], prompt, shape, strength, how)
@@ -89,6 +97,8 @@ class Model:
         seconds: float,
         fps: float | None = None,
         size: tuple[int, int] | None = None,
+        candidates: int | None = None,
+        one_stage: bool = False,
         **settings: Any,
     ) -> Stream:
         """`generate` for a video that is not to be held in memory: it is made while it is saved."""
@@ -96,11 +106,12 @@ class Model:
         fitting.check_prompt(self.bundle, prompt, shape)
         advice = "parts may not fit each other; make a preview and enlarge it"
         self.remarks += fitting.in_parts(self.bundle, shape, advice)
-        pieces = tasks.stream(self.bundle, prompt, shape, [], how)
+        first = fitting.first_frame(self.bundle, shape, candidates, one_stage)
+        pieces = tasks.stream(self.bundle, prompt, shape, [], how, first)
         return Stream(pieces, shape.num_frames, shape.height, shape.width, shape.fps)
 
     def image(self, prompt: str, *, size: tuple[int, int] | None = None, **settings: Any) -> Video:
-        """Text to picture: a video of one frame."""
+        """Text to picture: a video of one frame, chosen as the first of any other is."""
         return self.generate(prompt, seconds=0.0, size=size, **settings)
 
     def animate(
@@ -292,16 +303,24 @@ class Model:
         return tasks.inpaint(self.bundle, framed, hole, prompt, shape, how).heard(video)
 
     def storyboard(
-        self, board: str | Path | Storyboard, *, size: tuple[int, int] | None = None, **settings: Any
+        self,
+        board: str | Path | Storyboard,
+        *,
+        size: tuple[int, int] | None = None,
+        candidates: int | None = None,
+        one_stage: bool = False,
+        **settings: Any,
     ) -> Video:
         """A film of shots, from a file or its contents; keyframes, once fitted, are kept exactly.
+
+        Scenes without a keyframe begin as in `generate`, which `candidates` and `one_stage` are said of.
 
         Each shot begins where the one before ends, so that it has `seconds` times the rate of new frames; a scene of
         its own has one more, its first.
         """
         film = board if isinstance(board, Storyboard) else read_storyboard(board)
         how, rate, size = self._settings(settings), film.fps or self._rate, size or film.size
-        scenes, needed = list[tuple[list[tuple[int, Tensor]], str, Shape]](), 0
+        scenes, needed, firsts = list[tuple[list[tuple[int, Tensor]], str, Shape]](), 0, list[FirstFrame | None]()
         for scene in film.scenes():  # all that may be refused, before any of it is made
             shape, prompt = self._shape(sum(shot.seconds for shot in scene), size, rate), scene_prompt(scene)
             fitting.check_prompt(self.bundle, prompt, shape)
@@ -313,10 +332,11 @@ class Model:
                 start += shot.seconds
             pictures = {moment: read_image(file) for moment, file in files.items()}
             scenes.append((self._pictures(pictures, files, shape), prompt, shape))
+            firsts.append(fitting.first_frame(self.bundle, shape, candidates, one_stage))
             needed += fitting.memory_bytes(self.bundle, shape)
         check_memory(needed, f"a film of {len(scenes)} scenes")
-        made = [tasks.animate(self.bundle, given, prompt, shape, how).frames for given, prompt, shape in scenes]
-        return Video(torch.cat(made), rate)
+        made = [tasks.animate(self.bundle, *scene, how, first) for scene, first in zip(scenes, firsts, strict=True)]
+        return Video(torch.cat([video.frames for video in made]), rate)
 
     def interpolate(
         self,
@@ -340,23 +360,7 @@ class Model:
 
     def notes(self, prompt: str) -> list[str]:
         """What a user should know about a prompt before blaming the video; empty for one the model was trained for."""
-        text, told = self.bundle.text, [part.text for part in parts(prompt)]
-        if any(text.unreadable(each) for each in told):
-            return [
-                "the text encoder of this model reads English only, so it cannot follow this prompt. "
-                "Released weights, still to come, will read other languages."
-            ]
-        known, least = self.bundle.known, self.bundle.trained.get("least_similarity")
-        if known is None or least is None:
-            return []
-        similarity = float((text.sentence(told).cpu() @ known.float().T).amax(1).min())
-        if similarity >= least:
-            return []
-        return [
-            f"this prompt is far from all that {self.bundle.name} was trained on (similarity {similarity:.2f}, "
-            f"{least:.2f} and more is near). `minisora models {self.bundle.name}` says what it knows; "
-            "released weights, still to come, will know more."
-        ]
+        return fitting.notes_on(self.bundle, prompt)
 
     def card(self) -> str:
         """The model card, Markdown."""

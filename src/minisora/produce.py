@@ -91,7 +91,7 @@ def produce(make: Make, prompt: str, how: Common) -> None:
     if how.timings:
         whole = time.perf_counter() - STARTED
         for stage, seconds in {**loaded.timings, "write": write_seconds, "all of it": whole}.items():
-            typer.echo(f"{stage:>10} {seconds:7.2f} s")
+            typer.echo(f"{stage:>11} {seconds:7.2f} s")
     if num_frames < wanted:
         left = (wanted - num_frames) / made.fps
         same = f"--size {width}x{height} --fps {made.fps:g} -o longer{how.out.suffix}"

@@ -221,7 +221,13 @@ def _toybox(
     def publish(dit: DiT, folder: Path, taken: int) -> None:
         save_part(dit, folder / "dit.safetensors")
         known, least = known_captions([Shards(sources.LATENTS / each) for each in names], encoders()[1])
-        trained = {"recipe": name, "steps": taken, "world": WORLD_VERSION, "least_similarity": least}
+        trained = {
+            "recipe": name,
+            "steps": taken,
+            "world": WORLD_VERSION,
+            "least_similarity": least,
+            "captioner": "playroom",
+        }
         vae = _trained_vae()
         save_bundle(
             folder / "bundle",

@@ -80,6 +80,12 @@ def _around(new: int, gap_end: int, given_end: int, *, length: int, context: int
     return new - before, gap_end + min(given, room - before)
 
 
+def windows_of(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part]) -> list[Window]:
+    """The windows that make what the canvas leaves open."""
+    how, breaks = bundle.sampling, [latent_at(part.start, canvas.shape.fps) for part in prompt[1:]]
+    return plan(canvas.held(), length=how.window, context=how.context, breaks=breaks)
+
+
 def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: Settings) -> Iterator[Tensor]:
     """Make what the canvas leaves open.
 
@@ -87,9 +93,8 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: S
     """
     cells = canvas.grid[1] * canvas.grid[2]
     starts = [latent_at(part.start, canvas.shape.fps) for part in prompt]
-    how = bundle.sampling
     done, tokens = canvas.held(), canvas.known.clone()
-    windows = plan(done, length=how.window, context=how.context, breaks=starts[1:])
+    windows = windows_of(bundle, canvas, prompt)
     told: dict[str, Told] = {}
     by_text_alone = replace(settings, guidance_given=settings.guidance, history_guidance=False)
     ready = 0
@@ -111,7 +116,7 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: S
                 here,
                 told[text],
                 settings if told_at(beside) == text else by_text_alone,
-                seed=(settings.seed + number * _SEED_STRIDE) % 2**63,
+                seeds=[(settings.seed + number * _SEED_STRIDE) % 2**63],
                 on_step=_within(settings, number, len(windows)),
             )
         span = (window.stop - window.first) * cells

@@ -51,9 +51,24 @@ class Told:
     """A prompt as the network reads it, beside the null text, with its keys and values worked out once."""
 
     tokens: Tensor  # (S, Dt) of the prompt, then of the null text
-    lengths: tuple[int, int]
+    lengths: tuple[int, ...]
     both: Context
     prompt_alone: Context
+
+    def repeated(self, count: int) -> Told:
+        """For `count` videos in one pack: the prompt so many times, then the null text so many times."""
+        if count == 1:
+            return self
+
+        def again(rows: Tensor, lengths: tuple[int, ...]) -> Tensor:
+            return torch.cat([part for part in rows.split(lengths) for _ in range(count)])
+
+        def copies(of: Context) -> Context:
+            keys, values = (tuple(again(x, of.lengths) for x in rows) for rows in (of.keys, of.values))
+            return Context(keys, values, tuple(length for length in of.lengths for _ in range(count)))
+
+        lengths = tuple(length for length in self.lengths for _ in range(count))
+        return Told(again(self.tokens, self.lengths), lengths, copies(self.both), copies(self.prompt_alone))
 
 
 def tell(bundle: Bundle, prompt: str) -> Told:
@@ -71,26 +86,31 @@ def sample(
     told: Told,
     settings: Settings,
     *,
-    seed: int | None = None,
+    seeds: Sequence[int] | None = None,
     on_step: Progress | None = None,
     around: Around | None = None,
 ) -> Tensor:
     """Noise to tokens.
 
-    seed, on_step: instead of those of the settings
-    around:        wraps the guided denoiser
-    returns        (1, L, Ct)
+    seeds:   one sample of the canvas for each, all in one pack; without them one, of the settings' seed
+    on_step: instead of that of the settings
+    around:  wraps the guided denoiser
+    returns  (B, L, Ct), B seeds
     """
+    drawn = [torch.Generator().manual_seed(seed) for seed in ([settings.seed] if seeds is None else seeds)]
     # on the CPU in float32, so that a seed means the same on every device
-    generator = torch.Generator().manual_seed(settings.seed if seed is None else seed)
-    eps, context_eps = (torch.randn(canvas.known.shape, generator=generator).to(canvas.known.device) for _ in range(2))
+    eps, context_eps = (
+        torch.cat([torch.randn(canvas.known.shape, generator=g) for g in drawn]).to(canvas.known.device)
+        for _ in range(2)
+    )
     denoise = guided_denoiser(bundle, canvas, told, settings, context_eps)
     if around is not None:
         denoise = around(denoise)
     times = schedule(bundle, canvas, settings.steps)
     told_on = watched(denoise, times, on_step or settings.on_step)
-    x = settings.sampler(told_on, diffusion.start(canvas.known, canvas.levels, eps), times)
-    return diffusion.finish(x, canvas.known, canvas.levels)
+    known = canvas.known.expand_as(eps)
+    x = settings.sampler(told_on, diffusion.start(known, canvas.levels, eps), times)
+    return diffusion.finish(x, known, canvas.levels)
 
 
 def schedule(bundle: Bundle, canvas: Canvas, steps: int, *, start: float = 1.0) -> list[float]:
@@ -105,8 +125,13 @@ def schedule(bundle: Bundle, canvas: Canvas, steps: int, *, start: float = 1.0) 
 def guided_denoiser(
     bundle: Bundle, canvas: Canvas, told: Told, settings: Settings, context_eps: Tensor
 ) -> diffusion.Denoiser:
-    """The network on one canvas, guided away from itself told nothing; both run in one pack."""
+    """The network on one canvas, guided away from itself told nothing; both run in one pack.
+
+    context_eps: (B, L, Ct) the noise of what is given, for each of the samples that are denoised together
+    """
     pieces = tiles(canvas, bundle.sampling.tile)
+    count = len(context_eps)
+    told = told.repeated(count)
 
     def velocity(x: Tensor, times: Tensor) -> Tensor:
         if len(pieces) == 1:
@@ -118,7 +143,8 @@ def guided_denoiser(
         return total / weight
 
     def of_tokens(x: Tensor, times: Tensor, index: Tensor | slice) -> Tensor:
-        copies, count = x.shape[:2]
+        copies, length = x.shape[:2]
+        guiding = copies > count
         distinct, time_index = distinct_times(times.flatten())
         pack = Pack(
             tokens=x.flatten(0, 1),
@@ -126,21 +152,20 @@ def guided_denoiser(
             time_index=time_index,
             positions=canvas.positions[index].repeat(copies, 1),
             single=canvas.single[index].repeat(copies),
-            lengths=(count,) * copies,
-            text=told.tokens if copies == 2 else told.tokens[: told.lengths[0]],
+            lengths=(length,) * copies,
+            text=told.tokens[: sum(told.lengths[:copies])],
             text_lengths=told.lengths[:copies],
         )
-        predicted: Tensor = bundle.dit(pack, told.both if copies == 2 else told.prompt_alone)
-        return predicted.reshape(copies, count, -1)
+        predicted: Tensor = bundle.dit(pack, told.both if guiding else told.prompt_alone)
+        return predicted.reshape(copies, length, -1)
 
     def denoiser(*context_noise: float) -> diffusion.Denoiser:
-        copies = len(context_noise)
         return diffusion.from_velocity(
             velocity,
             canvas.levels,
-            canvas.known.expand(copies, -1, -1),
-            torch.tensor(context_noise),
-            context_eps.expand(copies, -1, -1),
+            canvas.known.expand(count * len(context_noise), -1, -1),
+            torch.tensor(context_noise).repeat_interleave(count),
+            context_eps.repeat(len(context_noise), 1, 1),
         )
 
     untold = 1.0 if settings.history_guidance else settings.context_noise

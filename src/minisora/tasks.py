@@ -22,6 +22,7 @@ from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape, build
 from minisora.errors import UsageError
 from minisora.exact import hold_exactly
+from minisora.first_frame import FirstFrame, picture_first
 from minisora.fitting import side_seen, size_for
 from minisora.rollout import roll_out
 from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
@@ -44,17 +45,20 @@ BLEND_NOISE = 0.7  # from which frames between two are made, where the two are b
 WARM_UP = 6  # latents that the decoder of a loop is shown before its first: no frame depends on more
 
 
-def generate(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video:
+def generate(bundle: Bundle, prompt: str, shape: Shape, settings: Settings, first: FirstFrame | None = None) -> Video:
     """Text to video or, of one frame, to picture: nothing is given.
+
+    first: how the first frame is made, before the rest; all in one stage, if None
 
     What is larger than the network sees at once is made small first, as its parts know nothing of each other.
     """
     if max(shape.height, shape.width) <= side_seen(bundle):
-        return make(bundle, prompt, shape, [], settings)
+        return make(bundle, prompt, shape, [], settings, first)
     height, width = size_for(bundle, shape.height, shape.width)
     on_step = settings.on_step
     quiet = None if on_step is None else lambda done, total: on_step(0, total)  # it may cancel
-    small = make(bundle, prompt, replace(shape, height=height, width=width), [], replace(settings, on_step=quiet))
+    small_shape = replace(shape, height=height, width=width)
+    small = make(bundle, prompt, small_shape, [], replace(settings, on_step=quiet), first)
     large, _ = fit(small.frames, shape.height, shape.width)
     return enlarge(bundle, large, prompt, shape, ENLARGED_NOISE, settings)
 
@@ -70,10 +74,20 @@ def enlarge(bundle: Bundle, preview: Tensor, prompt: str, shape: Shape, strength
 
 
 def animate(
-    bundle: Bundle, pictures: Sequence[tuple[int, Tensor]], prompt: str, shape: Shape, settings: Settings
+    bundle: Bundle,
+    pictures: Sequence[tuple[int, Tensor]],
+    prompt: str,
+    shape: Shape,
+    settings: Settings,
+    first: FirstFrame | None = None,
 ) -> Video:
-    """Pictures set in motion. pictures: at which frame, and (H, W, 3) uint8 of the video's size"""
-    return make(bundle, prompt, shape, [Condition(picture[None], at=at) for at, picture in pictures], settings)
+    """Pictures set in motion.
+
+    pictures: at which frame, and (H, W, 3) uint8 of the video's size
+    first:    how the first frame is made where there are none, as in `stream`
+    """
+    given = [Condition(picture[None], at=at) for at, picture in pictures]
+    return make(bundle, prompt, shape, given, settings, first)
 
 
 def extend(bundle: Bundle, clip: Tensor, prompt: str, shape: Shape, at: int, settings: Settings) -> Video:
@@ -113,7 +127,8 @@ def _near(shape: Shape, most: int) -> str:
 def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video:
     """Text to a video that goes on at its start when it ends: its latents lie on a circle.
 
-    At every step of the sampler the circle is cut elsewhere, so that the network joins each place to the next.
+    It is made in one stage: its latents are of groups, and none of them of a frame alone that could be made first. At
+    every step of the sampler the circle is cut elsewhere, so that the network joins each place to the next.
 
     Raises UsageError where the length is no multiple of the frames in a latent, or is more than the network sees.
     """
@@ -242,14 +257,21 @@ def interpolate(bundle: Bundle, clip: Tensor, times: int, prompt: str, shape: Sh
     return _first(make(bundle, prompt, _whole(shape), [start, *given], settings), shape)
 
 
-def make(bundle: Bundle, prompt: str, shape: Shape, conditions: Sequence[Condition], settings: Settings) -> Video:
-    """One video of `shape`, holding to `conditions`, of what `prompt` says.
+def make(
+    bundle: Bundle,
+    prompt: str,
+    shape: Shape,
+    conditions: Sequence[Condition],
+    settings: Settings,
+    first: FirstFrame | None = None,
+) -> Video:
+    """One video of `shape`, holding to `conditions`, of what `prompt` says. first: as in `stream`
 
     Raises Stopped where Ctrl-C cuts it short.
     """
     pieces = list[Tensor]()
     try:
-        for piece in stream(bundle, prompt, shape, conditions, settings):
+        for piece in stream(bundle, prompt, shape, conditions, settings, first):
             pieces.append(piece)
     except KeyboardInterrupt:
         if not pieces:
@@ -259,11 +281,22 @@ def make(bundle: Bundle, prompt: str, shape: Shape, conditions: Sequence[Conditi
 
 
 def stream(
-    bundle: Bundle, prompt: str, shape: Shape, conditions: Sequence[Condition], settings: Settings
+    bundle: Bundle,
+    prompt: str,
+    shape: Shape,
+    conditions: Sequence[Condition],
+    settings: Settings,
+    first: FirstFrame | None = None,
 ) -> Iterator[Tensor]:
-    """The same, piece by piece as it is made: (n, H, W, 3) uint8."""
+    """The same, piece by piece as it is made: (n, H, W, 3) uint8.
+
+    first: how the first frame is made before the rest, where there are no conditions, which it would know nothing of;
+           all in one stage, if None
+    """
     with timed(settings, "canvas"):
         canvas = build(bundle, shape, conditions)
+    if first is not None and not conditions:
+        canvas, settings = picture_first(bundle, prompt, canvas, settings, first)
     latents = roll_out(bundle, canvas, parts(prompt), settings)
     left = shape.num_frames
     for frames in hold_exactly(decode(bundle, latents, shape, settings), canvas.conditions):

@@ -28,6 +28,10 @@ Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
 Seconds = Annotated[float, typer.Option(help="Length of the video.")]
 Fps = Annotated[float | None, typer.Option(help="Frames per second; the model's own if not given.")]
 ClipFile = Annotated[Path, typer.Argument(help="A video; fitted to the model's size and rate.")]
+Candidates = Annotated[
+    int | None, typer.Option(help="First frames to choose from, before the rest; 1 takes the first; the model's own.")
+]
+OneStage = Annotated[bool, typer.Option("--one-stage", help="Make the first frame with the rest.")]
 LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
 Verb = Callable[..., Make]  # a verb's own arguments are checked before the model is loaded; what it returns makes
 
@@ -74,6 +78,8 @@ def generate(
     preview: Annotated[bool, typer.Option("--preview", help="Small and short first, whatever is asked for.")] = False,
     start: Annotated[Path | None, typer.Option("--from", help="A preview to make large.", metavar="VIDEO")] = None,
     strength: Annotated[float, typer.Option(help="How far --from is made anew: 0.6 to 0.8.")] = 0.7,
+    candidates: Candidates = None,
+    one_stage: OneStage = False,
 ) -> Make:
     """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
 
@@ -83,6 +89,9 @@ def generate(
         raise UsageError(f"--strength {strength:g}: give 0 (keep all) to 1 (replace all).")
     if preview and start is not None:
         raise UsageError("--preview makes a preview and --from takes one: give one of them.")
+    first = _first_frame(candidates, one_stage)
+    if start is not None and first:
+        raise UsageError("--from has its first frame already: leave out --candidates and --one-stage.")
     if start is not None:
         return _on_clip(
             start,
@@ -92,6 +101,7 @@ def generate(
         )
 
     def make(model: Model, **settings: Any) -> Video | Stream:
+        settings = {**settings, **first}
         if preview:
             from minisora.text.schedule import told_until
 
@@ -104,9 +114,10 @@ def generate(
     return make
 
 
-def image(prompt: Prompt) -> Make:
+def image(prompt: Prompt, candidates: Candidates = None) -> Make:
     """One picture of what the prompt says."""
-    return lambda model, **settings: model.image(prompt, **settings)
+    first = _first_frame(candidates)
+    return lambda model, **settings: model.image(prompt, **settings, **first)
 
 
 def animate(
@@ -270,18 +281,30 @@ def interpolate(
 
 def storyboard(
     board: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The shots.")],
+    candidates: Candidates = None,
+    one_stage: OneStage = False,
 ) -> Make:
     """A film of several shots, from a file that says what is in each; see `minisora.storyboard`."""
     from minisora.storyboard import read_storyboard
     from minisora.video import read_image
 
+    first = _first_frame(candidates, one_stage)
     film = read_storyboard(board)
     for shot in film.shots:
         check_prompt(shot.prompt)
         for picture in shot.keyframes.values():
             read_image(picture)
 
-    return lambda model, **settings: model.storyboard(film, **settings)
+    return lambda model, **settings: model.storyboard(film, **settings, **first)
+
+
+def _first_frame(candidates: int | None, one_stage: bool = False) -> dict[str, Any]:
+    """What a method of `Model` takes of the two options: what was given of them."""
+    if candidates is not None and candidates < 1:
+        raise UsageError(f"--candidates {candidates}: give 1 or more.")
+    if candidates is not None and one_stage:
+        raise UsageError("--one-stage makes no first frame to choose: leave out --candidates.")
+    return {**({} if candidates is None else {"candidates": candidates}), **({"one_stage": True} if one_stage else {})}
 
 
 def _on_clip(path: Path, make: Make, source: Video | None = None) -> Make:

@@ -96,6 +96,25 @@ def test_the_likeliest_words_are_written_until_the_end():
     assert any(expected)
 
 
+def test_how_likely_a_text_is_is_the_mean_over_its_known_words():
+    """Against one word at a time with caches, each clip by itself; what is no known word is not there."""
+    model, shown = captioner(), frames(4)
+    texts = ["A red, ball", "the red teapot ball", "x9 teapot", "ball a ball a ball a ball a ball a ball a ball"]
+    known = [["a", "red", "ball"], ["red", "ball"], [], (["ball", "a"] * 6)[: TINY.longest - 1]]
+    expected = []
+    for clip, words in zip(shown, known, strict=True):
+        video, caches, found, word = model.encode(clip[None]), None, [], SHORT
+        for number in model.vocabulary.numbers(words):
+            logits, caches = model.next_words(torch.tensor([[word]]), video, caches)
+            logits[..., [SHORT, LONG]] = float("-inf")
+            found.append(float(logits[0, 0].detach().double().log_softmax(-1)[number]))
+            word = number
+        expected.append(sum(found) / max(len(found), 1))
+    got = model.log_likelihood(shown, texts)
+    assert got.dtype == torch.float32 and got[2] == 0
+    torch.testing.assert_close(got.double(), torch.tensor(expected, dtype=torch.float64), atol=1e-5, rtol=1e-5)
+
+
 def test_a_clip_of_any_length_and_size_is_fitted():
     model = captioner()
     count = torch.arange(40, dtype=torch.uint8)

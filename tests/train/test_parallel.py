@@ -70,6 +70,10 @@ def gradients(layout: Layout, *, float8: bool = False) -> dict[str, Tensor]:
     with joined(layout) as ranks:
         dit = network()
         prepare(dit, ranks, float8=float8)
+        if dit.across is not None:  # what must be decided alike, by the first of those that share a pack
+            mine = torch.tensor([ranks.rank])
+            assert dit.across.of_first(mine).item() == ranks.rank // layout.context * layout.context
+            assert mine.item() == ranks.rank
         own = ranks.share(PACKS)
         total = 0.0
         for n in own:

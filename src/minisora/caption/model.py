@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from minisora.caption.words import END, FIRST_WORD, LONG, SHORT, Vocabulary
 from minisora.errors import UsageError
@@ -324,6 +325,29 @@ class Captioner(nn.Module):
                 break
             word = next_word.repeat(len(_SEEN_FROM))[:, None]
         return [self.vocabulary.decode(row) for row in torch.stack(said, 1).tolist()]
+
+    @torch.no_grad()
+    def log_likelihood(self, frames: Tensor, texts: Sequence[str]) -> Tensor:
+        """How well a text fits a clip: the mean log-probability of its words, each after all before it.
+
+        Words that are not known are left out, as if the text went on without them; so is what comes after the longest
+        caption, and the end. Seen from one place only, unlike in `texts`: ranked by it, of eight first frames of scenes
+        the right one comes first as often, in a fifth of the time.
+
+        frames:  (B, T, side, side, 3) uint8, on any device
+        texts:   B of them, one for each clip
+        returns  (B,) float32, 0 or less; 0 where no word is known
+        """
+        device = self.enter.weight.device
+        rows = [[SHORT, *self.vocabulary.known(text)[: self.config.longest - 1]] for text in texts]
+        words = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=END).to(device)
+        counts = torch.tensor([len(row) - 1 for row in rows], device=device)
+        logits = self(frames.to(device), words)[:, :-1].float()
+        logits[..., END + 1 : FIRST_WORD] = float("-inf")  # a text begins once
+        likely = logits.log_softmax(-1).gather(-1, words[:, 1:, None])[..., 0]
+        said = torch.arange(likely.shape[1], device=device) < counts[:, None]
+        mean: Tensor = likely.where(said, 0.0).sum(1) / counts.clamp(min=1)
+        return mean
 
     def caption(self, frames: Tensor, fps: float, *, long: bool = False) -> str:
         """What a clip shows. frames: (T, H, W, 3) uint8, of any number and size"""

@@ -50,6 +50,7 @@ class Vocabulary:
 
     def __init__(self, words: Sequence[str]) -> None:
         spelled = [*LETTERS, *(f"+{letter}" for letter in LETTERS)]
+        self._words = {*words}
         self.pieces = list(dict.fromkeys([*MARKS, *words, *spelled]))
         self._number = {piece: FIRST_WORD + n for n, piece in enumerate(self.pieces)}
 
@@ -69,6 +70,10 @@ class Vocabulary:
             else:
                 numbers += [self._number["+" * (n > 0) + letter] for n, letter in enumerate(word)]
         return [*numbers, END]
+
+    def known(self, text: str) -> list[int]:
+        """The words of a text that are known, in order, and nothing else: none is spelled, and there are no MARKS."""
+        return [self._number[word] for word in _PIECE.findall(text.lower()) if word in self._words]
 
     def decode(self, numbers: Iterable[int]) -> str:
         """A sentence, up to END; what a text begins with is left out."""

@@ -59,6 +59,12 @@ class Across:
         gathered: Tensor = _Whole.apply(rows, self, tokens)  # type: ignore[no-untyped-call]
         return gathered
 
+    def of_first(self, value: Tensor) -> Tensor:
+        """What the first of them holds, on every one: for what must be decided alike."""
+        value = value.clone()
+        dist.broadcast(value, group=self.group, group_src=0)
+        return value
+
 
 def check_heads(num_heads: int, count: int) -> None:
     """Raises UsageError where `count` processes cannot share them."""
