@@ -107,6 +107,7 @@ def likelihoods(bundle: Bundle, captioner: Captioner, latents: Tensor, shape: Sh
     """How well a text fits the frame of each of B latents: see `Captioner.log_likelihood`.
 
     latents: (B, 1, Hz, Wz, Cz) of first frames
+    shape:   of the video that they begin; of one frame, the text is of that alone
     returns  (B,) float32; all 0 for a text of which the captioner knows no word
     """
     found = []
@@ -115,5 +116,5 @@ def likelihoods(bundle: Bundle, captioner: Captioner, latents: Tensor, shape: Sh
         pixels = ((decoded[:, :, : shape.height, : shape.width].float() + 1) * 127.5).round()
         frames = pixels.clamp(0, 255).to(torch.uint8)
         shown = torch.stack([captioner.fitted(clip, bundle.sampling.fps) for clip in frames])
-        found.append(captioner.log_likelihood(shown, [text] * len(shown)))
+        found.append(captioner.log_likelihood(shown, [text] * len(shown), ahead=shape.num_frames > 1))
     return torch.cat(found)

@@ -228,11 +228,10 @@ def _toybox(
             "least_similarity": least,
             "captioner": "playroom",
         }
-        vae = _trained_vae()
         save_bundle(
             folder / "bundle",
             name="toybox",
-            vae=vae,
+            vae=_trained_vae(),
             dit=dit,
             sampling=SAMPLING,
             trained=trained,

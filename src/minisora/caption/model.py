@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from minisora.caption.words import END, FIRST_WORD, LONG, SHORT, Vocabulary
+from minisora.caption.words import AHEAD, END, FIRST_WORD, LONG, SHORT, Vocabulary
 from minisora.errors import UsageError
 from minisora.video import resize
 
@@ -327,7 +327,7 @@ class Captioner(nn.Module):
         return [self.vocabulary.decode(row) for row in torch.stack(said, 1).tolist()]
 
     @torch.no_grad()
-    def log_likelihood(self, frames: Tensor, texts: Sequence[str]) -> Tensor:
+    def log_likelihood(self, frames: Tensor, texts: Sequence[str], *, ahead: bool = False) -> Tensor:
         """How well a text fits a clip: the mean log-probability of its words, each after all before it.
 
         Words that are not known are left out, as if the text went on without them; so is what comes after the longest
@@ -336,10 +336,11 @@ class Captioner(nn.Module):
 
         frames:  (B, T, side, side, 3) uint8, on any device
         texts:   B of them, one for each clip
+        ahead:   the texts are of clips that begin with what is seen
         returns  (B,) float32, 0 or less; 0 where no word is known
         """
         device = self.enter.weight.device
-        rows = [[SHORT, *self.vocabulary.known(text)[: self.config.longest - 1]] for text in texts]
+        rows = [[AHEAD if ahead else SHORT, *self.vocabulary.known(text)[: self.config.longest - 1]] for text in texts]
         words = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=END).to(device)
         counts = torch.tensor([len(row) - 1 for row in rows], device=device)
         logits = self(frames.to(device), words)[:, :-1].float()
