@@ -94,7 +94,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def toybox_pictures(steps: int = 3000) -> RunConfig:
+def toybox_pictures(steps: int = 3300) -> RunConfig:
     """The transformer of `toybox`, first part: pictures alone, which have a fifth of a clip's tokens.
 
     `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such half of the time, so
@@ -107,13 +107,12 @@ def toybox_pictures(steps: int = 3000) -> RunConfig:
         begins=lambda: HintedDiT(DIT),
         sampling=replace(SAMPLING, seconds=0.0),
         tokens=(1, *TOKENS[1:]),
-        steps=steps,
-        cooldown_steps=300,
+        steps=split(steps, cooldown=0.09),
         averages_at=(500,),
     )
 
 
-def toybox(steps: int = 12_000, base: str | Path | None = None) -> RunConfig:
+def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
     """The transformer of `toybox`, second part: clips, from the weights that toybox-pictures left.
 
     `minisora train toybox`; 2 CPU cores. In the stable phase what text to video needs, told densely for the most part
@@ -147,16 +146,15 @@ def toybox(steps: int = 12_000, base: str | Path | None = None) -> RunConfig:
         mix=clips,
         cooldown_mix=of_all_sizes,
         begins=begins,
-        origin="from toybox-pictures" if base is None else f"from {base}",
+        origin=f"from {base or 'toybox-pictures'}",
         sampling=SAMPLING,
         tokens=TOKENS,
-        steps=steps,
-        cooldown_steps=1500,
+        steps=split(steps, cooldown=0.11),
         averages_at=(900,),
     )
 
 
-@dataclass(frozen=True, kw_only=False)
+@dataclass(frozen=True)
 class Mix:
     """What a phase is trained on: shards and how often a sample is drawn from them, and how windows are cut.
 
@@ -199,10 +197,18 @@ def _toybox(
     begins: Callable[[], DiT],
     sampling: Sampling,
     tokens: tuple[int, int, int],
+    steps: tuple[int, int],
+    averages_at: tuple[int, ...],
+    origin: str = "",
     cooldown_mix: Mix | None = None,
-    **fields: Any,
 ) -> RunConfig:
-    """A run of the embedded transformer. sampling: of its previews; tokens: of a sample; fields: of the RunConfig"""
+    """A run of the embedded transformer.
+
+    begins:   builds it
+    sampling: of its previews
+    tokens:   of a sample: time, rows, columns
+    steps:    of the stable phase and of the cool-down
+    """
     names = sorted(mix.names | (cooldown_mix.names if cooldown_mix else set()))
 
     @cache
@@ -253,7 +259,10 @@ def _toybox(
         prefetch=1,
         preview=lambda dit, folder: shown(*encoders(), sampling, PREVIEW)(dit, folder),
         preview_every=250,
-        **fields,
+        steps=steps[0],
+        cooldown_steps=steps[1],
+        averages_at=averages_at,
+        origin=origin,
     )
 
 
