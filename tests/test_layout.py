@@ -23,6 +23,7 @@ ORDER = [
         "data",
         "curate",
         "vae",
+        "upscale",
         "text",
         "caption",
         "dit",
