@@ -34,6 +34,7 @@ ORDER = [
     *(
         "sampling",
         "exact",
+        "deliver",
         "rollout",
         "fitting",
         "tasks",

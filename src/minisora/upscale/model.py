@@ -90,6 +90,11 @@ class Upscaler(nn.Module):
         """A whole clip: (T, H, W, 3) uint8 -> (T, factor*H, factor*W, 3) uint8, on the CPU"""
         return torch.cat(list(self.stream([frames])))
 
+    @property
+    def factor(self) -> int:
+        """How many times as wide and as high."""
+        return self.config.factor
+
     @torch.inference_mode()
     def stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """A video in pieces of any length, to pieces of other lengths; memory does not grow with the length.

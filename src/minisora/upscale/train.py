@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from minisora.upscale.model import Upscaler
+from minisora.upscale.model import Upscaler, bicubic
 from minisora.vae.model import GROUP, VideoVAE
 from minisora.video import resize, to_float, to_uint8
 
@@ -130,10 +130,13 @@ class UpscaleLoss:
     change: float = 0.5
 
     def __call__(self, upscaler: Upscaler, batch: PairBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """Returns scalars: `loss`, and its parts for the log."""
-        error = upscaler(to_float(batch.small)) - to_float(batch.large)
+        """Returns scalars: `loss`, its parts for the log, and `gain` over bicubic enlargement, dB."""
+        small, large = to_float(batch.small), to_float(batch.large)
+        error = upscaler(small) - large
+        plain = bicubic(small.flatten(0, 1), upscaler.factor).unflatten(0, (-1, small.shape[1])) - large
+        gain = 10 * torch.log10(plain.square().mean() / error.detach().square().mean())
         pixel = error.abs().mean()
         edge = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
         change = error.diff(dim=1).abs().mean()
         loss = pixel + self.edge * edge + self.change * change
-        return {"loss": loss, "pixel": pixel, "edge": edge, "change": change, "mse": error.square().mean()}
+        return {"loss": loss, "pixel": pixel, "edge": edge, "change": change, "gain": gain}
