@@ -37,7 +37,7 @@ from minisora.train.velocity import dit_loss, sketch
 from minisora.tuning import CARD, fine_tune, known_captions, shown
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler, UpscalerConfig
-from minisora.upscale.train import PairBatches, UpscaleLoss
+from minisora.upscale.train import PairBatches, UpscaleLoss, playroom_pairs
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.watch.logs import RUNS
@@ -206,7 +206,7 @@ def toybox_upscale(steps: int = 6000, base: str | Path = "toybox") -> RunConfig:
         steps=steps,
         build=lambda: Upscaler(config),
         prepare=prepare,
-        batch=batches,
+        batch=replace(batches, sources={"playroom": (1.0, playroom_pairs)}),
         loss=UpscaleLoss(),
         publish=publish,
         optim=OptimConfig(lr=5e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0, decay_fraction=0.4),

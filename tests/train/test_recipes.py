@@ -33,6 +33,7 @@ def elsewhere(monkeypatch, tmp_path):
     [
         ("train", "dit-toybox", "--dry-run"),
         ("train", "vae-toybox", "--dry-run"),
+        ("train", "toybox-upscale", "--dry-run"),
         ("plan", "dit-toybox", "--gpus", "8xH100"),
     ],
 )

@@ -46,6 +46,19 @@ def test_it_starts_as_bicubic_enlargement():
     assert (Upscaler(TINY).upscale(frames).float() - plain).abs().max() <= 1  # of rounding
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_sizes_that_no_cell_divides_are_enlarged_too(stride):
+    """As if the last row and column went on, and cut there."""
+    upscaler = shaken(UpscalerConfig(width=8, blocks=1, neighbours=1, stride=stride))
+    frames = torch.rand(1, 3, 7, 10, 3)
+    cells = [stride * -(-side // stride) for side in (7, 10)]
+    rows, columns = torch.arange(cells[0]).clamp(max=6), torch.arange(cells[1]).clamp(max=9)
+    on_cells = upscaler(frames[:, :, rows][:, :, :, columns])
+    assert upscaler(frames).shape == (1, 3, 28, 40, 3)
+    inside = (upscaler(frames) - on_cells[:, :, :28, :40]).abs()[:, :, :20, :32]  # elsewhere bicubic sees further
+    assert inside.max() < 1e-5
+
+
 @pytest.mark.parametrize("neighbours", [0, 1, 2])
 def test_a_frame_depends_on_its_neighbours_and_no_other(neighbours):
     upscaler = shaken(UpscalerConfig(width=8, blocks=1, neighbours=neighbours))

@@ -1,8 +1,8 @@
 """The upscaler: frames as the VAE decodes them, and their neighbours in time, to frames four times as wide and high.
 
-All convolutions run at the small size; the last one's channels are the pixels of a 4x4 block, added to the bicubic
-enlargement. A frame is seen together with the frames before and after it, so that what flickers from one decoded frame
-to the next can be told from what moves.
+All convolutions run at half the small size: the VAE leaves little in single pixels, and a wide view costs less there.
+The last one's channels are the pixels of a block, added to the bicubic enlargement. A frame is seen together with the
+frames before and after it, so that what flickers from one decoded frame to the next can be told from what moves.
 
 Sources: sub-pixel convolution, Shi et al. 2016 (arXiv:1609.05158, section 3.1); residual blocks without normalisation,
 Lim et al. 2017 (EDSR, arXiv:1707.02921, section 3.1).
@@ -30,14 +30,15 @@ PIXELS_AT_ONCE = 1 << 14  # of small frames; the features of more would leave th
 class UpscalerConfig:
     """The shape of the upscaler: every field here changes the weights."""
 
-    width: int = 96
+    width: int = 128
     blocks: int = 6
+    stride: int = 2  # pixels of a small frame on a side of a cell, where the convolutions run
     neighbours: int = 2  # frames on each side of the one to be enlarged
     factor: int = 4
 
     def __post_init__(self) -> None:
-        if min(self.width, self.blocks, self.factor) < 1 or self.neighbours < 0:
-            raise UsageError(f"{self} cannot be: width, blocks and factor are 1 or more, neighbours 0 or more.")
+        if min(self.width, self.blocks, self.stride, self.factor) < 1 or self.neighbours < 0:
+            raise UsageError(f"{self} cannot be: neighbours is 0 or more, the others 1 or more.")
 
 
 class Block(nn.Module):
@@ -59,11 +60,11 @@ class Upscaler(nn.Module):
     def __init__(self, config: UpscalerConfig) -> None:
         super().__init__()
         self.config = config
-        seen = 2 * config.neighbours + 1
+        seen, given = 2 * config.neighbours + 1, (config.factor * config.stride) ** 2
         self.network = nn.Sequential(
-            nn.Conv2d(3 * seen, config.width, 3, padding=1),
+            nn.Conv2d(3 * seen * config.stride**2, config.width, 3, padding=1),
             *(Block(config.width) for _ in range(config.blocks)),
-            zeroed(nn.Conv2d(config.width, 3 * config.factor**2, 3, padding=1)),
+            zeroed(nn.Conv2d(config.width, 3 * given, 3, padding=1)),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
 
@@ -75,16 +76,17 @@ class Upscaler(nn.Module):
 
     def enlarge_middle(self, frames: Tensor) -> Tensor:
         """All frames but the first and last `neighbours`: (B, n + T + n, H, W, 3) -> (B, T, factor*H, factor*W, 3)"""
-        n = self.config.neighbours
-        time = frames.shape[1] - 2 * n
+        n, stride, factor = self.config.neighbours, self.config.stride, self.config.factor
+        time, height, width = frames.shape[1] - 2 * n, *frames.shape[2:4]
         seen = torch.cat([frames[:, k : k + time] for k in range(2 * n + 1)], -1)
         weights: Tensor = self.network[0].weight  # type: ignore[assignment]
-        # permuted views of channels-last frames are what channels_last convolutions want
         x = seen.flatten(0, 1).permute(0, 3, 1, 2).to(weights.dtype)
-        added = F.pixel_shuffle(self.network(x.contiguous(memory_format=torch.channels_last)), self.config.factor)
+        x = F.pixel_unshuffle(F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate"), stride)
+        added = F.pixel_shuffle(self.network(x.contiguous(memory_format=torch.channels_last)), stride * factor)
+        added = added[:, :, : factor * height, : factor * width].float()
         # float32: bfloat16 has no more than 8 bits, and pixels near white would lose one
-        plain = bicubic(frames[:, n : n + time].flatten(0, 1).float(), self.config.factor)
-        return (plain + added.float().permute(0, 2, 3, 1)).unflatten(0, (-1, time))
+        plain = bicubic(frames[:, n : n + time].flatten(0, 1).float(), factor)
+        return (plain + added.permute(0, 2, 3, 1)).unflatten(0, (-1, time))
 
     def upscale(self, frames: Tensor) -> Tensor:
         """A whole clip: (T, H, W, 3) uint8 -> (T, factor*H, factor*W, 3) uint8, on the CPU"""
@@ -125,8 +127,8 @@ class Upscaler(nn.Module):
     @staticmethod
     def flops_per_pixel(config: UpscalerConfig) -> float:
         """Multiply-adds counted twice of the convolutions, for one pixel of a small frame."""
-        ends = 3 * (2 * config.neighbours + 1 + config.factor**2)
-        return 2.0 * 9 * config.width * (2 * config.blocks * config.width + ends)
+        ends = 3 * (2 * config.neighbours + 1 + config.factor**2)  # channels of one pixel in and out
+        return 2.0 * 9 * config.width * (2 * config.blocks * config.width / config.stride**2 + ends)
 
     def matrices(self) -> list[nn.Parameter]:
         """Weights that Muon may take: those of convolutions between features, not of the ways in and out."""
