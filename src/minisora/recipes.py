@@ -209,7 +209,7 @@ def toybox_upscale(steps: int = 6000, base: str | Path = "toybox") -> RunConfig:
         batch=replace(batches, sources={"playroom": (1.0, playroom_pairs)}),
         loss=UpscaleLoss(),
         publish=publish,
-        optim=OptimConfig(lr=5e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0, decay_fraction=0.4),
+        optim=OptimConfig(lr=2e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0, decay_fraction=0.4),
         ema_decay=0.995,
         compile=True,
         prefetch=1,

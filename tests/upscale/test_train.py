@@ -57,7 +57,7 @@ def test_a_picture_is_one_frame_again_and_again_and_has_no_change():
 def test_noise_on_latents_reaches_the_small_frames_alone():
     clean, noised = replace(BATCHES, latent_noise=0.0)(0), replace(BATCHES, latent_noise=0.5)(0)
     assert torch.equal(clean.large, noised.large) and not torch.equal(clean.small, noised.small)
-    frames, vae = playroom_pairs(0, 8.0, 5, 16, 4)[0], BATCHES.vae
+    frames, vae = playroom_pairs(0, 8.0, 5, range(2), 16, 4)[0], BATCHES.vae
     assert vae is not None
     through = round_trip(vae, frames, 0.0, torch.Generator())
     plain = (vae.decode(vae.encode(frames[None].float() / 127.5 - 1))[0] + 1) * 127.5
@@ -68,8 +68,8 @@ def test_footage_is_reduced_to_the_small_size(tmp_path, monkeypatch):
     large = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
     clip = type("Clip", (), {"frames": large})
     monkeypatch.setattr(footage, "train_clips", lambda **asked: iter([clip]))
-    small, same = footage_pairs(0, 8.0, 3, 16, 4)
-    assert same is large and torch.equal(small, resize(large, 16, 16))
+    small, chosen = footage_pairs(0, 8.0, 3, range(1, 3), 16, 4)
+    assert torch.equal(chosen, large[1:]) and torch.equal(small, resize(large, 16, 16))
 
 
 def test_parts_add_up_reach_every_weight_and_are_what_they_say():

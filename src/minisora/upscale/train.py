@@ -24,29 +24,36 @@ from minisora.video import resize, to_float, to_uint8
 
 FIRST_SEED = 400_000_000  # of scenes
 LATENTS = 3  # that the VAE is given together: the first frame and two groups
-# seed, fps, frames, side of the small frames, factor -> (T, side, side, 3) and (T, factor*side, factor*side, 3) uint8
-Pairs = Callable[[int, float, int, int, int], tuple[Tensor, Tensor]]
+# seed, fps, frames, which of them are asked for large, side of the small frames, factor
+# -> (frames, side, side, 3) and (of those, factor*side, factor*side, 3) uint8
+Pairs = Callable[[int, float, int, range, int, int], tuple[Tensor, Tensor]]
 
 
-def playroom_pairs(seed: int, fps: float, num_frames: int, side: int, factor: int) -> tuple[Tensor, Tensor]:
+def playroom_pairs(
+    seed: int, fps: float, num_frames: int, large: range, side: int, factor: int
+) -> tuple[Tensor, Tensor]:
     """A scene drawn at both sizes, from anywhere in its first two seconds on."""
     from minisora.worlds import playroom
 
     scenes, start = [playroom.draw(seed)], random.Random(seed).uniform(0.0, 2.0)
-    small, large = (
-        playroom.render(scenes, height=size, width=size, fps=fps, num_frames=num_frames, start=start).frames[0]
-        for size in (side, factor * side)
-    )
-    return small, large
+
+    def drawn(size: int, frames: range) -> Tensor:
+        return playroom.render(
+            scenes, height=size, width=size, fps=fps, num_frames=len(frames), start=start + frames.start / fps
+        ).frames[0]
+
+    return drawn(side, range(num_frames)), drawn(factor * side, large)
 
 
-def footage_pairs(seed: int, fps: float, num_frames: int, side: int, factor: int) -> tuple[Tensor, Tensor]:
+def footage_pairs(
+    seed: int, fps: float, num_frames: int, large: range, side: int, factor: int
+) -> tuple[Tensor, Tensor]:
     """Freely licensed footage, and the same reduced."""
     from minisora.worlds import footage
 
     size = factor * side
-    large = next(footage.train_clips(height=size, width=size, num_frames=num_frames, fps=fps, seed=seed)).frames
-    return resize(large, side, side), large
+    clip = next(footage.train_clips(height=size, width=size, num_frames=num_frames, fps=fps, seed=seed))
+    return resize(clip.frames, side, side), clip.frames[large.start : large.stop]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +85,7 @@ class PairBatches:
     )
     batch_size: int = 4
     num_frames: int = 5
-    side: int = 48
+    side: int = 64
     sides: Mapping[str, tuple[int, ...]] = field(  # of whole frames, of which squares are cut
         default_factory=lambda: {"playroom": (64, 64, 96), "footage": (64,)}
     )
@@ -100,17 +107,18 @@ class PairBatches:
         whole, fps, still = rng.choice(self.sides[name]), rng.choice(self.rates), rng.random() < self.still
         count = 1 if still else 1 + GROUP * (LATENTS - 1)
         seed = FIRST_SEED + step * self.batch_size + place
-        small, large = self.sources[name][1](seed, fps, count, whole, self.factor)
+        first = 0 if still else rng.randint(0, count - self.num_frames)
+        chosen = range(first, min(count, first + self.num_frames))
+        small, large = self.sources[name][1](seed, fps, count, chosen, whole, self.factor)
         if self.vae is not None:
             noise = torch.Generator().manual_seed(rng.randrange(2**31))
             small = round_trip(self.vae, small, rng.uniform(0.0, self.latent_noise), noise)
-        first = 0 if still else rng.randint(0, count - self.num_frames)
         top, left = (rng.randint(0, whole - self.side) for _ in range(2))
-        return self._cut(small, first, top, left, 1), self._cut(large, first, top, left, self.factor)
+        return self._cut(small[first : chosen.stop], top, left, 1), self._cut(large, top, left, self.factor)
 
-    def _cut(self, frames: Tensor, first: int, top: int, left: int, scale: int) -> Tensor:
+    def _cut(self, frames: Tensor, top: int, left: int, scale: int) -> Tensor:
         rows, columns = (slice(scale * start, scale * (start + self.side)) for start in (top, left))
-        return frames[first : first + self.num_frames, rows, columns].expand(self.num_frames, -1, -1, -1)
+        return frames[:, rows, columns].expand(self.num_frames, -1, -1, -1)
 
 
 @torch.no_grad()
