@@ -93,6 +93,8 @@ def test_frames_are_enlarged_then_resampled(larger):
     frames = torch.cat(list(delivered(larger, made.split([1, 4, 4]), ASKED)))
     assert larger.upscaler is not None
     assert torch.equal(frames, resize(torch.cat(list(larger.upscaler.stream([made]))), 100, 150))
+    as_made = replace(ASKED, height=24, width=24)
+    assert torch.equal(next(delivered(larger, [picture(9, 24, 24)], as_made)), picture(9, 24, 24))
 
 
 def test_memory_is_refused_by_the_delivered_size(larger):

@@ -99,7 +99,7 @@ def delivered(
 
     pieces: (n, H, W, 3) uint8, of the size of `working`
     """
-    if bundle.upscaler is not None:
+    if bundle.upscaler is not None and working(bundle, shape) != shape:
         pieces = (resize(piece, shape.height, shape.width) for piece in bundle.upscaler.stream(pieces))
     yield from hold_exactly(pieces, conditions)
 

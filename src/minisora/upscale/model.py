@@ -86,7 +86,8 @@ class Upscaler(nn.Module):
         added = added[:, :, : factor * height, : factor * width].float()
         # float32: bfloat16 has no more than 8 bits, and pixels near white would lose one
         plain = bicubic(frames[:, n : n + time].flatten(0, 1).float(), factor)
-        return (plain + added.permute(0, 2, 3, 1)).unflatten(0, (-1, time))
+        enlarged: Tensor = (plain + added.permute(0, 2, 3, 1)).unflatten(0, (-1, time))
+        return enlarged
 
     def upscale(self, frames: Tensor) -> Tensor:
         """A whole clip: (T, H, W, 3) uint8 -> (T, factor*H, factor*W, 3) uint8, on the CPU"""
