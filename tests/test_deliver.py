@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from minisora import deliver, fitting, tasks
 from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape
+from minisora.cli import app
 from minisora.deliver import Resampling, delivered, own_size, reduced, with_upscaler, working
 from minisora.errors import UsageError
 from minisora.model import Model
@@ -120,6 +122,12 @@ def test_which_upscaler(bundle, tmp_path, monkeypatch):
     assert isinstance(own.upscaler, Upscaler) and own.upscaler.config == TINY and notes == []
     with pytest.raises(UsageError, match="no upscaler 'other'"):
         with_upscaler(bundle, "other")
+
+
+def test_a_name_that_means_nothing_is_refused_before_the_model_is_loaded(monkeypatch, tmp_path):
+    monkeypatch.setattr("minisora.load", lambda name: pytest.fail("loaded"))
+    told = CliRunner().invoke(app, ["image", "a red ball", "--upscale", "other", "-o", str(tmp_path / "out.png")])
+    assert told.exit_code == 2 and "there is no upscaler 'other'" in told.output
 
 
 def test_plain_resampling_is_a_resize_of_every_piece(bundle):

@@ -75,8 +75,11 @@ def load(name: str, bar: Bar) -> Model:
 def produce(make: Make, prompt: str, how: Common) -> None:
     """Load the model, make the video, write it and say what there is now."""
     from minisora.deliver import with_upscaler
+    from minisora.upscale.files import upscaler_folder
     from minisora.video import Stream
 
+    if how.upscale not in (None, "none"):  # before the model is loaded
+        upscaler_folder(how.upscale)
     with progress() as bar, _processes(how) as (how, share):
         loaded = load(how.model, bar)
         loaded.bundle, told = with_upscaler(loaded.bundle, how.upscale)
