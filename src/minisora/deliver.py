@@ -49,7 +49,7 @@ def with_upscaler(bundle: Bundle, name: str | None) -> tuple[Bundle, list[str]]:
             return replace(bundle, upscaler=Resampling()), [note]
         name = own or "none"
     if name == "none":
-        return replace(bundle, upscaler=None), []
+        return bundle if bundle.upscaler is None else replace(bundle, upscaler=None), []
     weights = next(bundle.vae.parameters())
     upscaler = load_upscaler(upscaler_folder(name), device=weights.device, dtype=weights.dtype)
     return replace(bundle, upscaler=upscaler), []
