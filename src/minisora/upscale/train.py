@@ -22,7 +22,7 @@ from minisora.upscale.model import Upscaler, bicubic
 from minisora.vae.model import GROUP, VideoVAE
 from minisora.video import resize, to_float, to_uint8
 
-FIRST_SEED = 400_000_000  # of scenes
+FIRST_SEED = 700_000_000  # of scenes
 LATENTS = 3  # that the VAE is given together: the first frame and two groups
 # seed, fps, frames, which of them are asked for large, side of the small frames, factor
 # -> (frames, side, side, 3) and (of those, factor*side, factor*side, 3) uint8
