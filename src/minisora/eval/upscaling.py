@@ -17,7 +17,7 @@ from minisora.vae.model import VideoVAE
 from minisora.video import resize
 from minisora.worlds import playroom
 
-FIRST_SEED = 940_000_000
+FIRST_SEED = 960_000_000
 
 
 def held_out_pairs(
