@@ -28,6 +28,7 @@ class StandIn:
         self.timings = {"load": 0.1, "text": 0.2, "denoise": 0.3, "decode": 0.4}
         self.asked: dict[str, object] = {}
         self.remarks: list[str] = []
+        self.bundle = SimpleNamespace(upscaler=None, trained={"upscaler": "none"})
 
     def generate(self, prompt, *, seconds, fps, size, on_step, **rest):
         self.asked = {"prompt": prompt, "seconds": seconds, "fps": fps, "size": size, **rest}
@@ -236,7 +237,7 @@ def test_how_the_first_frame_is_made_reaches_the_model(model):
 
 
 def test_a_preview_is_told_of_what_it_shows(model):
-    model.bundle = SimpleNamespace(sampling=SimpleNamespace(seconds=2.0))
+    model.bundle.sampling = SimpleNamespace(seconds=2.0)
     model.preview_size = lambda size: (32, 32)
     result = run("generate", "0-1s: a | 1-4s: b | 4s-: c", "--seconds", "8", "--preview", "-o", "small.mp4")
     assert result.exit_code == 0, result.stderr

@@ -23,6 +23,7 @@ ORDER = [
         "data",
         "curate",
         "vae",
+        "upscale",
         "text",
         "caption",
         "dit",
@@ -33,6 +34,7 @@ ORDER = [
     *(
         "sampling",
         "exact",
+        "deliver",
         "rollout",
         "first_frame",
         "fitting",

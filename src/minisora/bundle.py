@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -54,6 +54,16 @@ class Sampling:
     context: int = 4  # of them, in a longer video: those that a window takes over from the one before
 
 
+class Enlarges(Protocol):
+    """An upscaler, or what is in its place."""
+
+    @property
+    def factor(self) -> int: ...
+
+    def stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+        """(n, H, W, 3) uint8 -> (m, factor*H, factor*W, 3) uint8, as many frames in all"""
+
+
 @dataclass(eq=False)
 class Bundle:
     """The parts, on one device, ready to run."""
@@ -66,6 +76,7 @@ class Bundle:
     trained: dict[str, Any] = field(default_factory=dict)  # data, steps, compute, scores: for the card and the notes
     known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see TextEncoder.sentence
     card: str = ""
+    upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see deliver.py
 
     @property
     def world(self) -> int:

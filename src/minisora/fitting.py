@@ -15,6 +15,7 @@ from torch import Tensor
 
 from minisora.bundle import Bundle
 from minisora.canvas import Shape
+from minisora.deliver import delivery_bytes, own_size, working
 from minisora.device import check_memory, usable_bytes
 from minisora.errors import UsageError
 from minisora.first_frame import FirstFrame, chooser
@@ -32,7 +33,7 @@ def shape_of(bundle: Bundle, seconds: float | None, size: tuple[int, int] | None
     how = bundle.sampling
     seconds = how.seconds if seconds is None else seconds
     fps = how.fps if fps is None else fps
-    height, width = size or how.size
+    height, width = size or own_size(bundle)
     if not (height > 0 and width > 0 and 0 <= seconds < float("inf") and 0.01 <= fps < float("inf")):
         raise UsageError(
             f"a video of {width}x{height}, {seconds:g} s at {fps:g} fps cannot be. Give a size and a rate above 0, "
@@ -50,12 +51,13 @@ def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
     """
     how, config = bundle.sampling, bundle.dit.config
     cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
-    side = side_seen(bundle)
+    frames = 2 * shape.num_frames * shape.height * shape.width * 3 + delivery_bytes(bundle, shape)
+    side, shape = side_seen(bundle), working(bundle, shape)
     latents = max(candidates, min(how.window, num_latents(shape.num_frames)))
     tokens = latents * min(shape.height, side) * min(shape.width, side) / cell
     states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
     decoding = 8 * shape.height * shape.width * 200  # a piece of two latents, at the decoder's widest
-    return round(states + decoding + 2 * shape.num_frames * shape.height * shape.width * 3)
+    return round(states + decoding + frames)
 
 
 def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage: bool) -> FirstFrame | None:
@@ -88,8 +90,8 @@ def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage:
 
 
 def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
-    """The model's pixel area at the aspect of a frame."""
-    own = bundle.sampling.size
+    """The pixel area that a bundle delivers at the aspect of a frame."""
+    own = own_size(bundle)
     if (height, width) == own:
         return own
     return fit_size(height, width, area=own[0] * own[1], multiple=STRIDE * bundle.dit.config.patch[1])
@@ -102,7 +104,7 @@ def side_seen(bundle: Bundle) -> int:
 
 def in_parts(bundle: Bundle, shape: Shape, how: str) -> list[str]:
     """What a user should know of a frame larger than that. how: what becomes of it"""
-    side = side_seen(bundle)
+    side, shape = side_seen(bundle), working(bundle, shape)
     whole = max(shape.height, shape.width) <= side
     return [] if whole else [f"frames of {shape.width}x{shape.height} are larger than the model sees ({side}): {how}"]
 

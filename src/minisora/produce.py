@@ -36,7 +36,8 @@ class Common:
 
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")]
     size: Annotated[
-        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.")
+        str | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; 256x256 with the embedded model."),
     ] = None
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
     steps: Annotated[int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.")] = None
@@ -46,6 +47,12 @@ class Common:
     sampler: Annotated[str | None, typer.Option(help="dpmpp_2m if not given; or unipc, heun, euler.")] = None
     context_noise: Annotated[float, typer.Option(help="How noisy the network sees what is given, 0 to 1.")] = 0.0
     model: ModelName = "toybox"
+    upscale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|none", help="An upscaler; the model's own if not given. With none, --size is what it makes."
+        ),
+    ] = None
     zoom: Zoom = 1
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="A contact sheet too.")] = None
     timings: Annotated[bool, typer.Option("--timings", help="Print how long each stage took.")] = False
@@ -67,10 +74,15 @@ def load(name: str, bar: Bar) -> Model:
 
 def produce(make: Make, prompt: str, how: Common) -> None:
     """Load the model, make the video, write it and say what there is now."""
+    from minisora.deliver import with_upscaler
+    from minisora.upscale.files import upscaler_folder
     from minisora.video import Stream
 
+    if how.upscale not in (None, "none"):  # before the model is loaded
+        upscaler_folder(how.upscale)
     with progress() as bar, _processes(how) as (how, share):
         loaded = load(how.model, bar)
+        loaded.bundle, told = with_upscaler(loaded.bundle, how.upscale)
         share(loaded)
         made, wanted = _made(make, loaded, how, bar)
         started = time.perf_counter()
@@ -82,7 +94,7 @@ def produce(make: Make, prompt: str, how: Common) -> None:
         num_frames, height, width, _ = made.frames.shape
     if how.sheet is not None:
         made.contact_sheet(how.sheet)
-    for note in [*(loaded.notes(prompt) if prompt else ()), *loaded.remarks, *notes]:
+    for note in [*told, *(loaded.notes(prompt) if prompt else ()), *loaded.remarks, *notes]:
         typer.echo(f"note: {note}", err=True)
     length = f", {num_frames} frames at {made.fps:g} fps" if num_frames > 1 else ""
     typer.echo(f"{how.out}: {width}x{height}{length}")

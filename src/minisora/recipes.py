@@ -3,7 +3,8 @@
 A variant calls one of these and applies `dataclasses.replace`. `minisora train NAME` runs one; the same command again
 goes on where it stopped.
 
-Here: the VAE, the transformer, the captioner, and files of a user's own. Not here: a user's own clips (tuning.py).
+Here: the VAE, the transformer, the captioner, the upscaler, and files of a user's own.
+Not here: a user's own clips (tuning.py).
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
 from minisora.train.velocity import sketch
 from minisora.tuning import CARD, fine_tune, known_captions, shown
+from minisora.upscale.files import save_upscaler
+from minisora.upscale.model import Upscaler, UpscalerConfig
+from minisora.upscale.train import PairBatches, UpscaleLoss, playroom_pairs
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.watch.logs import RUNS
@@ -297,6 +301,43 @@ def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> Run
     )
 
 
+def toybox_upscale(steps: int = 6000) -> RunConfig:
+    """The upscaler: the playroom and footage, as the VAE decodes them, to four times the size.
+
+    `minisora train toybox-upscale`; 2 CPU cores. Fetches its footage first, once. Leaves a folder `upscaler`.
+    """
+    config, (stable_steps, cooldown_steps) = UpscalerConfig(), split(steps, cooldown=0.4)
+    batches = PairBatches(vae=None, flops_per_pixel=3 * Upscaler.flops_per_pixel(config))
+
+    def prepare(run: RunConfig) -> RunConfig:
+        from minisora.worlds import footage
+
+        if footage.missing():
+            footage.prepare()
+        fast = has_fast_bf16(torch.device("cpu"))  # the processes that make batches have no other device
+        vae = _trained_vae().to(torch.bfloat16 if fast else torch.float32)
+        return replace(run, batch=replace(batches, vae=vae))
+
+    def publish(upscaler: Upscaler, folder: Path, taken: int) -> None:
+        trained = {"recipe": "toybox-upscale", "steps": taken, "world": WORLD_VERSION}
+        save_upscaler(upscaler, folder / "upscaler", trained)
+
+    return RunConfig(
+        name="toybox-upscale",
+        steps=stable_steps,
+        cooldown_steps=cooldown_steps,
+        build=lambda: Upscaler(config),
+        prepare=prepare,
+        batch=replace(batches, sources={"playroom": (1.0, playroom_pairs)}),
+        loss=UpscaleLoss(),
+        publish=publish,
+        optim=OptimConfig(lr=1e-4, muon_lr=0.012, warmup_steps=50, weight_decay=0.0),
+        ema_decay=0.995,
+        compile=True,
+        prefetch=1,
+    )
+
+
 def of_file(path: Path) -> RunConfig:
     """The run that a user's own file describes: what its function `recipe()` returns."""
     if not path.is_file():
@@ -359,4 +400,5 @@ RECIPES: dict[str, Callable[..., RunConfig]] = {
     "toybox": toybox,
     "fine-tune": fine_tune,
     "captioner-playroom": captioner_playroom,
+    "toybox-upscale": toybox_upscale,
 }

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from minisora import diffusion
 from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape, build
+from minisora.deliver import delivered, reduced, working
 from minisora.errors import UsageError
-from minisora.exact import hold_exactly
 from minisora.first_frame import FirstFrame, picture_first
 from minisora.fitting import side_seen, size_for
 from minisora.rollout import roll_out
@@ -52,7 +52,8 @@ def generate(bundle: Bundle, prompt: str, shape: Shape, settings: Settings, firs
 
     What is larger than the network sees at once is made small first, as its parts know nothing of each other.
     """
-    if max(shape.height, shape.width) <= side_seen(bundle):
+    seen = working(bundle, shape)
+    if max(seen.height, seen.width) <= side_seen(bundle):
         return make(bundle, prompt, shape, [], settings, first)
     height, width = size_for(bundle, shape.height, shape.width)
     on_step = settings.on_step
@@ -139,7 +140,8 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
             f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {GROUP} frames, at most "
             f"{most}. The nearest {_near(shape, most)}."
         )
-    with_first = build(bundle, replace(shape, num_frames=1 + shape.num_frames))
+    made = working(bundle, shape)
+    with_first = build(bundle, replace(made, num_frames=1 + made.num_frames))
     canvas = with_first.window(1, 1 + count, with_first.known, [False] * (1 + count))
     turns = torch.Generator().manual_seed(settings.seed)
 
@@ -154,8 +156,8 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
         tokens = sample(bundle, canvas, tell(bundle, prompt), settings, around=around)
     latents = canvas.latents(tokens)
     before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
-    frames = torch.cat(list(decode(bundle, [before, latents], shape, settings, first_alone=False)))
-    return Video(frames[WARM_UP * GROUP :], shape.fps)
+    frames = torch.cat(list(decode(bundle, [before, latents], made, settings, first_alone=False)))
+    return Video(torch.cat(list(delivered(bundle, [frames], shape)))[WARM_UP * GROUP :], shape.fps)
 
 
 def redo(bundle: Bundle, clip: Tensor, prompt: str, fps: float, strength: float, settings: Settings) -> Video:
@@ -182,7 +184,8 @@ def edit(
     shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
     if len(whole) > (most := 1 + GROUP * (bundle.sampling.window - 1)):
         raise UsageError(f"an edit by difference takes {most} frames at most, not {len(clip)}. Cut the clip.")
-    canvas = build(bundle, shape, [Condition(whole, noise=1.0)])  # known, and free
+    made = working(bundle, shape)
+    canvas = build(bundle, made, reduced(bundle, [Condition(whole, noise=1.0)], shape))  # known, and free
     generator = torch.Generator().manual_seed(settings.seed)
 
     def told_of(text: str, how: Settings) -> diffusion.Denoiser:
@@ -201,8 +204,8 @@ def edit(
     times = schedule(bundle, canvas, settings.steps, start=strength) if strength else [0.0]
     with timed(settings, "denoise"):
         x = diffusion.euler(watched(difference, times, settings.on_step), canvas.known, times)
-    frames = torch.cat(list(decode(bundle, [canvas.latents(x)], shape, settings)))
-    return Video(frames[: len(clip)], fps)
+    decoded = decode(bundle, [canvas.latents(x)], made, settings)
+    return Video(torch.cat(list(delivered(bundle, decoded, shape)))[: len(clip)], fps)
 
 
 def _to_whole_latents(clip: Tensor) -> Tensor:
@@ -294,11 +297,12 @@ def stream(
            all in one stage, if None
     """
     with timed(settings, "canvas"):
-        canvas = build(bundle, shape, conditions)
+        made = working(bundle, shape)
+        canvas = build(bundle, made, reduced(bundle, conditions, shape))
     if first is not None and not conditions:
         canvas, settings = picture_first(bundle, prompt, canvas, settings, first)
     latents = roll_out(bundle, canvas, parts(prompt), settings)
     left = shape.num_frames
-    for frames in hold_exactly(decode(bundle, latents, shape, settings), canvas.conditions):
+    for frames in delivered(bundle, decode(bundle, latents, made, settings), shape, conditions):
         yield frames[:left]  # the last latent may hold more than was asked for
         left -= len(frames)

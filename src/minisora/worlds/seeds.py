@@ -1,7 +1,7 @@
 """Every range of seeds that scenes are drawn from, each for one use: nothing is trained on what it is judged by.
 
 A range never moves: whatever a seed once drew, it draws again. A new use takes a range of its own; free are 11 to 49
-million, 80 to 299 million and 700 to 899 million. `check_disjoint` is run as this is imported.
+million, 80 to 299 million and 750 to 899 million. `check_disjoint` is run as this is imported.
 
 Here: the numbers. Not here: how many seeds of a range are used (sources.py and whoever draws).
 """
@@ -32,11 +32,12 @@ FINE_TUNED_ASKED = range(60 * MILLION, 70 * MILLION)
 RECAPTIONED = range(71 * MILLION, 72 * MILLION)
 RECAPTIONED_ASKED = range(72 * MILLION, 73 * MILLION)
 
-CAPTIONER = range(300 * MILLION, 400 * MILLION)
-UPSCALER = range(400 * MILLION, 500 * MILLION)
+CAPTIONER = range(300 * MILLION, 500 * MILLION)
 JUDGE = range(500 * MILLION, 600 * MILLION)
 STICKER_JUDGE = range(600 * MILLION, 650 * MILLION)
 STICKER_JUDGE_UNSEEN = range(650 * MILLION, 700 * MILLION)  # on which its fit is checked
+
+UPSCALER = range(700 * MILLION, 750 * MILLION)
 
 # eval/: what models are asked for
 REPORT = range(900 * MILLION, 901 * MILLION)
@@ -46,6 +47,7 @@ VERBS = range(920 * MILLION, 930 * MILLION)
 CHOSEN = range(930 * MILLION, 940 * MILLION)  # by what is true of them (eval/scenes.py)
 CAPTIONS = range(940 * MILLION, 950 * MILLION)
 STICKER_REPORT = range(950 * MILLION, 960 * MILLION)
+UPSCALED = range(960 * MILLION, 970 * MILLION)  # true frames that the upscaler is held against
 
 VAE = range(1000 * MILLION, 2**31)  # drawn at random, so that few come twice
 

@@ -1,0 +1,113 @@
+"""Delivery: videos are made at the model's own size, and come out at the size that was asked for.
+
+With an upscaler in the bundle a `Shape` is the delivered one. What is given is fitted to the delivered size from the
+user's own file, reduced from there for the network to see, and put back over the enlarged frames, exactly.
+
+Here: the size a video is made at, what is given at that size, made frames at the delivered size, which upscaler.
+Not here: the upscaler's network (upscale/), given frames over made ones (exact.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from minisora.bundle import Bundle
+from minisora.canvas import Condition, Shape, check_fits
+from minisora.exact import hold_exactly
+from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
+from minisora.video import resize
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Plain bicubic enlargement in the place of an upscaler, where a bundle has none."""
+
+    factor: int = 4
+
+    def stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+        """(n, H, W, 3) uint8 -> (n, factor*H, factor*W, 3) uint8"""
+        for piece in pieces:
+            yield resize(piece, self.factor * piece.shape[1], self.factor * piece.shape[2])
+
+
+def with_upscaler(bundle: Bundle, name: str | None) -> tuple[Bundle, list[str]]:
+    """A bundle that delivers larger than it makes.
+
+    name:    an upscaler, see `upscaler_folder`; None for the bundle's own; "none" to deliver at the size it makes
+    returns  the bundle, and what a user should know
+
+    Raises UsageError for a name that means nothing, WeightsError for damaged files.
+    """
+    if name is None:
+        own = bundle.trained.get("upscaler")
+        if own is None and (EMBEDDED / ABOUT).exists():
+            note = f"{bundle.name} has no upscaler: what it makes is enlarged by plain resampling"
+            return replace(bundle, upscaler=Resampling()), [note]
+        name = own or "none"
+    if name == "none":
+        return bundle if bundle.upscaler is None else replace(bundle, upscaler=None), []
+    weights = next(bundle.vae.parameters())
+    upscaler = load_upscaler(upscaler_folder(name), device=weights.device, dtype=weights.dtype)
+    return replace(bundle, upscaler=upscaler), []
+
+
+def own_size(bundle: Bundle) -> tuple[int, int]:
+    """Height and width of what the bundle delivers if nothing else is asked for."""
+    height, width = bundle.sampling.size
+    factor = bundle.upscaler.factor if bundle.upscaler else 1
+    return factor * height, factor * width
+
+
+def working(bundle: Bundle, shape: Shape) -> Shape:
+    """The shape that is made for a delivered one: the model's own pixel area at its aspect."""
+    if bundle.upscaler is None:
+        return shape
+    own = bundle.sampling.size
+    scale = math.sqrt(own[0] * own[1] / (shape.height * shape.width))
+    height, width = (max(1, round(scale * side)) for side in (shape.height, shape.width))
+    return replace(shape, height=height, width=width)
+
+
+def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> list[Condition]:
+    """What is given, from the delivered size to the one it is made at; a pixel holds where all that it covers does.
+
+    Raises UsageError where one does not fit the delivered shape.
+    """
+    made = working(bundle, shape)
+    if made == shape:
+        return list(conditions)
+    small = []
+    for condition in conditions:
+        check_fits(condition, shape)
+        region = condition.region
+        if region is not None:
+            covered = resize(region[None, :, :, None].float(), made.height, made.width)
+            region = covered[0, :, :, 0] > 0.999  # cubic filters overshoot at edges, and reach beyond them
+        if region is None or region.any():
+            small.append(replace(condition, media=resize(condition.media, made.height, made.width), region=region))
+    return small
+
+
+def delivered(
+    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, conditions: Sequence[Condition] = ()
+) -> Iterator[Tensor]:
+    """Frames as they were made to frames of the delivered shape, given ones exactly.
+
+    pieces: (n, H, W, 3) uint8, of the size of `working`
+    """
+    if bundle.upscaler is not None and working(bundle, shape) != shape:
+        pieces = (resize(piece, shape.height, shape.width) for piece in bundle.upscaler.stream(pieces))
+    yield from hold_exactly(pieces, conditions)
+
+
+def delivery_bytes(bundle: Bundle, shape: Shape) -> int:
+    """About how much memory delivery takes beside the frames: a few of them enlarged, in float32."""
+    if bundle.upscaler is None:
+        return 0
+    made = working(bundle, shape)
+    pixels = bundle.upscaler.factor**2 * made.height * made.width + shape.height * shape.width
+    return 4 * 3 * 4 * 4 * pixels

@@ -1,0 +1,68 @@
+"""What the upscaler gains over bicubic enlargement, against held-out scenes drawn large.
+
+Here: figures of pixels. Not here: how the VAE itself does (figures.py), what a clip shows (judge.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from minisora.eval.figures import round_trip
+from minisora.eval.metrics import motion_energy, psnr, ssim
+from minisora.upscale.model import Upscaler
+from minisora.vae.model import VideoVAE
+from minisora.video import resize
+from minisora.worlds import playroom
+from minisora.worlds.seeds import UPSCALED
+
+
+def held_out_pairs(
+    vae: VideoVAE, count: int, *, side: int, factor: int, num_frames: int = 17
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Held-out scenes: drawn at `side` pixels and through the VAE, and drawn at `factor` times as many; (T, H, W, 3)"""
+    for seed in UPSCALED[:count]:
+        scenes = [playroom.draw(seed, split="held_out")]
+        small, large = (
+            playroom.render(scenes, height=size, width=size, num_frames=num_frames).frames[0]
+            for size in (side, factor * side)
+        )
+        yield round_trip(vae, small), large
+
+
+def upscale_figures(
+    upscaler: Upscaler, vae: VideoVAE, *, count: int = 24, side: int = 64
+) -> dict[str, dict[str, float]]:
+    """Rows `true`, `bicubic` and `ours`: means over held-out clips.
+
+    psnr_db, ssim  against the true frames; not of those themselves
+    change         mean difference of neighbouring frames, in 0..255
+    flicker        the same where the true frames do not change
+    sharpness      root mean square difference of neighbouring pixels, in 0..255
+    """
+    size = upscaler.config.factor * side
+    sums: dict[str, dict[str, float]] = {"true": {}, "bicubic": {}, "ours": {}}
+    for small, true in held_out_pairs(vae, count, side=side, factor=upscaler.config.factor):
+        clips = {"true": true, "bicubic": resize(small, size, size), "ours": upscaler.upscale(small)}
+        for name, frames in clips.items():
+            told = {"change": motion_energy(frames), "flicker": flicker(frames, true), "sharpness": sharpness(frames)}
+            if name != "true":
+                told |= {"psnr_db": psnr(frames, true), "ssim": ssim(frames, true)}
+            for key, value in told.items():
+                sums[name][key] = sums[name].get(key, 0.0) + value / count
+    return sums
+
+
+def flicker(frames: Tensor, true: Tensor) -> float:
+    """Mean difference of neighbouring frames where those of `true` differ by 1 at most, in 0..255; 0 if nowhere."""
+    still = true.short().diff(dim=0).abs().amax(-1) <= 1
+    changes = frames.short().diff(dim=0).abs().float().mean(-1)[still]
+    return float(changes.mean()) if len(changes) else 0.0
+
+
+def sharpness(frames: Tensor) -> float:
+    """Root mean square difference of neighbouring pixels, in 0..255. frames: (T, H, W, 3) uint8"""
+    pixels = frames.float()
+    return float(torch.stack([pixels.diff(dim=dim).square().mean() for dim in (1, 2)]).mean().sqrt())

@@ -1,0 +1,151 @@
+"""The upscaler: frames as the VAE decodes them, and their neighbours in time, to frames four times as wide and high.
+
+All convolutions run at half the small size: the VAE leaves little in single pixels, and a wide view costs less there.
+The last one's channels are the pixels of a block, added to the bicubic enlargement. A frame is seen together with the
+frames before and after it, so that what flickers from one decoded frame to the next can be told from what moves.
+
+Sources: sub-pixel convolution, Shi et al. 2016 (arXiv:1609.05158, section 3.1); residual blocks without normalisation,
+Lim et al. 2017 (EDSR, arXiv:1707.02921, section 3.1).
+
+Here: the network, and a video through it piece by piece. Not here: its files (files.py), its training (train.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minisora.errors import UsageError
+from minisora.vae.layers import zeroed
+from minisora.video import to_float, to_uint8
+
+PIXELS_AT_ONCE = 1 << 14  # of small frames; the features of more would leave the cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscalerConfig:
+    """The shape of the upscaler: every field here changes the weights."""
+
+    width: int = 128
+    blocks: int = 6
+    stride: int = 2  # pixels of a small frame on a side of a cell, where the convolutions run
+    neighbours: int = 2  # frames on each side of the one to be enlarged
+    factor: int = 4
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.blocks, self.stride, self.factor) < 1 or self.neighbours < 0:
+            raise UsageError(f"{self} cannot be: neighbours is 0 or more, the others 1 or more.")
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with a skip; starts as the identity. (N, C, H, W) -> (N, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        changed: Tensor = self.conv2(F.relu(self.conv1(x)))
+        return x + changed
+
+
+class Upscaler(nn.Module):
+    """Frames (B, T, H, W, 3) in -1..1 to (B, T, factor*H, factor*W, 3), about -1..1. Starts as bicubic enlargement."""
+
+    def __init__(self, config: UpscalerConfig) -> None:
+        super().__init__()
+        self.config = config
+        seen, given = 2 * config.neighbours + 1, (config.factor * config.stride) ** 2
+        self.network = nn.Sequential(
+            nn.Conv2d(3 * seen * config.stride**2, config.width, 3, padding=1),
+            *(Block(config.width) for _ in range(config.blocks)),
+            zeroed(nn.Conv2d(config.width, 3 * given, 3, padding=1)),
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """The first and the last frame stand for those that would lie beyond them."""
+        n = self.config.neighbours
+        first, last = frames[:, :1].expand(-1, n, -1, -1, -1), frames[:, -1:].expand(-1, n, -1, -1, -1)
+        return self.enlarge_middle(torch.cat([first, frames, last], 1))
+
+    def enlarge_middle(self, frames: Tensor) -> Tensor:
+        """All frames but the first and last `neighbours`: (B, n + T + n, H, W, 3) -> (B, T, factor*H, factor*W, 3)"""
+        n, stride, factor = self.config.neighbours, self.config.stride, self.config.factor
+        time, height, width = frames.shape[1] - 2 * n, *frames.shape[2:4]
+        seen = torch.cat([frames[:, k : k + time] for k in range(2 * n + 1)], -1)
+        weights: Tensor = self.network[0].weight  # type: ignore[assignment]
+        x = seen.flatten(0, 1).permute(0, 3, 1, 2).to(weights.dtype)
+        x = F.pixel_unshuffle(F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate"), stride)
+        added = F.pixel_shuffle(self.network(x.contiguous(memory_format=torch.channels_last)), stride * factor)
+        added = added[:, :, : factor * height, : factor * width].float()
+        # float32: bfloat16 has no more than 8 bits, and pixels near white would lose one
+        plain = bicubic(frames[:, n : n + time].flatten(0, 1).float(), factor)
+        enlarged: Tensor = (plain + added.permute(0, 2, 3, 1)).unflatten(0, (-1, time))
+        return enlarged
+
+    def upscale(self, frames: Tensor) -> Tensor:
+        """A whole clip: (T, H, W, 3) uint8 -> (T, factor*H, factor*W, 3) uint8, on the CPU"""
+        return torch.cat(list(self.stream([frames])))
+
+    @property
+    def factor(self) -> int:
+        """How many times as wide and as high."""
+        return self.config.factor
+
+    @torch.inference_mode()
+    def stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+        """A video in pieces of any length, to pieces of other lengths; memory does not grow with the length.
+
+        The network is always given the same frames together, however the video comes, so the result is the same.
+
+        pieces:  (n, H, W, 3) uint8, in order, all of one size
+        returns  (m, factor*H, factor*W, 3) uint8, on the CPU
+        """
+        n, waiting, at_once = self.config.neighbours, torch.empty(0), 0
+        for piece in pieces:
+            if not at_once:  # the first: it stands for those before it
+                at_once = max(1, PIXELS_AT_ONCE // (piece.shape[1] * piece.shape[2]))
+                waiting = piece[:1].expand(n, -1, -1, -1)
+            waiting = torch.cat([waiting, piece])
+            while len(waiting) >= n + at_once + n:
+                yield self._enlarged(waiting[: n + at_once + n])
+                waiting = waiting[at_once:]
+        waiting = torch.cat([waiting, waiting[-1:].expand(n, *waiting.shape[1:])])
+        while len(waiting) > 2 * n:
+            yield self._enlarged(waiting[: n + at_once + n])
+            waiting = waiting[at_once:]
+
+    def _enlarged(self, frames: Tensor) -> Tensor:
+        weights: Tensor = self.network[0].weight  # type: ignore[assignment]
+        return to_uint8(self.enlarge_middle(to_float(frames[None]).to(weights.device))[0]).cpu()
+
+    @staticmethod
+    def flops_per_pixel(config: UpscalerConfig) -> float:
+        """Multiply-adds counted twice of the convolutions, for one pixel of a small frame."""
+        ends = 3 * (2 * config.neighbours + 1 + config.factor**2)  # channels of one pixel in and out
+        return 2.0 * 9 * config.width * (2 * config.blocks * config.width / config.stride**2 + ends)
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Weights that Muon may take: those of convolutions between features, not of the ways in and out."""
+        return [p for block in self.network if isinstance(block, Block) for p in block.parameters() if p.ndim == 4]
+
+    def parts(self) -> list[nn.Module]:
+        """What is split over processes, recomputed and compiled one by one."""
+        return [self.network]
+
+    def compile_parts(self) -> None:
+        """Training only; one size of clip, or each size compiles anew. Needs a C++ compiler on a CPU."""
+        self.network.forward = torch.compile(self.network.forward, dynamic=False)  # type: ignore[method-assign]
+
+
+def bicubic(frames: Tensor, factor: int) -> Tensor:
+    """Enlarged so that a pixel's middle stays where it was: (N, H, W, C) -> (N, factor*H, factor*W, C), float"""
+    # torch's kernel without `antialias` is another one, which turns ramps into stairs
+    planes = F.interpolate(frames.permute(0, 3, 1, 2), scale_factor=factor, mode="bicubic", antialias=True)
+    return planes.permute(0, 2, 3, 1)

@@ -1,0 +1,150 @@
+"""What the upscaler learns from: small frames as the VAE decodes them, beside the same frames drawn large.
+
+The large frames of the playroom are drawn, not enlarged: its renderer is analytic. The small ones go through the VAE,
+their latents a little wrong, as the transformer's will be. Of footage the small frames are the large ones reduced.
+
+The loss is the mean absolute error of pixels, of their differences in space (edges stay sharp) and of their differences
+in time (nothing flickers). No adversary and no perceptual network: what cannot be known stays smooth.
+
+Here: batches as a function of the step, and the loss. Not here: the network (model.py), the run (recipes.py).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from minisora.upscale.model import Upscaler, bicubic
+from minisora.vae.model import GROUP, VideoVAE
+from minisora.video import resize, to_float, to_uint8
+from minisora.worlds.seeds import UPSCALER
+
+LATENTS = 3  # that the VAE is given together: the first frame and two groups
+# seed, fps, frames, which of them are asked for large, side of the small frames, factor
+# -> (frames, side, side, 3) and (of those, factor*side, factor*side, 3) uint8
+Pairs = Callable[[int, float, int, range, int, int], tuple[Tensor, Tensor]]
+
+
+def playroom_pairs(
+    seed: int, fps: float, num_frames: int, large: range, side: int, factor: int
+) -> tuple[Tensor, Tensor]:
+    """A scene drawn at both sizes, from anywhere in its first two seconds on."""
+    from minisora.worlds import playroom
+
+    scenes, start = [playroom.draw(seed)], random.Random(seed).uniform(0.0, 2.0)
+
+    def drawn(size: int, frames: range) -> Tensor:
+        return playroom.render(
+            scenes, height=size, width=size, fps=fps, num_frames=len(frames), start=start + frames.start / fps
+        ).frames[0]
+
+    return drawn(side, range(num_frames)), drawn(factor * side, large)
+
+
+def footage_pairs(
+    seed: int, fps: float, num_frames: int, large: range, side: int, factor: int
+) -> tuple[Tensor, Tensor]:
+    """Freely licensed footage, and the same reduced."""
+    from minisora.worlds import footage
+
+    size = factor * side
+    clip = next(footage.train_clips(height=size, width=size, num_frames=num_frames, fps=fps, seed=seed))
+    return resize(clip.frames, side, side), clip.frames[large.start : large.stop]
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """small: (B, T, H, W, 3) uint8; large: (B, T, factor*H, factor*W, 3) uint8"""
+
+    small: Tensor
+    large: Tensor
+    flops: float
+
+    @property
+    def tokens(self) -> int:
+        return self.large[..., 0].numel()
+
+    def to(self, device: torch.device) -> PairBatch:
+        return PairBatch(self.small.to(device), self.large.to(device), self.flops)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBatches:
+    """step -> batch: `num_frames` frames, or as often as `still` a picture in place of each; squares of `side` pixels.
+
+    vae: what the small frames go through and back; None leaves them as they are
+    """
+
+    vae: VideoVAE | None
+    sources: Mapping[str, tuple[float, Pairs]] = field(  # name -> weight, source
+        default_factory=lambda: {"playroom": (0.85, playroom_pairs), "footage": (0.15, footage_pairs)}
+    )
+    batch_size: int = 4
+    num_frames: int = 5
+    side: int = 64
+    sides: Mapping[str, tuple[int, ...]] = field(  # of whole frames, of which squares are cut
+        default_factory=lambda: {"playroom": (64, 64, 96), "footage": (64,)}
+    )
+    rates: tuple[float, ...] = (8.0, 8.0, 16.0)  # frames per second
+    still: float = 0.125
+    latent_noise: float = 0.3  # most deviation of noise on a clip's latents
+    factor: int = 4
+    flops_per_pixel: float = 0.0  # of a small frame
+    seed: int = 0
+
+    def __call__(self, step: int) -> PairBatch:
+        small, large = zip(*(self._sample(step, place) for place in range(self.batch_size)), strict=True)
+        pixels = self.batch_size * self.num_frames * self.side**2
+        return PairBatch(torch.stack(small), torch.stack(large), self.flops_per_pixel * pixels)
+
+    def _sample(self, step: int, place: int) -> tuple[Tensor, Tensor]:
+        rng = random.Random(f"upscale/{self.seed}/{step}/{place}")
+        (name,) = rng.choices(list(self.sources), [weight for weight, _ in self.sources.values()])
+        whole, fps, still = rng.choice(self.sides[name]), rng.choice(self.rates), rng.random() < self.still
+        count = 1 if still else 1 + GROUP * (LATENTS - 1)
+        seed = UPSCALER[step * self.batch_size + place]
+        first = 0 if still else rng.randint(0, count - self.num_frames)
+        chosen = range(first, min(count, first + self.num_frames))
+        small, large = self.sources[name][1](seed, fps, count, chosen, whole, self.factor)
+        if self.vae is not None:
+            noise = torch.Generator().manual_seed(rng.randrange(2**31))
+            small = round_trip(self.vae, small, rng.uniform(0.0, self.latent_noise), noise)
+        top, left = (rng.randint(0, whole - self.side) for _ in range(2))
+        return self._cut(small[first : chosen.stop], top, left, 1), self._cut(large, top, left, self.factor)
+
+    def _cut(self, frames: Tensor, top: int, left: int, scale: int) -> Tensor:
+        rows, columns = (slice(scale * start, scale * (start + self.side)) for start in (top, left))
+        return frames[:, rows, columns].expand(self.num_frames, -1, -1, -1)
+
+
+@torch.no_grad()
+def round_trip(vae: VideoVAE, frames: Tensor, latent_noise: float, generator: torch.Generator) -> Tensor:
+    """(1 + 4k, H, W, 3) uint8 through the VAE and back, its latents moved by noise of the deviation `latent_noise`."""
+    where, dtype = vae.latent_mean.device, next(vae.parameters()).dtype
+    latents = vae.encode(to_float(frames[None]).to(where, dtype))
+    latents = latents + latent_noise * torch.randn(latents.shape, generator=generator).to(latents)
+    return to_uint8(vae.decode(latents)[0].cpu())
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleLoss:
+    """Weights of the parts, beside the mean absolute error of pixels in -1..1."""
+
+    edge: float = 1.0
+    change: float = 0.5
+
+    def __call__(self, upscaler: Upscaler, batch: PairBatch, noise: torch.Generator) -> dict[str, Tensor]:
+        """Returns scalars: `loss`, its parts for the log, and `gain` over bicubic enlargement, dB."""
+        small, large = to_float(batch.small), to_float(batch.large)
+        error = upscaler(small) - large
+        plain = bicubic(small.flatten(0, 1), upscaler.factor).unflatten(0, (-1, small.shape[1])) - large
+        gain = 10 * torch.log10(plain.square().mean() / error.detach().square().mean())
+        pixel = error.abs().mean()
+        edge = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+        change = error.diff(dim=1).abs().mean()
+        loss = pixel + self.edge * edge + self.change * change
+        return {"loss": loss, "pixel": pixel, "edge": edge, "change": change, "gain": gain}
