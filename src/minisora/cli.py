@@ -205,6 +205,12 @@ def evaluate(
     size: Annotated[
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.")
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="First frames to choose from; 0: all frames in one stage; the model's own if not given."
+        ),
+    ] = None,
     stickers: Annotated[int, typer.Option(help="Held-out stagings of stickers to ask for; 0 for none.")] = 160,
     verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24,
     aspects: Annotated[int, typer.Option(help="Held-out prompts at each of three aspects; 0 for none.")] = 24,
@@ -276,9 +282,10 @@ def evaluate(
         return
     with progress() as bar:
         loaded = load(model, bar)
-        if pixels is not None:
-            own = loaded.bundle.sampling
-            loaded.bundle = replace(loaded.bundle, sampling=replace(own, size=pixels))
+        how = loaded.bundle.sampling
+        if candidates is not None:
+            how = replace(how, candidates=candidates)
+        loaded.bundle = replace(loaded.bundle, sampling=how if pixels is None else replace(how, size=pixels))
         if export is not None and prompts is not None:
             bar.doing(f"making the clips of {export}")
             told = f"{out}: {len(command.export(loaded, export, prompts, out, given=given))} new clips of {export}"
