@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minisora.canvas import Condition
-from minisora.exact import FADE, hold_exactly
+from minisora.exact import FADE, MOST_APART, hold_exactly
 
 
 def level(*values: int) -> torch.Tensor:
@@ -67,3 +67,32 @@ def test_another_picture_does_not_shine_through_its_neighbours():
 def test_nothing_given_changes_nothing():
     decoded = level(*range(0, 200, 10))
     assert values(hold_exactly(decoded.split(7), [])) == values([decoded])
+
+
+def test_what_a_frame_lost_stays_where_it_is_still_seen():
+    """A bright square moves on; the VAE loses 10 of everything and 20 of the square, which leaves no double behind."""
+    decoded = torch.full((3, 16, 32, 3), 50, dtype=torch.uint8)
+    for n, left in enumerate((2, 12, 22)):
+        decoded[n, 4:12, left : left + 8] = 180
+    given = decoded[:1] + 10
+    given[0, 4:12, 2:10] += 10
+    frames = torch.cat(list(hold_exactly([decoded], [Condition(given)])))
+    assert torch.equal(frames[0], given[0])
+    was, now, still = frames[1, 4:12, 2:10], frames[1, 4:12, 12:20], frames[1, 12:]
+    assert (was == 50).all() and (now == 180).all() and (still == 50 + round(10 * FADE / (FADE + 1))).all()
+
+
+def test_more_is_added_the_nearer_a_pixel_is_to_what_was_decoded():
+    """A pixel that moved by a share of MOST_APART keeps the rest; each of two given frames counts for itself."""
+    apart = round(MOST_APART) // 4
+    decoded = level(100, 100 + apart, 100 + 4 * apart)
+    added = 12 * FADE / (FADE + 1) * 3 / 4
+    assert values(hold_exactly([decoded], [Condition(level(112))])) == [
+        112,
+        100 + apart + round(added),
+        100 + 4 * apart,
+    ]
+    both = [Condition(level(112)), Condition(level(104 + 4 * apart), at=2)]
+    shares = 3 / 4 * FADE / (FADE + 1), 1 / 4 * FADE / (FADE + 1)  # of the two losses, 12 and 4, below 1 in all
+    expected = 100 + apart + shares[0] * 12 + shares[1] * 4
+    assert values(hold_exactly([decoded], both))[1] == round(expected)

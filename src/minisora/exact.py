@@ -1,8 +1,9 @@
 """Given frames over decoded ones, exactly, and the made frames beside them brought to meet them.
 
 What the VAE loses of a frame it loses of the next one too: a given frame beside a decoded one would flicker. So what
-was lost of the nearest given frames is added to the made ones, less with each frame away from them; and what was lost
-around a region that is made is added inside it, less with each pixel away from its edge.
+was lost of the nearest given frames is added to the made ones, less with each frame away from them, and only where
+these show what was decoded of the given one: the edge of a thing that moved on would stay behind as its double. What
+was lost around a region that is made is added inside it, less with each pixel away from its edge.
 
 Here: the last touch, on pixels. Not here: what is held in latents (canvas.py).
 """
@@ -10,6 +11,7 @@ Here: the last touch, on pixels. Not here: what is held in latents (canvas.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,8 +20,22 @@ from torch.nn import functional as F
 from minisora.canvas import Condition
 
 FADE = 4  # frames on each side of given ones; no more than the shortest piece but the first has
-EDGE = 4  # pixels inside a region that is made
+EDGE = 4  # pixels inside a region that is made; farther in, fine detail of a large frame says nothing
 MOST_LOST = 16.0  # of 255, on average, by a VAE: more is another picture, which is not to shine through beside it
+MOST_APART = 16.0  # of 255, mean of the colours: a pixel of a decoded frame that is farther off shows another thing
+
+
+@dataclass(frozen=True, eq=False)
+class Lost:
+    """A given frame that is decoded too, and what the decoded one lacks: (H, W, 3) uint8 and int16."""
+
+    decoded: Tensor
+    detail: Tensor
+
+    def share(self, frame: Tensor) -> Tensor:
+        """(H, W, 1), 1 where a decoded frame shows what this one does, 0 where it shows another thing."""
+        apart = (frame.float() - self.decoded.float()).abs().mean(-1, keepdim=True)
+        return (1 - apart / MOST_APART).clamp(min=0)
 
 
 def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> Iterator[Tensor]:
@@ -29,7 +45,7 @@ def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> I
     """
     held = [condition for condition in conditions if condition.noise == 0]
     whole = [condition for condition in held if condition.region is None]
-    lost: dict[int, Tensor] = {}  # by frame: what the decoded one lacks, (H, W, 3) int16
+    lost: dict[int, Lost] = {}  # by frame
     waiting: Tensor | None = None
     start = 0
     for piece in pieces:
@@ -46,23 +62,26 @@ def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> I
         yield _finished(waiting, start, held, lost)
 
 
-def _lost(frames: Tensor, start: int, conditions: Sequence[Condition]) -> dict[int, Tensor]:
-    lost = {
-        frame: condition.media[frame - condition.at].short() - frames[frame - start].short()
-        for condition in conditions
-        for frame in range(max(condition.at, start), min(condition.end, start + len(frames)))
-    }
-    return {frame: what for frame, what in lost.items() if what.abs().float().mean() <= MOST_LOST}
+def _lost(frames: Tensor, start: int, conditions: Sequence[Condition]) -> dict[int, Lost]:
+    lost = dict[int, Lost]()
+    for condition in conditions:
+        for frame in range(max(condition.at, start), min(condition.end, start + len(frames))):
+            decoded = frames[frame - start]
+            detail = condition.media[frame - condition.at].short() - decoded.short()
+            if detail.abs().float().mean() <= MOST_LOST:
+                lost[frame] = Lost(decoded, detail)
+    return lost
 
 
-def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[int, Tensor]) -> Tensor:
+def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[int, Lost]) -> Tensor:
     result = frames.clone()
     for n in range(len(frames)):
         here = start + n
-        weights = {frame: 1 - abs(frame - here) / (FADE + 1) for frame in _neighbours(here, lost)}
-        if here not in lost and weights:
-            scale = max(1.0, sum(weights.values()))  # between two that are near, their mean
-            added = sum(weight / scale * lost[frame] for frame, weight in weights.items())
+        near = [] if here in lost else _neighbours(here, lost)
+        if near:
+            weights = [(1 - abs(at - here) / (FADE + 1)) * lost[at].share(frames[n]) for at in near]
+            scale = torch.stack(weights).sum(0).clamp(min=1)  # between two that are near, their mean
+            added = sum(weight / scale * lost[at].detail for at, weight in zip(near, weights, strict=True))
             result[n] = (frames[n] + added).round().clamp(0, 255).to(torch.uint8)
     for condition in held:
         first, end = max(condition.at, start), min(condition.end, start + len(frames))
@@ -89,7 +108,7 @@ def _around(frames: Tensor, media: Tensor, region: Tensor) -> Tensor:
     return torch.where(region[None, :, :, None], media, met)
 
 
-def _neighbours(here: int, lost: dict[int, Tensor]) -> list[int]:
+def _neighbours(here: int, lost: dict[int, Lost]) -> list[int]:
     """The nearest frame before and the nearest after of which something is known, no more than FADE away."""
     before = max((frame for frame in lost if here - FADE <= frame < here), default=None)
     after = min((frame for frame in lost if here < frame <= here + FADE), default=None)
