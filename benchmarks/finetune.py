@@ -210,7 +210,7 @@ def main() -> None:
     pink = prepare(folder, clips)
     print(f"{NAME}: hue {pink.low:+.0f} to {pink.high:+.0f} degrees of its own, saturation from {pink.saturation:.2f}")
     bundle = tuned(folder, options.base, steps, options.lora)
-    base, after = minisora.load(options.base), minisora.load(bundle)
+    base, after = (minisora.load(name, upscale="none") for name in (options.base, bundle))
     measure(folder, pink, base, after, count, 2 if options.quick else None)
 
 

@@ -68,7 +68,7 @@ def main() -> None:
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     peak = matmul_peak(device, dtype)
     random = asked.model == "toybox" and "toybox" not in available()
-    model = random_model() if random else minisora.load(asked.model)
+    model = random_model() if random else minisora.load(asked.model, upscale="none")
     how = "random weights" if random else f"{asked.model}, loaded in {model.timings['load']:.2f} s"
     print(f"{how}; {dtype} on {device}, {threads} threads; {asked.frames} frames, {asked.steps} steps with guidance")
     fps = model.bundle.sampling.fps

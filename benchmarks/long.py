@@ -39,7 +39,7 @@ def resident_bytes() -> int:
 
 
 def memory(seconds: float, size: tuple[int, int] | None, plot: Path) -> None:
-    model = minisora.load()
+    model = minisora.load(upscale="none")
     stream = model.stream("a large red ball rolls to the left on grass", seconds=seconds, size=size)
     held: list[tuple[int, int]] = []
     pieces = stream.pieces
@@ -70,7 +70,7 @@ def drift(seconds: float, count: int) -> None:
     judge, (_, asked) = load_judge(), prompts(count)
     print("| way | second | colour moved | colours found | marks | motion |\n| --- | --- | --- | --- | --- | --- |")
     for way, settings, sampling in WAYS:
-        model = minisora.load()
+        model = minisora.load(upscale="none")
         model.bundle.sampling = replace(model.bundle.sampling, **sampling)
         rows: dict[int, list[tuple[float, float, float, float]]] = {}
         for n, one in enumerate(asked):

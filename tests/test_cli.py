@@ -28,7 +28,6 @@ class StandIn:
         self.timings = {"load": 0.1, "text": 0.2, "denoise": 0.3, "decode": 0.4}
         self.asked: dict[str, object] = {}
         self.remarks: list[str] = []
-        self.bundle = SimpleNamespace(upscaler=None, trained={"upscaler": "none"})
 
     def generate(self, prompt, *, seconds, fps, size, on_step, **rest):
         self.asked = {"prompt": prompt, "seconds": seconds, "fps": fps, "size": size, **rest}
@@ -58,7 +57,7 @@ class StandIn:
 def model(monkeypatch) -> StandIn:
     stand_in = StandIn()
 
-    def load(name="toybox", device=None):
+    def load(name="toybox", device=None, upscale=None):
         if name != "toybox":
             raise UsageError(f"there is no model {name!r}. There are: toybox.")
         return stand_in
@@ -69,7 +68,7 @@ def model(monkeypatch) -> StandIn:
 
 @pytest.fixture
 def no_model(monkeypatch) -> None:
-    def load(name="toybox", device=None):
+    def load(name="toybox", device=None, upscale=None):
         raise AssertionError("the model was loaded for nothing")
 
     monkeypatch.setattr(minisora, "load", load, raising=False)
@@ -237,7 +236,7 @@ def test_how_the_first_frame_is_made_reaches_the_model(model):
 
 
 def test_a_preview_is_told_of_what_it_shows(model):
-    model.bundle.sampling = SimpleNamespace(seconds=2.0)
+    model.bundle = SimpleNamespace(sampling=SimpleNamespace(seconds=2.0))
     model.preview_size = lambda size: (32, 32)
     result = run("generate", "0-1s: a | 1-4s: b | 4s-: c", "--seconds", "8", "--preview", "-o", "small.mp4")
     assert result.exit_code == 0, result.stderr

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import minisora
 from minisora import deliver, fitting, tasks
 from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape
 from minisora.cli import app
-from minisora.deliver import Resampling, delivered, own_size, reduced, with_upscaler, working
+from minisora.deliver import Resampling, delivered, own_size, reduced, side_seen, with_upscaler, working
 from minisora.errors import UsageError
 from minisora.model import Model
+from minisora.recipes import SAMPLING
+from minisora.sampling import timed
+from minisora.sources import JOBS
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler
 from minisora.video import Video, fit, resize
@@ -31,13 +37,36 @@ def larger(bundle) -> Bundle:
     return replace(bundle, upscaler=Upscaler(TINY), sampling=replace(bundle.sampling, size=(24, 24)))
 
 
-def test_it_is_made_at_the_models_own_area_and_the_aspect_asked_for(bundle, larger):
-    made = working(larger, ASKED)
-    assert (made.height, made.width) == (20, 29) and made.num_frames == 9
-    assert made.height * made.width == pytest.approx(24 * 24, rel=0.05)
-    assert working(larger, replace(ASKED, height=96, width=96)) == replace(ASKED, height=24, width=24)
+def made_at(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
+    made = working(bundle, replace(ASKED, height=height, width=width))
+    assert made.num_frames == ASKED.num_frames and made.fps == ASKED.fps
+    return made.height, made.width
+
+
+def test_frames_as_large_as_in_training_are_made_at_the_delivered_size_over_the_factor(bundle):
+    """The sizes of sources.JOBS, as the model's own size is that of the recipes."""
+    recipes = replace(bundle, upscaler=Upscaler(TINY), sampling=SAMPLING)
+    trained = {(height, width) for _, height, width, _, _ in JOBS.values()}
+    assert len(trained) == 4
+    for height, width in trained:
+        assert made_at(recipes, 4 * height, 4 * width) == (height, width)
+        assert made_at(recipes, 4 * height - 2, 4 * width + 6) == (round(height - 0.5), round(width + 1.5))
     assert working(bundle, ASKED) == ASKED
-    assert (own_size(larger), own_size(replace(larger, upscaler=None))) == ((96, 96), (24, 24))
+    assert (own_size(recipes), own_size(replace(recipes, upscaler=None))) == ((256, 256), (64, 64))
+
+
+def test_others_are_made_at_the_nearest_area_that_training_had(bundle):
+    recipes = replace(bundle, upscaler=Upscaler(TINY), sampling=SAMPLING)
+    assert made_at(recipes, 64, 64) == made_at(recipes, 128, 128) == (64, 64)
+    assert made_at(recipes, 128, 224) == (48, 85)
+    assert made_at(recipes, 512, 512) == made_at(recipes, 2048, 2048) == (96, 96)
+    assert made_at(recipes, 1080, 1920) == (63, 112) and made_at(recipes, 1920, 1080) == (112, 63)
+    sides = [made_at(recipes, side, side)[0] for side in range(40, 2000, 10)]
+    assert all(one <= 1.06 * other for one, other in pairwise(sides)) and max(sides) <= 101  # they rise, but for NEAR
+    narrow = replace(recipes, sampling=replace(SAMPLING, tile=5))
+    seen = side_seen(narrow)
+    assert 64 < seen < 96
+    assert made_at(narrow, 2048, 2048) == made_at(narrow, 4 * seen + 8, 4 * seen + 8) == (seen, seen)
 
 
 def test_every_verb_delivers_the_size_asked_for(larger):
@@ -79,55 +108,103 @@ def test_a_region_holds_where_all_of_a_small_pixel_holds(larger):
     region[40:60, 50:100] = False
     media = picture(9, 100, 150)
     (small,) = reduced(larger, [Condition(media, region=region)], ASKED)
-    assert small.region is not None and small.media.shape == (9, 20, 29, 3)
-    assert torch.equal(small.media, resize(media, 20, 29))
-    rows, columns = torch.arange(20) * 5, torch.arange(29) * 150 / 29
+    assert small.region is not None and small.media.shape == (9, 25, 38, 3)
+    assert torch.equal(small.media, resize(media, 25, 38))
+    rows, columns = torch.arange(25) * 4, torch.arange(38) * 150 / 38
     for row, top in enumerate(rows.tolist()):
         for column, left in enumerate(columns.tolist()):
-            covered = region[top : top + 5, int(left) : int(left + 150 / 29) + 1]
+            covered = region[top : top + 4, int(left) : int(left + 150 / 38) + 1]
             assert covered.all() or not small.region[row, column]
     with pytest.raises(UsageError, match="does not fit a video of 150x100"):
         reduced(larger, [Condition(picture(9, 20, 29))], ASKED)
 
 
 def test_frames_are_enlarged_then_resampled(larger):
-    made = picture(9, 20, 29)
-    frames = torch.cat(list(delivered(larger, made.split([1, 4, 4]), ASKED)))
+    made, how = picture(9, 25, 38), settings()
+    frames = torch.cat(list(delivered(larger, made.split([1, 4, 4]), ASKED, how)))
     assert larger.upscaler is not None
     assert torch.equal(frames, resize(torch.cat(list(larger.upscaler.stream([made]))), 100, 150))
+    assert list(how.timings) == ["upscale"]
     as_made = replace(ASKED, height=24, width=24)
-    assert torch.equal(next(delivered(larger, [picture(9, 24, 24)], as_made)), picture(9, 24, 24))
+    assert torch.equal(next(delivered(larger, [picture(9, 24, 24)], as_made, how)), picture(9, 24, 24))
+
+
+def test_the_seconds_of_delivery_are_those_of_no_other_stage(larger):
+    """Each piece takes a while to be made, and each to be enlarged."""
+    how = settings()
+
+    class Slow(Resampling):
+        def stream(self, pieces):
+            for piece in super().stream(pieces):
+                time.sleep(0.03)
+                yield piece
+
+    def made():
+        for _ in range(3):
+            with timed(how, "decode"):
+                time.sleep(0.1)
+            yield picture(1, 24, 24)
+
+    began = time.perf_counter()
+    shape = replace(ASKED, num_frames=3, height=96, width=96)
+    assert sum(len(piece) for piece in delivered(replace(larger, upscaler=Slow()), made(), shape, how)) == 3
+    assert how.timings["decode"] >= 0.3 and 0.09 <= how.timings["upscale"] <= time.perf_counter() - began - 0.3
+    told = settings()
+    tasks.generate(larger, "a ball", ASKED, told)
+    assert list(told.timings) == ["canvas", "text", "denoise", "decode", "upscale"]
 
 
 def test_memory_is_refused_by_the_delivered_size(larger):
-    with pytest.raises(UsageError, match="GiB of memory"):
-        fitting.shape_of(larger, 2.0, (2_000_000, 2_000_000), None)
-    small, large = (replace(ASKED, height=side, width=side) for side in (96, 960))
+    said = r"2 s of 2000000x1000000 at 8 fps would need .* GiB of memory and this machine has .*smaller size"
+    for make in (Model(larger).generate, Model(larger).stream):
+        with pytest.raises(UsageError, match=said) as refused:
+            make("a ball", seconds=2.0, size=(1_000_000, 2_000_000))
+        assert "\n" not in str(refused.value)
+    small, large = (replace(ASKED, height=side, width=side) for side in (480, 960))  # made at one size
     grown = fitting.memory_bytes(larger, large) - fitting.memory_bytes(larger, small)
-    assert grown == pytest.approx((960**2 - 96**2) * (2 * 9 * 3 + 4 * 3 * 4 * 4), rel=0.01)
+    assert grown == pytest.approx((960**2 - 480**2) * (2 * 9 * 3 + 4 * 3 * 4 * 4), rel=0.01)
     assert fitting.in_parts(larger, large, "made small first") == []
 
 
 def test_which_upscaler(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(deliver, "EMBEDDED", tmp_path / "nothing")
-    assert with_upscaler(bundle, None)[0].upscaler is None  # until there is one to ship
+    assert with_upscaler(bundle, None).upscaler is None  # until there is one to ship
     save_upscaler(Upscaler(TINY), tmp_path, {})
     monkeypatch.setattr(deliver, "EMBEDDED", tmp_path)
-    plain, notes = with_upscaler(bundle, None)
-    assert plain.upscaler == Resampling() and notes == [
-        "tiny has no upscaler: what it makes is enlarged by plain resampling"
-    ]
-    assert with_upscaler(plain, "none")[0].upscaler is None
-    own, notes = with_upscaler(replace(bundle, trained={"upscaler": str(tmp_path)}), None)
-    assert isinstance(own.upscaler, Upscaler) and own.upscaler.config == TINY and notes == []
+    plain = with_upscaler(bundle, None)
+    assert plain.upscaler == Resampling()
+    assert with_upscaler(plain, "none").upscaler is None
+    own = with_upscaler(replace(bundle, trained={"upscaler": str(tmp_path)}), None)
+    assert isinstance(own.upscaler, Upscaler) and own.upscaler.config == TINY
     with pytest.raises(UsageError, match="no upscaler 'other'"):
         with_upscaler(bundle, "other")
 
 
+def test_a_bundle_without_an_upscaler_is_enlarged_by_plain_resampling_and_says_so(bundle, tmp_path, monkeypatch):
+    save_upscaler(Upscaler(TINY), tmp_path / "upscaler", {})
+    monkeypatch.setattr(deliver, "EMBEDDED", tmp_path / "upscaler")
+    monkeypatch.setattr("minisora.bundle.load", lambda name, **_: bundle)
+    said = "tiny has no upscaler: what it makes is enlarged by plain resampling"
+    model = minisora.load("tiny")
+    model.image("a ball", size=(96, 96), steps=1)
+    assert model.remarks == [said]
+    model.image("a ball", size=(96, 96), steps=1)
+    assert model.remarks == [said]  # of the last call
+    monkeypatch.setattr(Model, "notes", lambda *_: [])
+    told = CliRunner().invoke(app, ["image", "a ball", "--steps", "1", "-o", str(tmp_path / "out.png")])
+    assert told.exit_code == 0 and told.stderr.splitlines() == [f"note: {said}"]
+    for none, upscaler in (("none", None), (str(tmp_path / "upscaler"), Upscaler)):
+        model = minisora.load("tiny", upscale=none)
+        model.image("a ball", size=(96, 96), steps=1)
+        assert model.remarks == [] and (upscaler is None or isinstance(model.bundle.upscaler, upscaler))
+
+
 def test_a_name_that_means_nothing_is_refused_before_the_model_is_loaded(monkeypatch, tmp_path):
-    monkeypatch.setattr("minisora.load", lambda name: pytest.fail("loaded"))
+    monkeypatch.setattr("minisora.bundle.load", lambda name, **_: pytest.fail("loaded"))
     told = CliRunner().invoke(app, ["image", "a red ball", "--upscale", "other", "-o", str(tmp_path / "out.png")])
     assert told.exit_code == 2 and "there is no upscaler 'other'" in told.output
+    with pytest.raises(UsageError, match=r"no upscaler 'other'\. Give toybox, the folder of an upscaler, or none"):
+        minisora.load(upscale="other")
 
 
 def test_plain_resampling_is_a_resize_of_every_piece(bundle):

@@ -1,7 +1,8 @@
 """A bundle: the parts of a model in one folder, and what a user should know of them.
 
     bundle.json        configs, how to sample, what it was trained on, the SHA-256 of each weights file;
-                       trained.captioner, where there is one, chooses among first frames (first_frame.py)
+                       trained.captioner, where there is one, chooses among first frames (first_frame.py), and
+                       trained.upscaler enlarges what is made (deliver.py)
     vae.safetensors    bf16
     dit.safetensors    bf16
     known.safetensors  directions of captions it was trained on, for telling a prompt that is far from all of them

@@ -94,7 +94,7 @@ def models(
     if name is not None:
         import minisora
 
-        typer.echo(minisora.load(name).card())
+        typer.echo(minisora.load(name, upscale="none").card())
         return
     if not available():
         raise UsageError("no model came with this installation. Give --model a folder that holds one.")
@@ -281,7 +281,7 @@ def evaluate(
         typer.echo(verb_table(folder_figures(folder, out, count=count, i3d=i3d)))
         return
     with progress() as bar:
-        loaded = load(model, bar)
+        loaded = load(model, bar, "none")  # what is measured is what the model makes
         how = loaded.bundle.sampling
         if candidates is not None:
             how = replace(how, candidates=candidates)

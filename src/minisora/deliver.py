@@ -18,8 +18,15 @@ from torch import Tensor
 from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape, check_fits
 from minisora.exact import hold_exactly
+from minisora.sampling import Settings, timed
 from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
+from minisora.vae.model import STRIDE
 from minisora.video import resize
+
+# the largest frames that the recipes train on where the model's own are 64x64: 96x96, 112x64 and 64x112
+MOST_AREA = 2.25  # times the own area
+MOST_SIDE = 1.75  # times the side of a square of the own area
+NEAR = 0.05  # a side that is longer or shorter by so much makes no difference to the network
 
 
 @dataclass(frozen=True)
@@ -34,25 +41,30 @@ class Resampling:
             yield resize(piece, self.factor * piece.shape[1], self.factor * piece.shape[2])
 
 
-def with_upscaler(bundle: Bundle, name: str | None) -> tuple[Bundle, list[str]]:
-    """A bundle that delivers larger than it makes.
+def with_upscaler(bundle: Bundle, name: str | None) -> Bundle:
+    """The bundle, delivering larger than it makes.
 
-    name:    an upscaler, see `upscaler_folder`; None for the bundle's own; "none" to deliver at the size it makes
-    returns  the bundle, and what a user should know
+    name: an upscaler, see `upscaler_folder`; None for the bundle's own, or plain resampling where it has none; "none"
+          to deliver at the size it makes
 
     Raises UsageError for a name that means nothing, WeightsError for damaged files.
     """
     if name is None:
         own = bundle.trained.get("upscaler")
         if own is None and (EMBEDDED / ABOUT).exists():
-            note = f"{bundle.name} has no upscaler: what it makes is enlarged by plain resampling"
-            return replace(bundle, upscaler=Resampling()), [note]
+            return replace(bundle, upscaler=Resampling())
         name = own or "none"
     if name == "none":
-        return bundle if bundle.upscaler is None else replace(bundle, upscaler=None), []
+        return bundle if bundle.upscaler is None else replace(bundle, upscaler=None)
     weights = next(bundle.vae.parameters())
     upscaler = load_upscaler(upscaler_folder(name), device=weights.device, dtype=weights.dtype)
-    return replace(bundle, upscaler=upscaler), []
+    return replace(bundle, upscaler=upscaler)
+
+
+def notes_on_upscaling(bundle: Bundle) -> list[str]:
+    """What a user should know of how frames are enlarged; empty where an upscaler does it, or nothing does."""
+    plain = isinstance(bundle.upscaler, Resampling)
+    return [f"{bundle.name} has no upscaler: what it makes is enlarged by plain resampling"] if plain else []
 
 
 def own_size(bundle: Bundle) -> tuple[int, int]:
@@ -62,12 +74,30 @@ def own_size(bundle: Bundle) -> tuple[int, int]:
     return factor * height, factor * width
 
 
+def side_seen(bundle: Bundle) -> int:
+    """Pixels of a frame's longer side that the network sees at once."""
+    return bundle.sampling.tile * STRIDE * bundle.dit.config.patch[1]
+
+
 def working(bundle: Bundle, shape: Shape) -> Shape:
-    """The shape that is made for a delivered one: the model's own pixel area at its aspect."""
+    """The shape that is made for a delivered one, at its aspect.
+
+    It is the delivered size over the upscaler's factor, so that nothing is resampled twice, where the weights know
+    frames so large: from the model's own area to MOST_AREA and MOST_SIDE, and no larger than the network sees at once.
+    What is delivered smaller is made at the own area, and what is larger at the most of these and enlarged further: a
+    larger frame is never made smaller than a small one, and parts that know nothing of each other are not needed. More
+    tokens take as much longer.
+    """
     if bundle.upscaler is None:
         return shape
-    own = bundle.sampling.size
-    scale = math.sqrt(own[0] * own[1] / (shape.height * shape.width))
+    own, longer = math.prod(bundle.sampling.size), max(shape.height, shape.width)
+    least = math.sqrt(own / (shape.height * shape.width))
+    seen = side_seen(bundle) / longer
+    most = max(least, min(math.sqrt(MOST_AREA) * least, MOST_SIDE * math.sqrt(own) / longer, seen))
+    exact = 1 / bundle.upscaler.factor
+    scale = min(max(exact, least), most)
+    if abs(scale / exact - 1) <= NEAR and exact <= seen:
+        scale = exact
     height, width = (max(1, round(scale * side)) for side in (shape.height, shape.width))
     return replace(shape, height=height, width=width)
 
@@ -93,15 +123,23 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
 
 
 def delivered(
-    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, conditions: Sequence[Condition] = ()
+    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, settings: Settings, conditions: Sequence[Condition] = ()
 ) -> Iterator[Tensor]:
     """Frames as they were made to frames of the delivered shape, given ones exactly.
 
     pieces: (n, H, W, 3) uint8, of the size of `working`
     """
-    if bundle.upscaler is not None and working(bundle, shape) != shape:
-        pieces = (resize(piece, shape.height, shape.width) for piece in bundle.upscaler.stream(pieces))
-    yield from hold_exactly(pieces, conditions)
+    if bundle.upscaler is None or working(bundle, shape) == shape:
+        yield from hold_exactly(pieces, conditions)
+        return
+    enlarged = (resize(piece, shape.height, shape.width) for piece in bundle.upscaler.stream(pieces))
+    finished = hold_exactly(enlarged, conditions)
+    while True:
+        with timed(settings, "upscale"):
+            frames = next(finished, None)
+        if frames is None:
+            return
+        yield frames
 
 
 def delivery_bytes(bundle: Bundle, shape: Shape) -> int:

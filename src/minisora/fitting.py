@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minisora.bundle import Bundle
 from minisora.canvas import Shape
-from minisora.deliver import delivery_bytes, own_size, working
+from minisora.deliver import delivery_bytes, own_size, side_seen, working
 from minisora.device import check_memory, usable_bytes
 from minisora.errors import UsageError
 from minisora.first_frame import FirstFrame, chooser
@@ -95,11 +95,6 @@ def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
     if (height, width) == own:
         return own
     return fit_size(height, width, area=own[0] * own[1], multiple=STRIDE * bundle.dit.config.patch[1])
-
-
-def side_seen(bundle: Bundle) -> int:
-    """Pixels of a frame's longer side that the network sees at once."""
-    return bundle.sampling.tile * STRIDE * bundle.dit.config.patch[1]
 
 
 def in_parts(bundle: Bundle, shape: Shape, how: str) -> list[str]:

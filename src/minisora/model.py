@@ -15,28 +15,34 @@ from torch.nn import functional as F
 from minisora import bundle as bundles
 from minisora import fitting, tasks
 from minisora.canvas import Condition, Shape, check_apart
+from minisora.deliver import notes_on_upscaling, with_upscaler
 from minisora.device import check_memory, default_device, has_fast_bf16, use_affinity_threads
 from minisora.diffusion.samplers import sampler_named
 from minisora.errors import UsageError
 from minisora.first_frame import FirstFrame
 from minisora.sampling import Settings
 from minisora.storyboard import Storyboard, read_storyboard, scene_prompt
+from minisora.upscale.files import upscaler_folder
 from minisora.vae.model import num_latents
 from minisora.video import Stream, Video, fit, read_image, read_video
 
 
-def load(name: str | Path = "toybox", *, device: str | None = None) -> Model:
+def load(name: str | Path = "toybox", *, device: str | None = None, upscale: str | None = None) -> Model:
     """A model by name (`minisora models`), or from a bundle's folder.
 
-    device: such as "cuda" or "cpu"; the fastest there is, if None
+    device:  such as "cuda" or "cpu"; the fastest there is, if None
+    upscale: an upscaler, toybox or a folder, which sizes are then of; "none" for the sizes the model itself makes; the
+             bundle's own, if None
 
     Raises UsageError for a name that does not exist, WeightsError for damaged files.
     """
+    if upscale not in (None, "none"):
+        upscaler_folder(upscale)  # a wrong name is refused before the bundle is read
     began = time.perf_counter()
     use_affinity_threads()
     where = torch.device(device) if device is not None else default_device()
     dtype = torch.bfloat16 if has_fast_bf16(where) else torch.float32
-    model = Model(bundles.load(name, device=where, dtype=dtype))
+    model = Model(with_upscaler(bundles.load(name, device=where, dtype=dtype), upscale))
     model.timings["load"] = time.perf_counter() - began
     return model
 
@@ -44,11 +50,11 @@ def load(name: str | Path = "toybox", *, device: str | None = None) -> Model:
 class Model:
     """The verbs on one bundle.
 
-    Sizes are (height, width) in pixels; any size and length is made, on the next larger grid, and cropped. What is not
-    given comes from `bundle.sampling`.
+    Sizes are delivered ones, (height, width) in pixels; any size and length is made, on the next larger grid, and
+    cropped. What is not given comes from `bundle.sampling`.
 
     timings: seconds by stage of the last call
-    remarks: of the last call: how what was given was fitted
+    remarks: of the last call: how what was given was fitted, and what is enlarged without an upscaler
     """
 
     def __init__(self, bundle: bundles.Bundle) -> None:
@@ -388,7 +394,7 @@ class Model:
         return num_latents(frames) <= self.bundle.sampling.window
 
     def preview_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        """The model's own area at the aspect of a size."""
+        """The area that is delivered if nothing else is asked for, at the aspect of a size."""
         height, width = size or self.bundle.sampling.size
         return fitting.size_for(self.bundle, height, width)
 
@@ -403,7 +409,7 @@ class Model:
         values = {"steps": how.steps, **guidance, **given}
         if isinstance(values.get("sampler"), str):
             values["sampler"] = sampler_named(values["sampler"])
-        self.timings, self.remarks = {}, []
+        self.timings, self.remarks = {}, notes_on_upscaling(self.bundle)
         return Settings(**values, timings=self.timings)
 
 

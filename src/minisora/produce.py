@@ -37,7 +37,7 @@ class Common:
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")]
     size: Annotated[
         str | None,
-        typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; 256x256 with the embedded model."),
+        typer.Option(metavar="WIDTHxHEIGHT", help="As delivered, in pixels; 256x256 with the embedded model."),
     ] = None
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
     steps: Annotated[int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.")] = None
@@ -65,24 +65,19 @@ class Common:
         return {**given, "size": parse_size(self.size)}
 
 
-def load(name: str, bar: Bar) -> Model:
+def load(name: str, bar: Bar, upscale: str | None = None) -> Model:
     import minisora
 
     bar.doing(f"loading {name}")
-    return minisora.load(name)
+    return minisora.load(name, upscale=upscale)
 
 
 def produce(make: Make, prompt: str, how: Common) -> None:
     """Load the model, make the video, write it and say what there is now."""
-    from minisora.deliver import with_upscaler
-    from minisora.upscale.files import upscaler_folder
     from minisora.video import Stream
 
-    if how.upscale not in (None, "none"):  # before the model is loaded
-        upscaler_folder(how.upscale)
     with progress() as bar, _processes(how) as (how, share):
-        loaded = load(how.model, bar)
-        loaded.bundle, told = with_upscaler(loaded.bundle, how.upscale)
+        loaded = load(how.model, bar, how.upscale)
         share(loaded)
         made, wanted = _made(make, loaded, how, bar)
         started = time.perf_counter()
@@ -94,7 +89,7 @@ def produce(make: Make, prompt: str, how: Common) -> None:
         num_frames, height, width, _ = made.frames.shape
     if how.sheet is not None:
         made.contact_sheet(how.sheet)
-    for note in [*told, *(loaded.notes(prompt) if prompt else ()), *loaded.remarks, *notes]:
+    for note in [*(loaded.notes(prompt) if prompt else ()), *loaded.remarks, *notes]:
         typer.echo(f"note: {note}", err=True)
     length = f", {num_frames} frames at {made.fps:g} fps" if num_frames > 1 else ""
     typer.echo(f"{how.out}: {width}x{height}{length}")

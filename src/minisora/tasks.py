@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from minisora import diffusion
 from minisora.bundle import Bundle
 from minisora.canvas import Condition, Shape, build
-from minisora.deliver import delivered, reduced, working
+from minisora.deliver import delivered, reduced, side_seen, working
 from minisora.errors import UsageError
 from minisora.first_frame import FirstFrame, picture_first
-from minisora.fitting import side_seen, size_for
+from minisora.fitting import size_for
 from minisora.rollout import roll_out
 from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
 from minisora.text.schedule import parts, told_from
@@ -157,7 +157,7 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
     latents = canvas.latents(tokens)
     before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
     frames = torch.cat(list(decode(bundle, [before, latents], made, settings, first_alone=False)))
-    return Video(torch.cat(list(delivered(bundle, [frames], shape)))[WARM_UP * GROUP :], shape.fps)
+    return Video(torch.cat(list(delivered(bundle, [frames], shape, settings)))[WARM_UP * GROUP :], shape.fps)
 
 
 def redo(bundle: Bundle, clip: Tensor, prompt: str, fps: float, strength: float, settings: Settings) -> Video:
@@ -205,7 +205,7 @@ def edit(
     with timed(settings, "denoise"):
         x = diffusion.euler(watched(difference, times, settings.on_step), canvas.known, times)
     decoded = decode(bundle, [canvas.latents(x)], made, settings)
-    return Video(torch.cat(list(delivered(bundle, decoded, shape)))[: len(clip)], fps)
+    return Video(torch.cat(list(delivered(bundle, decoded, shape, settings)))[: len(clip)], fps)
 
 
 def _to_whole_latents(clip: Tensor) -> Tensor:
@@ -303,6 +303,6 @@ def stream(
         canvas, settings = picture_first(bundle, prompt, canvas, settings, first)
     latents = roll_out(bundle, canvas, parts(prompt), settings)
     left = shape.num_frames
-    for frames in delivered(bundle, decode(bundle, latents, made, settings), shape, conditions):
+    for frames in delivered(bundle, decode(bundle, latents, made, settings), shape, settings, conditions):
         yield frames[:left]  # the last latent may hold more than was asked for
         left -= len(frames)

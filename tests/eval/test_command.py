@@ -96,7 +96,7 @@ def test_result_files_are_told_with_totals_where_all_is_there(tmp_path):
     ],
 )
 def test_refused_before_the_model_is_loaded(tmp_path, monkeypatch, words, says):
-    def load(name="toybox", device=None):
+    def load(name="toybox", device=None, upscale=None):
         raise AssertionError("the model was loaded for nothing")
 
     monkeypatch.setattr(minisora, "load", load, raising=False)
