@@ -49,7 +49,8 @@ def base(tmp_path: Path) -> Path:
         for parameter in dit.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     sampling = Sampling(size=(32, 32), seconds=0.5)
-    save(tmp_path / "base", name="tiny", vae=vae, dit=dit, sampling=sampling, trained={"recipe": "none"}, card="")
+    trained = {"recipe": "none", "captioner": "playroom", "upscaler": "toybox"}
+    save(tmp_path / "base", name="tiny", vae=vae, dit=dit, sampling=sampling, trained=trained, card="")
     return tmp_path / "base"
 
 
@@ -92,6 +93,7 @@ def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     before, after = opened(base), opened(tmp_path / "run" / "bundle")
     assert after.name == "tiny-mine" and after.sampling == before.sampling
     assert after.trained["fine_tuned"]["clips"] == 2 and after.known is not None
+    assert before.trained.items() <= after.trained.items()  # what chooses first frames and enlarges, among others
     changed = {name for name, value in weights(after).items() if not torch.equal(value, weights(before)[name])}
     assert changed and (lora is None or all(name.startswith("blocks.") for name in changed))
     assert torch.equal(after.vae.state_dict()["latent_mean"], before.vae.state_dict()["latent_mean"])
