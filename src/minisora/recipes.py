@@ -43,6 +43,7 @@ from minisora.upscale.model import Upscaler, UpscalerConfig
 from minisora.upscale.train import PairBatches, UpscaleLoss, playroom_pairs
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.video import Video
 from minisora.watch.logs import RUNS
 from minisora.worlds import seeds
 from minisora.worlds.playroom import WORLD_VERSION
@@ -322,6 +323,11 @@ def toybox_upscale(steps: int = 6000) -> RunConfig:
         trained = {"recipe": "toybox-upscale", "steps": taken, "world": WORLD_VERSION}
         save_upscaler(upscaler, folder / "upscaler", trained)
 
+    def preview(upscaler: Upscaler, folder: Path) -> None:
+        from minisora.eval.upscaling import upscale_sheet
+
+        Video(upscale_sheet(upscaler, _trained_vae())[None], fps=1.0).save(folder / "sheet.png")
+
     return RunConfig(
         name="toybox-upscale",
         steps=stable_steps,
@@ -335,6 +341,8 @@ def toybox_upscale(steps: int = 6000) -> RunConfig:
         ema_decay=0.995,
         compile=True,
         prefetch=1,
+        preview=preview,
+        preview_every=500,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from minisora.eval.upscaling import flicker, held_out_pairs, sharpness, upscale_figures
+from minisora.eval.upscaling import flicker, held_out_pairs, sharpness, upscale_figures, upscale_sheet
 from minisora.upscale.model import Upscaler
 from minisora.vae.model import VideoVAE
+from minisora.video import resize
 from tests.upscale.test_model import TINY
 from tests.vae.test_model import TINY as TINY_VAE
 
@@ -24,6 +25,17 @@ def test_what_is_measured_on_was_not_trained_on():
     pairs = list(held_out_pairs(VideoVAE(TINY_VAE).eval(), 2, side=16, factor=4, num_frames=5))
     assert [(small.shape[1], large.shape[1]) for small, large in pairs] == [(16, 64)] * 2
     assert not torch.equal(pairs[0][1], pairs[1][1])
+
+
+def test_a_sheet_shows_the_same_frame_enlarged_by_both_and_true():
+    """A row for each clip; an untrained upscaler is bicubic enlargement, but for a last bit."""
+    vae = VideoVAE(TINY_VAE).eval()
+    sheet = upscale_sheet(Upscaler(TINY), vae, count=2, side=16)
+    assert sheet.shape == (2 * 64, 3 * 64, 3) and sheet.dtype == torch.uint8
+    for row, (small, true) in enumerate(held_out_pairs(vae, 2, side=16, factor=4, num_frames=5)):
+        bicubic, ours, real = sheet[64 * row : 64 * row + 64].split(64, 1)
+        assert torch.equal(bicubic, resize(small, 64, 64)[2]) and torch.equal(real, true[2])
+        assert (bicubic.int() - ours.int()).abs().max() <= 1
 
 
 def test_flicker_is_change_where_nothing_changes():

@@ -20,6 +20,7 @@ from minisora.plan.known import known
 from minisora.train.loop import State
 from minisora.train.parallel import Ranks
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
+from minisora.video import read_image
 from tests.test_canvas import DIT, VAE
 
 
@@ -53,6 +54,14 @@ def test_what_is_planned_by_is_of_the_size_that_is_trained_on():
     _, rows, columns = recipes.DIT.patch
     assert (1 + frames // GROUP, height // STRIDE // rows, width // STRIDE // columns) == recipes.TOKENS
     assert largest_batch(run).tokens % prod(recipes.TOKENS) == 0
+
+
+def test_the_upscaler_leaves_something_to_look_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "_trained_vae", lambda: VideoVAE(VAE).eval())
+    run = recipes.toybox_upscale()
+    assert run.preview is not None
+    run.preview(run.build().eval(), tmp_path)
+    assert read_image(tmp_path / "sheet.png").shape == (4 * 256, 3 * 256, 3)
 
 
 def test_clips_come_after_pictures():

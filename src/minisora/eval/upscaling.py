@@ -55,6 +55,19 @@ def upscale_figures(
     return sums
 
 
+def upscale_sheet(upscaler: Upscaler, vae: VideoVAE, *, count: int = 4, side: int = 64) -> Tensor:
+    """A picture to look at: a row for each held-out clip, in it one frame enlarged by bicubic, by ours, and as it is.
+
+    returns  (H, W, 3) uint8
+    """
+    factor = upscaler.config.factor
+    rows = []
+    for small, true in held_out_pairs(vae, count, side=side, factor=factor, num_frames=5):
+        clips = resize(small, factor * side, factor * side), upscaler.upscale(small), true
+        rows.append(torch.cat([frames[len(frames) // 2] for frames in clips], 1))
+    return torch.cat(rows)
+
+
 def flicker(frames: Tensor, true: Tensor) -> float:
     """Mean difference of neighbouring frames where those of `true` differ by 1 at most, in 0..255; 0 if nowhere."""
     still = true.short().diff(dim=0).abs().amax(-1) <= 1
