@@ -37,7 +37,10 @@ class Common:
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")]
     size: Annotated[
         str | None,
-        typer.Option(metavar="WIDTHxHEIGHT", help="As delivered, in pixels; 256x256 with the embedded model."),
+        typer.Option(
+            metavar="WIDTHxHEIGHT",
+            help="As delivered, in pixels; the model's own if not given, four times that with an upscaler.",
+        ),
     ] = None
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
     steps: Annotated[int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.")] = None
