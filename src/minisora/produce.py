@@ -40,7 +40,13 @@ class Common:
         typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; 256x256 with the embedded model."),
     ] = None
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
-    steps: Annotated[int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.")] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Sampler steps: more are slower and finer; the model's own. A model with a student takes its few steps "
+            "unless steps, guidance or sampler are given."
+        ),
+    ] = None
     guidance: Annotated[
         float | None, typer.Option(help="How far to push along the prompt, 1 adds nothing; the model's own.")
     ] = None

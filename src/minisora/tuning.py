@@ -29,7 +29,7 @@ from minisora.sources import LATENTS
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import fingerprint, write_clip_latents
-from minisora.train.lora import add_lora, merge_lora
+from minisora.dit.lora import add_lora, merge_lora
 from minisora.train.velocity import dit_loss, sketch
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
 from minisora.video import contact_sheet, write_video

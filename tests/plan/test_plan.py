@@ -37,7 +37,7 @@ from minisora.plan.layouts import Work, candidates, fastest, memory_of, seconds_
 from minisora.plan.memory import trace
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run
-from minisora.train.lora import add_lora
+from minisora.dit.lora import add_lora
 from minisora.train.optim import build_optimizers
 from minisora.train.parallel import Layout
 from minisora.train.reference import make_reference

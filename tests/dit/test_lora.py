@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minisora.errors import UsageError
-from minisora.train.lora import LoRALinear, add_lora, merge_lora
+from minisora.dit.lora import LoRALinear, add_lora, merge_lora
 from minisora.train.optim import OptimConfig, build_optimizers
 from minisora.train.velocity import dit_loss
 from tests.train.test_parallel import batch, network
