@@ -92,7 +92,7 @@ class Bundle:
     student: Student | None = None
 
     def with_student(self) -> Bundle:
-        """The bundle with the student in the transformer's place: a second copy of its blocks, made at the first use."""
+        """The bundle with the student in the transformer's place: a copy of its blocks, made at the first use."""
         assert self.student is not None, f"{self.name} has no student"
         return replace(self, dit=_merged(self.dit, self.student), student=None)
 

@@ -44,8 +44,8 @@ class Model:
     """The verbs on one bundle.
 
     Sizes are (height, width) in pixels; any size and length is made, on the next larger grid, and cropped. What is not
-    given comes from `bundle.sampling`; where the bundle has a student, it makes what is asked for without steps, sampler
-    and guidance (sampling.settings_for).
+    given comes from `bundle.sampling`; a student, where the bundle has one, makes what is asked for without steps,
+    sampler and guidance (sampling.settings_for).
 
     timings: seconds by stage of the last call
     remarks: of the last call: how what was given was fitted

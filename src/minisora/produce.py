@@ -43,8 +43,8 @@ class Common:
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Sampler steps: more are slower and finer; the model's own. A model with a student takes its few steps "
-            "unless steps, guidance or sampler are given."
+            help="Sampler steps: more are slower and finer; the model's own. A student, where the model has one, takes "
+            "few; steps, guidance or sampler, if given, are of the full weights."
         ),
     ] = None
     guidance: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,14 +14,22 @@ from minisora.canvas import Condition, Shape, build
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
-from minisora.dit.lora import LoRALinear, add_lora, without_adapters
+from minisora.data.shards import Shards
+from minisora.dit.lora import LoRALinear, adapters_of, add_lora, without_adapters
+from minisora.errors import UsageError
+from minisora.model import Model
 from minisora.sampling import Settings, guided_denoiser, tell
-from minisora.train import student
+from minisora.train import loop, student
+from minisora.train.config import RunConfig
+from minisora.train.latents import write_clip_latents
 from minisora.train.student import StudentLoss, clips_of, token_times
+from minisora.train.velocity import sketch
+from minisora.tuning import distilled, windows_of
 from tests.test_canvas import bundle, picture
+from tests.train.test_fine_tune import DIT_384, base, data, opened, weights
 from tests.train.test_parallel import batch, network
 
-__all__ = ["bundle"]  # a fixture
+__all__ = ["base", "bundle", "data"]  # fixtures
 
 MEAN, STD, SHIFT = 0.7, 0.3, 3.0
 PLAIN = Settings(guidance=1.0, guidance_given=1.0, history_guidance=False)
@@ -174,3 +183,47 @@ def test_which_clip_a_token_is_of(lengths):
         text_lengths=(1,) * len(lengths),
     )
     assert clips_of(pack).tolist() == [n for n, length in enumerate(lengths) for _ in range(length)]
+
+
+def run_of(base: Path, data: Path, folder: Path) -> RunConfig:
+    return distilled(
+        "tiny-student",
+        base,
+        write=lambda vae, text: write_clip_latents(folder, Shards(data), vae, text, side=16),
+        batches=lambda null_text: windows_of(Shards(folder), bundle=opened(base)),
+        sketched=sketch(DIT_384, (2, 2, 2), tokens=64, words=4),
+        prompts=["a ball"],
+        steps=3,
+        rank=2,
+    )
+
+
+def test_a_run_leaves_the_bundle_with_a_student_beside_its_weights(tmp_path, base, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
+    config = replace(run_of(base, data, tmp_path / "latents"), prefetch=0, bf16=False, preview_every=2)
+    trained = loop.run(config, tmp_path / "run")
+    before, after = opened(base), opened(tmp_path / "run" / "bundle")
+    for file in ("vae.safetensors", "dit.safetensors"):
+        assert (tmp_path / "run" / "bundle" / file).read_bytes() == (base / file).read_bytes()
+    assert after.sampling == before.sampling and after.trained["student"] == {"recipe": "tiny-student", "steps": 3}
+    assert before.student is None and after.student is not None and after.student.steps == 4
+    learned = adapters_of(trained)
+    assert any(value.any() for name, value in learned.items() if name.endswith(".up"))
+    assert all(torch.equal(value, learned[name].bfloat16()) for name, value in after.student.adapters.items())
+    assert {name for name, value in weights(after.with_student()).items() if not value.equal(weights(before)[name])}
+    assert len(list(tmp_path.glob("run/**/samples/*/sheet.png"))) == 1
+    assert Model(after).image("a ball").frames.shape == (1, 32, 32, 3)
+
+
+def test_packs_of_another_network_are_refused(tmp_path, base, data):
+    with pytest.raises(UsageError, match="tiny-student are not for tiny"):
+        distilled(
+            "tiny-student",
+            base,
+            write=lambda *_: None,
+            batches=lambda _: windows_of(Shards(data), bundle=opened(base)),
+            sketched=sketch(replace(DIT_384, text_width=7), (2, 2, 2), tokens=64, words=4),
+            prompts=[],
+            steps=3,
+        )
