@@ -36,7 +36,7 @@ class Prefers:
     def fitted(self, frames: Tensor, fps: float) -> Tensor:
         return frames
 
-    def log_likelihood(self, frames: Tensor, texts: list[str]) -> Tensor:
+    def log_likelihood(self, frames: Tensor, texts: list[str], *, ahead: bool) -> Tensor:
         self.texts += texts
         here = torch.arange(self.seen, self.seen + len(frames))
         self.seen += len(frames)
@@ -59,16 +59,15 @@ def test_the_chosen_latent_is_held_exactly_and_the_rest_is_made(bundle):
 
 
 def test_one_candidate_is_what_the_seed_alone_gives(bundle):
-    """As a picture is made in one stage, to the bit; a video begins with that of half the steps."""
+    """As a picture is made in one stage, to the bit; a video begins with the latent of half the steps."""
     still = replace(SHAPE, num_frames=1)
     assert torch.equal(
         tasks.generate(bundle, "a ball", still, settings(), FirstFrame()).frames,
         tasks.generate(bundle, "a ball", still, settings()).frames,
     )
-    assert torch.equal(
-        tasks.generate(bundle, "a ball", SHAPE, settings(steps=5), FirstFrame()).frames[:1],
-        tasks.generate(bundle, "a ball", still, settings(steps=3)).frames,
-    )
+    begun = tasks.generate(bundle, "a ball", SHAPE, settings(steps=5), FirstFrame()).frames[:1]
+    alone = tasks.generate(bundle, "a ball", still, settings(steps=3)).frames
+    assert (begun.int() - alone.int()).abs().max() <= 1  # decoded with the latent after it, it is rounded otherwise
 
 
 def test_one_stage_is_a_single_window_of_noise(bundle):

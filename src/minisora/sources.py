@@ -6,7 +6,7 @@ Not here: the runs (recipes.py), the worlds (worlds/), how shards are written (t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from minisora.worlds.clip import Caption, Clip
 from minisora.worlds.seeds import TRAINING
 
 LATENTS = Path(".cache/latents")
+Clips = Callable[[Sequence[int], int, int, int], Sequence[Clip]]
 WORDINGS = 2  # of each stretch of a clip, two or three natural captions and a dense one each
 
 
@@ -73,7 +74,7 @@ def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames:
 
 
 PLAYROOM = partial(playroom_clips, fps=8.0, wordings=WORDINGS)
-PLAYROOM_FAST = partial(PLAYROOM, fps=16.0, wordings=WORDINGS)  # for what is asked at other rates
+PLAYROOM_FAST = partial(playroom_clips, fps=16.0, wordings=WORDINGS)  # for what is asked at other rates
 ALL_SIZES = {  # shards and how often a sample is drawn from them
     "playroom-short": 0.56,
     "playroom-large": 0.18,
@@ -82,7 +83,7 @@ ALL_SIZES = {  # shards and how often a sample is drawn from them
     "playroom-wide": 0.045,
     "playroom-tall": 0.045,
 }
-JOBS = {  # name -> clips, height, width, frames, how many
+JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, width, frames, how many
     "playroom-pictures": (playroom_pictures, 64, 64, 1, 40_000),
     "playroom-more-pictures": (playroom_pictures, 64, 64, 1, 60_000),
     "playroom-short": (PLAYROOM, 64, 64, 17, 24_000),

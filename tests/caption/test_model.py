@@ -9,7 +9,7 @@ import torch
 
 from minisora.caption.files import ABOUT, FORMAT, WEIGHTS, load_captioner, save_captioner
 from minisora.caption.model import Captioner, CaptionerConfig, matching_costs
-from minisora.caption.words import END, LONG, SHORT, playroom_words
+from minisora.caption.words import AHEAD, END, FIRST_WORD, LONG, SHORT, playroom_words
 from minisora.errors import UsageError, WeightsError
 
 TINY = CaptionerConfig(
@@ -87,7 +87,7 @@ def test_the_likeliest_words_are_written_until_the_end():
         words = [LONG]
         for _ in range(TINY.longest):
             scores = model(views, torch.tensor([words] * len(places)))[:, -1]
-            scores[:, [SHORT, LONG]] = float("-inf")
+            scores[:, END + 1 : FIRST_WORD] = float("-inf")
             words.append(int(scores.log_softmax(-1).mean(0).argmax()))
             if words[-1] == END:
                 break
@@ -96,21 +96,22 @@ def test_the_likeliest_words_are_written_until_the_end():
     assert any(expected)
 
 
-def test_how_likely_a_text_is_is_the_mean_over_its_known_words():
+@pytest.mark.parametrize("ahead", [False, True])
+def test_how_likely_a_text_is_is_the_mean_over_its_known_words(ahead):
     """Against one word at a time with caches, each clip by itself; what is no known word is not there."""
     model, shown = captioner(), frames(4)
     texts = ["A red, ball", "the red teapot ball", "x9 teapot", "ball a ball a ball a ball a ball a ball a ball"]
     known = [["a", "red", "ball"], ["red", "ball"], [], (["ball", "a"] * 6)[: TINY.longest - 1]]
     expected = []
     for clip, words in zip(shown, known, strict=True):
-        video, caches, found, word = model.encode(clip[None]), None, [], SHORT
+        video, caches, found, word = model.encode(clip[None]), None, [], AHEAD if ahead else SHORT
         for number in model.vocabulary.numbers(words):
             logits, caches = model.next_words(torch.tensor([[word]]), video, caches)
-            logits[..., [SHORT, LONG]] = float("-inf")
+            logits[..., END + 1 : FIRST_WORD] = float("-inf")
             found.append(float(logits[0, 0].detach().double().log_softmax(-1)[number]))
             word = number
         expected.append(sum(found) / max(len(found), 1))
-    got = model.log_likelihood(shown, texts)
+    got = model.log_likelihood(shown, texts, ahead=ahead)
     assert got.dtype == torch.float32 and got[2] == 0
     torch.testing.assert_close(got.double(), torch.tensor(expected, dtype=torch.float64), atol=1e-5, rtol=1e-5)
 
@@ -142,7 +143,7 @@ def test_files_that_are_not_right_are_refused(tmp_path):
     (tmp_path / ABOUT).write_text(about.replace('"width": 24', '"width": 48'))
     with pytest.raises(WeightsError, match="cannot be read"):
         load_captioner(tmp_path)
-    for other, hint in ((FORMAT + 1, "Update minisora"), (FORMAT - 1, "Train it anew")):
+    for other, hint in ((FORMAT + 1, "Update minisora"), (FORMAT - 2, "Train it anew")):
         (tmp_path / ABOUT).write_text(about.replace(f'"format": {FORMAT}', f'"format": {other}'))
         with pytest.raises(WeightsError, match=hint):
             load_captioner(tmp_path)

@@ -72,14 +72,14 @@ def test_prompts_that_were_written_are_read(tmp_path, suffix):
 def test_real_renders_in_a_folder(tmp_path):
     folder = tmp_path / "real"
     folder.mkdir()
-    write_prompts(folder / "prompts.jsonl", 3)
-    for n, clip in enumerate(render_all(prompts(3)[0], (96, 96))):
+    write_prompts(folder / "prompts.jsonl", 8)
+    for n, clip in enumerate(render_all(prompts(8)[0], (96, 96))):
         Video(clip, 8.0).save(folder / f"{n:04d}.mp4")
-    figures = {(figure.verb, figure.name): figure for figure in folder_figures(folder, tmp_path / "out", count=3)}
+    figures = {(figure.verb, figure.name): figure for figure in folder_figures(folder, tmp_path / "out", count=8)}
     colour = figures["real, prompts", "colour"]
-    assert colour.mean > 0.8 and colour.n == 3 and colour.floor < colour.mean
+    assert colour.mean > 0.8 and colour.n == 8 and colour.floor < colour.mean
     distance = figures["real", "Frechet distance"]
-    assert distance.n == 3 and distance.mean < distance.floor
+    assert distance.n == 8 and distance.mean < distance.floor
     assert len(json.loads((tmp_path / "out" / "folder.json").read_text())) == len(figures)
 
 

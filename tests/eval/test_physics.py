@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import pytest
 import torch
@@ -43,16 +44,22 @@ def test_momentum_is_kept_by_a_collision_of_the_simulator(restitution):
     assert physics.momentum_after(gone, masses, contact) == 0
 
 
-def test_real_clips_are_read_as_the_simulator_has_them(cases):
-    segmenter = load_judge().segmenter
+def test_real_clips_are_read_as_the_simulator_has_them():
+    """On average over three scenes of a kind: slow things leave little room between what is read and the floor."""
+    segmenter, read = load_judge().segmenter, dict[str, list[physics.Marks]]()
+    for case in physics.cases(3):
+        if case.kind in ("rolls", "collides", "bounces", "fast"):
+            rendered = playroom.render([case.scene], height=64, width=64, fps=FPS, num_frames=case.frames)
+            marks = physics.motion_marks(rendered.frames[0], rendered.frames[0], case, segmenter)
+            assert all(better == "lower" and model == ceiling for better, model, _, ceiling in marks.values())
+            read.setdefault(case.kind, []).append(marks)
     for kind, most in (("rolls", 0.15), ("collides", 0.2), ("bounces", 0.3), ("fast", 0.3)):
-        case = cases[kind]
-        rendered = playroom.render([case.scene], height=64, width=64, fps=FPS, num_frames=case.frames)
-        marks = physics.motion_marks(rendered.frames[0], rendered.frames[0], case, segmenter)
-        for name, (better, model, floor, ceiling) in marks.items():
-            assert better == "lower" and model == ceiling < 0.3 * floor, (kind, name, marks)
-        assert marks["position, units"][3] < 0.1 and marks["velocity, units/s"][3] < most, (kind, marks)
-    assert set(marks) == {"position, units", "velocity, units/s"}
+        for name in read[kind][0]:
+            model, floor = (fmean(marks[name][n] for marks in read[kind]) for n in (1, 2))
+            assert model < 0.3 * floor, (kind, name, model, floor)
+        for marks in read[kind]:
+            assert marks["position, units"][3] < 0.1 and marks["velocity, units/s"][3] < most, (kind, marks)
+    assert set(read["fast"][0]) == {"position, units", "velocity, units/s"}
 
 
 def test_collisions_come_after_what_is_given_and_the_camera_rests(cases):
@@ -63,9 +70,9 @@ def test_collisions_come_after_what_is_given_and_the_camera_rests(cases):
 
 
 def test_another_speed_keeps_the_middle(cases):
-    """Training had 0.6 to 0.95 units/s."""
+    """Training had 0.48 to 0.76 units/s, and trails up to 0.9."""
     slow, fast = (cases[kind].scene.things[0].path for kind in ("slow", "fast"))
-    assert slow.speed < 0.5 and fast.speed > 0.95 and slow.heading == fast.heading
+    assert slow.speed < 0.4 and fast.speed > 0.9 and slow.heading == fast.heading
     assert slow.x + slow.speed * math.cos(slow.heading) == pytest.approx(fast.x + fast.speed * math.cos(fast.heading))
 
 

@@ -119,7 +119,7 @@ def test_the_one_loop_trains_it(tmp_path, monkeypatch):
         build=lambda: Upscaler(TINY),
         batch=replace(BATCHES, sources={"playroom": (1.0, watched)}),
         loss=UpscaleLoss(),
-        publish=lambda upscaler, folder: save_upscaler(upscaler, folder / "upscaler", {}),
+        publish=lambda upscaler, folder, taken: save_upscaler(upscaler, folder / "upscaler", {}),
         optim=OptimConfig(lr=1e-3, muon_lr=0.01, warmup_steps=1),
         prefetch=0,
         bf16=False,

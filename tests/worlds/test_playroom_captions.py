@@ -42,9 +42,9 @@ def test_a_single_moment_has_no_motion():
 
 def test_camera_and_cut_are_said_when_and_only_when_they_are_seen():
     moves = {
-        "orbit": r"\borbit|camera (circles|goes around|moves in an arc) to the",
+        "orbit": r"\borbit|camera (circles|goes around|moves in an arc|circles around|moves around the scene) to the",
         "zoom": r"\bzoom",
-        "pan": r"\bpan(s|ning)?\b|camera (turns|looks)",
+        "pan": r"\bpan(s|ning)?\b|camera (turns|looks|swivels)",
     }
     for scene, start, stop, text in cases(80, "train"):
         known = facts(scene, start, stop)

@@ -52,7 +52,7 @@ def test_hits_equal_marching(shape):
 @pytest.mark.parametrize("seed", [2, 5, 11, 33])
 def test_masks_and_depth_equal_marching(seed):
     scene = draw(seed)
-    size, times = 28, np.array([0.0, 2.0])
+    size, times = 48, np.array([0.0, 2.0])
     out = render([scene], height=size, width=size, fps=0.5, num_frames=2, truth=True)
     pose, focal = views(scene, times)
     centres, turns = state(scene, times)

@@ -45,7 +45,7 @@ from minisora.worlds.playroom.scene import Thing
 FPS, FRAMES, GIVEN = 8.0, 25, 5  # collisions come at 0.6 s or later
 TIMES = np.arange(FRAMES) / FPS
 LOST = 2.0  # units: about from the middle to the edge of the frame
-SPEEDS = {"slow": 0.4, "fast": 1.6}  # times a speed that training had; it had 0.6 to 0.95 units/s
+SPEEDS = {"slow": 0.4, "fast": 1.6}  # times a speed that training had; it had 0.48 to 0.76 units/s
 SPEED_FRAMES = 17  # a fast thing is in the frame so long
 _AFTER = 0.1  # seconds that a collision is over
 

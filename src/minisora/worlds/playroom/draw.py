@@ -376,14 +376,15 @@ def _apart(other: Thing, other_sight: _Sight, one: Thing, sight: _Sight) -> Flag
     """(N,) `other`, placed after `one`, keeps clear of it on the floor and hides it no longer than a passing does."""
     meet = (one.motion, other.motion) == ("collides", "struck")
     ways = other_sight.centres - sight.centres
-    clear = np.hypot(ways[..., 0], ways[..., 1]).min(0) >= (one.across + other.across) * 1.2
+    clear: Flags = np.hypot(ways[..., 0], ways[..., 1]).min(0) >= (one.across + other.across) * 1.2
     gaps = other_sight.spots - sight.spots
     between = np.hypot(gaps[..., 0], gaps[..., 1]) / (sight.radius + other_sight.radius)
     if one.path.speed == 0 and other.path.kick == 0:  # neither crosses the frame: both stay plain to see
-        return clear & (between.min(0) >= 0.75)
-    if meet:
-        return between[-1] >= 0.5
-    at_the_ends = np.minimum(between[0], between[-1]) >= 1.0
-    if one.motion == "passes_behind":
-        return at_the_ends & clear
-    return clear & at_the_ends & ((between < 0.6).sum(0) <= 2)
+        clear &= between.min(0) >= 0.75
+    elif meet:
+        clear = between[-1] >= 0.5
+    else:
+        clear &= np.minimum(between[0], between[-1]) >= 1.0
+        if one.motion != "passes_behind":
+            clear &= (between < 0.6).sum(0) <= 2
+    return clear
