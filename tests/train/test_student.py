@@ -35,9 +35,9 @@ MEAN, STD, SHIFT = 0.7, 0.3, 3.0
 PLAIN = Settings(guidance=1.0, guidance_given=1.0, history_guidance=False)
 
 
-def loss_of(steps: int, teacher: Settings = PLAIN, **text: Tensor) -> StudentLoss:
-    null = text.get("null_text", torch.zeros(1, 12))
-    return StudentLoss(null_text=null, teacher=teacher, shift=SHIFT, shift_tokens=8, steps=steps)
+def loss_of(times: int, teacher: Settings = PLAIN, euler: int = 1) -> StudentLoss:
+    null_text = torch.zeros(1, 12)
+    return StudentLoss(null_text=null_text, teacher=teacher, shift=SHIFT, shift_tokens=8, times=times, euler=euler)
 
 
 def posterior(x: Tensor, t: Tensor) -> Tensor:
@@ -79,9 +79,9 @@ def gaussian_batch(clips: int = 64) -> LatentBatch:
     return LatentBatch(pack, torch.ones(clips * length, dtype=torch.bool), 1.0)
 
 
-def test_loss_is_zero_where_the_teachers_own_steps_end():
-    steps = 12
-    times = diffusion.schedule(steps, shift=SHIFT)
+@pytest.mark.parametrize(("times_of_clips", "euler"), [(12, 1), (4, 3)])
+def test_loss_is_zero_where_the_teachers_own_steps_end(times_of_clips, euler):
+    times = diffusion.schedule(times_of_clips * euler, shift=SHIFT)
 
     def end(x: Tensor, t: Tensor) -> Tensor:
         result = x.clone()
@@ -92,8 +92,8 @@ def test_loss_is_zero_where_the_teachers_own_steps_end():
 
     torch.manual_seed(0)
     noise = torch.Generator().manual_seed(1)
-    assert float(loss_of(steps)(Oracle(end), gaussian_batch(), noise)["loss"]) < 1e-5
-    assert float(loss_of(steps)(Oracle(posterior), gaussian_batch(), noise)["loss"]) > 1e-2
+    assert float(loss_of(times_of_clips, euler=euler)(Oracle(end), gaussian_batch(), noise)["loss"]) < 1e-5
+    assert float(loss_of(times_of_clips, euler=euler)(Oracle(posterior), gaussian_batch(), noise)["loss"]) > 1e-2
 
 
 def test_loss_of_the_exact_flow_falls_as_the_square_of_the_steps(monkeypatch):
@@ -117,7 +117,7 @@ def test_the_teacher_is_guided_as_in_sampling(bundle):
     eps, known = (torch.randn(canvas.known.shape, generator=draw) for _ in range(2))
     canvas = replace(canvas, known=known)
     made, text_length = canvas.levels > 0, told.lengths[0]
-    loss = StudentLoss(null_text=told.tokens[text_length:], teacher=how, shift=1.0, shift_tokens=length, steps=8)
+    loss = StudentLoss(null_text=told.tokens[text_length:], teacher=how, shift=1.0, shift_tokens=length, times=8)
     for t in (0.6, 0.2):
         x = torch.randn(known.shape, generator=draw)
         shown = torch.where(made[:, None], x, diffusion.interpolate(known, eps, torch.tensor([how.context_noise])))

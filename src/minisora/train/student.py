@@ -1,7 +1,7 @@
 """A student of few steps and no guidance: adapters on the transformer that is its teacher, by consistency distillation.
 
     f(x_t, t) = x_t - t v(x_t, t)                    where the trajectory through x_t ends; at t = 0 the point itself
-    loss      = d(f(x_t, t), stopped f(x_s, s))      x_s: one Euler step of the guided teacher from x_t, s the next time
+    loss      = d(f(x_t, t), stopped f(x_s, s))      x_s: the guided teacher's Euler steps from x_t to s, the next time
 
 Source: Song et al. 2023 (Consistency Models, arXiv:2303.01469), Algorithm 2; guidance inside the teacher's step and
 adapters, Luo et al. 2023 (LCM, arXiv:2310.04378, section 4; LCM-LoRA, arXiv:2311.05556); targets of the student itself
@@ -17,6 +17,7 @@ Here: the loss. Not here: its recipe (tuning.py, recipes.py), sampling by a stud
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -41,7 +42,8 @@ class StudentLoss:
 
     null_text: (S, Dt)
     teacher:   how it is guided
-    steps:     of the teacher's schedule; each clip is at one of its times, a multiple of the student's steps
+    times:     of the schedule, a multiple of the student's steps; each clip is at one of them
+    euler:     steps of the teacher from one time to the next
     shift, shift_tokens: of the schedule, as in `Sampling`
     """
 
@@ -49,7 +51,8 @@ class StudentLoss:
     teacher: Settings
     shift: float
     shift_tokens: int
-    steps: int = 48
+    times: int = 8
+    euler: int = 2
 
     def __call__(self, dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
         """`loss`, the mean over tokens to be made, and `t0`, `t1` ...: the same for each quarter of the noise times.
@@ -58,15 +61,16 @@ class StudentLoss:
         """
         clean, made = batch.clean, batch.made
         eps = torch.randn(clean.tokens.shape, generator=noise, device=clean.tokens.device)
-        later, earlier = self._times(clean, noise)
-        state = at_times(clean, made, later)
+        way, clips = self._way(clean, noise), clips_of(clean)
+        state = at_times(clean, made, way[0])
         state = replace(state, tokens=interpolate(clean.tokens, eps, token_times(state)))
         with torch.no_grad():
+            x = state.tokens
             with without_adapters(dit):
-                end = self.guided_x0(dit, state, made, eps)
-            share = (earlier / later)[clips_of(clean)]  # of the way to `end` that is left after the step
-            stepped = torch.where(made[:, None], interpolate(end, state.tokens, share), state.tokens)
-            target = x0_of(dit, replace(at_times(clean, made, earlier), tokens=stepped))
+                for t, s in pairwise(way):
+                    end = self.guided_x0(dit, replace(at_times(clean, made, t), tokens=x), made, eps)
+                    x = torch.where(made[:, None], interpolate(end, x, (s / t)[clips]), x)
+            target = x0_of(dit, replace(at_times(clean, made, way[-1]), tokens=x))
         error = (x0_of(dit, state) - target)[made].square().mean(-1)
         distance = (error + HUBER**2).sqrt() - HUBER
         bins = loss_by_bin(distance, token_times(state)[made], bins=BINS)
@@ -94,13 +98,14 @@ class StudentLoss:
         scale = torch.where((times >= low) & (times <= high), scale, 1.0)
         return extrapolated(x0_of(dit, state), x0_of(dit, untold), scale[:, None])
 
-    def _times(self, pack: Pack, noise: torch.Generator) -> tuple[Tensor, Tensor]:
-        """For each clip a time of its schedule and the next one, (B,) each."""
+    def _way(self, pack: Pack, noise: torch.Generator) -> Tensor:
+        """For each clip a time of its schedule, then those of the teacher's steps to the next. (1 + euler, B)"""
         device = pack.tokens.device
         shifts = [shift_for_tokens(n, base_tokens=self.shift_tokens, base_shift=self.shift) for n in pack.lengths]
-        times = torch.tensor([schedule(self.steps, shift=shift) for shift in shifts], device=device)
-        step = torch.randint(self.steps, (len(times), 1), generator=noise, device=device)
-        return times.gather(1, step)[:, 0], times.gather(1, step + 1)[:, 0]
+        all_times = [schedule(self.times * self.euler, shift=shift) for shift in shifts]
+        first = self.euler * torch.randint(self.times, (len(shifts), 1), generator=noise, device=device)
+        index = first + torch.arange(1 + self.euler, device=device)
+        return torch.tensor(all_times, device=device).gather(1, index).T
 
 
 def at_times(pack: Pack, made: Tensor, t: Tensor) -> Pack:
