@@ -171,7 +171,7 @@ def distilled(
         batch=lambda _: sketched,
         loss=dit_loss,  # for a plan: of the passes of a step, one alone keeps anything for gradients
         publish=publish,
-        optim=OptimConfig(lr=1e-3, warmup_steps=20, weight_decay=0.0),
+        optim=OptimConfig(lr=5e-4, warmup_steps=20, weight_decay=0.0),
         origin=f"{base} {fingerprint(bundle.dit)}, adapters {rank}",
         ema_decay=0.99,
         prefetch=1,

@@ -27,7 +27,7 @@ from minisora.data.pack import Pack
 from minisora.diffusion.guidance import extrapolated
 from minisora.diffusion.loss import loss_by_bin
 from minisora.diffusion.path import interpolate, x0_from_velocity
-from minisora.diffusion.times import schedule, shift_for_tokens
+from minisora.diffusion.times import shift_for_tokens, shift_times
 from minisora.dit.lora import without_adapters
 from minisora.dit.model import DiT
 from minisora.sampling import Settings
@@ -42,9 +42,10 @@ class StudentLoss:
 
     null_text: (S, Dt)
     teacher:   how it is guided
-    times:     of the schedule, a multiple of the student's steps; each clip is at one of them
+    times:     so many from noise to data, even before the shift, as in sampling; where they begin is drawn, so that
+               the student knows every time: a token that is given in part is at times of its own
     euler:     steps of the teacher from one time to the next
-    shift, shift_tokens: of the schedule, as in `Sampling`
+    shift, shift_tokens: as in `Sampling`
     """
 
     null_text: Tensor
@@ -99,13 +100,13 @@ class StudentLoss:
         return extrapolated(x0_of(dit, state), x0_of(dit, untold), scale[:, None])
 
     def _way(self, pack: Pack, noise: torch.Generator) -> Tensor:
-        """For each clip a time of its schedule, then those of the teacher's steps to the next. (1 + euler, B)"""
+        """For each clip a time, then those of the teacher's steps to the next. (1 + euler, B)"""
         device = pack.tokens.device
+        even = 1 - torch.rand(len(pack.lengths), 1, generator=noise, device=device)  # above 0
+        share = torch.linspace(0, 1, 1 + self.euler, device=device)
+        even = torch.lerp(even, (even - 1 / self.times).clamp(min=0), share)
         shifts = [shift_for_tokens(n, base_tokens=self.shift_tokens, base_shift=self.shift) for n in pack.lengths]
-        all_times = [schedule(self.times * self.euler, shift=shift) for shift in shifts]
-        first = self.euler * torch.randint(self.times, (len(shifts), 1), generator=noise, device=device)
-        index = first + torch.arange(1 + self.euler, device=device)
-        return torch.tensor(all_times, device=device).gather(1, index).T
+        return torch.stack([shift_times(times, shift) for times, shift in zip(even, shifts, strict=True)], 1)
 
 
 def at_times(pack: Pack, made: Tensor, t: Tensor) -> Pack:
