@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from minisora import bundle as bundles
-from minisora.bundle import Sampling, available, find, load, load_part, save, save_part
+from minisora.bundle import Sampling, Student, available, find, load, load_part, save, save_part
+from minisora.dit.lora import adapters_of, add_lora, merge_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError, WeightsError
 from minisora.vae.model import VAEConfig, VideoVAE
@@ -163,3 +164,50 @@ def test_a_half_written_bundle_is_not_found(saved, monkeypatch):
 def test_json_says_every_field(saved):
     about = json.loads((saved[0] / "bundle.json").read_text(encoding="utf-8"))
     assert set(about["dit"]) == set(asdict(DIT)) and set(about["sampling"]) == set(asdict(SAMPLING))
+
+
+def with_student(folder: Path, vae: VideoVAE, dit: DiT) -> Student:
+    adapters = {name: torch.randn_like(value) for name, value in adapters_of(add_lora(DiT(DIT), 2)).items()}
+    student = Student(adapters=adapters, rank=2, steps=3)
+    save(folder, name="mine", vae=vae, dit=dit, sampling=SAMPLING, trained={}, card="", student=student)
+    return student
+
+
+def test_a_student_comes_back_and_is_folded_in_when_it_is_used(saved):
+    folder, vae, dit = saved
+    assert read(folder).student is None
+    given, bundle = with_student(folder, vae, dit), read(folder)
+    assert bundle.student is not None and (bundle.student.rank, bundle.student.steps) == (2, 3)
+    assert {n: v.bfloat16().float().tolist() for n, v in given.adapters.items()} == {
+        n: v.float().tolist() for n, v in bundle.student.adapters.items()
+    }
+    before = {name: value.clone() for name, value in bundle.dit.state_dict().items()}
+    other = bundle.with_student()
+    expected = add_lora(DiT(DIT), 2)
+    expected.load_state_dict({**before, **bundle.student.adapters})
+    expected = merge_lora(expected).state_dict()
+    assert {
+        name: torch.equal(value, expected[name]) for name, value in other.dit.state_dict().items()
+    } == dict.fromkeys(before, True)
+    assert all(torch.equal(value, before[name]) for name, value in bundle.dit.state_dict().items())
+    assert other.dit is bundle.with_student().dit is not bundle.dit  # made once
+    assert not other.dit.training and not any(p.requires_grad for p in other.dit.parameters())
+    assert other.dit.enter.weight.data_ptr() == bundle.dit.enter.weight.data_ptr()  # what is the same lies there once
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "student.safetensors").unlink(), "student.safetensors is missing"),
+        (lambda folder: (folder / "student.safetensors").write_bytes(b"x"), "student.safetensors is not the file"),
+        (lambda folder: edited(folder, lambda about: about["student"].update(rank=3)), "no adapters of rank 3"),
+        (lambda folder: edited(folder, lambda about: about["student"].update(colour=3)), "unknown fields: colour"),
+    ],
+    ids=["missing", "damaged", "rank", "unknown"],
+)
+def test_a_student_that_cannot_be_right_is_refused(saved, spoil, said):
+    folder, vae, dit = saved
+    with_student(folder, vae, dit)
+    spoil(folder)
+    with pytest.raises(WeightsError, match=said):
+        read(folder)

@@ -339,3 +339,11 @@ def test_processes_that_share_the_tokens_make_the_video_of_one(toybox, tmp_path)
     alone, shared = (read_video(tmp_path / name).frames.float() for name in launch)
     assert alone.shape == shared.shape and (alone - shared).abs().mean() < 0.5
     assert sorted(path.name for path in tmp_path.glob("*.mp4")) == sorted(launch)
+
+
+@pytest.mark.parametrize("options", [(), ("--steps", "24"), ("--guidance", "2"), ("--sampler", "heun")], ids=str)
+def test_a_model_is_told_of_steps_guidance_and_sampler_only_where_they_are_given(model, options):
+    """By this it knows whether its student is asked for."""
+    assert run("generate", "a red ball", *options, "-o", "out.mkv").exit_code == 0
+    names = {"steps", "guidance", "sampler"} & set(model.asked)
+    assert names == {option.removeprefix("--") for option in options if option.startswith("--")}

@@ -5,6 +5,7 @@
                        trained.upscaler enlarges what is made (deliver.py)
     vae.safetensors    bf16
     dit.safetensors    bf16
+    student.safetensors  bf16, where there is one: adapters with which dit.safetensors needs few steps, no guidance
     known.safetensors  directions of captions it was trained on, for telling a prompt that is far from all of them
     card.md            the model card
 
@@ -16,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from minisora.dit.lora import adapted, adapters_of, add_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError, WeightsError
 from minisora.text.encoder import TextEncoder
@@ -33,7 +36,7 @@ from minisora.video.files import save_tensors
 
 FORMAT = 1
 EMBEDDED = Path(__file__).parent / "weights"
-Config = TypeVar("Config", VAEConfig, DiTConfig, "Sampling")
+Config = TypeVar("Config", VAEConfig, DiTConfig, "Sampling", "Student")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,15 @@ class Sampling:
     tile: int = 16  # most tokens on a side of the frame that the network sees at once
     window: int = 9  # latents that the network sees at once, as in training
     context: int = 4  # of them, in a longer video: those that a window takes over from the one before
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Student:
+    """What makes the transformer one of few steps, without guidance: adapters, trained as in train/student.py."""
+
+    adapters: dict[str, Tensor]  # as dit/lora.py names them
+    rank: int
+    steps: int = 4
 
 
 class Enlarges(Protocol):
@@ -78,11 +90,22 @@ class Bundle:
     known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see TextEncoder.sentence
     card: str = ""
     upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see deliver.py
+    student: Student | None = None
+
+    def with_student(self) -> Bundle:
+        """The bundle with the student in the transformer's place: a copy of its blocks, made at the first use."""
+        assert self.student is not None, f"{self.name} has no student"
+        return replace(self, dit=_merged(self.dit, self.student), student=None)
 
     @property
     def world(self) -> int:
         """The version of the playroom that it was trained on (playroom.WORLD_VERSION); 1 where it does not say."""
         return int(self.trained.get("world", 1))
+
+
+@lru_cache(maxsize=1)
+def _merged(dit: DiT, student: Student) -> DiT:
+    return adapted(dit, student.rank, student.adapters)
 
 
 def available() -> dict[str, Path]:
@@ -126,6 +149,7 @@ def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype
         trained=about["trained"],
         known=_read(known, about["sha256"][known.name])["known"] if known.name in about["sha256"] else None,
         card=card.read_text(encoding="utf-8") if card.exists() else "",
+        student=_student(about, dit.config, folder / "student.safetensors") if "student" in about else None,
     )
 
 
@@ -139,6 +163,7 @@ def save(
     trained: Mapping[str, Any],
     card: str,
     known: Tensor | None = None,
+    student: Student | None = None,
 ) -> None:
     """Write a bundle; bundle.json comes last, so a half-written one is never found."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +174,11 @@ def save(
     }
     if known is not None:
         hashes["known.safetensors"] = _save({"known": known.to(torch.bfloat16)}, folder / "known.safetensors")
+    told = {}
+    if student is not None:
+        adapters = {name: value.to("cpu", torch.bfloat16).contiguous() for name, value in student.adapters.items()}
+        hashes["student.safetensors"] = _save(adapters, folder / "student.safetensors")
+        told["student"] = {"rank": student.rank, "steps": student.steps}
     (folder / "card.md").write_text(card, encoding="utf-8")
     about = {
         "format": FORMAT,
@@ -158,6 +188,7 @@ def save(
         "sampling": asdict(sampling),
         "trained": dict(trained),
         "sha256": hashes,
+        **told,
     }
     (folder / "bundle.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
@@ -194,6 +225,20 @@ def _about(folder: Path) -> dict[str, Any]:
     if missing:
         raise WeightsError(f"{path} lacks {', '.join(missing)}. Copy the bundle again.")
     return about
+
+
+def _student(about: dict[str, Any], config: DiTConfig, path: Path) -> Student:
+    adapters = _read(path, about["sha256"].get(path.name, ""))
+    student = _config(Student, {**about["student"], "adapters": adapters}, path.parent)
+    with torch.device("meta"):
+        fitting = adapters_of(add_lora(DiT(config), student.rank))
+    if {name: value.shape for name, value in adapters.items()} != {
+        name: value.shape for name, value in fitting.items()
+    }:
+        raise WeightsError(
+            f"{path} does not fit its config: it holds no adapters of rank {student.rank} for this model."
+        )
+    return student
 
 
 def _config(kind: type[Config], values: dict[str, Any], folder: Path) -> Config:

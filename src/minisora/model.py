@@ -17,10 +17,9 @@ from minisora import fitting, tasks
 from minisora.canvas import Condition, Shape, check_apart
 from minisora.deliver import notes_on_upscaling, with_upscaler
 from minisora.device import check_memory, default_device, has_fast_bf16, use_affinity_threads
-from minisora.diffusion.samplers import sampler_named
 from minisora.errors import UsageError
 from minisora.first_frame import FirstFrame
-from minisora.sampling import Settings
+from minisora.sampling import Settings, settings_for
 from minisora.storyboard import Storyboard, read_storyboard, scene_prompt
 from minisora.upscale.files import upscaler_folder
 from minisora.vae.model import num_latents
@@ -51,7 +50,8 @@ class Model:
     """The verbs on one bundle.
 
     Sizes are delivered ones, (height, width) in pixels; any size and length is made, on the next larger grid, and
-    cropped. What is not given comes from `bundle.sampling`.
+    cropped. What is not given comes from `bundle.sampling`; a student, where the bundle has one, makes what is asked
+    for without steps, sampler and guidance (sampling.settings_for).
 
     timings: seconds by stage of the last call
     remarks: of the last call: how what was given was fitted, and what is enlarged without an upscaler
@@ -404,13 +404,8 @@ class Model:
         return self._shape((num_frames - 1) / video.fps, (height, width), video.fps)
 
     def _settings(self, given: dict[str, Any]) -> Settings:
-        how = self.bundle.sampling
-        guidance = {"guidance": how.guidance, "guidance_given": given.get("guidance", how.guidance_given)}
-        values = {"steps": how.steps, **guidance, **given}
-        if isinstance(values.get("sampler"), str):
-            values["sampler"] = sampler_named(values["sampler"])
         self.timings, self.remarks = {}, notes_on_upscaling(self.bundle)
-        return Settings(**values, timings=self.timings)
+        return settings_for(self.bundle, {**given, "timings": self.timings})
 
 
 def _check_strength(strength: float) -> None:

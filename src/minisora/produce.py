@@ -43,7 +43,13 @@ class Common:
         ),
     ] = None
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0
-    steps: Annotated[int | None, typer.Option(help="Sampler steps: more are slower and finer; the model's own.")] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Sampler steps: more are slower and finer; the model's own. A student, where the model has one, takes "
+            "few; steps, guidance or sampler, if given, are of the full weights."
+        ),
+    ] = None
     guidance: Annotated[
         float | None, typer.Option(help="How far to push along the prompt, 1 adds nothing; the model's own.")
     ] = None

@@ -10,9 +10,10 @@ Here: one window of a video, guidance and sampler around the network, decoding p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from minisora import diffusion
 from minisora.bundle import Bundle
 from minisora.canvas import Canvas, Shape
 from minisora.data.pack import Pack, distinct_times
-from minisora.diffusion.samplers import Sampler, dpmpp_2m
+from minisora.diffusion.samplers import Sampler, dpmpp_2m, sampler_named
 from minisora.dit.layers import Context
 
 LATENTS_AT_ONCE = 2  # that are decoded: all of a long video's would not fit
@@ -41,9 +42,38 @@ class Settings:
     guidance_interval: tuple[float, float] = (0.3, 1.0)  # of times: later on the text decides nothing more
     guidance_rescale: float = 0.0
     sampler: Sampler = dpmpp_2m
+    student: bool = False  # sampled by `consistency` instead; the bundle is then `with_student`
     context_noise: float = 0.0  # time at which the network is shown what is given, and told so
     on_step: Progress | None = None
     timings: dict[str, float] = field(default_factory=dict)
+
+
+OF_THE_FULL_WEIGHTS = frozenset(
+    {"steps", "sampler", "guidance", "guidance_given", "history_guidance", "guidance_interval", "guidance_rescale"}
+)
+
+
+def settings_for(bundle: Bundle, given: Mapping[str, Any]) -> Settings:
+    """What is not given as the bundle has it.
+
+    given: fields of Settings; a sampler by its name, if it comes from outside
+
+    A student, where the bundle has one, makes the video in its own few steps and without guidance. Steps, a sampler or
+    guidance, where any of them is given, are those of the full weights.
+    """
+    how, student = bundle.sampling, bundle.student
+    if student is not None and not given.keys() & OF_THE_FULL_WEIGHTS:
+        return Settings(student=True, steps=student.steps, guidance=1.0, guidance_given=1.0, **given)
+    guidance = {"guidance": how.guidance, "guidance_given": given.get("guidance", how.guidance_given)}
+    values = {"steps": how.steps, **guidance, **given}
+    if isinstance(values.get("sampler"), str):
+        values["sampler"] = sampler_named(values["sampler"])
+    return Settings(**values)
+
+
+def weights_for(bundle: Bundle, settings: Settings) -> Bundle:
+    """The bundle with the weights that the settings are of."""
+    return bundle.with_student() if settings.student else bundle
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +128,20 @@ def sample(
     returns  (B, L, Ct), B seeds
     """
     drawn = [torch.Generator().manual_seed(seed) for seed in ([settings.seed] if seeds is None else seeds)]
-    # on the CPU in float32, so that a seed means the same on every device
-    eps, context_eps = (
-        torch.cat([torch.randn(canvas.known.shape, generator=g) for g in drawn]).to(canvas.known.device)
-        for _ in range(2)
-    )
+
+    def fresh() -> Tensor:  # on the CPU in float32, so that a seed means the same on every device
+        return torch.cat([torch.randn(canvas.known.shape, generator=g) for g in drawn]).to(canvas.known.device)
+
+    eps, context_eps = fresh(), fresh()
     denoise = guided_denoiser(bundle, canvas, told, settings, context_eps)
     if around is not None:
         denoise = around(denoise)
     times = schedule(bundle, canvas, settings.steps)
     told_on = watched(denoise, times, on_step or settings.on_step)
     known = canvas.known.expand_as(eps)
-    x = settings.sampler(told_on, diffusion.start(known, canvas.levels, eps), times)
+    again = diffusion.consistency(lambda x0, t: diffusion.noised(x0, canvas.levels, fresh(), t))
+    sampler = again if settings.student else settings.sampler
+    x = sampler(told_on, diffusion.start(known, canvas.levels, eps), times)
     return diffusion.finish(x, known, canvas.levels)
 
 

@@ -25,7 +25,7 @@ from minisora.errors import UsageError
 from minisora.first_frame import FirstFrame, picture_first
 from minisora.fitting import size_for
 from minisora.rollout import roll_out
-from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched
+from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched, weights_for
 from minisora.text.schedule import parts, told_from
 from minisora.vae.model import GROUP
 from minisora.video import Video, fit
@@ -140,7 +140,7 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
             f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {GROUP} frames, at most "
             f"{most}. The nearest {_near(shape, most)}."
         )
-    made = working(bundle, shape)
+    bundle, made = weights_for(bundle, settings), working(bundle, shape)
     with_first = build(bundle, replace(made, num_frames=1 + made.num_frames))
     canvas = with_first.window(1, 1 + count, with_first.known, [False] * (1 + count))
     turns = torch.Generator().manual_seed(settings.seed)
@@ -174,9 +174,10 @@ def edit(
 ) -> Video:
     """A clip turned from what `source` says of it into what `prompt` says (FlowEdit, Algorithm 1).
 
-    strength: the noise time at which the change begins; the source is guided by SOURCE_GUIDANCE
+    strength: the noise time at which the change begins; the source is guided by SOURCE_GUIDANCE, or less
 
-    Every step draws its own noise, so these are Euler steps, whatever the settings say.
+    Every step draws its own noise, so these are Euler steps, whatever the settings say. By a student, the estimate is
+    that of Xu et al. 2023 (InfEdit, arXiv:2312.04965, Algorithm 2) without their attention control.
 
     Raises UsageError for a clip longer than the network sees.
     """
@@ -184,14 +185,14 @@ def edit(
     shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
     if len(whole) > (most := 1 + GROUP * (bundle.sampling.window - 1)):
         raise UsageError(f"an edit by difference takes {most} frames at most, not {len(clip)}. Cut the clip.")
-    made = working(bundle, shape)
+    bundle, made = weights_for(bundle, settings), working(bundle, shape)
     canvas = build(bundle, made, reduced(bundle, [Condition(whole, noise=1.0)], shape))  # known, and free
     generator = torch.Generator().manual_seed(settings.seed)
 
     def told_of(text: str, how: Settings) -> diffusion.Denoiser:
         return guided_denoiser(bundle, canvas, tell(bundle, text), how, torch.zeros_like(canvas.known))
 
-    of_source = told_of(source, replace(settings, guidance=SOURCE_GUIDANCE))
+    of_source = told_of(source, replace(settings, guidance=min(SOURCE_GUIDANCE, settings.guidance)))
     of_target = told_of(prompt, settings)
 
     def difference(x: Tensor, t: Tensor) -> Tensor:
@@ -296,6 +297,7 @@ def stream(
     first: how the first frame is made before the rest, where there are no conditions, which it would know nothing of;
            all in one stage, if None
     """
+    bundle = weights_for(bundle, settings)
     with timed(settings, "canvas"):
         made = working(bundle, shape)
         canvas = build(bundle, made, reduced(bundle, conditions, shape))

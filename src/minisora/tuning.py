@@ -1,6 +1,7 @@
-"""A bundle trained on with a user's own clips, and what every run of the transformer leaves to look at.
+"""A bundle trained on: with a user's own clips, or to need few steps; and what every run of the transformer leaves.
 
-Here: `fine_tune`, a recipe like those of recipes.py; the packs it trains on; previews; which captions a bundle knows.
+Here: `fine_tune`, a recipe like those of recipes.py; the packs it trains on; `distilled`, the run of a student;
+previews; which captions a bundle knows.
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ from random import Random
 import torch
 from torch import Tensor
 
-from minisora.bundle import Bundle, Sampling, find, load_part
+from minisora.bundle import Bundle, Sampling, Student, find, load_part
 from minisora.bundle import load as load_bundle
 from minisora.bundle import save as save_bundle
-from minisora.data.latents import LatentBatches
+from minisora.data.latents import LatentBatch, LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.device import default_device, has_fast_bf16
+from minisora.dit.lora import adapters_of, add_lora, merge_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
+from minisora.sampling import settings_for
 from minisora.sources import LATENTS
 from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import fingerprint, write_clip_latents
-from minisora.train.lora import add_lora, merge_lora
+from minisora.train.student import StudentLoss
 from minisora.train.velocity import dit_loss, sketch
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
 from minisora.video import contact_sheet, write_video
@@ -55,17 +58,14 @@ def fine_tune(
     """
     if data is None:
         raise UsageError("fine-tune needs clips: give --data a folder that `minisora curate` wrote.")
-    device = default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     given = [folder for folder in (data, pictures) if folder is not None]
     clips = {folder: Shards(folder) for folder in given}
-    bundle = load_bundle(base, device=device, dtype=dtype)
+    bundle = _opened(base)
     how = bundle.sampling
     by = fingerprint(bundle.vae)
     which = {folder: f"{folder.resolve()} {by}".encode("utf-8", "surrogatepass") for folder in given}
     latents = {folder: LATENTS / f"fine-tune-{called(folder)}-{zlib.crc32(which[folder]):08x}" for folder in given}
     told = b" ".join(which[folder] for folder in given)
-    weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
     rows, columns = (length // STRIDE // n for length, n in zip(how.size, bundle.dit.config.patch[1:], strict=True))
 
     def prepare(run: RunConfig) -> RunConfig:
@@ -73,13 +73,6 @@ def fine_tune(
         for folder, shards in clips.items():
             write_clip_latents(latents[folder], shards, bundle.vae, bundle.text, side=side)
         return replace(run, batch=windows_of(*(Shards(latents[folder]) for folder in given), bundle=bundle))
-
-    def build() -> DiT:
-        dit = DiT(bundle.dit.config)
-        dit.load_state_dict(weights)
-        if lora is not None:
-            add_lora(dit, lora)
-        return dit
 
     def preview(dit: DiT, samples: Path) -> None:
         shards = Shards(latents[data])
@@ -90,12 +83,10 @@ def fine_tune(
         shards = [Shards(folder) for folder in latents.values()]
         known, _ = known_captions(shards, bundle.text)
         tuned = {"base": bundle.name, "clips": sum(map(len, shards)), "steps": taken}
-        vae = VideoVAE(bundle.vae.config)
-        load_part(vae, find(base) / "vae.safetensors")  # bit for bit: the one in memory may be rounded
         save_bundle(
             run_folder / "bundle",
             name=f"{bundle.name}-{called(data)}",
-            vae=vae,
+            vae=_stored_vae(bundle, base),
             dit=merge_lora(dit),
             sampling=how,
             trained={**bundle.trained, "fine_tuned": tuned},
@@ -108,7 +99,7 @@ def fine_tune(
         name="fine-tune",
         steps=stable_steps,
         cooldown_steps=cooldown_steps,
-        build=build,
+        build=_begun(bundle, lora),
         prepare=prepare,
         batch=lambda _: sketch(bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
         loss=dit_loss,
@@ -120,6 +111,97 @@ def fine_tune(
         preview=preview,
         preview_every=max(1, steps // 3),
     )
+
+
+def distilled(
+    name: str,
+    base: str | Path,
+    *,
+    write: Callable[[VideoVAE, TextEncoder], None],
+    batches: Callable[[Tensor], LatentBatches],
+    sketched: LatentBatch,
+    prompts: Sequence[str],
+    steps: int,
+    rank: int = 32,
+) -> RunConfig:
+    """A run that leaves a copy of a bundle, with a student beside its weights.
+
+    write:    the latents that it is trained on
+    batches:  null text -> packs of them; no pattern of theirs gives the tokens to be made several times
+    sketched: such a pack, without data
+    prompts:  of the previews, made by the student
+
+    Raises UsageError for a bundle that was trained on other packs.
+    """
+    bundle = _opened(base)
+    config, pack = bundle.dit.config, sketched.clean
+    if (config.token_channels, config.text_width) != (pack.tokens.shape[1], pack.text.shape[1]):
+        raise UsageError(f"the packs of {name} are not for {bundle.name}: give --from a bundle of the same recipe.")
+    null_text = bundle.text.encode([""]).tokens.cpu()
+
+    def prepare(run: RunConfig) -> RunConfig:
+        write(bundle.vae, bundle.text)
+        return replace(run, batch=batches(null_text), loss=loss)
+
+    def student(dit: DiT) -> Student:
+        return Student(adapters=adapters_of(dit), rank=rank)
+
+    def publish(dit: DiT, folder: Path, taken: int) -> None:
+        save_bundle(
+            folder / "bundle",
+            name=bundle.name,
+            vae=_stored_vae(bundle, base),
+            dit=bundle.dit,
+            sampling=bundle.sampling,
+            trained={**bundle.trained, "student": {"recipe": name, "steps": taken}},
+            card=bundle.card,
+            known=bundle.known,
+            student=student(dit),
+        )
+
+    how, teacher = bundle.sampling, settings_for(replace(bundle, student=None), {})
+    loss = StudentLoss(null_text=null_text, teacher=teacher, shift=how.shift, shift_tokens=how.shift_tokens)
+    stable_steps, cooldown_steps = split(steps, cooldown=0.4)
+    return RunConfig(
+        name=name,
+        steps=stable_steps,
+        cooldown_steps=cooldown_steps,
+        build=_begun(bundle, rank),
+        prepare=prepare,
+        batch=lambda _: sketched,
+        loss=dit_loss,  # for a plan: of the passes of a step, one alone keeps anything for gradients
+        publish=publish,
+        optim=OptimConfig(lr=5e-4, warmup_steps=20, weight_decay=0.0),
+        origin=f"{base} {fingerprint(bundle.dit)}, adapters {rank}",
+        ema_decay=0.99,
+        prefetch=1,
+        preview=lambda dit, folder: show(replace(bundle, student=student(dit)), prompts, folder),
+        preview_every=250,
+    )
+
+
+def _opened(base: str | Path) -> Bundle:
+    device = default_device()
+    return load_bundle(base, device=device, dtype=torch.bfloat16 if has_fast_bf16(device) else torch.float32)
+
+
+def _begun(bundle: Bundle, lora: int | None) -> Callable[[], DiT]:
+    """What builds the bundle's transformer, to be trained: all of it, or adapters of this rank."""
+    weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
+
+    def build() -> DiT:
+        dit = DiT(bundle.dit.config)
+        dit.load_state_dict(weights)
+        return dit if lora is None else add_lora(dit, lora)
+
+    return build
+
+
+def _stored_vae(bundle: Bundle, base: str | Path) -> VideoVAE:
+    """Bit for bit: the one in memory may be rounded."""
+    vae = VideoVAE(bundle.vae.config)
+    load_part(vae, find(base) / "vae.safetensors")
+    return vae
 
 
 def windows_of(shards: Shards, pictures: Shards | None = None, *, bundle: Bundle) -> LatentBatches:
@@ -169,17 +251,21 @@ def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequenc
     """What to look at while a transformer is trained: the same prompts and seeds each time, moving and on one sheet."""
 
     def preview(dit: DiT, folder: Path) -> None:
-        from minisora.model import Model
-
         kind = next(vae.parameters())
         ready = dit.to(kind.device, kind.dtype).eval().requires_grad_(False)
-        bundle = Bundle("preview", vae=vae, dit=ready, text=text, sampling=sampling)
-        videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
-        contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
-        beside = torch.cat([video.frames for _, video in videos], dim=2)
-        write_video(folder / "samples.gif", beside, fps=videos[0][1].fps)
+        show(Bundle("preview", vae=vae, dit=ready, text=text, sampling=sampling), prompts, folder)
 
     return preview
+
+
+def show(bundle: Bundle, prompts: Sequence[str], folder: Path) -> None:
+    """A video of each prompt, as the bundle makes it, moving and on one sheet."""
+    from minisora.model import Model
+
+    videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
+    contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
+    beside = torch.cat([video.frames for _, video in videos], dim=2)
+    write_video(folder / "samples.gif", beside, fps=videos[0][1].fps)
 
 
 def clip_caption(shards: Shards, n: int) -> str:

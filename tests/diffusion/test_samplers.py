@@ -6,7 +6,19 @@ from itertools import pairwise
 import pytest
 import torch
 
-from minisora.diffusion import SAMPLERS, dpmpp_2m, euler, finish, from_velocity, heun, sampler_named, start, unipc
+from minisora.diffusion import (
+    SAMPLERS,
+    consistency,
+    dpmpp_2m,
+    euler,
+    finish,
+    from_velocity,
+    heun,
+    noised,
+    sampler_named,
+    start,
+    unipc,
+)
 from minisora.errors import UsageError
 
 
@@ -178,3 +190,44 @@ def test_a_name_from_outside():
     assert sampler_named("heun") is heun
     with pytest.raises(UsageError, match="euler, heun, dpmpp_2m, unipc"):
         sampler_named("ddim")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 16])
+def test_consistency_samples_are_of_the_data_in_any_number_of_steps(steps):
+    """Gaussian data: its flow carries quantile to quantile, so the exact consistency function is known on paper."""
+    mean, std, levels = 0.7, 0.3, torch.tensor([1.0, 0.6])
+    draw = torch.Generator().manual_seed(0)
+    x0, eps = (torch.randn(100_000, 2, 1, generator=draw, dtype=torch.float64) for _ in range(2))
+    x0 = mean + std * x0
+
+    def end(x, t):
+        t = (levels * t[:, None])[..., None]
+        return mean + std * (x - (1 - t) * mean) / ((1 - t) ** 2 * std**2 + t**2).sqrt()
+
+    sampler = consistency(lambda x0, t: noised(x0, levels, torch.randn(x0.shape, generator=draw, dtype=x0.dtype), t))
+    made = sampler(end, start(x0, levels, eps), even(steps))
+    assert (made.mean(0) - mean).abs().max() < 4 * std / 100_000**0.5
+    assert (made.std(0) - std).abs().max() < 4 * std / 200_000**0.5
+    if steps > 1:  # of the noise it began with little is left
+        assert not torch.allclose(made[:, 0], mean + std * eps[:, 0], atol=0.1)
+
+
+def test_consistency_noises_each_token_to_its_own_time_and_keeps_what_is_given():
+    levels, known = torch.tensor([0.0, 0.5, 1.0]), torch.tensor([[[7.0], [1.0], [1.0]]], dtype=torch.float64)
+    seen, drawn = [], iter([2.0, 3.0])
+
+    def velocity(x, times):
+        seen.append((x[0, :, 0].tolist(), times[0].tolist()))
+        return torch.full_like(x, -1.0)
+
+    sampler = consistency(lambda x0, t: noised(x0, levels, torch.full_like(x0, next(drawn)), t))
+    made = sampler(
+        from_velocity(velocity, levels, known), start(known, levels, torch.zeros_like(known)), [1.0, 0.5, 0.25, 0.0]
+    )
+    states, times = zip(*seen, strict=True)
+    assert times == ([0.0, 0.5, 1.0], [0.0, 0.25, 0.5], [0.0, 0.125, 0.25])
+    # x0 = x + (own time), then (1 - own time) x0 + (own time) noise
+    assert states[0] == pytest.approx([7.0, 0.5, 0.0])
+    assert states[1] == pytest.approx([7.0, 0.75 * 1.0 + 0.25 * 2.0, 0.5 * 1.0 + 0.5 * 2.0])
+    assert states[2] == pytest.approx([7.0, 0.875 * 1.5 + 0.125 * 3.0, 0.75 * 2.0 + 0.25 * 3.0])
+    assert made[0, :, 0].tolist() == pytest.approx([7.0, 1.6875 + 0.125, 2.25 + 0.25]) and float(made[0, 0, 0]) == 7.0

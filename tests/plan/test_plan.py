@@ -26,6 +26,7 @@ from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
 from minisora.device import default_device, has_fast_bf16
+from minisora.dit.lora import add_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.plan import estimate
@@ -37,7 +38,6 @@ from minisora.plan.layouts import Work, candidates, fastest, memory_of, seconds_
 from minisora.plan.memory import trace
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run
-from minisora.train.lora import add_lora
 from minisora.train.optim import build_optimizers
 from minisora.train.parallel import Layout
 from minisora.train.reference import make_reference

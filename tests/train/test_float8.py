@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from minisora.dit.lora import add_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.train import loop
 from minisora.train.config import OptimConfig
-from minisora.train.lora import add_lora
 from minisora.train.parallel import Layout, Ranks, prepare
 from minisora.train.velocity import dit_loss
 from minisora.vae.model import VideoVAE

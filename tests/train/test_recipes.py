@@ -34,6 +34,7 @@ def elsewhere(monkeypatch, tmp_path):
     [
         ("train", "toybox-pictures", "--dry-run"),
         ("train", "toybox", "--from", "toybox", "--dry-run"),
+        ("train", "toybox-student", "--dry-run"),
         ("train", "vae-toybox", "--dry-run"),
         ("train", "toybox-upscale", "--dry-run"),
         ("plan", "toybox-pictures", "--gpus", "8xH100"),

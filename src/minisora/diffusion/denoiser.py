@@ -66,7 +66,12 @@ def from_velocity(
 
 def start(known: Tensor, levels: Tensor, eps: Tensor) -> Tensor:
     """The state at t = 1. known, eps: (B, L, C), levels: (L,) or (B, L) -> (B, L, C)."""
-    return interpolate(known, eps, levels.expand(known.shape[:2]))
+    return noised(known, levels, eps, 1.0)
+
+
+def noised(x0: Tensor, levels: Tensor, eps: Tensor, t: float) -> Tensor:
+    """The state at t, each token at its own time. x0, eps: (B, L, C), levels: (L,) or (B, L) -> (B, L, C)."""
+    return interpolate(x0, eps, (levels * t).expand(x0.shape[:2]))
 
 
 def finish(x: Tensor, known: Tensor, levels: Tensor) -> Tensor:

@@ -70,10 +70,15 @@ def guided_joint(
         if not inside.any():
             return alone(x, t)
         pos, neg = both(x, t)
-        result = _rescaled(neg + scale * (pos - neg), pos, neg, rescale)
+        result = _rescaled(extrapolated(pos, neg, scale), pos, neg, rescale)
         return torch.where(inside.reshape(-1, *[1] * (x.ndim - 1)), result, pos)
 
     return denoise
+
+
+def extrapolated(pos: Tensor, neg: Tensor, scale: float | Tensor) -> Tensor:
+    """The formula above, of x0 with the text and without it; a scale that is a tensor broadcasts."""
+    return neg + scale * (pos - neg)
 
 
 def _rescaled(guided: Tensor, pos: Tensor, neg: Tensor, amount: float) -> Tensor:

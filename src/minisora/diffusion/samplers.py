@@ -11,7 +11,7 @@ The multistep samplers replace x0(u) by a polynomial through the last estimates,
 signal-to-noise ratio, which would differ from token to token. (The papers use half the log-SNR for u; the two agree
 where the signal coefficient is 1.)
 
-In every sampler a step to t = 0, the last, is of first order: it returns the x0 estimate at the time before. Its
+In each of these a step to t = 0, the last, is of first order: it returns the x0 estimate at the time before. Its
 error is h^2 once, which leaves a second-order sampler of second order.
 
 Here: samplers, functions of a denoiser and times. Not here: which times (times.py), guidance (guidance.py).
@@ -28,6 +28,7 @@ from minisora.diffusion.denoiser import Denoiser
 from minisora.errors import UsageError
 
 Sampler = Callable[[Denoiser, Tensor, Sequence[float]], Tensor]
+Noised = Callable[[Tensor, float], Tensor]  # x0: (B, *), t  ->  a state at t, of noise not used before: (B, *)
 
 
 def euler(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
@@ -89,6 +90,24 @@ def unipc(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
         x = _corrected(x, x0, previous, t, new, s)
         previous, x0 = (t, x0), new
     return x
+
+
+def consistency(noised: Noised) -> Sampler:
+    """To the data in one call, back to the next time with fresh noise, and so on; shapes as in `heun`.
+
+    For a denoiser that tells where the trajectory through a state ends, not the mean of all that may lie there: a
+    consistency function. Song et al. 2023 (arXiv:2303.01469), Algorithm 1.
+
+    noised: has the levels of the tokens and the random numbers inside it
+    """
+
+    def sample(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
+        for t, s in pairwise(times):
+            x0 = _x0(denoise, x, t)
+            x = noised(x0, s) if s > 0 else x0
+        return x
+
+    return sample
 
 
 SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "dpmpp_2m": dpmpp_2m, "unipc": unipc}

@@ -2,18 +2,21 @@
 
 Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), section 4.1: y = W x + (alpha / r) B A x, B starting at zero.
 
-Here: adding and merging. Not here: the recipe that trains them (tuning.py).
+Here: adding, leaving out, merging. Not here: the recipes that train them (tuning.py).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minisora.dit.model import DiT
 from minisora.errors import UsageError
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -26,12 +29,14 @@ class LoRALinear(nn.Linear):
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
         self.weight, self.bias = base.weight, base.bias
         self.scale = alpha / rank
+        self.adapted = True  # False: the frozen layer alone
         self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
         self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight, self.bias) + F.linear(F.linear(input, self.down), self.up) * self.scale
+        frozen = F.linear(input, self.weight, self.bias)
+        return frozen + F.linear(F.linear(input, self.down), self.up) * self.scale if self.adapted else frozen
 
     def merged(self) -> nn.Linear:
         """A plain layer that says the same."""
@@ -64,3 +69,40 @@ def merge_lora(model: Model) -> Model:
             if isinstance(layer, LoRALinear):
                 setattr(part, name, layer.merged())
     return model
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """The frozen weights alone, bit for bit, for as long as it lasts."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoRALinear)]
+    for layer in layers:
+        layer.adapted = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.adapted = True
+
+
+def adapters_of(model: nn.Module) -> dict[str, Tensor]:
+    """The adapters of a model, without the weights that they stand beside; by name."""
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LoRALinear)]
+    pairs = {f"{name}.{part}": getattr(layer, part) for name, layer in layers for part in ("down", "up")}
+    return {name: value.detach() for name, value in pairs.items()}
+
+
+def adapted(dit: DiT, rank: int, adapters: Mapping[str, Tensor]) -> DiT:
+    """A plain transformer that says what `dit` does with these adapters, of their rank as `add_lora` has it.
+
+    It shares all weights of `dit` but those that the adapters change. Raises RuntimeError for what does not fit.
+    """
+    with torch.device("meta"):
+        other = DiT(dit.config)
+    other.load_state_dict(dit.state_dict(), assign=True)
+    add_lora(other, rank)
+    expected = set(adapters_of(other))
+    if expected != set(adapters):
+        raise RuntimeError(f"adapters beside other layers: {', '.join(sorted(expected ^ set(adapters))[:4])}")
+    other.load_state_dict(adapters, strict=False)
+    other.across = dit.across
+    return merge_lora(other).train(dit.training)

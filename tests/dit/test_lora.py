@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from minisora.dit.lora import LoRALinear, add_lora, merge_lora
 from minisora.errors import UsageError
-from minisora.train.lora import LoRALinear, add_lora, merge_lora
 from minisora.train.optim import OptimConfig, build_optimizers
 from minisora.train.velocity import dit_loss
 from tests.train.test_parallel import batch, network

@@ -1,0 +1,131 @@
+"""A student of few steps and no guidance: adapters on the transformer that is its teacher, by consistency distillation.
+
+    f(x_t, t) = x_t - t v(x_t, t)                    where the trajectory through x_t ends; at t = 0 the point itself
+    loss      = d(f(x_t, t), stopped f(x_s, s))      x_s: the guided teacher's Euler steps from x_t to s, the next time
+
+Source: Song et al. 2023 (Consistency Models, arXiv:2303.01469), Algorithm 2; guidance inside the teacher's step and
+adapters, Luo et al. 2023 (LCM, arXiv:2310.04378, section 4; LCM-LoRA, arXiv:2311.05556); targets of the student itself
+and not of its average, and the pseudo-Huber distance, Song and Dhariwal 2023 (arXiv:2310.14189, section 3), as Lu and
+Song 2024 (arXiv:2410.11081) have the former too.
+
+Teacher and student are one network in memory, without its adapters and with them. What is given in a clip is shown to
+the teacher as in sampling: as it is beside the text, and as mere noise beside the null text (sampling.py).
+
+Here: the loss. Not here: its recipe (tuning.py, recipes.py), sampling by a student (diffusion/samplers.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from minisora.data.latents import LatentBatch
+from minisora.data.pack import Pack
+from minisora.diffusion.guidance import extrapolated
+from minisora.diffusion.loss import loss_by_bin
+from minisora.diffusion.path import interpolate, x0_from_velocity
+from minisora.diffusion.times import shift_for_tokens, shift_times
+from minisora.dit.lora import without_adapters
+from minisora.dit.model import DiT
+from minisora.sampling import Settings
+from minisora.train.velocity import BINS
+
+HUBER = 0.00054  # below this distance in a channel the loss is a square; Song and Dhariwal 2023, section 3.3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudentLoss:
+    """The loss of a pack.
+
+    null_text: (S, Dt)
+    teacher:   how it is guided
+    times:     so many from noise to data, even before the shift, as in sampling; where they begin is drawn, so that
+               the student knows every time: a token that is given in part is at times of its own
+    euler:     steps of the teacher from one time to the next
+    shift, shift_tokens: as in `Sampling`
+    """
+
+    null_text: Tensor
+    teacher: Settings
+    shift: float
+    shift_tokens: int
+    times: int = 8
+    euler: int = 2
+
+    def __call__(self, dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
+        """`loss`, the mean over tokens to be made, and `t0`, `t1` ...: the same for each quarter of the noise times.
+
+        All tokens to be made in a clip are at one time, newly drawn; what is given keeps its own.
+        """
+        clean, made = batch.clean, batch.made
+        eps = torch.randn(clean.tokens.shape, generator=noise, device=clean.tokens.device)
+        way, clips = self._way(clean, noise), clips_of(clean)
+        state = at_times(clean, made, way[0])
+        state = replace(state, tokens=interpolate(clean.tokens, eps, token_times(state)))
+        with torch.no_grad():
+            x = state.tokens
+            with without_adapters(dit):
+                for t, s in pairwise(way):
+                    end = self.guided_x0(dit, replace(at_times(clean, made, t), tokens=x), made, eps)
+                    x = torch.where(made[:, None], interpolate(end, x, (s / t)[clips]), x)
+            target = x0_of(dit, replace(at_times(clean, made, way[-1]), tokens=x))
+        error = (x0_of(dit, state) - target)[made].square().mean(-1)
+        distance = (error + HUBER**2).sqrt() - HUBER
+        bins = loss_by_bin(distance, token_times(state)[made], bins=BINS)
+        return {"loss": distance.mean(), **{f"t{n}": value for n, value in enumerate(bins)}}
+
+    def guided_x0(self, dit: DiT, state: Pack, made: Tensor, eps: Tensor) -> Tensor:
+        """The teacher's estimate for tokens to be made, as `sampling.guided_denoiser` has it. eps: (L, Ct) of the given
+
+        returns (L, Ct); nothing of use where a token is given
+        """
+        how, count = self.teacher, len(state.lengths)
+        null = self.null_text.to(state.text)
+        untold = replace(state, text=null.repeat(count, 1), text_lengths=(len(null),) * count)
+        if how.history_guidance:
+            untold = replace(
+                untold,
+                tokens=torch.where(made[:, None], state.tokens, eps),
+                times=torch.cat([state.times, state.times.new_ones(1)]),
+                time_index=torch.where(made, state.time_index, len(state.times)),
+            )
+        clips, times = clips_of(state), token_times(state)
+        given = torch.zeros(count, device=made.device).index_add(0, clips, (~made).float()) > 0
+        scale = torch.where(given, how.guidance_given, how.guidance)[clips]
+        low, high = how.guidance_interval
+        scale = torch.where((times >= low) & (times <= high), scale, 1.0)
+        return extrapolated(x0_of(dit, state), x0_of(dit, untold), scale[:, None])
+
+    def _way(self, pack: Pack, noise: torch.Generator) -> Tensor:
+        """For each clip a time, then those of the teacher's steps to the next. (1 + euler, B)"""
+        device = pack.tokens.device
+        even = 1 - torch.rand(len(pack.lengths), 1, generator=noise, device=device)  # above 0
+        share = torch.linspace(0, 1, 1 + self.euler, device=device)
+        even = torch.lerp(even, (even - 1 / self.times).clamp(min=0), share)
+        shifts = [shift_for_tokens(n, base_tokens=self.shift_tokens, base_shift=self.shift) for n in pack.lengths]
+        return torch.stack([shift_times(times, shift) for times, shift in zip(even, shifts, strict=True)], 1)
+
+
+def at_times(pack: Pack, made: Tensor, t: Tensor) -> Pack:
+    """The pack with each clip's tokens to be made at a time of its own. t: (B,)"""
+    index = torch.where(made, clips_of(pack), len(t) + pack.time_index)
+    return replace(pack, times=torch.cat([t, pack.times]), time_index=index)
+
+
+def token_times(pack: Pack) -> Tensor:
+    """(L,)"""
+    return pack.times[pack.time_index]
+
+
+def clips_of(pack: Pack) -> Tensor:
+    """(L,) which clip a token is of."""
+    lengths = torch.tensor(pack.lengths, device=pack.tokens.device)
+    return torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths, output_size=len(pack.tokens))
+
+
+def x0_of(dit: DiT, state: Pack) -> Tensor:
+    """(L, Ct)"""
+    return x0_from_velocity(state.tokens, dit(state), token_times(state))
