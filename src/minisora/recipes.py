@@ -106,10 +106,9 @@ def toybox_pictures(steps: int = 3300) -> RunConfig:
     `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such half of the time, so
     that what will roll to the left starts on the right. Takes the VAE that vae-toybox left, or else the embedded one.
     """
-    pictures = Mix({"playroom-pictures": 1.0}, WindowConfig(lengths=((1, 1.0),), **_SHIFT))
     return _toybox(
         "toybox-pictures",
-        mix=pictures,
+        mix=Mix({"playroom-pictures": 1.0}, WindowConfig(lengths=((1, 1.0),), **_SHIFT)),
         begins=lambda: HintedDiT(DIT),
         sampling=replace(SAMPLING, seconds=0.0),
         tokens=(1, *TOKENS[1:]),
@@ -125,11 +124,12 @@ def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
     and with hints; in the cool-down every pattern and size, told as people would, without hints.
     """
     left = RUNS / "toybox-pictures" / "dit.safetensors"
-    lengths = ((2, 0.12), (3, 0.08), (5, 0.8))
     from_text = (("all", 0.5), ("first", 0.38), ("each", 0.06), ("first_k", 0.06))
     clips = Mix(
         {"playroom-short": 1.0},
-        WindowConfig(lengths=lengths, patterns=from_text, extra_frame=0.0, begin_later=0.1, **_SHIFT),
+        WindowConfig(
+            lengths=((2, 0.12), (3, 0.08), (5, 0.8)), patterns=from_text, extra_frame=0.0, begin_later=0.1, **_SHIFT
+        ),
         pictures={"playroom-pictures": 0.4, "playroom-more-pictures": 0.6},
         picture_share=0.25,
     )
