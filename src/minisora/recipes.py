@@ -165,7 +165,9 @@ def toybox_student(steps: int = 3000, base: str | Path | None = None) -> RunConf
     return distilled(
         "toybox-student",
         base or (left if (left / "bundle.json").exists() else "toybox"),
-        write=lambda vae, text: write_latents(sources.LATENTS, sources.latent_jobs(mix.names), vae, text),
+        write=lambda vae, text: write_latents(
+            sources.LATENTS, sources.latent_jobs([*mix.clips, *mix.pictures]), vae, text
+        ),
         batches=mix.batches,
         sketched=sketch(DIT, TOKENS, tokens=BUDGET, words=24),
         prompts=PREVIEW,
@@ -186,10 +188,6 @@ class Mix:
     pictures: Mapping[str, float] = field(default_factory=dict)
     picture_share: float = 0.0
     hints: bool = True
-
-    @property
-    def names(self) -> set[str]:
-        return {*self.clips, *self.pictures}
 
     def batches(self, null_text: Tensor) -> LatentBatches:
         def shards(weights: Mapping[str, float]) -> list[tuple[Shards, float]]:
@@ -228,7 +226,7 @@ def _toybox(
     tokens:   of a sample: time, rows, columns
     steps:    of the stable phase and of the cool-down
     """
-    names = sorted(mix.names | (cooldown_mix.names if cooldown_mix else set()))
+    names = sorted({name for part in (mix, cooldown_mix) if part for name in (*part.clips, *part.pictures)})
 
     @cache
     def encoders() -> tuple[VideoVAE, TextEncoder]:
