@@ -203,7 +203,9 @@ def test_a_name_that_means_nothing_is_refused_before_the_model_is_loaded(monkeyp
     monkeypatch.setattr("minisora.bundle.load", lambda name, **_: pytest.fail("loaded"))
     told = CliRunner().invoke(app, ["image", "a red ball", "--upscale", "other", "-o", str(tmp_path / "out.png")])
     assert told.exit_code == 2 and "there is no upscaler 'other'" in told.output
-    with pytest.raises(UsageError, match=r"no upscaler 'other'\. Give toybox, the folder of an upscaler, or none"):
+    with pytest.raises(
+        UsageError, match=r"no upscaler 'other'\. Give .*the folder that `minisora train toybox-upscale` left, or none"
+    ):
         minisora.load(upscale="other")
 
 

@@ -32,7 +32,10 @@ def upscaler_folder(name: str) -> Path:
     """The embedded upscaler's folder for `toybox`, or the folder of another. Raises UsageError if there is none."""
     folder = EMBEDDED if name == "toybox" else Path(name)
     if not (folder / ABOUT).exists():
-        raise UsageError(f"there is no upscaler {name!r}. Give toybox, the folder of an upscaler, or none.")
+        named = "toybox, " if (EMBEDDED / ABOUT).exists() else ""
+        raise UsageError(
+            f"there is no upscaler {name!r}. Give {named}the folder that `minisora train toybox-upscale` left, or none."
+        )
     return folder
 
 
