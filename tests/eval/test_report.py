@@ -14,11 +14,11 @@ from minisora.eval import judge, report
 from minisora.eval.judge import Judge, load_judge, save_judge
 from minisora.eval.report import ROWS, SECONDS, evaluate, prompts, render_all
 from minisora.eval.score import ATTRIBUTES, marks
-from minisora.eval.segment import wear
 from minisora.text.encoder import TextTokens
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.video import Video
 from minisora.video.files import save_tensors
+from minisora.worlds.wear import wear
 
 SIDE = 96
 

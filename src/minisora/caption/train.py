@@ -1,8 +1,8 @@
 """What the captioner is trained on: stretches of playroom scenes, drawn as training goes on, each with one caption.
 
 Of four seconds a stretch is drawn: the first half, the second, all of it, a single moment. The wording is drawn anew
-each time. A part of the scenes is wider or taller than the square, and squeezed. Triples that the playroom holds out
-are never shown.
+each time. A part of the scenes is wider or taller than the square, and squeezed; most are worn, as it is asked to rank
+what models make. Triples that the playroom holds out are never shown.
 
 Words alone teach the encoder slowly to tell a cube from a cone. So while it is trained its tokens are also asked what
 lies in them: hints (worlds/playroom/hints.py). The layer that answers is thrown away with the end of the training.
@@ -31,6 +31,7 @@ from minisora.worlds.playroom.facts import watch
 from minisora.worlds.playroom.hints import HINTS, NOTHING, hints_of
 from minisora.worlds.playroom.scene import COLOURS, FLOORS, LIGHTS, MOVES, SHAPES
 from minisora.worlds.seeds import CAPTIONER
+from minisora.worlds.wear import wear
 
 STRETCHES = {  # (start, stop) in seconds: how often
     (0.0, 2.0): 0.3,
@@ -122,7 +123,8 @@ class CaptionBatches:
                 )
         words = torch.nn.utils.rnn.pad_sequence(captions, batch_first=True, padding_value=NOTHING)
         flops = 3 * len(scenes) * self.config.flops(words.shape[1] - 1, self.tellings)
-        frames = resize(drawn.frames, side, side)
+        generator = torch.Generator().manual_seed(step)
+        frames = torch.stack([wear(resize(clip, side, side), generator) for clip in drawn.frames])
         return CaptionBatch(frames, words, torch.stack(hints), torch.stack(flows), torch.tensor(whole), flops)
 
 

@@ -3,9 +3,8 @@
 Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the floor is background.
 The answer is soft, so that areas and middles are finer than a cell.
 
-Here: the network, where it sees a colour, its targets, and the wear that training adds so that it reads blurred clips
-as well as sharp ones.
-Not here: what is made of the cells (tracks.py).
+Here: the network, where it sees a colour, and its targets. Not here: what is made of the cells (tracks.py), the wear
+that training adds (worlds/wear.py).
 """
 
 from __future__ import annotations
@@ -101,23 +100,3 @@ def targets(scenes: Sequence[Scene], rendered: Rendered) -> Tensor:
     labels = torch.where((labels == BACKGROUND) & rises[..., None], SKY, labels)
     shares = [F.avg_pool2d((labels == n).float(), CELL) for n in range(CLASSES)]
     return torch.stack(shares, 2)
-
-
-def wear(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """(T, H, W, 3) uint8, softened, smeared in time and made noisy by a random amount, as a codec or a model would."""
-    if float(torch.rand((), generator=generator)) < 0.3:
-        return frames
-    blur, smear, noise, gain, light = torch.rand(5, generator=generator).tolist()
-    x = frames.permute(0, 3, 1, 2).float().contiguous()
-    height, width = x.shape[2:]
-    for factor in (2, 4):
-        soft = F.interpolate(F.avg_pool2d(x, factor), (height, width), mode="bilinear", align_corners=False)
-        x = torch.lerp(x, soft, (0.9 if factor == 2 else 0.35) * blur)
-    before = torch.cat([x[:1], x[:-1]])
-    x = torch.lerp(x, before, 0.25 * smear)
-    coarse = torch.randn(len(x), 3, height // 4, width // 4, generator=generator)
-    coarse = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-    x = x + 6 * noise * (coarse + 0.5 * torch.randn(x.shape, generator=generator))
-    x = (x - 128) * (0.9 + 0.2 * gain) + 128 + 16 * (light - 0.5)
-    worn: Tensor = x.round().clamp(0, 255).to(torch.uint8)
-    return worn.permute(0, 2, 3, 1).contiguous()

@@ -29,7 +29,6 @@ from torch.nn import functional as F
 from minisora.data.ahead import ahead
 from minisora.device import has_fast_bf16
 from minisora.errors import WeightsError
-from minisora.eval.segment import wear
 from minisora.video import fit
 from minisora.video.files import save_tensors
 from minisora.worlds import stickers
@@ -38,6 +37,7 @@ from minisora.worlds.stickers.backdrop import backdrop
 from minisora.worlds.stickers.names import TONES, Sticker, split_keys
 from minisora.worlds.stickers.staging import PIVOT, Staging
 from minisora.worlds.stickers.store import LONG_SIDES, load
+from minisora.worlds.wear import wear
 
 WEIGHTS: Path = Path(__file__).parent / "sticker_judge.safetensors"
 SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # what the judge looks at

@@ -31,11 +31,12 @@ from minisora.eval.judge import (
     stack_things,
     together,
 )
-from minisora.eval.segment import SIDE, Segmenter, targets, wear
+from minisora.eval.segment import SIDE, Segmenter, targets
 from minisora.eval.tracks import Tracks, camera_features, measure
 from minisora.worlds import playroom
 from minisora.worlds.playroom.scene import MOVES
 from minisora.worlds.seeds import JUDGE
+from minisora.worlds.wear import wear
 
 NUM_FRAMES, FPS = 17, 8.0
 CHUNK = 25  # clips rendered at once
