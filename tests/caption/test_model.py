@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from minisora.caption.files import ABOUT, FORMAT, WEIGHTS, load_captioner, save_captioner
 from minisora.caption.model import Captioner, CaptionerConfig, matching_costs
@@ -174,3 +176,19 @@ def test_costs_are_least_where_a_picture_came_from(down, right):
     least = costs[0, :, 1:-1, 1:-1].flatten(1).argmin(0)
     assert (least == (reach - down) * (2 * reach + 1) + reach - right).all()
     torch.testing.assert_close(costs.mean(1), torch.zeros(1, 4, 4), atol=0.15, rtol=0)
+
+
+def test_files_of_the_format_before_are_read(tmp_path):
+    """They had no word for what lies ahead: it begins as that of a short caption."""
+    model = captioner()
+    save_captioner(model, tmp_path, {})
+    weights = load_file(tmp_path / WEIGHTS)
+    rows = weights["word.weight"]
+    weights["word.weight"] = torch.cat([rows[:AHEAD], rows[AHEAD + 1 :]])
+    save_file(weights, tmp_path / WEIGHTS)
+    about = json.loads((tmp_path / ABOUT).read_text())
+    about |= {"format": FORMAT - 1, "sha256": hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()}
+    (tmp_path / ABOUT).write_text(json.dumps(about))
+    read = load_captioner(tmp_path).word.weight
+    assert torch.equal(read[AHEAD], read[SHORT])
+    assert torch.equal(torch.cat([read[:AHEAD], read[AHEAD + 1 :]]), weights["word.weight"].float())

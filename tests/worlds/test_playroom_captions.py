@@ -7,6 +7,7 @@ import torch
 
 from minisora.errors import UsageError
 from minisora.worlds.playroom import COLOURS, SHAPES, SIZES, Scene, captions, clip, clips, draw, facts, render
+from minisora.worlds.playroom.captions import dense_caption
 from minisora.worlds.playroom.phrases import HELD_OUT, TRAIN
 
 SPANS = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))
@@ -123,3 +124,29 @@ def test_clips_carry_captions_and_truth():
 def test_another_phrasing_is_refused():
     with pytest.raises(UsageError, match="held_out"):
         captions(draw(0), seed=0, start=0.0, stop=1.0, phrasing="odd")
+
+
+def test_dense_captions_say_all_that_is_seen_and_where():
+    """Looks of every thing, its side as the pixels have it, floor, light and camera."""
+    sided = 0
+    for seed in range(60):
+        scene = draw(seed)
+        for start, stop in ((0.0, 2.0), (0.0, 0.0)):
+            caption = dense_caption(scene, seed=3, start=start, stop=stop)
+            text, known = caption.text, facts(scene, start, stop)
+            assert caption.dense and ",," not in text and ",;" not in text, text
+            named = NAME.findall(text)
+            seen = {(t["colour"], t["shape"]): {t["size"], t["material"]} for t in known["things"]}
+            assert {(colour, shape): set(looks.split()) for looks, colour, shape in named if looks} == seen, text
+            assert any(words in text for words in TRAIN.floors[scene.floor]), text
+            assert any(words in text for words in TRAIN.lights[scene.light]), text
+            if stop > start and not known["cut"]:
+                assert any(words in text for words in TRAIN.cameras[known["camera"]]), text
+        masks = render([scene], height=64, width=64, num_frames=1, truth=True).masks[0, 0]
+        for number, thing in enumerate(scene.things):
+            columns = torch.nonzero(masks == number + 1)[:, 1].float()
+            if len(columns) > 20 and abs(columns.mean() / 32 - 1) > 0.5:
+                side = "left" if columns.mean() < 32 else "right"
+                assert f"{thing.colour} {thing.shape} on the {side}" in text, text
+                sided += 1
+    assert sided > 10
