@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minisora.data.ahead import ahead
-from minisora.data.latents import LatentBatch, LatentBatches, to_members
+from minisora.data.latents import LatentBatch, LatentBatches, from_members, to_members
 from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip, WindowConfig
 from minisora.worlds.clip import Caption
@@ -109,3 +109,24 @@ def test_pictures_have_the_same_share_of_every_step(batches, tmp_path, share):
         marks = clips_in(batch)
         assert all(n == 8 for n, mark in zip(batch.clean.lengths, marks, strict=True) if mark >= 200)
     assert {mark >= 200 for step in range(20) for mark in clips_in(mixed(step))} == {False, True}
+
+
+def test_hints_and_dense_captions_are_kept_and_may_be_left_out(batches, tmp_path):
+    clip = StoredClip(
+        groups=torch.ones(1, 2, 4, 3),
+        singles=torch.ones(1, 2, 4, 3),
+        frames=(0,),
+        fps=8.0,
+        captions=(Caption("a ball", 0.0, 0.0), Caption("a ball; on sand", 0.0, 0.0, dense=True)),
+        texts=(torch.ones(2, 5), torch.ones(3, 5)),
+        hints=torch.arange(2 * 8 * 2, dtype=torch.int8).view(2, 2, 4, 2),
+    )
+    read = from_members(to_members(clip, [2, 3], {}))
+    assert read.captions == clip.captions and [len(text) for text in read.texts] == [2, 3]
+    assert read.hints is not None and torch.equal(read.hints, clip.hints)
+    with ShardWriter(tmp_path / "hinted") as writer:
+        writer.add("clip", to_members(clip, [2, 3], {}))
+    asked = replace(batches, sources=[(Shards(tmp_path / "hinted"), 1.0)])
+    hints = asked(0).hints
+    assert hints is not None and hints.shape == (BUDGET, 2) and hints.dtype == torch.int64
+    assert replace(asked, hints=False)(0).hints is None and batches(0).hints is None
