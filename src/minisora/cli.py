@@ -156,7 +156,7 @@ def train(
         given = {} if steps is None else {"steps": steps}
         if recipe == "fine-tune":
             return fine_tune(data, base or "toybox", pictures=pictures, lora=lora, **given)
-        if recipe in ("toybox", "toybox-student", "captioner-playroom"):
+        if recipe in ("toybox-pictures", "toybox", "toybox-student", "captioner-playroom"):
             return RECIPES[recipe](base=base, **given)
         config = of_file(Path(recipe)) if is_file else RECIPES[recipe](**given)
         return config if base is None else begun_from(config, base)

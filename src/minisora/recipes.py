@@ -37,7 +37,7 @@ from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of, split
 from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
 from minisora.train.velocity import sketch
-from minisora.tuning import CARD, distilled, fine_tune, known_captions, shown
+from minisora.tuning import CARD, PREVIEW, distilled, fine_tune, known_captions, shown
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler, UpscalerConfig
 from minisora.upscale.train import PairBatches, UpscaleLoss, playroom_pairs
@@ -100,16 +100,19 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     )
 
 
-def toybox_pictures(steps: int = 3300) -> RunConfig:
+def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunConfig:
     """The transformer of `toybox`, first part: pictures alone, which have a fifth of a clip's tokens.
 
     `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such half of the time, so
-    that what will roll to the left starts on the right. Takes the VAE that vae-toybox left, or else the embedded one.
+    that what will roll to the left starts on the right. Takes the VAE that vae-toybox left, or else the embedded one;
+    with a base, `--from MODEL`, that bundle's VAE and weights.
     """
     return _toybox(
         "toybox-pictures",
         mix=Mix({"playroom-pictures": 1.0}, WindowConfig(lengths=((1, 1.0),), **_SHIFT)),
-        begins=lambda: HintedDiT(DIT),
+        begins=lambda: _filled(HintedDiT(DIT), find(base) / "dit.safetensors") if base else HintedDiT(DIT),
+        base=base,
+        origin=f"from {base}" if base else "",
         sampling=replace(SAMPLING, seconds=0.0),
         tokens=(1, *TOKENS[1:]),
         steps=split(steps, cooldown=0.09),
@@ -145,6 +148,7 @@ def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
         mix=clips,
         cooldown_mix=_ALL_SIZES,
         begins=begins,
+        base=base,
         origin=f"from {base or 'toybox-pictures'}",
         sampling=SAMPLING,
         tokens=TOKENS,
@@ -216,12 +220,14 @@ def _toybox(
     tokens: tuple[int, int, int],
     steps: tuple[int, int],
     averages_at: tuple[int, ...],
+    base: str | Path | None = None,
     origin: str = "",
     cooldown_mix: Mix | None = None,
 ) -> RunConfig:
     """A run of the embedded transformer.
 
     begins:   builds it
+    base:     whose VAE it takes
     sampling: of its previews
     tokens:   of a sample: time, rows, columns
     steps:    of the stable phase and of the cool-down
@@ -232,7 +238,7 @@ def _toybox(
     def encoders() -> tuple[VideoVAE, TextEncoder]:
         device = default_device()
         dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
-        return _trained_vae().to(device, dtype), TextEncoder(device=device, dtype=dtype)
+        return _trained_vae(base).to(device, dtype), TextEncoder(device=device, dtype=dtype)
 
     def prepare(run: RunConfig) -> RunConfig:
         vae, text = encoders()
@@ -254,7 +260,7 @@ def _toybox(
         save_bundle(
             folder / "bundle",
             name="toybox",
-            vae=_trained_vae(),
+            vae=_trained_vae(base),
             dit=dit,
             sampling=SAMPLING,
             trained=trained,
@@ -379,13 +385,6 @@ def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
     return replace(run, build=build, origin=f"{run.origin} from {base}".strip())
 
 
-PREVIEW = (
-    "a small red ball rolls to the left past a green cube, the camera orbits right",
-    "a large blue cone spins on a wooden floor at sunset",
-    "two yellow cylinders stay still, the camera zooms in",
-    "a large purple cone bounces on a checkered floor at night",
-    "a small white cube slides to the right and hits a large orange ball, on grass",
-)
 DIT = DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384, patch=(1, 1, 1))
 TOKENS = (5, 8, 8)  # of a clip of two seconds at SAMPLING.size: time, rows, columns
 SAMPLING = Sampling(size=(64, 64), fps=8.0, seconds=2.0, time_rate=2.0, shift=4.0, shift_tokens=320)
@@ -400,11 +399,11 @@ _ALL_SIZES = Mix(
 )
 
 
-def _trained_vae() -> VideoVAE:
-    """The one that a run of vae-toybox left here, or else the embedded one."""
+def _trained_vae(base: str | Path | None = None) -> VideoVAE:
+    """That of a base; without one, what a run of vae-toybox left here, or else the embedded one."""
     own = RUNS / "vae-toybox" / "vae.safetensors"
     vae = VideoVAE(VAEConfig())
-    load_part(vae, own if own.exists() else find("toybox") / "vae.safetensors")
+    load_part(vae, own if own.exists() and base is None else find(base or "toybox") / "vae.safetensors")
     return vae.eval().requires_grad_(False)
 
 

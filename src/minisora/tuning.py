@@ -39,6 +39,13 @@ from minisora.video import contact_sheet, write_video
 
 CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
 TUNING_TOKENS = 4096
+PREVIEW = (
+    "a small red ball rolls to the left past a green cube, the camera orbits right",
+    "a large blue cone spins on a wooden floor at sunset",
+    "two yellow cylinders stay still, the camera zooms in",
+    "a large purple cone bounces on a checkered floor at night",
+    "a small white cube slides to the right and hits a large orange ball, on grass",
+)
 PICTURE_SHARE = 0.25  # of the tokens of a pack, where pictures are given beside clips
 
 

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import minisora.recipes as recipes
@@ -117,3 +118,17 @@ def test_a_bundle_that_says_something_else_cannot_be_planned(small, change):
     (small / "bundle.json").write_text(json.dumps({**about, **change}))
     with pytest.raises(UsageError, match=r"bundle\.json does not say what model this is"):
         known(str(small))
+
+
+def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
+    """Else a transformer would go on with latents of another VAE than its own, and nothing would say so."""
+    embedded = recipes._trained_vae()
+    with torch.no_grad():
+        embedded.latent_mean.add_(1.0)
+    save(tmp_path / "other", name="other", vae=embedded, dit=DiT(recipes.DIT), sampling=Sampling(), trained={}, card="")
+    for recipe in (recipes.toybox_pictures, recipes.toybox):
+        run = recipe(base=tmp_path / "other")
+        assert run.origin == f"from {tmp_path / 'other'}"
+        assert run.build() is not None
+    assert torch.equal(recipes._trained_vae(tmp_path / "other").latent_mean, embedded.latent_mean)
+    assert not torch.equal(recipes._trained_vae().latent_mean, embedded.latent_mean)
