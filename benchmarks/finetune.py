@@ -38,7 +38,7 @@ from minisora.eval.judge import load_judge
 from minisora.eval.report import prompts, render_all
 from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
 from minisora.eval.score import ATTRIBUTES, marks
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.train import loop
 from minisora.tuning import fine_tune
 from minisora.vae.codec import round_trip

@@ -22,7 +22,7 @@ import minisora
 from minisora.bundle import Bundle, Sampling, available
 from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.text.minilm import MiniLM
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
 

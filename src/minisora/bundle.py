@@ -1,15 +1,15 @@
 """A bundle: the parts of a model in one folder, and what a user should know of them.
 
     bundle.json        configs, how to sample, what it was trained on, the SHA-256 of each weights file;
-                       trained.captioner, where there is one, chooses among first frames (first_frame.py), and
-                       trained.upscaler enlarges what is made (deliver.py)
+                       trained.captioner, where there is one, chooses among first frames (generate/first_frame.py), and
+                       trained.upscaler enlarges what is made (generate/deliver.py)
     vae.safetensors    bf16
     dit.safetensors    bf16
     student.safetensors  bf16, where there is one: adapters with which dit.safetensors needs few steps, no guidance
     known.safetensors  directions of captions it was trained on, for telling a prompt that is far from all of them
     card.md            the model card
 
-Here: saving, loading, checking. Not here: making videos with it (canvas.py, tasks.py, model.py).
+Here: saving, loading, checking. Not here: making videos with it (generate/).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Bundle:
     trained: dict[str, Any] = field(default_factory=dict)  # data, steps, compute, scores: for the card and the notes
     known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see text.sentences
     card: str = ""
-    upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see deliver.py
+    upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see generate/deliver.py
     student: Student | None = None
 
     def with_student(self) -> Bundle:

@@ -27,7 +27,7 @@ from minisora.device import default_device, has_fast_bf16
 from minisora.dit.lora import adapters_of, add_lora, merge_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
-from minisora.sampling import settings_for
+from minisora.generate.window import settings_for
 from minisora.sources import LATENTS
 from minisora.text.encoder import TextEncoder, sentences
 from minisora.train.config import OptimConfig, RunConfig, split
@@ -266,7 +266,7 @@ def shown(vae: Codec, text: TextEncoder, sampling: Sampling, prompts: Sequence[s
 
 def show(bundle: Bundle, prompts: Sequence[str], folder: Path) -> None:
     """A video of each prompt, as the bundle makes it, moving and on one sheet."""
-    from minisora.model import Model
+    from minisora.generate.model import Model
 
     videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
     contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Shape, build
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import patchify
 from minisora.errors import UsageError
 from minisora.eval.metrics import psnr, ssim
+from minisora.generate.canvas import Shape, build
 from minisora.vae.codec import Codec, round_trip
 from minisora.video import to_float
 from minisora.worlds import footage, stickers

@@ -26,7 +26,7 @@ from minisora.eval.metrics import motion_energy
 from minisora.eval.quality import quality_figures
 from minisora.eval.rows import Figure, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
 from minisora.worlds import playroom

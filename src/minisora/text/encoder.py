@@ -1,7 +1,7 @@
 """The seam between words and the network: what the rest of the project asks of a text encoder.
 
 Here: the protocol, and directions of whole texts, from any such encoder. Not here: the one whose states the embedded
-weights read (minilm.py), prompts that change over time (schedule.py).
+weights read (minilm.py), prompts that change over time (generate/schedule.py).
 """
 
 from __future__ import annotations

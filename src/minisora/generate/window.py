@@ -20,10 +20,10 @@ from torch import Tensor
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape
 from minisora.data.pack import Pack, distinct_times
 from minisora.diffusion.samplers import Sampler, dpmpp_2m, sampler_named
 from minisora.dit.layers import Context
+from minisora.generate.canvas import Canvas, Shape
 from minisora.video import to_uint8
 
 LATENTS_AT_ONCE = 2  # that are decoded: all of a long video's would not fit

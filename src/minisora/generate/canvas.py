@@ -8,7 +8,7 @@ A stretch of given frames is held as the latents of the groups that it fills. Fr
 part are held by one-frame latents beside the canvas, each at its own moment, so that they are seen too. Clean frames
 may lie over noised ones: what is made between them then starts from those.
 
-Here: the pattern. Not here: sampling (sampling.py), given frames put back after decoding (exact.py), the rule of levels
+Here: the pattern. Not here: sampling (window.py), given frames put back after decoding (restore.py), the rule of levels
 (diffusion/denoiser.py).
 """
 

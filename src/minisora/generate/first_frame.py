@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape, build
-from minisora.rollout import windows_of
-from minisora.sampling import Settings, sample, tell, timed
-from minisora.text.schedule import parts
+from minisora.generate.canvas import Canvas, Shape, build
+from minisora.generate.rollout import windows_of
+from minisora.generate.schedule import parts
+from minisora.generate.window import Settings, sample, tell, timed
 from minisora.video import to_uint8
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Shape
-from minisora.deliver import delivery_bytes, own_size, side_seen, working
 from minisora.device import check_memory, usable_bytes
 from minisora.errors import UsageError
-from minisora.first_frame import FirstFrame, chooser
-from minisora.rollout import check_times
+from minisora.generate.canvas import Shape
+from minisora.generate.deliver import delivery_bytes, own_size, side_seen, working
+from minisora.generate.first_frame import FirstFrame, chooser
+from minisora.generate.rollout import check_times
+from minisora.generate.schedule import parts
 from minisora.text.encoder import sentences
-from minisora.text.schedule import parts
 from minisora.video import Video, fit, fit_size
 
 

@@ -4,7 +4,7 @@ Sources: loops by shifting latents around a circle while denoising, Bi et al. 20
 from part of the noise, Meng et al. 2021 (SDEdit, arXiv:2108.01073), and along the difference of two velocities,
 Kulikov et al. 2024 (FlowEdit, arXiv:2412.08629).
 
-Here: what each verb gives. Not here: what a canvas is (canvas.py), one window (sampling.py) and many (rollout.py), how
+Here: what each verb gives. Not here: what a canvas is (canvas.py), one window (window.py) and many (rollout.py), how
 defaults are chosen and files fitted (model.py), the mathematics (diffusion/).
 """
 
@@ -19,14 +19,24 @@ from torch.nn import functional as F
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Condition, Shape, build
-from minisora.deliver import delivered, reduced, side_seen, working
 from minisora.errors import UsageError
-from minisora.first_frame import FirstFrame, picture_first
-from minisora.fitting import size_for
-from minisora.rollout import roll_out
-from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched, weights_for
-from minisora.text.schedule import parts, told_from
+from minisora.generate.canvas import Condition, Shape, build
+from minisora.generate.deliver import delivered, reduced, side_seen, working
+from minisora.generate.first_frame import FirstFrame, picture_first
+from minisora.generate.fitting import size_for
+from minisora.generate.rollout import roll_out
+from minisora.generate.schedule import parts, told_from
+from minisora.generate.window import (
+    Settings,
+    decode,
+    guided_denoiser,
+    sample,
+    schedule,
+    tell,
+    timed,
+    watched,
+    weights_for,
+)
 from minisora.video import Video, fit
 
 

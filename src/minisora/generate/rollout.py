@@ -8,7 +8,7 @@ the next is guided by its new text alone: what is there knows nothing of it.
 Context noise lessens drift, at the cost of likeness: Chen et al. 2024 (diffusion forcing, arXiv:2407.01392).
 
 Here: which windows, and their latents in order as soon as no later window can change them. Not here: one window
-(sampling.py), what is given (canvas.py).
+(window.py), what is given (canvas.py).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape
 from minisora.errors import UsageError
-from minisora.sampling import Progress, Settings, Told, sample, tell, timed
-from minisora.text.schedule import Part
+from minisora.generate.canvas import Canvas, Shape
+from minisora.generate.schedule import Part
+from minisora.generate.window import Progress, Settings, Told, sample, tell, timed
 from minisora.vae.codec import Strides
 
 _SEED_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of windows: far from what people type

@@ -4,7 +4,7 @@ With an upscaler in the bundle a `Shape` is the delivered one. What is given is 
 user's own file, reduced from there for the network to see, and put back over the enlarged frames, exactly.
 
 Here: the size a video is made at, what is given at that size, made frames at the delivered size, which upscaler.
-Not here: the upscaler's network (upscale/), given frames over made ones (exact.py).
+Not here: the upscaler's network (upscale/), given frames over made ones (restore.py).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Condition, Shape, check_fits
-from minisora.exact import hold_exactly
-from minisora.sampling import Settings, timed
+from minisora.generate.canvas import Condition, Shape, check_fits
+from minisora.generate.restore import hold_exactly
+from minisora.generate.window import Settings, timed
 from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
 from minisora.video import resize
 

@@ -7,12 +7,12 @@ from random import Random
 import pytest
 import torch
 
-from minisora.canvas import Condition, build
 from minisora.errors import UsageError
-from minisora.rollout import latent_at, plan, roll_out
-from minisora.text.schedule import Part, parts
+from minisora.generate.canvas import Condition, build
+from minisora.generate.rollout import latent_at, plan, roll_out
+from minisora.generate.schedule import Part, parts
 from minisora.vae.model import VideoVAE
-from tests.test_canvas import SHAPE, bundle, picture, settings
+from tests.generate.test_canvas import SHAPE, bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 
@@ -63,7 +63,7 @@ def test_the_window_after_a_change_of_words_is_guided_by_the_text_alone(bundle, 
     """Beside what was made, or given, of other words; windows of one text are guided along what is given too."""
     from dataclasses import replace
 
-    from minisora import rollout
+    from minisora.generate import rollout
 
     seen = []
     real = rollout.sample

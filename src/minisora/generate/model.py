@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minisora import bundle as bundles
-from minisora import fitting, tasks
-from minisora.canvas import Condition, Shape, check_apart
-from minisora.deliver import notes_on_upscaling, with_upscaler
 from minisora.device import check_memory, default_device, has_fast_bf16, use_affinity_threads
 from minisora.errors import UsageError
-from minisora.first_frame import FirstFrame
-from minisora.sampling import Settings, settings_for
-from minisora.storyboard import Storyboard, read_storyboard, scene_prompt
+from minisora.generate import fitting, tasks
+from minisora.generate.canvas import Condition, Shape, check_apart
+from minisora.generate.deliver import notes_on_upscaling, with_upscaler
+from minisora.generate.first_frame import FirstFrame
+from minisora.generate.storyboard import Storyboard, read_storyboard, scene_prompt
+from minisora.generate.window import Settings, settings_for
 from minisora.upscale.files import upscaler_folder
 from minisora.video import Stream, Video, fit, read_image, read_video
 
