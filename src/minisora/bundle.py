@@ -93,6 +93,8 @@ class Bundle:
     card: str = ""
     upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see generate/deliver.py
     student: Student | None = None
+    digest: str = ""  # of all its weights, as bundle.json has them; empty for one that was not read from a folder
+    upscale: str | None = None  # the upscaler that was asked for, see generate/deliver.py
 
     def with_student(self) -> Bundle:
         """The bundle with the student in the transformer's place: a copy of its blocks, made at the first use."""
@@ -158,6 +160,7 @@ def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype
         known=_read(known, about["sha256"][known.name])["known"] if known.name in about["sha256"] else None,
         card=card.read_text(encoding="utf-8") if card.exists() else "",
         student=_student(about, dit.config, folder / "student.safetensors") if "student" in about else None,
+        digest=hashlib.sha256(json.dumps(about["sha256"], sort_keys=True).encode()).hexdigest()[:16],
     )
 
 

@@ -28,6 +28,7 @@ from minisora.curate.command import curate
 from minisora.errors import UsageError
 from minisora.plan.command import add_plan_command
 from minisora.produce import ModelName, Zoom, load
+from minisora.progress import Event
 from minisora.verbs import add_verbs
 from minisora.watch.command import add_runs_command
 
@@ -66,8 +67,20 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        import minisora
+
+        typer.echo(f"minisora {minisora.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def minisora() -> None:
+def minisora(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Text to video, small enough to read. `minisora COMMAND --help` says more about each command."""
 
 
@@ -291,7 +304,7 @@ def evaluate(
             told = f"{out}: {len(command.export(loaded, export, prompts, out, given=given))} new clips of {export}"
         else:
             seeds = _training_seeds(loaded)
-            told = command.evaluate_all(loaded, out, counts, training=seeds, i3d=i3d, on_step=bar.step)
+            told = command.evaluate_all(loaded, out, counts, training=seeds, i3d=i3d, on_event=bar.step)
     typer.echo(told)
 
 
@@ -345,7 +358,7 @@ def world(
     rows = []
     with progress() as bar:
         for index, clip in enumerate(islice(clips, count)):
-            bar.step(index, count, "rendering")
+            bar.step(Event("rendering", index, count))
             shown = clip.frames if seconds is None else clip.frames[: 1 + round(seconds * clip.fps)]
             Video(shown, clip.fps).save(out / f"{clip.key}.mp4", zoom=zoom)
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text

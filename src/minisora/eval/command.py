@@ -23,11 +23,11 @@ from minisora.eval.stickers import COUNT, left_out, sticker_report
 from minisora.eval.variety import variety_figures
 from minisora.eval.verbs import verb_figures
 from minisora.generate.model import Model
+from minisora.progress import OnEvent
 from minisora.video import Video, read_video
 
 Value = TypeVar("Value")
 CONTINUED = 5.0  # seconds that Physics-IQ looks at
-OnStep = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,30 +55,30 @@ def evaluate_all(
     *,
     training: Sequence[int] = (),
     i3d: Path | None = None,
-    on_step: OnStep,
+    on_event: OnEvent,
 ) -> str:
     """All families, each with its files in the folder `out`, and the page of them all.
 
     training: seeds of the playroom clips that the model was trained on (variety.py)
     returns   the tables, and what was left out
     """
-    report = evaluate(model, out, count=counts.prompts, i3d=i3d, on_step=lambda n, total: on_step(n, total, "prompts"))
+    report = evaluate(model, out, count=counts.prompts, i3d=i3d, on_event=on_event)
     told, reason = [str(report)], left_out()
     if reason is None and counts.stickers:
         count = min(counts.prompts, counts.stickers)
-        stickers = sticker_report(model, out, count=count, on_step=lambda n, total: on_step(n, total, "stickers"))
+        stickers = sticker_report(model, out, count=count, on_event=on_event)
         told.append(str(stickers))
     figures = list(report.figures)
     if counts.verbs:
-        figures += verb_figures(model, out, count=counts.verbs, on_step=on_step)
+        figures += verb_figures(model, out, count=counts.verbs, on_event=on_event)
     if counts.aspects:
-        figures += aspect_figures(model, out, count=counts.aspects, on_step=on_step)
+        figures += aspect_figures(model, out, count=counts.aspects, on_event=on_event)
     if counts.motions:
-        figures += motion_figures(model, out, count=counts.motions, on_step=on_step)
+        figures += motion_figures(model, out, count=counts.motions, on_event=on_event)
     if counts.world:
-        figures += world_figures(model, out, count=counts.world, on_step=on_step)
+        figures += world_figures(model, out, count=counts.world, on_event=on_event)
     if counts.variety:
-        figures += variety_figures(model, out, count=counts.variety, training=training, on_step=on_step)
+        figures += variety_figures(model, out, count=counts.variety, training=training, on_event=on_event)
     told.append(verb_table(figures))
     if len(set(report.world.values())) > 1:
         told.append(f"note: {other_world(**report.world)}")
@@ -87,11 +87,11 @@ def evaluate_all(
     return "\n\n".join([*told, f"{write_page(out)}: the report"])
 
 
-def world_figures(model: Model, out: Path, *, count: int, on_step: OnStep) -> list[Figure]:
+def world_figures(model: Model, out: Path, *, count: int, on_event: OnEvent) -> list[Figure]:
     """3D consistency and physics; world.json and world.md go into the folder `out`."""
     figures = [
-        *space_figures(model, count=count, on_step=on_step),
-        *physics_figures(model, count=count, on_step=on_step),
+        *space_figures(model, count=count, on_event=on_event),
+        *physics_figures(model, count=count, on_event=on_event),
     ]
     write_rows(figures, out, "world")
     return figures

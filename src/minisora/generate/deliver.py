@@ -18,7 +18,7 @@ from torch import Tensor
 from minisora.bundle import Bundle
 from minisora.generate.canvas import Condition, Shape, check_fits
 from minisora.generate.restore import hold_exactly
-from minisora.generate.window import Settings, timed
+from minisora.progress import Watch
 from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
 from minisora.video import resize
 
@@ -48,13 +48,12 @@ def with_upscaler(bundle: Bundle, name: str | None) -> Bundle:
 
     Raises UsageError for a name that means nothing, WeightsError for damaged files.
     """
-    if name is None:
-        own = bundle.trained.get("upscaler")
-        if own is None and (EMBEDDED / ABOUT).exists():
-            return replace(bundle, upscaler=Resampling())
-        name = own or "none"
+    own, bundle = bundle.trained.get("upscaler"), replace(bundle, upscaler=None, upscale=name)
+    if name is None and own is None and (EMBEDDED / ABOUT).exists():
+        return replace(bundle, upscaler=Resampling())
+    name = name or own or "none"
     if name == "none":
-        return bundle if bundle.upscaler is None else replace(bundle, upscaler=None)
+        return bundle
     device, dtype = bundle.vae.latent_mean.device, bundle.vae.dtype
     upscaler = load_upscaler(upscaler_folder(name), device=device, dtype=dtype)
     return replace(bundle, upscaler=upscaler)
@@ -122,7 +121,7 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
 
 
 def delivered(
-    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, settings: Settings, conditions: Sequence[Condition] = ()
+    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, watch: Watch, conditions: Sequence[Condition] = ()
 ) -> Iterator[Tensor]:
     """Frames as they were made to frames of the delivered shape, given ones exactly.
 
@@ -134,7 +133,7 @@ def delivered(
     enlarged = (resize(piece, shape.height, shape.width) for piece in bundle.upscaler.stream(pieces))
     finished = hold_exactly(enlarged, conditions)
     while True:
-        with timed(settings, "upscale"):
+        with watch.timed("upscale"):
             frames = next(finished, None)
         if frames is None:
             return
