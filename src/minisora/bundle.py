@@ -93,7 +93,7 @@ class Bundle:
     card: str = ""
     upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see generate/deliver.py
     student: Student | None = None
-    digest: str = ""  # of all its weights, as bundle.json has them; empty for one that was not read from a folder
+    digest: str = ""  # of its weights and its sampling defaults; empty for one that was not read from a folder
     upscale: str | None = None  # the upscaler that was asked for, see generate/deliver.py
 
     def with_student(self) -> Bundle:
@@ -160,7 +160,7 @@ def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype
         known=_read(known, about["sha256"][known.name])["known"] if known.name in about["sha256"] else None,
         card=card.read_text(encoding="utf-8") if card.exists() else "",
         student=_student(about, dit.config, folder / "student.safetensors") if "student" in about else None,
-        digest=hashlib.sha256(json.dumps(about["sha256"], sort_keys=True).encode()).hexdigest()[:16],
+        digest=_digest({name: about[name] for name in ("sampling", "sha256")}),
     )
 
 
@@ -221,6 +221,10 @@ def load_part(part: nn.Module, path: Path) -> None:
 def _save(tensors: dict[str, Tensor], path: Path) -> str:
     save_tensors(tensors, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _about(folder: Path) -> dict[str, Any]:
