@@ -235,7 +235,7 @@ def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
         now = one.place()
     except UsageError:  # it is broken, as will be said when it is read
         return False
-    return max(abs(row[name] - now[name]) for name in ("start", "stop")) <= NEAR
+    return all(abs(row[name] - now[name]) <= NEAR for name in ("start", "stop"))
 
 
 def _read_table(table: Path) -> dict[str, dict[str, Any]]:

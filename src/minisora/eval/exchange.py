@@ -175,7 +175,7 @@ def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, by: str = "", *,
 def export_worldmodelbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
     """`out/{name of the first frame}.mp4`, from text alone. prompts: worldmodelbench.json"""
     clips = [
-        replace(clip, given=None) for clip in _worldmodelbench(prompts, out, ("text_first_frame", "text_instruction"))
+        replace(clip, given=Path()) for clip in _worldmodelbench(prompts, out, ("text_first_frame", "text_instruction"))
     ]
     return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
@@ -317,7 +317,7 @@ def read_worldmodelbench(path: Path) -> dict[str, float]:
 class _Clip:
     path: Path
     prompt: str
-    given: Path | None = None  # what it goes on from, where that is asked
+    given: Path = Path()  # what it goes on from, where that is asked
 
 
 def _export(known: Made, clips: list[_Clip], make: Callable[[_Clip, int], Video]) -> list[Path]:

@@ -35,10 +35,10 @@ class Made:
             except (ValueError, KeyError, TypeError):
                 continue  # a line of a run that was killed as it wrote
 
-    def digest(self, prompt: str, given: Path | None) -> str:
-        """The key of a clip, beside its name. given: the file that it goes on from"""
+    def digest(self, prompt: str, given: Path) -> str:
+        """The key of a clip, beside its name. given: the file that it goes on from; Path() for none"""
         try:
-            start = None if given is None else sha256(given.read_bytes()).hexdigest()
+            start = sha256(given.read_bytes()).hexdigest() if given.name else None
         except OSError as error:
             raise UsageError(f"{given}, which a clip goes on from, cannot be read: {error.strerror}.") from error
         return sha256(json.dumps([self._by, prompt, start]).encode()).hexdigest()[:32]
