@@ -1,7 +1,7 @@
 """The command `minisora`: thin shells around the Python interface.
 
 Here: the commands, their options, and errors as one line.
-Not here: what is refused before any work starts (console.py), the verbs (tasks.py, model.py), files (video/),
+Not here: what is refused before any work starts (console.py), the verbs (generate/), files (video/),
 training runs (recipes.py), scores (eval/).
 
 Heavy imports stand inside the commands, so that `minisora --help` answers at once. Exit status: 0 done, 1 our own
@@ -34,7 +34,7 @@ from minisora.watch.command import add_runs_command
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from minisora.model import Model
+    from minisora.generate.model import Model
     from minisora.train.config import RunConfig
 
 WORLDS = ("playroom", "stickers")

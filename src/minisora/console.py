@@ -70,7 +70,7 @@ def check_prompt(prompt: str) -> None:
     """Refuses a prompt that says nothing, or whose moments do not follow each other."""
     if not prompt.strip():
         raise UsageError('the prompt is empty. Say what to show, such as "a red ball rolls to the left".')
-    from minisora.text.schedule import parts
+    from minisora.generate.schedule import parts
 
     parts(prompt)
 

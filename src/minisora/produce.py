@@ -20,7 +20,7 @@ import typer
 from minisora.console import Bar, parse_size, progress
 
 if TYPE_CHECKING:
-    from minisora.model import Model
+    from minisora.generate.model import Model
     from minisora.video import Stream, Video
 
 STARTED = time.perf_counter()  # nothing before this line takes long
@@ -117,7 +117,7 @@ def produce(make: Make, prompt: str, how: Common) -> None:
 
 def _made(make: Make, model: Model, how: Common, bar: Bar) -> tuple[Video | Stream, int]:
     """What a verb makes, or what Ctrl-C left of it; and how many frames there should be."""
-    from minisora.tasks import Stopped
+    from minisora.generate.tasks import Stopped
     from minisora.video import Stream
 
     try:

@@ -3,7 +3,7 @@
 Here: `generate`, `image`, `animate`, `extend`, `connect`, `loop`, `edit`, `inpaint`, `outpaint`, `interpolate`,
 `storyboard`.
 Not here: the options of all of them and the way to a file (produce.py), what is refused before any work starts
-(console.py), the verbs themselves (tasks.py, model.py), files (video/), the other commands (cli.py).
+(console.py), the verbs themselves (generate/), files (video/), the other commands (cli.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minisora.errors import UsageError
 from minisora.produce import Common, Make, produce
 
 if TYPE_CHECKING:
-    from minisora.model import Model
+    from minisora.generate.model import Model
     from minisora.video import Stream, Video
 
 Prompt = Annotated[str, typer.Argument(help="What to show, in English.")]
@@ -103,7 +103,7 @@ def generate(
     def make(model: Model, **settings: Any) -> Video | Stream:
         settings = {**settings, **first}
         if preview:
-            from minisora.text.schedule import told_until
+            from minisora.generate.schedule import told_until
 
             small = model.preview_size(settings.pop("size"))
             short = min(seconds, model.bundle.sampling.seconds)
@@ -284,8 +284,8 @@ def storyboard(
     candidates: Candidates = None,
     one_stage: OneStage = False,
 ) -> Make:
-    """A film of several shots, from a file that says what is in each; see `minisora.storyboard`."""
-    from minisora.storyboard import read_storyboard
+    """A film of several shots, from a file that says what is in each; see `minisora.generate.storyboard`."""
+    from minisora.generate.storyboard import read_storyboard
     from minisora.video import read_image
 
     first = _first_frame(candidates, one_stage)

@@ -7,7 +7,7 @@ A token that was given (noise level 0, or slightly noised) carries no loss: the 
 Source: Lipman et al. 2022, "Flow Matching for Generative Modeling", arXiv:2210.02747, Eq. 9 (conditional flow
 matching), on the straight path of path.py.
 
-Here: the loss and its breakdown for the log. Not here: which t to draw (times.py), what is given (canvas.py).
+Here: the loss and its breakdown for the log. Not here: which t to draw (times.py), what is given (generate/canvas.py).
 """
 
 import torch

@@ -16,7 +16,7 @@ from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, figure_of, write_rows
 from minisora.eval.score import Asked, prompt_marks
 from minisora.eval.segment import Segmenter, colour_mask
-from minisora.model import Model
+from minisora.generate.model import Model
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
 LARGE = 4  # times the model's own side

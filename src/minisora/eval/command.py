@@ -24,7 +24,7 @@ from minisora.eval.space import space_figures
 from minisora.eval.stickers import COUNT, left_out, sticker_report
 from minisora.eval.variety import variety_figures
 from minisora.eval.verbs import verb_figures
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.train.latents import fingerprint
 from minisora.video import Video, read_video
 

@@ -33,7 +33,7 @@ from minisora.eval.judge import load_judge
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
 from minisora.eval.segment import Segmenter, colour_mask, middles
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.video import Video
 from minisora.worlds import playroom
 

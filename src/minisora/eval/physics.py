@@ -29,12 +29,12 @@ import torch
 from torch import Tensor
 
 from minisora.eval import masks
-from minisora.eval.figures import round_trip
 from minisora.eval.judge import load_judge
 from minisora.eval.rows import Figure, Marks, figure_of
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
 from minisora.eval.segment import Segmenter, places
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.vae.codec import round_trip
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.playroom import Scene

@@ -20,13 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minisora.eval.figures import BINS, loss_by_noise, round_trip, vae_figures
+from minisora.eval.figures import BINS, loss_by_noise, vae_figures
 from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.quality import quality_figures
 from minisora.eval.rows import Figure, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
 from minisora.worlds import playroom
 from minisora.worlds.playroom import WORLD_VERSION

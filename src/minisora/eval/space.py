@@ -29,7 +29,7 @@ from minisora.errors import UsageError
 from minisora.eval.plain import Flow, dis_flow
 from minisora.eval.rows import NAN, Figure, Marks, figure_of
 from minisora.eval.scenes import choose, held_still
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.video import resize
 from minisora.worlds import playroom
 

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from minisora.errors import UsageError
 from minisora.eval import sticker_judge
-from minisora.eval.figures import round_trip
 from minisora.eval.metrics import motion_energy
 from minisora.eval.score import Asked, Normalised, normalised
 from minisora.eval.sticker_judge import FPS, NUM_FRAMES, SURE, Reading, load_sticker_judge, looks, rendered, singles
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
 from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_REPORT

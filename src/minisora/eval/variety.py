@@ -26,7 +26,7 @@ from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
 from minisora.eval.score import prompt_marks
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.worlds.playroom import Scene
 
 SPLITS = {"train": "combinations seen", "held_out": "combinations never seen"}

@@ -26,8 +26,8 @@ from minisora.eval.judge import Found, Judge, load_judge
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.segment import colour_mask, places
-from minisora.model import Model
-from minisora.storyboard import Shot, Storyboard
+from minisora.generate.model import Model
+from minisora.generate.storyboard import Shot, Storyboard
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS

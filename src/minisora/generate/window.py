@@ -20,10 +20,11 @@ from torch import Tensor
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape
 from minisora.data.pack import Pack, distinct_times
 from minisora.diffusion.samplers import Sampler, dpmpp_2m, sampler_named
 from minisora.dit.layers import Context
+from minisora.generate.canvas import Canvas, Shape
+from minisora.video import to_uint8
 
 LATENTS_AT_ONCE = 2  # that are decoded: all of a long video's would not fit
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
@@ -273,13 +274,12 @@ def decode(
 
     Memory does not grow with the length.
     """
-    dtype = next(bundle.vae.parameters()).dtype
     past = None
     for latents in (few for piece in pieces for few in piece.split(LATENTS_AT_ONCE, 1)):
         with timed(settings, "decode"):
-            frames, past = bundle.vae.decode_next(latents.to(dtype), past, first_alone=first_alone)
-            pixels = ((frames[0, :, : shape.height, : shape.width].float() + 1) * 127.5).round()
-        yield pixels.clamp(0, 255).to(torch.uint8).cpu()
+            frames, past = bundle.vae.decode_next(latents.to(bundle.vae.dtype), past, first_alone=first_alone)
+            pixels = to_uint8(frames[0, :, : shape.height, : shape.width])
+        yield pixels.cpu()
 
 
 @contextmanager

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape, build
-from minisora.rollout import windows_of
-from minisora.sampling import Settings, sample, tell, timed
-from minisora.text.schedule import parts
+from minisora.generate.canvas import Canvas, Shape, build
+from minisora.generate.rollout import windows_of
+from minisora.generate.schedule import parts
+from minisora.generate.window import Settings, sample, tell, timed
+from minisora.video import to_uint8
 
 if TYPE_CHECKING:
     from minisora.caption.model import Captioner
@@ -111,10 +112,9 @@ def likelihoods(bundle: Bundle, captioner: Captioner, latents: Tensor, shape: Sh
     returns  (B,) float32; all 0 for a text of which the captioner knows no word
     """
     found = []
-    for some in latents.to(next(bundle.vae.parameters()).dtype).split(RANKED_AT_ONCE):
-        decoded, _ = bundle.vae.decode_next(some, None, first_alone=True)
-        pixels = ((decoded[:, :, : shape.height, : shape.width].float() + 1) * 127.5).round()
-        frames = pixels.clamp(0, 255).to(torch.uint8)
+    for some in latents.to(bundle.vae.dtype).split(RANKED_AT_ONCE):
+        decoded, _ = bundle.vae.decode_next(some, None)
+        frames = to_uint8(decoded[:, :, : shape.height, : shape.width])
         shown = torch.stack([captioner.fitted(clip, bundle.sampling.fps) for clip in frames])
         found.append(captioner.log_likelihood(shown, [text] * len(shown), ahead=shape.num_frames > 1))
     return torch.cat(found)

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import replace
+from math import prod
 
 import torch
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Shape
-from minisora.deliver import delivery_bytes, own_size, side_seen, working
 from minisora.device import check_memory, usable_bytes
 from minisora.errors import UsageError
-from minisora.first_frame import FirstFrame, chooser
-from minisora.rollout import check_times
-from minisora.text.schedule import parts
-from minisora.vae.model import STRIDE, num_latents
+from minisora.generate.canvas import Shape
+from minisora.generate.deliver import delivery_bytes, own_size, side_seen, working
+from minisora.generate.first_frame import FirstFrame, chooser
+from minisora.generate.rollout import check_times
+from minisora.generate.schedule import parts
+from minisora.text.encoder import sentences
 from minisora.video import Video, fit, fit_size
 
 
@@ -50,11 +51,10 @@ def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
     candidates: first frames that are made at once, before the rest
     """
     how, config = bundle.sampling, bundle.dit.config
-    cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
     frames = 2 * shape.num_frames * shape.height * shape.width * 3 + delivery_bytes(bundle, shape)
     side, shape = side_seen(bundle), working(bundle, shape)
-    latents = max(candidates, min(how.window, num_latents(shape.num_frames)))
-    tokens = latents * min(shape.height, side) * min(shape.width, side) / cell
+    latents = max(candidates, min(how.window, bundle.vae.strides.num_latents(shape.num_frames)))
+    tokens = latents * min(shape.height, side) * min(shape.width, side) / prod(bundle.token_size)
     states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
     decoding = 8 * shape.height * shape.width * 200  # a piece of two latents, at the decoder's widest
     return round(states + decoding + frames)
@@ -85,8 +85,7 @@ def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage:
         f"a choice from {count} candidates of {shape.width}x{shape.height}",
         f"It holds {most}: ask for no more candidates.",
     )
-    weights = next(bundle.vae.parameters())
-    return FirstFrame(count, chooser(captioner, weights.device, weights.dtype))
+    return FirstFrame(count, chooser(captioner, bundle.vae.latent_mean.device, bundle.vae.dtype))
 
 
 def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
@@ -94,7 +93,7 @@ def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
     own = own_size(bundle)
     if (height, width) == own:
         return own
-    return fit_size(height, width, area=own[0] * own[1], multiple=STRIDE * bundle.dit.config.patch[1])
+    return fit_size(height, width, area=own[0] * own[1], multiple=bundle.token_size[0])
 
 
 def in_parts(bundle: Bundle, shape: Shape, how: str) -> list[str]:
@@ -153,7 +152,7 @@ def check_prompt(bundle: Bundle, prompt: str, shape: Shape) -> None:
     told = parts(prompt)
     for part in told:
         bundle.text.check(part.text)
-    check_times(told, shape)
+    check_times(told, shape, bundle.vae.strides)
 
 
 def notes_on(bundle: Bundle, prompt: str) -> list[str]:
@@ -167,7 +166,7 @@ def notes_on(bundle: Bundle, prompt: str) -> list[str]:
     known, least = bundle.known, bundle.trained.get("least_similarity")
     if known is None or least is None:
         return []
-    similarity = float((text.sentence(told).cpu() @ known.float().T).amax(1).min())
+    similarity = float((sentences(text, told).cpu() @ known.float().T).amax(1).min())
     if similarity >= least:
         return []
     return [

@@ -4,7 +4,7 @@ Sources: loops by shifting latents around a circle while denoising, Bi et al. 20
 from part of the noise, Meng et al. 2021 (SDEdit, arXiv:2108.01073), and along the difference of two velocities,
 Kulikov et al. 2024 (FlowEdit, arXiv:2412.08629).
 
-Here: what each verb gives. Not here: what a canvas is (canvas.py), one window (sampling.py) and many (rollout.py), how
+Here: what each verb gives. Not here: what a canvas is (canvas.py), one window (window.py) and many (rollout.py), how
 defaults are chosen and files fitted (model.py), the mathematics (diffusion/).
 """
 
@@ -19,15 +19,24 @@ from torch.nn import functional as F
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Condition, Shape, build
-from minisora.deliver import delivered, reduced, side_seen, working
 from minisora.errors import UsageError
-from minisora.first_frame import FirstFrame, picture_first
-from minisora.fitting import size_for
-from minisora.rollout import roll_out
-from minisora.sampling import Settings, decode, guided_denoiser, sample, schedule, tell, timed, watched, weights_for
-from minisora.text.schedule import parts, told_from
-from minisora.vae.model import GROUP
+from minisora.generate.canvas import Condition, Shape, build
+from minisora.generate.deliver import delivered, reduced, side_seen, working
+from minisora.generate.first_frame import FirstFrame, picture_first
+from minisora.generate.fitting import size_for
+from minisora.generate.rollout import roll_out
+from minisora.generate.schedule import parts, told_from
+from minisora.generate.window import (
+    Settings,
+    decode,
+    guided_denoiser,
+    sample,
+    schedule,
+    tell,
+    timed,
+    watched,
+    weights_for,
+)
 from minisora.video import Video, fit
 
 
@@ -69,8 +78,8 @@ def enlarge(bundle: Bundle, preview: Tensor, prompt: str, shape: Shape, strength
 
     strength: the noise from which it is made anew; frames after those of the preview are free
     """
-    whole = _whole(shape)
-    start = Condition(_to_whole_latents(preview)[: whole.num_frames], noise=strength)
+    whole = _whole(bundle, shape)
+    start = Condition(_to_whole_latents(bundle, preview)[: whole.num_frames], noise=strength)
     return _first(make(bundle, prompt, whole, [start], settings), shape)
 
 
@@ -108,7 +117,7 @@ def loop_back(bundle: Bundle, clip: Tensor, prompt: str, shape: Shape, settings:
     shape: of the clip and the way back. Only the clip's two ends are seen by the network
     """
     way = shape.num_frames - len(clip)
-    held = bundle.sampling.context * GROUP
+    held = bundle.sampling.context * bundle.vae.strides.frames
     before, after = clip[-1 - held :], clip[:held]
     around = replace(shape, num_frames=len(before) + way + len(after))
     told = told_from(prompt, (len(clip) - len(before)) / shape.fps)
@@ -116,10 +125,10 @@ def loop_back(bundle: Bundle, clip: Tensor, prompt: str, shape: Shape, settings:
     return Video(torch.cat([clip, made]), shape.fps)
 
 
-def _near(shape: Shape, most: int) -> str:
-    """The lengths next to one that does not close."""
-    below = min(most, shape.num_frames // GROUP * GROUP)
-    near = [n for n in (below, below + GROUP) if GROUP <= n <= most]
+def _near(shape: Shape, group: int, most: int) -> str:
+    """The lengths next to one that does not close. group: frames in a latent"""
+    below = min(most, shape.num_frames // group * group)
+    near = [n for n in (below, below + group) if group <= n <= most]
     told = " and ".join(f"{n} frames ({n / shape.fps:g} s)" for n in near)
     return f"{'are' if len(near) > 1 else 'is'} {told}"
 
@@ -133,12 +142,13 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
 
     Raises UsageError where the length is no multiple of the frames in a latent, or is more than the network sees.
     """
-    count = shape.num_frames // GROUP
-    if shape.num_frames % GROUP or not 1 <= count <= bundle.sampling.window:
-        most = bundle.sampling.window * GROUP
+    group = bundle.vae.strides.frames
+    count = shape.num_frames // group
+    if shape.num_frames % group or not 1 <= count <= bundle.sampling.window:
+        most = bundle.sampling.window * group
         raise UsageError(
-            f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {GROUP} frames, at most "
-            f"{most}. The nearest {_near(shape, most)}."
+            f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {group} frames, at most "
+            f"{most}. The nearest {_near(shape, group, most)}."
         )
     bundle, made = weights_for(bundle, settings), working(bundle, shape)
     with_first = build(bundle, replace(made, num_frames=1 + made.num_frames))
@@ -157,12 +167,12 @@ def loop(bundle: Bundle, prompt: str, shape: Shape, settings: Settings) -> Video
     latents = canvas.latents(tokens)
     before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
     frames = torch.cat(list(decode(bundle, [before, latents], made, settings, first_alone=False)))
-    return Video(torch.cat(list(delivered(bundle, [frames], shape, settings)))[WARM_UP * GROUP :], shape.fps)
+    return Video(torch.cat(list(delivered(bundle, [frames], shape, settings)))[WARM_UP * group :], shape.fps)
 
 
 def redo(bundle: Bundle, clip: Tensor, prompt: str, fps: float, strength: float, settings: Settings) -> Video:
     """A clip made anew from part of the noise (SDEdit). strength: 0 keeps it, 1 frees it wholly"""
-    whole = _to_whole_latents(clip)
+    whole = _to_whole_latents(bundle, clip)
     shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
     made = make(bundle, prompt, shape, [Condition(whole, noise=strength)], settings)
     return Video(made.frames[: len(clip)], fps)
@@ -181,9 +191,9 @@ def edit(
 
     Raises UsageError for a clip longer than the network sees.
     """
-    whole = _to_whole_latents(clip)
+    whole = _to_whole_latents(bundle, clip)
     shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
-    if len(whole) > (most := 1 + GROUP * (bundle.sampling.window - 1)):
+    if len(whole) > (most := bundle.vae.strides.num_frames(bundle.sampling.window)):
         raise UsageError(f"an edit by difference takes {most} frames at most, not {len(clip)}. Cut the clip.")
     bundle, made = weights_for(bundle, settings), working(bundle, shape)
     canvas = build(bundle, made, reduced(bundle, [Condition(whole, noise=1.0)], shape))  # known, and free
@@ -209,9 +219,9 @@ def edit(
     return Video(torch.cat(list(delivered(bundle, decoded, shape, settings)))[: len(clip)], fps)
 
 
-def _to_whole_latents(clip: Tensor) -> Tensor:
+def _to_whole_latents(bundle: Bundle, clip: Tensor) -> Tensor:
     """The clip, its last frame repeated until no latent is left in part."""
-    return torch.cat([clip, clip[-1:].expand((1 - len(clip)) % GROUP, -1, -1, -1)])
+    return torch.cat([clip, clip[-1:].expand(bundle.vae.strides.missing(len(clip)), -1, -1, -1)])
 
 
 def inpaint(bundle: Bundle, clip: Tensor, hole: Tensor, prompt: str, shape: Shape, settings: Settings) -> Video:
@@ -220,8 +230,8 @@ def inpaint(bundle: Bundle, clip: Tensor, hole: Tensor, prompt: str, shape: Shap
         raise UsageError("the region is the whole frame: nothing would be kept. Use generate, or a smaller region.")
     if not hole.any():
         raise UsageError("the region is empty: nothing would be made. Name pixels that are to change.")
-    given = Condition(_to_whole_latents(_filled(clip, hole)), region=~hole)
-    return _first(make(bundle, prompt, _whole(shape), [given], settings), shape)
+    given = Condition(_to_whole_latents(bundle, _filled(clip, hole)), region=~hole)
+    return _first(make(bundle, prompt, _whole(bundle, shape), [given], settings), shape)
 
 
 def _filled(clip: Tensor, hole: Tensor) -> Tensor:
@@ -242,9 +252,9 @@ def _filled(clip: Tensor, hole: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).round().to(torch.uint8)
 
 
-def _whole(shape: Shape) -> Shape:
+def _whole(bundle: Bundle, shape: Shape) -> Shape:
     """The shape with as many frames more as fill its last latent: one that is given in part is held less well."""
-    return replace(shape, num_frames=shape.num_frames + (1 - shape.num_frames) % GROUP)
+    return replace(shape, num_frames=shape.num_frames + bundle.vae.strides.missing(shape.num_frames))
 
 
 def _first(video: Video, shape: Shape) -> Video:
@@ -257,8 +267,8 @@ def interpolate(bundle: Bundle, clip: Tensor, times: int, prompt: str, shape: Sh
     before = at.long().clamp(max=len(clip) - 2)
     blend = torch.lerp(clip[before].float(), clip[before + 1].float(), (at - before).view(-1, 1, 1, 1))
     given = [Condition(frame[None], at=n * times) for n, frame in enumerate(clip)]
-    start = Condition(_to_whole_latents(blend.round().to(torch.uint8)), noise=BLEND_NOISE)
-    return _first(make(bundle, prompt, _whole(shape), [start, *given], settings), shape)
+    start = Condition(_to_whole_latents(bundle, blend.round().to(torch.uint8)), noise=BLEND_NOISE)
+    return _first(make(bundle, prompt, _whole(bundle, shape), [start, *given], settings), shape)
 
 
 def make(

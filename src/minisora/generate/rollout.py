@@ -8,7 +8,7 @@ the next is guided by its new text alone: what is there knows nothing of it.
 Context noise lessens drift, at the cost of likeness: Chen et al. 2024 (diffusion forcing, arXiv:2407.01392).
 
 Here: which windows, and their latents in order as soon as no later window can change them. Not here: one window
-(sampling.py), what is given (canvas.py).
+(window.py), what is given (canvas.py).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape
 from minisora.errors import UsageError
-from minisora.sampling import Progress, Settings, Told, sample, tell, timed
-from minisora.text.schedule import Part
-from minisora.vae.model import GROUP, num_latents
+from minisora.generate.canvas import Canvas, Shape
+from minisora.generate.schedule import Part
+from minisora.generate.window import Progress, Settings, Told, sample, tell, timed
+from minisora.vae.codec import Strides
 
 _SEED_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of windows: far from what people type
 
@@ -82,7 +82,8 @@ def _around(new: int, gap_end: int, given_end: int, *, length: int, context: int
 
 def windows_of(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part]) -> list[Window]:
     """The windows that make what the canvas leaves open."""
-    how, breaks = bundle.sampling, [latent_at(part.start, canvas.shape.fps) for part in prompt[1:]]
+    how, strides = bundle.sampling, bundle.vae.strides
+    breaks = [latent_at(part.start, canvas.shape.fps, strides) for part in prompt[1:]]
     return plan(canvas.held(), length=how.window, context=how.context, breaks=breaks)
 
 
@@ -92,7 +93,7 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: S
     yields (1, n, Hz, Wz, Cz) latents, in order, without gaps
     """
     cells = canvas.grid[1] * canvas.grid[2]
-    starts = [latent_at(part.start, canvas.shape.fps) for part in prompt]
+    starts = [latent_at(part.start, canvas.shape.fps, bundle.vae.strides) for part in prompt]
     done, tokens = canvas.held(), canvas.known.clone()
     windows = windows_of(bundle, canvas, prompt)
     told: dict[str, Told] = {}
@@ -129,16 +130,16 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: S
         yield canvas.latents(tokens)[:, ready:]
 
 
-def latent_at(seconds: float, fps: float) -> int:
+def latent_at(seconds: float, fps: float, strides: Strides) -> int:
     """The first latent of which every frame is at `seconds` or later."""
     frame = math.ceil(seconds * fps - 1e-6)
-    return 0 if frame <= 0 else 1 + math.ceil((frame - 1) / GROUP)
+    return 0 if frame <= 0 else strides.num_latents(frame)
 
 
-def check_times(prompt: Sequence[Part], shape: Shape) -> None:
+def check_times(prompt: Sequence[Part], shape: Shape, strides: Strides) -> None:
     """Raises UsageError for a part that nothing of the video would show."""
     for part in prompt:
-        if latent_at(part.start, shape.fps) >= num_latents(shape.num_frames) and part.start > 0:
+        if latent_at(part.start, shape.fps, strides) >= strides.num_latents(shape.num_frames) and part.start > 0:
             raise UsageError(
                 f'the prompt says "{part.text}" from {part.start:g} s on, and the video ends at '
                 f"{(shape.num_frames - 1) / shape.fps:g} s. Ask for more seconds, or let it start earlier."

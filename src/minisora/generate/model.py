@@ -13,16 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minisora import bundle as bundles
-from minisora import fitting, tasks
-from minisora.canvas import Condition, Shape, check_apart
-from minisora.deliver import notes_on_upscaling, with_upscaler
 from minisora.device import check_memory, default_device, has_fast_bf16, use_affinity_threads
 from minisora.errors import UsageError
-from minisora.first_frame import FirstFrame
-from minisora.sampling import Settings, settings_for
-from minisora.storyboard import Storyboard, read_storyboard, scene_prompt
+from minisora.generate import fitting, tasks
+from minisora.generate.canvas import Condition, Shape, check_apart
+from minisora.generate.deliver import notes_on_upscaling, with_upscaler
+from minisora.generate.first_frame import FirstFrame
+from minisora.generate.storyboard import Storyboard, read_storyboard, scene_prompt
+from minisora.generate.window import Settings, settings_for
 from minisora.upscale.files import upscaler_folder
-from minisora.vae.model import num_latents
 from minisora.video import Stream, Video, fit, read_image, read_video
 
 
@@ -391,7 +390,7 @@ class Model:
     def sees_at_once(self, seconds: float, fps: float | None) -> bool:
         """Whether a video of this length is made in one piece, and not window by window."""
         frames = 1 + round(seconds * (fps or self._rate))
-        return num_latents(frames) <= self.bundle.sampling.window
+        return self.bundle.vae.strides.num_latents(frames) <= self.bundle.sampling.window
 
     def preview_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """The area that is delivered if nothing else is asked for, at the aspect of a size."""
