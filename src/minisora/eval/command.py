@@ -5,11 +5,13 @@ Here: the order of families, and benchmarks by name. Not here: options and the b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.eval import exchange
 from minisora.eval.aspects import aspect_figures
@@ -24,6 +26,7 @@ from minisora.eval.variety import variety_figures
 from minisora.eval.verbs import verb_figures
 from minisora.generate.model import Model
 from minisora.progress import OnEvent
+from minisora.train.latents import fingerprint
 from minisora.video import Video, read_video
 
 Value = TypeVar("Value")
@@ -105,6 +108,7 @@ def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Pat
     Raises UsageError as the functions of exchange.py do.
     """
     check_export(benchmark, given)
+    by = _made_by(model.bundle)
 
     def make(prompt: str, seed: int) -> Video:
         return model.generate(prompt, seed=seed)
@@ -122,11 +126,19 @@ def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Pat
         return Video(video.frames[-round(CONTINUED * rate) :], rate)
 
     if benchmark in FROM_TEXT:
-        return FROM_TEXT[benchmark](prompts, out, make)
+        return FROM_TEXT[benchmark](prompts, out, make, by)
     if benchmark == PHYSICS_IQ:
         assert given is not None
-        return exchange.export_physics_iq(prompts, out, go_on, given=given)
-    return exchange.export_worldmodelbench_images(prompts, out, animate)
+        return exchange.export_physics_iq(prompts, out, go_on, by, given=given)
+    return exchange.export_worldmodelbench_images(prompts, out, animate, by)
+
+
+def _made_by(bundle: Bundle) -> str:
+    """All of a bundle that decides what it makes, as JSON."""
+    parts = [fingerprint(bundle.vae), fingerprint(bundle.dit), bundle.text.fingerprint]
+    if bundle.student is not None:
+        parts += [fingerprint(bundle.with_student().dit), str(bundle.student.steps)]
+    return json.dumps([*parts, bundle.trained.get("captioner"), asdict(bundle.sampling)])
 
 
 def check_export(benchmark: str, given: Path | None) -> None:
@@ -144,7 +156,7 @@ def read(benchmark: str, path: Path) -> str:
 
 PHYSICS_IQ = "physics-iq"
 FROM_FILES = (PHYSICS_IQ, "worldmodelbench-images")
-FROM_TEXT: dict[str, Callable[[Path, Path, exchange.Make], list[Path]]] = {
+FROM_TEXT: dict[str, Callable[[Path, Path, exchange.Make, str], list[Path]]] = {
     "vbench": exchange.export_vbench,
     "vbench2": exchange.export_vbench2,
     "compbench": exchange.export_compbench,
