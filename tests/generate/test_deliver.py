@@ -24,7 +24,7 @@ from minisora.sources import JOBS
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler
 from minisora.video import Video, fit, resize
-from tests.generate.test_canvas import bundle, picture, settings
+from tests.helpers.tiny import bundle, picture, settings
 from tests.upscale.test_model import TINY
 
 __all__ = ["bundle"]  # a fixture

@@ -12,7 +12,7 @@ from minisora.generate.canvas import Condition, build
 from minisora.generate.rollout import latent_at, plan, roll_out
 from minisora.generate.schedule import Part, parts
 from minisora.vae.model import VideoVAE
-from tests.generate.test_canvas import SHAPE, bundle, picture, settings
+from tests.helpers.tiny import SHAPE, bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 

@@ -15,7 +15,7 @@ from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.model import Model
 from minisora.generate.window import sample, settings_for, tell
 from minisora.video import Video
-from tests.generate.test_canvas import DIT, bundle, picture
+from tests.helpers.tiny import DIT, bundle, picture
 
 __all__ = ["bundle"]  # a fixture
 

@@ -13,7 +13,7 @@ from minisora.generate import tasks
 from minisora.generate.canvas import Shape
 from minisora.generate.fitting import size_for
 from minisora.video import resize
-from tests.generate.test_canvas import bundle, picture, settings
+from tests.helpers.tiny import bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 

@@ -10,7 +10,7 @@ import torch
 
 from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.window import sample, tell, tiles
-from tests.generate.test_canvas import bundle, picture, settings
+from tests.helpers.tiny import bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 
