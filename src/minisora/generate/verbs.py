@@ -341,12 +341,12 @@ class Edit(Sampled):
             start = canvas.Condition(frames.to_whole_latents(bundle, video.frames), noise=self.strength)
             made = frames.Sampling(bundle, shape, prompt, settings, (start,))
             return Plan(shape=shape, frames=made, conditions=(start,), notes=tuple(notes), sound=sound)
+        texts = unchanging(bundle, self.source, shape)[0], unchanging(bundle, self.prompt, shape)[0]
         most = bundle.vae.strides.num_frames(bundle.sampling.window)
         if len(video.frames) > most:
             raise UsageError(
                 f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
             )
-        texts = unchanging(bundle, self.source, shape)[0], unchanging(bundle, self.prompt, shape)[0]
         changed = partial(frames.edited, bundle, video.frames, video.fps, texts, self.strength, settings)
         return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
 
@@ -456,9 +456,10 @@ class Outpaint(Sampled):
 
     def plan(self, bundle: Bundle) -> Plan:
         video, said = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
-        framed, hole = regions.in_frame(video.frames, self.to, self.corner)
-        shape, prompt = fitting.around(bundle, replace(video, frames=framed), len(framed)), Schedule.parse(self.prompt)
+        seconds = (len(video.frames) - 1) / video.fps
+        shape, prompt = fitting.shape_of(bundle, seconds, self.to, video.fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
+        framed, hole = regions.in_frame(video.frames, self.to, self.corner)
         sampling = regions.made_anew(bundle, framed, hole, shape, prompt, self.settings(bundle))
         return Plan(
             shape=shape,
