@@ -16,7 +16,16 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, dataclass_transform, get_args, get_type_hints
 
 import pydantic
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.fields import FieldInfo
 
 from minisora.errors import UsageError
@@ -95,8 +104,10 @@ def _prompt(text: str) -> str:
 Prompt = Annotated[str, option("What to show, in English."), AfterValidator(_prompt)]
 Seconds = Annotated[float, option("Length of the video.", unit="s", gt=0, le=1e9)]
 Fps = Annotated[float, option("Frames per second; the model's own if not given.", unit="1/s", ge=0.01, le=1000)]
+AS_TEXT = WithJsonSchema({"type": "string"})  # what files hold in place of a tuple
 Size = Annotated[
     tuple[int, int],
+    AS_TEXT,
     option(
         "As delivered, in pixels; the model's own if not given, four times that with an upscaler.",
         unit="pixels",
@@ -281,11 +292,11 @@ def _about(hint: Any) -> About:
 
 def _within(bounds: Mapping[str, float]) -> str:
     """Bounds in words."""
-    most = f"{bounds['le']:g}" if "le" in bounds else ""
+    most = f"{bounds['le']:.12g}" if "le" in bounds else ""
     if "gt" in bounds:
-        return f"a number above {bounds['gt']:g}" + (f", at most {most}" if most else "")
+        return f"a number above {bounds['gt']:.12g}" + (f", at most {most}" if most else "")
     if "ge" in bounds:
-        return f"{bounds['ge']:g} to {most}" if most else f"{bounds['ge']:g} or more"
+        return f"{bounds['ge']:.12g} to {most}" if most else f"{bounds['ge']:.12g} or more"
     return ""
 
 
@@ -346,5 +357,5 @@ def _class_in(hint: Any) -> type[Any] | None:
 
 def _shown(value: object) -> str:
     """A refused value, in a few words."""
-    told = " ".join((f"{value:g}" if isinstance(value, float) else str(value)).split())
+    told = " ".join((f"{value:.12g}" if isinstance(value, float) else str(value)).split())
     return told if len(told) <= 60 else f"{told[:57]}..."

@@ -20,6 +20,7 @@ from minisora.errors import UsageError
 from minisora.generate import media
 from minisora.generate.media import Clip, Picture
 from minisora.generate.request import (
+    AS_TEXT,
     Candidates,
     FieldError,
     Flag,
@@ -370,6 +371,7 @@ class Inpaint(Sampled):
     box: (
         Annotated[
             Corners,
+            AS_TEXT,
             option("What to make anew, in pixels.", unit="pixels", give="4 whole numbers with commas between them"),
             BeforeValidator(numbers(4)),
             PlainSerializer(with_commas, return_type=str),
@@ -381,6 +383,7 @@ class Inpaint(Sampled):
     colour: (
         Annotated[
             tuple[int, int, int],
+            AS_TEXT,
             option("All that is ever near this colour.", give="3 whole numbers with commas between them"),
             BeforeValidator(numbers(3)),
             PlainSerializer(with_commas, return_type=str),
@@ -435,6 +438,7 @@ class Outpaint(Sampled):
     corner: (
         Annotated[
             tuple[int, int],
+            AS_TEXT,
             option(
                 "Where the clip's upper left corner is; the middle if not given.",
                 unit="pixels",
