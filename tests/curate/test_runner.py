@@ -76,7 +76,7 @@ def recipe(tmp_path, videos) -> Recipe:
 
 
 def curate(recipe: Recipe, workers: int = 2, **options: bool) -> Ledger:
-    return run(recipe, local_engine(workers, 300.0), on_step=lambda what, done, total: None, **options)
+    return run(recipe, local_engine(workers, 300.0), **options)
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
