@@ -17,6 +17,7 @@ ORDER = [
     *(
         "errors",
         "device",
+        "diffusion",
         "webpage",
         "video",
         "worlds",
@@ -27,7 +28,6 @@ ORDER = [
         "text",
         "caption",
         "dit",
-        "diffusion",
         "bundle",
         "canvas",
     ),
