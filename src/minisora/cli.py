@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 WORLDS = ("playroom", "stickers")
 SHEET_ROWS = 12  # clips on the contact sheet of a world
 
-Step = Callable[[int, int], None]  # (steps done, steps in all)
-
 
 class _Commands(TyperGroup):
     """Turns what a user can mend into one line on stderr."""
