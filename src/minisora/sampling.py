@@ -23,7 +23,7 @@ from minisora.bundle import Bundle
 from minisora.canvas import Canvas, Shape
 from minisora.data.pack import Pack, distinct_times
 from minisora.diffusion.samplers import Sampler, dpmpp_2m, sampler_named
-from minisora.dit.layers import Context
+from minisora.dit.model import Context
 
 LATENTS_AT_ONCE = 2  # that are decoded: all of a long video's would not fit
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
