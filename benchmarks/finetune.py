@@ -34,14 +34,14 @@ from torch import Tensor
 import minisora
 from minisora.curate.recipe import read_recipe
 from minisora.curate.runner import local_engine, run
-from minisora.eval.figures import round_trip
 from minisora.eval.judge import load_judge
 from minisora.eval.report import prompts, render_all
 from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
 from minisora.eval.score import ATTRIBUTES, marks
-from minisora.model import Model
+from minisora.generate.model import Model
 from minisora.train import loop
 from minisora.tuning import fine_tune
+from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet, write_video
 from minisora.worlds import playroom
 from minisora.worlds.playroom.scene import COLOURS, Scene

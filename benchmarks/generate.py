@@ -22,9 +22,9 @@ import minisora
 from minisora.bundle import Bundle, Sampling, available
 from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
-from minisora.model import Model
-from minisora.text.encoder import TextEncoder
-from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE, num_latents
+from minisora.generate.model import Model
+from minisora.text.minilm import MiniLM
+from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
 
 PROMPT = "a small red ball rolls to the left past a green cube, the camera orbits right"
 
@@ -37,13 +37,13 @@ def random_model() -> Model:
     dit = DiT(DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384))
     for part in (vae, dit):
         part.to(device, dtype).eval().requires_grad_(False)
-    return Model(Bundle(name="random", vae=vae, dit=dit, text=TextEncoder(device=device), sampling=Sampling()))
+    return Model(Bundle(name="random", vae=vae, dit=dit, text=MiniLM(device=device), sampling=Sampling()))
 
 
 def denoise_flops(bundle: Bundle, num_frames: int, height: int, width: int, steps: int) -> float:
     """Of a two-call guided step with one network evaluation a step, on both texts."""
     _, ph, pw = bundle.dit.config.patch
-    tokens = num_latents(num_frames) * -(-height // (STRIDE * ph)) * -(-width // (STRIDE * pw))
+    tokens = VideoVAE.strides.num_latents(num_frames) * -(-height // (STRIDE * ph)) * -(-width // (STRIDE * pw))
     text_lengths = tuple(bundle.text.encode([PROMPT, ""]).lengths)
     return steps * bundle.dit.config.flops((tokens, tokens), text_lengths)
 

@@ -19,7 +19,7 @@ import torch
 from wan import in_turn, most_allocated
 
 from minisora.device import matmul_peak, use_affinity_threads
-from minisora.vae.model import STRIDE, VAEConfig, VideoVAE, num_latents
+from minisora.vae.model import STRIDE, VAEConfig, VideoVAE
 
 BASE = 24  # channels; other widths in the proportions that Wan has them
 WAYS = ("ours", "ours as a stream", "theirs")
@@ -38,7 +38,7 @@ def ours() -> VideoVAE:
 
 
 def decoding(way: str, height: int, width: int, num_frames: int) -> Callable[[], object]:
-    z = torch.randn(1, num_latents(num_frames), height // STRIDE, width // STRIDE, 16).bfloat16()
+    z = torch.randn(1, VideoVAE.strides.num_latents(num_frames), height // STRIDE, width // STRIDE, 16).bfloat16()
     if way == "theirs":
         other, channels_first = theirs(), z.movedim(-1, 1).contiguous()
         return lambda: other.decode(channels_first, return_dict=False)

@@ -15,8 +15,8 @@ import torch
 from PIL import Image, ImageDraw
 
 import minisora
-from minisora.model import Model
-from minisora.storyboard import Shot, Storyboard
+from minisora.generate.model import Model
+from minisora.generate.storyboard import Shot, Storyboard
 from minisora.video import Video
 from minisora.worlds import playroom
 

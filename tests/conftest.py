@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from minisora.model import Model
+    from minisora.generate.model import Model
 
 settings.register_profile("quiet", deadline=None)  # a loaded machine is no failure
 settings.load_profile("quiet")

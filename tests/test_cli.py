@@ -212,7 +212,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing(model, monkeypatch, tmp_path):
 
 def test_ctrl_c_after_some_windows_leaves_what_is_made(model, monkeypatch, tmp_path):
     """Of any verb; a stream does so by itself."""
-    from minisora.tasks import Stopped
+    from minisora.generate.tasks import Stopped
 
     def stopped(*_, **__):
         raise Stopped(Video(torch.zeros(9, 16, 24, 3, dtype=torch.uint8), 8.0), 25)

@@ -15,15 +15,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minisora.canvas import Condition
     from minisora.errors import UsageError
-    from minisora.model import Model, load
+    from minisora.generate.canvas import Condition
+    from minisora.generate.model import Model, load
     from minisora.video import Video
 
 __version__ = "0.1.0"
 __all__ = ["Condition", "Model", "UsageError", "Video", "load"]
 
-_HOME = {"Condition": "canvas", "Model": "model", "UsageError": "errors", "Video": "video", "load": "model"}
+_HOME = {
+    "Condition": "generate.canvas",
+    "Model": "generate.model",
+    "UsageError": "errors",
+    "Video": "video",
+    "load": "generate.model",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,15 +1,15 @@
 """A bundle: the parts of a model in one folder, and what a user should know of them.
 
     bundle.json        configs, how to sample, what it was trained on, the SHA-256 of each weights file;
-                       trained.captioner, where there is one, chooses among first frames (first_frame.py), and
-                       trained.upscaler enlarges what is made (deliver.py)
+                       trained.captioner, where there is one, chooses among first frames (generate/first_frame.py), and
+                       trained.upscaler enlarges what is made (generate/deliver.py)
     vae.safetensors    bf16
     dit.safetensors    bf16
     student.safetensors  bf16, where there is one: adapters with which dit.safetensors needs few steps, no guidance
     known.safetensors  directions of captions it was trained on, for telling a prompt that is far from all of them
     card.md            the model card
 
-Here: saving, loading, checking. Not here: making videos with it (canvas.py, tasks.py, model.py).
+Here: saving, loading, checking. Not here: making videos with it (generate/).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from minisora.dit.lora import adapted, adapters_of, add_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError, WeightsError
 from minisora.text.encoder import TextEncoder
+from minisora.text.minilm import MiniLM
+from minisora.vae.codec import Codec
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.video.files import save_tensors
 
@@ -82,20 +84,28 @@ class Bundle:
     """The parts, on one device, ready to run."""
 
     name: str
-    vae: VideoVAE
+    vae: Codec
     dit: DiT
     text: TextEncoder
     sampling: Sampling
     trained: dict[str, Any] = field(default_factory=dict)  # data, steps, compute, scores: for the card and the notes
-    known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see TextEncoder.sentence
+    known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see text.sentences
     card: str = ""
-    upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see deliver.py
+    upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see generate/deliver.py
     student: Student | None = None
+    digest: str = ""  # of its weights and its sampling defaults; empty for one that was not read from a folder
+    upscale: str | None = None  # the upscaler that was asked for, see generate/deliver.py
 
     def with_student(self) -> Bundle:
         """The bundle with the student in the transformer's place: a copy of its blocks, made at the first use."""
         assert self.student is not None, f"{self.name} has no student"
         return replace(self, dit=_merged(self.dit, self.student), student=None)
+
+    @property
+    def token_size(self) -> tuple[int, int]:
+        """Height and width of a token in pixels."""
+        _, rows, columns = self.dit.config.patch
+        return rows * self.vae.strides.pixels, columns * self.vae.strides.pixels
 
     @property
     def world(self) -> int:
@@ -144,12 +154,13 @@ def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype
         name=about["name"],
         vae=vae,
         dit=dit,
-        text=TextEncoder(device=device),
+        text=MiniLM(device=device),
         sampling=_config(Sampling, about["sampling"], folder),
         trained=about["trained"],
         known=_read(known, about["sha256"][known.name])["known"] if known.name in about["sha256"] else None,
         card=card.read_text(encoding="utf-8") if card.exists() else "",
         student=_student(about, dit.config, folder / "student.safetensors") if "student" in about else None,
+        digest=_digest({name: about[name] for name in ("sampling", "sha256")}),
     )
 
 
@@ -210,6 +221,10 @@ def load_part(part: nn.Module, path: Path) -> None:
 def _save(tensors: dict[str, Tensor], path: Path) -> str:
     save_tensors(tensors, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The command `minisora`: thin shells around the Python interface.
 
 Here: the commands, their options, and errors as one line.
-Not here: what is refused before any work starts (console.py), the verbs (tasks.py, model.py), files (video/),
+Not here: what is refused before any work starts (console.py), the verbs (generate/), files (video/),
 training runs (recipes.py), scores (eval/).
 
 Heavy imports stand inside the commands, so that `minisora --help` answers at once. Exit status: 0 done, 1 our own
@@ -28,13 +28,14 @@ from minisora.curate.command import curate
 from minisora.errors import UsageError
 from minisora.plan.command import add_plan_command
 from minisora.produce import ModelName, Zoom, load
+from minisora.progress import Event
 from minisora.verbs import add_verbs
 from minisora.watch.command import add_runs_command
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from minisora.model import Model
+    from minisora.generate.model import Model
     from minisora.train.config import RunConfig
 
 WORLDS = ("playroom", "stickers")
@@ -64,8 +65,20 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        import minisora
+
+        typer.echo(f"minisora {minisora.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def minisora() -> None:
+def minisora(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Text to video, small enough to read. `minisora COMMAND --help` says more about each command."""
 
 
@@ -289,7 +302,7 @@ def evaluate(
             told = f"{out}: {len(command.export(loaded, export, prompts, out, given=given))} new clips of {export}"
         else:
             seeds = _training_seeds(loaded)
-            told = command.evaluate_all(loaded, out, counts, training=seeds, i3d=i3d, on_step=bar.step)
+            told = command.evaluate_all(loaded, out, counts, training=seeds, i3d=i3d, on_event=bar.step)
     typer.echo(told)
 
 
@@ -343,7 +356,7 @@ def world(
     rows = []
     with progress() as bar:
         for index, clip in enumerate(islice(clips, count)):
-            bar.step(index, count, "rendering")
+            bar.step(Event("rendering", index, count))
             shown = clip.frames if seconds is None else clip.frames[: 1 + round(seconds * clip.fps)]
             Video(shown, clip.fps).save(out / f"{clip.key}.mp4", zoom=zoom)
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text

@@ -6,7 +6,6 @@ Not here: the commands (cli.py).
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minisora.errors import UsageError
+from minisora.progress import Event
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -33,15 +33,15 @@ class Bar:
             self._bars.remove_task(self._task)
         self._what, self._task = what, self._bars.add_task(what, total=total)
 
-    def step(self, done: int, total: int, what: str = "denoising") -> None:
-        """The `on_step` of a model: how many of all steps are done."""
-        if done >= total:
+    def step(self, event: Event) -> None:
+        """Show how far work has come: the `on_event` of whatever does it."""
+        if event.done >= event.total:
             self.doing("finishing")
             return
-        if self._what != what or self._task is None:
-            self.doing(what, total)
+        if self._what != event.stage or self._task is None:
+            self.doing(event.stage, event.total)
         assert self._task is not None
-        self._bars.update(self._task, completed=done)
+        self._bars.update(self._task, completed=event.done, total=event.total)
 
 
 @contextmanager
@@ -66,44 +66,31 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return size
 
 
-def check_prompt(prompt: str) -> None:
-    """Refuses a prompt that says nothing, or whose moments do not follow each other."""
-    if not prompt.strip():
-        raise UsageError('the prompt is empty. Say what to show, such as "a red ball rolls to the left".')
-    from minisora.text.schedule import parts
-
-    parts(prompt)
-
-
-def check_numbers(
-    *,
-    seed: int,
-    zoom: int,
-    seconds: float = 1.0,
-    fps: float | None = None,
-    steps: int = 1,
-    guidance: float = 1.0,
-    count: int = 1,
-) -> None:
+def check_numbers(*, seed: int, zoom: int, seconds: float, fps: float | None, count: int) -> None:
     """Refuses numbers that mean nothing; how much the machine can hold is for `device.check_memory`."""
     if not 0 < seconds <= 1e9:
         raise UsageError(f"--seconds {seconds:g}: give a number above 0, at most 1e+09.")
     if fps is not None and not 0.01 <= fps <= 1000:
         raise UsageError(f"--fps {fps:g}: give 0.01 to 1000.")
-    for name, whole, most in (("steps", steps, 1000), ("zoom", zoom, 16), ("count", count, 100_000)):
-        if not 1 <= whole <= most:
-            raise UsageError(f"--{name} {whole}: give 1 to {most}.")
+    if not 1 <= count <= 100_000:
+        raise UsageError(f"--count {count}: give 1 to 100000.")
     if not 0 <= seed < 2**63:
         raise UsageError(f"--seed {seed}: give a whole number from 0 to 2^63 - 1.")
-    if not math.isfinite(guidance):
-        raise UsageError(f"--guidance {guidance}: give a number; 3 is usual.")
+    check_zoom(zoom)
 
 
-def check_outputs(out: Path, sheet: Path | None, *, moving: bool) -> None:
+def check_zoom(zoom: int) -> None:
+    if not 1 <= zoom <= 16:
+        raise UsageError(f"--zoom {zoom}: give 1 to 16.")
+
+
+def check_outputs(out: Path, sheet: Path | None = None, request: Path | None = None, *, moving: bool) -> None:
     """Refuses what could not be written, before the work. moving: more than one frame is to come."""
     from minisora.video import check_writable
 
     check_writable(out, num_frames=2 if moving else 1)
+    if request is not None and (request.suffix.lower() != ".json" or not request.parent.is_dir()):
+        raise UsageError(f"--save-request {request}: name a .json file in a folder that is there.")
     if sheet is None:
         return
     if sheet.suffix.lower() != ".png":

@@ -33,6 +33,7 @@ from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
+from minisora.text.minilm import MiniLM
 from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of, split
 from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
@@ -238,7 +239,7 @@ def _toybox(
     def encoders() -> tuple[VideoVAE, TextEncoder]:
         device = default_device()
         dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
-        return _trained_vae(base).to(device, dtype), TextEncoder(device=device, dtype=dtype)
+        return _trained_vae(base).to(device, dtype), MiniLM(device=device, dtype=dtype)
 
     def prepare(run: RunConfig) -> RunConfig:
         vae, text = encoders()

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from random import Random
 
@@ -27,14 +27,15 @@ from minisora.device import default_device, has_fast_bf16
 from minisora.dit.lora import adapters_of, add_lora, merge_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
-from minisora.sampling import settings_for
+from minisora.generate.window import settings_for
 from minisora.sources import LATENTS
-from minisora.text.encoder import TextEncoder
+from minisora.text.encoder import TextEncoder, sentences
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import fingerprint, write_clip_latents
 from minisora.train.student import StudentLoss
 from minisora.train.velocity import dit_loss, sketch
-from minisora.vae.model import GROUP, STRIDE, VideoVAE
+from minisora.vae.codec import Codec
+from minisora.vae.model import VideoVAE
 from minisora.video import contact_sheet, write_video
 
 CARD = "# toybox\n\nFresh from training; `minisora evaluate --model FOLDER` measures what it can do.\n"
@@ -73,10 +74,10 @@ def fine_tune(
     which = {folder: f"{folder.resolve()} {by}".encode("utf-8", "surrogatepass") for folder in given}
     latents = {folder: LATENTS / f"fine-tune-{called(folder)}-{zlib.crc32(which[folder]):08x}" for folder in given}
     told = b" ".join(which[folder] for folder in given)
-    rows, columns = (length // STRIDE // n for length, n in zip(how.size, bundle.dit.config.patch[1:], strict=True))
+    rows, columns = (length // side for length, side in zip(how.size, bundle.token_size, strict=True))
 
     def prepare(run: RunConfig) -> RunConfig:
-        side = STRIDE * max(bundle.dit.config.patch)
+        side = max(bundle.token_size)
         for folder, shards in clips.items():
             write_clip_latents(latents[folder], shards, bundle.vae, bundle.text, side=side)
         return replace(run, batch=windows_of(*(Shards(latents[folder]) for folder in given), bundle=bundle))
@@ -124,7 +125,7 @@ def distilled(
     name: str,
     base: str | Path,
     *,
-    write: Callable[[VideoVAE, TextEncoder], None],
+    write: Callable[[Codec, TextEncoder], None],
     batches: Callable[[Tensor], LatentBatches],
     sketched: LatentBatch,
     prompts: Sequence[str],
@@ -206,6 +207,7 @@ def _begun(bundle: Bundle, lora: int | None) -> Callable[[], DiT]:
 
 def _stored_vae(bundle: Bundle, base: str | Path) -> VideoVAE:
     """Bit for bit: the one in memory may be rounded."""
+    assert isinstance(bundle.vae, VideoVAE)
     vae = VideoVAE(bundle.vae.config)
     load_part(vae, find(base) / "vae.safetensors")
     return vae
@@ -216,18 +218,20 @@ def windows_of(shards: Shards, pictures: Shards | None = None, *, bundle: Bundle
 
     pictures: single frames of these are PICTURE_SHARE of every pack
     """
-    most = _latents(max(shards.columns("num_frames")))
+    most = bundle.vae.strides.num_latents(max(shards.columns("num_frames")))
     lengths = [(n, weight) for n, weight in ((1, 0.1), (2, 0.05), (3, 0.05), (5, 0.6), (9, 0.2)) if n <= most]
     lengths = lengths or [(most, 1.0)]
-    patch, how, share = bundle.dit.config.patch, bundle.sampling, PICTURE_SHARE if pictures else 0.0
-    clip, picture = _largest(shards, lengths[-1][0], patch), _largest(pictures or shards, 1, patch)
+    how, share = bundle.sampling, PICTURE_SHARE if pictures else 0.0
+    clip, picture = (
+        _largest(of, longest, bundle) for of, longest in ((shards, lengths[-1][0]), (pictures or shards, 1))
+    )
     # a window may hold as many single frames again
     budget = max(TUNING_TOKENS, ceil(2 * clip / (1 - share)), ceil(picture / share) if pictures else 0)
     return LatentBatches(
         sources=[(shards, 1.0)],
         null_text=bundle.text.encode([""]).tokens.cpu(),
         windows=WindowConfig(lengths=tuple(lengths), shift=how.shift, shift_tokens=how.shift_tokens),
-        patch=patch,
+        patch=bundle.dit.config.patch,
         budget=budget,
         time_rate=how.time_rate,
         flops=bundle.dit.config.flops,
@@ -236,15 +240,11 @@ def windows_of(shards: Shards, pictures: Shards | None = None, *, bundle: Bundle
     )
 
 
-def _latents(num_frames: int) -> int:
-    return (num_frames - 1) // GROUP + 1
-
-
-def _largest(shards: Shards, longest: int, patch: tuple[int, int, int]) -> int:
+def _largest(shards: Shards, longest: int, bundle: Bundle) -> int:
     """Most tokens of a clip, of which no more than `longest` latents are taken."""
-    cells = STRIDE**2 * patch[1] * patch[2]
     sizes = zip(*(shards.columns(name) for name in ("num_frames", "height", "width")), strict=True)
-    tokens: Iterator[int] = (min(_latents(n), longest) * height * width // cells for n, height, width in sizes)
+    latents, token = bundle.vae.strides.num_latents, prod(bundle.token_size)
+    tokens: Iterator[int] = (min(latents(n), longest) * height * width // token for n, height, width in sizes)
     return max(tokens)
 
 
@@ -254,12 +254,11 @@ def called(data: Path) -> str:
     return folder.parent.name if folder.name == "clips" else folder.name
 
 
-def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
+def shown(vae: Codec, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
     """What to look at while a transformer is trained: the same prompts and seeds each time, moving and on one sheet."""
 
     def preview(dit: DiT, folder: Path) -> None:
-        kind = next(vae.parameters())
-        ready = dit.to(kind.device, kind.dtype).eval().requires_grad_(False)
+        ready = dit.to(vae.latent_mean.device, vae.dtype).eval().requires_grad_(False)
         show(Bundle("preview", vae=vae, dit=ready, text=text, sampling=sampling), prompts, folder)
 
     return preview
@@ -267,7 +266,7 @@ def shown(vae: VideoVAE, text: TextEncoder, sampling: Sampling, prompts: Sequenc
 
 def show(bundle: Bundle, prompts: Sequence[str], folder: Path) -> None:
     """A video of each prompt, as the bundle makes it, moving and on one sheet."""
-    from minisora.model import Model
+    from minisora.generate.model import Model
 
     videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
     contact_sheet([(prompt, video.frames, video.fps) for prompt, video in videos]).save(folder / "sheet.png")
@@ -292,7 +291,7 @@ def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int =
         for index in range(min(2 * count, len(shards))):
             captions.append(clip_caption(shards, index))
     Random(0).shuffle(captions)
-    directions = text.sentence(captions[: 2 * count]).cpu()
+    directions = sentences(text, captions[: 2 * count]).cpu()
     known, others = directions[:count], directions[count:]
     nearest = (others @ known.T).amax(1) if len(others) else torch.ones(1)
     return known, 0.7 * float(nearest.quantile(0.01))

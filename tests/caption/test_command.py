@@ -103,6 +103,18 @@ def test_curated_clips_are_captioned_for_their_recipe(films, curated, capsys):
         run(films, "txt", sources=[curated])
 
 
+def test_a_sample_that_shows_another_stretch_is_captioned_anew(films, curated, capsys):
+    """A clip that is divided anew has samples of the same keys; what was said of one then is no caption of it now."""
+    row = {"key": "abc-000", "path": "kite.mp4", "start": 2.0, "stop": 2.75, "text": "mine"}
+    (curated / TABLE).write_text(json.dumps(row) + "\n")
+    with pytest.raises(UsageError, match="nothing got a caption"):  # the other one is broken
+        run(films, "jsonl", sources=[curated])
+    (curated / TABLE).write_text(json.dumps({**row, "start": 0.0, "stop": 4.0}) + "\n")
+    run(films, "jsonl", sources=[curated])
+    (told,) = map(json.loads, (curated / TABLE).read_text().splitlines())
+    assert (told["start"], told["stop"]) == (2.0, 2.75) and told["text"] != "mine"
+
+
 def test_one_more_beside_what_is_there(films, curated, capsys):
     (films / "one.txt").write_text("mine\n")
     run(films, "txt", add=True)

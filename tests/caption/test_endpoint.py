@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+import minisora.caption.endpoint
+import minisora.caption.said
 from minisora.caption.adapters import captions_named
 from minisora.caption.endpoint import Endpoint
 from minisora.caption.said import PROMPTS, Failed
@@ -109,6 +111,27 @@ def test_each_clip_gets_its_own_caption_once(server, tmp_path, monkeypatch):
     assert server.asked[-1]["messages"][0]["content"][-1]["text"] == PROMPTS[True]
     captions_named(f"{server.url}#other", cache=tmp_path)(clips(1))
     assert server.asked[-1]["model"] == "other" and len(server.asked) == 8
+
+
+def test_a_changed_request_is_asked_anew(server, tmp_path, monkeypatch):
+    """An answer holds for the very request: its pictures, its words, how long it may be, and whom it was put to."""
+    server.answer = lambda body, _: (200, said("a ball"))
+    endpoint(server, tmp_path)(clips(1))
+    for change in (
+        lambda: monkeypatch.setitem(PROMPTS, False, "What is this?"),
+        lambda: monkeypatch.setitem(minisora.caption.endpoint._MOST_TOKENS, False, 50),
+        lambda: monkeypatch.setattr(minisora.caption.said, "MOST_SIDE", 16),
+    ):
+        before = len(server.asked)
+        change()
+        for _ in range(2):
+            assert endpoint(server, tmp_path)(clips(1)) == ["a ball"]
+            assert len(server.asked) == before + 1
+    with Server() as other:
+        other.answer = lambda body, _: (200, said("a cube"))
+        threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        assert endpoint(other, tmp_path)(clips(1)) == ["a cube"]
+        other.shutdown()
 
 
 def test_a_busy_server_is_asked_again(server, tmp_path):

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from minisora.data.windows import GROUP, StoredClip, Window, WindowConfig, draw_times, draw_window
-from minisora.vae import model as vae
+from minisora.data.windows import StoredClip, Window, WindowConfig, draw_times, draw_window
+from minisora.vae.model import VideoVAE
 from minisora.worlds.clip import Caption
 
 FPS = 8.0
@@ -25,7 +25,7 @@ PATTERNS = [name for name, _ in WindowConfig().patterns]
 
 def clip(num_frames: int = FRAMES) -> StoredClip:
     """Every latent holds the number of its last frame; singles have a half added, so that they are told apart."""
-    count = vae.num_latents(num_frames)
+    count = VideoVAE.strides.num_latents(num_frames)
     ends = torch.arange(count) * 4.0
     frames = tuple(sorted({*range(0, num_frames, 4), 6, 19} & set(range(num_frames))))
     seconds = (num_frames - 1) / FPS
@@ -50,10 +50,6 @@ def only(pattern: str, **changes: object) -> WindowConfig:
 def windows(config: WindowConfig, count: int = 300, num_frames: int = FRAMES) -> list[Window]:
     stored = clip(num_frames)
     return [draw_window(stored, NULL, config, PATCH, Random(f"windows/{n}")) for n in range(count)]
-
-
-def test_a_group_is_that_of_the_vae():
-    assert GROUP == vae.GROUP
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -137,7 +133,7 @@ def test_a_window_without_a_frame_of_its_own_holds_its_whole_first_group():
 @pytest.mark.parametrize("num_frames", [1, 5, 9])
 def test_short_clips_give_what_they_have(num_frames):
     for window in windows(WindowConfig(extra_frame=1.0), 200, num_frames):
-        assert 1 <= len(window.latents) <= vae.num_latents(num_frames) + 3 and window.made.any()
+        assert 1 <= len(window.latents) <= VideoVAE.strides.num_latents(num_frames) + 3 and window.made.any()
 
 
 def test_lengths_come_in_the_shares_that_are_asked_for():

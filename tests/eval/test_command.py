@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 import minisora
+from minisora.bundle import Bundle, Sampling
 from minisora.cli import app
 from minisora.errors import UsageError
 from minisora.eval import command
@@ -19,8 +21,12 @@ from minisora.video import Video
 class Grey:
     """Makes clips of plain grey, and keeps what it was asked for."""
 
-    def __init__(self):
-        self.bundle = SimpleNamespace(sampling=SimpleNamespace(fps=8.0))
+    def __init__(self, weight=0.0):
+        layer = torch.nn.Linear(2, 2)
+        torch.nn.init.constant_(layer.weight, weight)
+        torch.nn.init.zeros_(layer.bias)
+        text = SimpleNamespace(fingerprint="reads English")
+        self.bundle = Bundle("grey", vae=layer, dit=layer, text=text, sampling=Sampling())
         self.asked = []
 
     def generate(self, prompt, *, seed):
@@ -47,6 +53,19 @@ def test_clips_for_a_benchmark(tmp_path):
     made = command.export(Grey(), "vbench", scene, tmp_path / "out")
     assert sorted(path.name for path in made) == [f"a red ball-{n}.mp4" for n in range(5)]
     assert command.export(Grey(), "vbench", scene, tmp_path / "out") == []
+
+
+def test_clips_of_another_model_are_not_taken_for_what_is_asked(tmp_path):
+    (prompts := tmp_path / "scene.txt").write_text("a red ball\n")
+    made = command.export(Grey(), "vbench", prompts, tmp_path / "out")
+    before = [path.read_bytes() for path in made]
+    slower = Grey()
+    slower.bundle = replace(slower.bundle, sampling=Sampling(steps=48))
+    for other in (Grey(weight=1.0), slower):
+        with pytest.raises(UsageError, match="made by another model"):
+            command.export(other, "vbench", prompts, tmp_path / "out")
+    assert [path.read_bytes() for path in made] == before
+    assert len(command.export(slower, "vbench", prompts, tmp_path / "slower")) == 5
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".mp4"])

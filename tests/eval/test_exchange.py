@@ -63,6 +63,35 @@ def test_an_export_goes_on_where_it_stopped_with_the_same_seeds(tmp_path):
     assert exchange.export_vbench(prompts, tmp_path / "clips", rest) == [gone]
     assert rest.asked == [whole.asked[3]] and len(whole.asked) == 10
     assert exchange.export_vbench(prompts, tmp_path / "clips", rest) == []
+    assert all(path.suffix == ".mp4" for path in (tmp_path / "clips").iterdir()), "nothing but clips"
+
+
+def test_clips_of_something_else_are_refused_and_stay(tmp_path):
+    prompts, out = written(tmp_path / "7_numeracy.txt", "two cats\nthree dogs"), tmp_path / "video"
+    exchange.export_compbench(prompts, out, Maker(), "model a")
+    ledger = tmp_path / ".video.made.jsonl"
+    ledger.write_text(ledger.read_text() + '{"clip": "generat')  # killed as it wrote
+    assert exchange.export_compbench(prompts, out, Maker(), "model a") == []
+    with pytest.raises(UsageError, match=r"0001\.mp4 is there and was made by another model"):
+        exchange.export_compbench(prompts, out, Maker(), "model b")
+    written(prompts, "two cats\nfour dogs")
+    with pytest.raises(UsageError, match=r"0002\.mp4 is there and was made by .* another prompt"):
+        exchange.export_compbench(prompts, out, Maker(), "model a")
+    (out / "generative_numeracy" / "0002.mp4").unlink()
+    assert len(exchange.export_compbench(prompts, out, Maker(), "model a")) == 1
+    assert exchange.export_compbench(prompts, out, Maker(), "model a") == []
+    ledger.unlink()
+    with pytest.raises(UsageError, match="it is not known of what"):
+        exchange.export_compbench(prompts, out, Maker(), "model a")
+
+
+def test_a_clip_goes_on_from_the_very_file(tmp_path):
+    prompts, given = physics(tmp_path)
+    (start,) = given.iterdir()
+    exchange.export_physics_iq(prompts, tmp_path / "model", Maker(seconds=5.125), given=given)
+    start.write_bytes(b"another picture")
+    with pytest.raises(UsageError, match="is there and was made"):
+        exchange.export_physics_iq(prompts, tmp_path / "model", Maker(seconds=5.125), given=given)
 
 
 def test_prompts_that_cannot_be_names_are_refused_before_any_clip(tmp_path):
@@ -142,6 +171,10 @@ def test_worldmodelbench_keeps_the_dots_of_a_name(tmp_path):
     item = {"text_first_frame": "A car waits.", "text_instruction": "It turns.", "first_frame": "images/0007.6.jpg"}
     prompts, texts, pictures = written(tmp_path / "worldmodelbench.json", [item]), Maker(), Maker()
     assert exchange.export_worldmodelbench(prompts, tmp_path / "t", texts) == [tmp_path / "t" / "0007.6.mp4"]
+    with pytest.raises(UsageError, match=r"0007\.6\.jpg, which a clip goes on from, cannot be read"):
+        exchange.export_worldmodelbench_images(prompts, tmp_path / "i", pictures)
+    (tmp_path / "images").mkdir()
+    (tmp_path / item["first_frame"]).touch()
     exchange.export_worldmodelbench_images(prompts, tmp_path / "i", pictures)
     assert texts.asked[0][0] == "A car waits. It turns."
     assert pictures.asked[0][::2] == ("It turns.", tmp_path / "images" / "0007.6.jpg")

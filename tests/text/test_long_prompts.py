@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from minisora.text import TextEncoder
+from minisora.text import MiniLM
 
 CLAUSES = (
     "a small matte red ball rolls to the left past a large shiny green cube on a wooden floor at sunset",
@@ -31,7 +31,7 @@ def long_prompt(end: str) -> str:
 
 def test_the_encoder_reads_all_words(toybox):
     encoder = toybox.bundle.text
-    assert isinstance(encoder, TextEncoder)
+    assert isinstance(encoder, MiniLM)
     prompts = [long_prompt(end) for end in ENDS]
     assert all(len(prompt.split()) == WORDS for prompt in prompts)
     long, other = encoder.encode(prompts).split()

@@ -29,7 +29,7 @@ from minisora.train import latents, loop
 from minisora.train.latents import LatentJob, encode_clips, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
 from minisora.worlds import playroom
-from tests.test_canvas import DIT, VAE
+from tests.generate.test_canvas import DIT, VAE
 
 DIT_384 = replace(DIT, text_width=384)
 
@@ -232,10 +232,10 @@ def test_a_key_says_functions_and_data_by_name():
 
 def test_curated_clips_are_encoded_anew_for_another_text_encoder(base, data, tmp_path, monkeypatch):
     bundle, folder = opened(base), tmp_path / "latents"
-    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=STRIDE)
     before = first_of(folder)[1]
     bundle.text.fingerprint = "another"
-    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=STRIDE)
     assert not {*first_of(folder)[1]} & {*before}
 
 
@@ -243,10 +243,10 @@ def test_a_sample_that_was_passed_over_is_not_tried_again(base, data, tmp_path, 
     bundle, folder = opened(base), tmp_path / "latents"
     folder.mkdir()
     (folder / ".shard-000000.1.part.parquet").write_bytes(b"")  # of a run that was killed
-    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=STRIDE)
     assert "passed over: sample clip-2" in capsys.readouterr().err and len(Shards(folder)) == 2
     monkeypatch.setattr(latents, "Pool", lambda *_: pytest.fail("it was tried again"))
-    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text)
+    write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=STRIDE)
     assert capsys.readouterr().err == "" and len(Shards(folder)) == 2
 
 

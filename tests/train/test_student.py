@@ -10,22 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from minisora import diffusion
-from minisora.canvas import Condition, Shape, build
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
 from minisora.data.shards import Shards
 from minisora.dit.lora import LoRALinear, adapters_of, add_lora, without_adapters
 from minisora.errors import UsageError
-from minisora.model import Model
-from minisora.sampling import Settings, guided_denoiser, tell
+from minisora.generate.canvas import Condition, Shape, build
+from minisora.generate.model import Model
+from minisora.generate.window import Settings, guided_denoiser, tell
 from minisora.train import loop, student
 from minisora.train.config import RunConfig
 from minisora.train.latents import write_clip_latents
 from minisora.train.student import StudentLoss, clips_of, token_times
 from minisora.train.velocity import sketch
 from minisora.tuning import distilled, windows_of
-from tests.test_canvas import bundle, picture
+from tests.generate.test_canvas import bundle, picture
 from tests.train.test_fine_tune import DIT_384, base, data, opened, weights
 from tests.train.test_parallel import batch, network
 

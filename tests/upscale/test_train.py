@@ -12,7 +12,8 @@ from minisora.train.loop import run as train
 from minisora.upscale import train as upscale_train
 from minisora.upscale.files import load_upscaler, save_upscaler
 from minisora.upscale.model import Upscaler, UpscalerConfig, bicubic
-from minisora.upscale.train import PairBatch, PairBatches, UpscaleLoss, footage_pairs, playroom_pairs, round_trip
+from minisora.upscale.train import PairBatch, PairBatches, UpscaleLoss, footage_pairs, playroom_pairs
+from minisora.vae.codec import round_trip
 from minisora.vae.model import VideoVAE
 from minisora.video import resize
 from minisora.worlds import footage
@@ -60,7 +61,7 @@ def test_noise_on_latents_reaches_the_small_frames_alone():
     assert torch.equal(clean.large, noised.large) and not torch.equal(clean.small, noised.small)
     frames, vae = playroom_pairs(0, 8.0, 5, range(2), 16, 4)[0], BATCHES.vae
     assert vae is not None
-    through = round_trip(vae, frames, 0.0, torch.Generator())
+    through = round_trip(vae, frames, generator=torch.Generator())
     plain = (vae.decode(vae.encode(frames[None].float() / 127.5 - 1))[0] + 1) * 127.5
     assert (through - plain.clamp(0, 255)).abs().max() <= 0.51
 

@@ -1,4 +1,6 @@
 import io
+import json
+import zlib
 from itertools import islice
 
 import av
@@ -47,6 +49,13 @@ def test_clips_lie_in_one_shot_at_the_asked_rate_and_size(source):
         assert green.std() < 0.5 and green.mean() > 90  # no cut, no title
         assert clip.frames[..., 2].min() > 95  # no bar
         assert red[0].item() - 60 == pytest.approx(clip.truth["start"] * 30, abs=0.6)
+
+
+def test_footage_that_is_decoded_otherwise_lies_in_another_folder():
+    """Else that of before would pass for it. Name another folder in footage.py, and record both here."""
+    sources = [(one.name, one.asset.sha256, one.member) for one in (*footage.TRAIN, *footage.HELD_OUT)]
+    made = json.dumps([sources, footage.SHORT_SIDE, footage.MAX_FPS, footage.CUT, footage.BLACK])
+    assert (footage.FOLDER, zlib.crc32(made.encode())) == ("footage-256px", 3825088627)
 
 
 def test_the_same_seed_gives_the_same_clips(source):

@@ -1,5 +1,6 @@
 import io
 import json
+import zlib
 from collections import Counter
 from itertools import product
 
@@ -178,6 +179,12 @@ def test_an_animation_is_cut_shrunk_and_premultiplied(tmp_path, monkeypatch):
     store._store(buffer.getvalue(), "1f415", folder)
     assert stickers.missing(["1f415", "1f600"]) == ["1f600"]
     assert np.array_equal(store.load("1f415"), large)
+
+
+def test_stickers_that_are_made_otherwise_lie_in_another_folder():
+    """Else those of before would pass for them. Name another folder in store.py, and record both here."""
+    made = json.dumps([[asset.sha256 for asset in store.ASSETS], store.LONG_SIDES, store.STORED_FPS])
+    assert (store.FOLDER, zlib.crc32(made.encode())) == ("stickers-16fps", 42111174)
 
 
 def _still():

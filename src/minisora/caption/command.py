@@ -37,12 +37,14 @@ class Shown:
     load:  raises UsageError where it cannot be read
     file:  the video, where it is one
     about: what its row of a table says beside the text; of a curated clip its key, and once loaded source and span
+    place: of one of several samples that a curated clip became: its source and span, which a later run may divide anew
     """
 
     name: str
     load: Callable[[], Video]
     file: Path | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    place: Callable[[], Mapping[str, Any]] | None = None
 
 
 def caption(
@@ -178,7 +180,8 @@ def _curated(folder: Path) -> Iterator[Shown]:
     shards = Shards(folder)
     for number, key in enumerate(shards.keys):
         about: dict[str, Any] = {"key": key}
-        yield Shown(key, partial(_sample, shards, number, about), about=about)
+        place = partial(_place, shards, number) if "-" in key else None  # one of several
+        yield Shown(key, partial(_sample, shards, number, about), about=about, place=place)
 
 
 def _sample(shards: Shards, number: int, about: dict[str, Any]) -> Video:
@@ -186,11 +189,14 @@ def _sample(shards: Shards, number: int, about: dict[str, Any]) -> Video:
     from minisora.data.clips import to_clip
     from minisora.video import Video
 
-    members = shards.read(number)
-    clip = to_clip(shards.keys[number], members)
-    said = json.loads(members["json"])
-    about.update({"path": said["source"], "start": said["start"], "stop": said["stop"]})
+    clip = to_clip(shards.keys[number], shards.read(number))
+    about.update(_place(shards, number))
     return Video(clip.frames, clip.fps)
+
+
+def _place(shards: Shards, number: int) -> dict[str, Any]:
+    said = json.loads(shards.read(number)["json"])
+    return {"path": said["source"], "start": said["start"], "stop": said["stop"]}
 
 
 def _folder(source: Path) -> Path:
@@ -212,10 +218,24 @@ def _row_name(one: Shown, table: Path) -> str:
 def _texts(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
     """The captions that it has where one is to be written."""
     if write == "jsonl":
-        text = rows.get(_row_name(one, table), {}).get("text") or []
+        row = rows.get(_row_name(one, table), {})
+        text = (row.get("text") if _is_of(row, one) else None) or []
         return [text] if isinstance(text, str) else list(text)
     beside = one.file.with_suffix(".txt") if write == "txt" and one.file is not None else None
     return beside.read_text(encoding="utf-8").splitlines() if beside is not None and beside.exists() else []
+
+
+def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
+    """Whether a row tells of what is shown now; curation asks the same before it takes the caption (curate/told.py)."""
+    from minisora.curate.told import NEAR
+
+    if one.place is None or not all(isinstance(row.get(name), int | float) for name in ("start", "stop")):
+        return True
+    try:
+        now = one.place()
+    except UsageError:  # it is broken, as will be said when it is read
+        return False
+    return all(abs(row[name] - now[name]) <= NEAR for name in ("start", "stop"))
 
 
 def _read_table(table: Path) -> dict[str, dict[str, Any]]:

@@ -3,8 +3,8 @@
     POST BASE/chat/completions    {"model", "messages": [{"role": "user", "content": [text, image_url, ...]}], ...}
     GET  BASE/models              the first of them, where no model was named
 
-Answers are kept on disk by a hash of the clip, the model and the prompt: the same command again asks only what is
-missing. A busy or ailing server (429, 5xx, no answer in time) is asked again, each time after twice the wait; a clip
+Answers are kept on disk by a hash of all that is asked, pictures and address too: the same command again asks only what
+is missing. A busy or ailing server (429, 5xx, no answer in time) is asked again, each time after twice the wait; a clip
 for which it never answers is reported and the others go on. A key, if the server wants one, comes from the environment.
 
 Here: HTTP and the cache. Not here: which frames and what is asked (said.py).
@@ -72,10 +72,11 @@ class Endpoint:
         self.name = f"{self.base}#{self.model}"
 
     def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
-        files = [self._cache / f"{self._key(clip, PROMPTS[long])}.json" for clip in clips]
+        bodies = [self._body(clip, long) for clip in clips]
+        files = [self._cache / f"{self._key(body)}.json" for body in bodies]
         said: list[Said] = [_kept(file) or Failed("not asked") for file in files]
         with ThreadPoolExecutor(self._threads) as pool:
-            asked = {pool.submit(self._ask, clips[n], long): n for n, one in enumerate(said) if isinstance(one, Failed)}
+            asked = {pool.submit(self._ask, bodies[n]): n for n, one in enumerate(said) if isinstance(one, Failed)}
             try:
                 for future in as_completed(asked):
                     n = asked[future]
@@ -85,27 +86,30 @@ class Endpoint:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return said
+        return [plain(answer) if isinstance(answer, str) else answer for answer in said]
 
-    def _key(self, clip: Video, prompt: str) -> str:
-        about = f"{self.model}\n{prompt}\n{self._frames}\n{clip.fps:.6g}\n{tuple(clip.frames.shape)}\n"
-        return hashlib.sha256(about.encode() + clip.frames.numpy().tobytes()).hexdigest()
-
-    def _ask(self, clip: Video, long: bool) -> Said:
+    def _body(self, clip: Video, long: bool) -> dict[str, Any]:
         shown = [
             {"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures(clip, self._frames)
         ]
-        body = {
+        return {
             "model": self.model,
             "messages": [{"role": "user", "content": [*shown, {"type": "text", "text": PROMPTS[long]}]}],
             "max_tokens": _MOST_TOKENS[long],
             "temperature": 0.0,
         }
+
+    def _key(self, body: dict[str, Any]) -> str:
+        return hashlib.sha256(json.dumps([self.base, body], sort_keys=True).encode()).hexdigest()
+
+    def _ask(self, body: dict[str, Any]) -> Said:
+        """The model's own words; they are kept as they are, so that what is made of them may change."""
         answer = self._answer("chat/completions", body, attempts=self._attempts)
         if isinstance(answer, Failed):
             return answer
         try:
-            return plain(answer["choices"][0]["message"]["content"]) or Failed("the model said nothing")
+            text: str = answer["choices"][0]["message"]["content"]
+            return text if plain(text) else Failed("the model said nothing")
         except (KeyError, IndexError, TypeError, AttributeError):
             return Failed(f"an answer of another form: {json.dumps(answer)[:200]}")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from minisora.curate.learned import Kept, TransNet, columns_of, keeping, scorer_named
+from minisora.curate.learned import Kept, TransNet, columns_of, keeping, packaged, scorer_named, version_of
 from minisora.curate.lost import MediaError
 from minisora.curate.scores import LABELS, SCORES, Scored
 from minisora.curate.shots import Cutting, Span, cuts, shots
@@ -47,7 +47,29 @@ class Analysis:
 
 def all_scores(settings: Analysis) -> Mapping[str, str]:
     """Every score that `analyse` gives, to what it is and its unit: the columns that a threshold may name."""
-    return SCORES | {column: said for name in settings.scorers for column, said in columns_of(name).items()}
+    scores = {name: said for name, (_, said) in SCORES.items()}
+    for name in settings.scorers:
+        scores |= columns_of(name)
+    return scores
+
+
+def made_by(settings: Analysis) -> dict[str, Any]:
+    """All beside a file that decides what `analyse` makes of it, as JSON values: what has the same is not made again.
+
+    Every score and label by name, with the version of what makes it; the settings but for those that change nothing.
+    """
+    said = asdict(settings)
+    for name in ("threads", "timeout_seconds", "scorers"):
+        del said[name]
+    if settings.detector == "transnet":
+        del said["cutting"]
+        said["detector"] = ["transnet", TransNet.version, packaged(TransNet.package)]
+    else:
+        del said["transnet_threshold"]
+    versions: dict[str, int | str] = {name: version for name, (version, _) in (SCORES | LABELS).items()}
+    for name in settings.scorers:
+        versions |= dict.fromkeys(columns_of(name), version_of(name))
+    return {"settings": said, "versions": versions}
 
 
 def analyse(

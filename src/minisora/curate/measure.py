@@ -2,12 +2,14 @@
 
     scores/part-000000.parquet    rows of some files, in the order in which the files came; there whole or not at all
 
-A part holds a row for each clip: `work` (which file, which spans, which measure), `row` (the key of the annotation it
-belongs to), `key` (its own), `source`, `start`, `stop`, the scores, `hashes`, and `notes` (JSON: what is no number).
-Of a file that could not be read, or in which no shot was found, every annotation is a row with `error` and `message`.
+A part holds a row for each clip: `work` (the key of the work that made it), `row` (the key of the annotation it belongs
+to), `key` (its own), `source`, `start`, `stop`, the scores, `hashes`, and `notes` (JSON: what is no number). Where a
+file could not be read, or no shot was found in it, every annotation of it is a row with `error` and `message`.
 
-Captions and thresholds are not in it, so a change of either measures nothing; but where a scorer of the user's reads
-captions, a file whose captions changed is measured anew.
+`work` is a digest of the file (path, size, time of change), its spans, and all that says how files are measured: every
+score with its version, and the settings. So a score that is added, built in or not, measures the files again for it,
+all scores at once, as they come out of one decode. Captions and thresholds are not in it, and a change of either
+measures nothing; but where a scorer of the user's reads captions, a file whose captions changed is measured anew.
 
 Here: the stage, its units of work, the parts. Not here: the analysis of one file (analyse.py), what is kept
 (decide.py).
@@ -19,7 +21,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from minisora.curate.analyse import Analysis, all_scores, analyse
+from minisora.curate.analyse import Analysis, all_scores, analyse, made_by
 from minisora.curate.learned import reads_captions
 from minisora.curate.pool import Engine
 from minisora.curate.table import Row, annotation
@@ -35,7 +37,7 @@ from minisora.errors import UsageError
 from minisora.video.files import replacing
 
 NO_SHOT = "no_shot"  # the error of a file that was read, and in which there is nothing to keep
-_FORMAT = 1
+_FORMAT = 1  # of the parts; in the key of the work too
 _ENDLESS = 1e9  # seconds: a span that holds any file
 MOST_FILES, MOST_BYTES = 64, 1 << 30  # of video behind one part: what a kill may cost
 
@@ -122,15 +124,14 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
     groups: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["source"], row["start"] is None), []).append(row)
-    settings = replace(stage.settings, threads=1, timeout_seconds=None)  # which change no score
-    asked = [_FORMAT, stage.shots, asdict(settings), *(["pictures"] if stage.pictures else [])]
-    measure = json.dumps(asked, sort_keys=True)
+    how = {"format": _FORMAT, "shots": stage.shots, "pictures": stage.pictures, **made_by(stage.settings)}
+    measure = json.dumps(how, sort_keys=True)
     units = []
     for (source, whole), group in groups.items():
         file = (stage.media / source).stat()
         spans = None if whole else [(row["start"], row["stop"]) for row in group]
         captions = [row["captions"] for row in group] if stage.reads_captions else None
-        of = [source, file.st_size, file.st_mtime_ns, spans, measure, *([captions] if captions else [])]
+        of = [source, file.st_size, file.st_mtime_ns, spans, captions, measure]
         said = json.dumps(of, ensure_ascii=False)
         units.append(
             {
@@ -149,15 +150,24 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
 def pending(units: pa.Table, folder: Path, *, retry: bool = False) -> pa.Table:
     """Those units that no part in the folder holds yet.
 
+    What is measured again comes first, in the order in which it was measured, so that the table keeps its order and the
+    shards theirs.
+
     retry: or that it holds as files that could not be read
     """
     done: set[str] = set()
+    places: dict[str, int] = {}  # by annotation, in which row it was measured last
+    seen = 0
     for part in _parts(folder):
-        table = _read(part, ["work", "error"])
+        table = _read(part, ["work", "row", "error"])
+        places.update((key, seen + n) for n, key in enumerate(table.column("row").to_pylist()))
+        seen += table.num_rows
         failed = pc.and_(pc.is_valid(table.column("error")), pc.not_equal(table.column("error"), NO_SHOT))
         works = table.filter(pc.invert(pc.fill_null(failed, False))) if retry else table
         done.update(pc.unique(works.column("work")).to_pylist())
-    return units.filter(pa.array([work not in done for work in units.column("work").to_pylist()], pa.bool_()))
+    first = [places.get(rows[0], math.inf) for rows in units.column("rows").to_pylist()]
+    todo = [n for n, work in enumerate(units.column("work").to_pylist()) if work not in done]
+    return units.take(pa.array(sorted(todo, key=first.__getitem__), pa.int64()))
 
 
 def measure(

@@ -19,7 +19,7 @@ from minisora.curate.importers.reading import captions_of, records
 from minisora.curate.words import cleaned
 from minisora.errors import UsageError
 
-_NEAR = 1e-3  # seconds
+NEAR = 1e-3  # seconds by which a stretch may be off and still be the same
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Told:
     def sample(self, key: str, start: float, stop: float, own: Sequence[str]) -> list[str]:
         """Of one sample, which shows these seconds of its file; `own` where no sample of its clip has any."""
         begin, end, texts = self.of_sample.get(key, (None, None, []))
-        if begin is not None and end is not None and max(abs(begin - start), abs(end - stop)) > _NEAR:
+        if begin is not None and end is not None and max(abs(begin - start), abs(end - stop)) > NEAR:
             texts = []  # of another stretch, as the clip was divided otherwise then
         clip = key.partition("-")[0]
         whole = self.clip(clip, own) if key == clip else self.of_sample.get(clip, (None, None, []))[2]

@@ -5,7 +5,8 @@ A sample in a shard:
     latents.safetensors  groups (1 + K, Hz, Wz, Cz) and singles (M, Hz, Wz, Cz), float16
     text.safetensors     tokens (S, Dt) float16 of all captions end to end
     hints.safetensors    what lies in each cell of both, (1 + K + M, Hz, Wz, questions) int8, where that is known
-    json                 fps, frames of the singles, captions with the seconds they hold for, their lengths, if dense
+    json                 fps, frames in a group, frames of the singles; captions, the seconds they hold for, their
+                         lengths, whether they are dense
 
 Here: reading them, and the batch of a step, a pure function of (seed, step). Not here: what is cut and what is given
 (windows.py), making the shards (train/latents.py).
@@ -37,6 +38,7 @@ def to_members(clip: StoredClip, lengths: Sequence[int], truth: Mapping[str, Any
     """A sample's bytes by suffix. `lengths`: text tokens of each caption."""
     about = {
         "fps": clip.fps,
+        "stride": clip.stride,
         "frames": list(clip.frames),
         "captions": [[c.text, c.start, c.stop, n, c.dense] for c, n in zip(clip.captions, lengths, strict=True)],
         "truth": dict(truth),
@@ -62,6 +64,7 @@ def from_members(members: Mapping[str, bytes]) -> StoredClip:
         captions=tuple(Caption(text, start, stop, *dense) for text, start, stop, _, *dense in about["captions"]),
         texts=text.split([length for _, _, _, length, *_ in about["captions"]]),
         hints=load(members["hints.safetensors"])["hints"] if "hints.safetensors" in members else None,
+        stride=about.get("stride", 4),  # what was stored before it was said
     )
 
 

@@ -23,17 +23,17 @@ from minisora.diffusion.times import logit_normal, shift_for_tokens, shift_times
 from minisora.worlds.clip import Caption
 
 NEAR_SECONDS = 1.0  # a caption whose stretch begins and ends farther off, both added up, is of something else
-GROUP = 4  # frames in a latent that is not of one frame; a test holds it equal to the VAE's
 
 
 @dataclass(frozen=True, eq=False)
 class StoredClip:
     """A clip as shards hold it.
 
-    groups:  (1 + K, Hz, Wz, Cz) latents of frame 0, then of frames 1-4, 5-8 and so on
+    groups:  (1 + K, Hz, Wz, Cz) latents of frame 0, then of groups of `stride` frames
     singles: (M, Hz, Wz, Cz) latents of single frames
     frames:  which, M of them in rising order
     hints:   what lies in each cell of both, (1 + K + M, Hz, Wz, n) int8 (worlds/playroom/hints.py), where that is known
+    stride:  frames in a group
     """
 
     groups: Tensor
@@ -43,6 +43,7 @@ class StoredClip:
     captions: tuple[Caption, ...]
     texts: tuple[Tensor, ...]  # (S_i, Dt), the token states of each caption
     hints: Tensor | None = None
+    stride: int = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +135,9 @@ def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[list[int]
     if first == 0:
         single[0] = True
     elif rng.random() >= config.begin_with_group:
-        chosen[0] = most + clip.frames.index(first * GROUP)
+        chosen[0] = most + clip.frames.index(first * clip.stride)
         single[0] = True
-    return chosen, torch.arange(length) * GROUP / clip.fps, single, first * GROUP / clip.fps
+    return chosen, torch.arange(length) * clip.stride / clip.fps, single, first * clip.stride / clip.fps
 
 
 def _caption(clip: StoredClip, start: float, stop: float, config: WindowConfig, rng: Random) -> Tensor | None:

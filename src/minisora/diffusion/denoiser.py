@@ -10,7 +10,7 @@ token is at its own time c t:
 
 so a sampler of one time serves tokens of any levels, and no step is spent on noise that a token does not have.
 
-Here: the level rule around a network. Not here: which tokens are given (canvas.py), guidance (guidance.py),
+Here: the level rule around a network. Not here: which tokens are given (generate/canvas.py), guidance (guidance.py),
 integration (samplers.py).
 """
 

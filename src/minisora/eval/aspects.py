@@ -6,7 +6,6 @@ Not here: the marks (score.py), the judge (judge.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -16,16 +15,15 @@ from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, figure_of, write_rows
 from minisora.eval.score import Asked, prompt_marks
 from minisora.eval.segment import Segmenter, colour_mask
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import Event, OnEvent, unheard
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
 LARGE = 4  # times the model's own side
 _MEASURES = ("colour", "shape", "count", "things cut off")
 
 
-def aspect_figures(
-    model: Model, out: Path, *, count: int = 24, on_step: Callable[[int, int, str], None] | None = None
-) -> list[Figure]:
+def aspect_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent = unheard) -> list[Figure]:
     """`count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
     judge, figures = load_judge(), list[Figure]()
     own = model.bundle.sampling.size
@@ -36,9 +34,11 @@ def aspect_figures(
         real, made = render_all(scenes, size), list[Tensor]()
         real = real if seconds else [frames[:1] for frames in real]
         for n, one in enumerate(asked):
-            if on_step is not None:
-                on_step(number * count + n, len(asks) * count, name)
-            made.append(model.generate(one.prompt, seconds=seconds, fps=FPS, size=size, seed=n).frames)
+            on_event(Event(name, number * count + n, len(asks) * count))
+            if seconds:
+                made.append(model.generate(one.prompt, seconds=seconds, fps=FPS, size=size, seed=n).frames)
+            else:
+                made.append(model.image(one.prompt, size=size, seed=n).frames)
         found = prompt_marks(judge.describe(made), judge.describe(real), asked)
         for n, one in enumerate(asked):
             cut = [cut_off(frames, one, judge.segmenter) for frames in (made[n], _cropped(real[n]), real[n])]

@@ -5,11 +5,13 @@ Here: the order of families, and benchmarks by name. Not here: options and the b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.eval import exchange
 from minisora.eval.aspects import aspect_figures
@@ -22,12 +24,13 @@ from minisora.eval.space import space_figures
 from minisora.eval.stickers import COUNT, left_out, sticker_report
 from minisora.eval.variety import variety_figures
 from minisora.eval.verbs import verb_figures
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import OnEvent
+from minisora.train.latents import fingerprint
 from minisora.video import Video, read_video
 
 Value = TypeVar("Value")
 CONTINUED = 5.0  # seconds that Physics-IQ looks at
-OnStep = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,30 +58,30 @@ def evaluate_all(
     *,
     training: Sequence[int] = (),
     i3d: Path | None = None,
-    on_step: OnStep,
+    on_event: OnEvent,
 ) -> str:
     """All families, each with its files in the folder `out`, and the page of them all.
 
     training: seeds of the playroom clips that the model was trained on (variety.py)
     returns   the tables, and what was left out
     """
-    report = evaluate(model, out, count=counts.prompts, i3d=i3d, on_step=lambda n, total: on_step(n, total, "prompts"))
+    report = evaluate(model, out, count=counts.prompts, i3d=i3d, on_event=on_event)
     told, reason = [str(report)], left_out()
     if reason is None and counts.stickers:
         count = min(counts.prompts, counts.stickers)
-        stickers = sticker_report(model, out, count=count, on_step=lambda n, total: on_step(n, total, "stickers"))
+        stickers = sticker_report(model, out, count=count, on_event=on_event)
         told.append(str(stickers))
     figures = list(report.figures)
     if counts.verbs:
-        figures += verb_figures(model, out, count=counts.verbs, on_step=on_step)
+        figures += verb_figures(model, out, count=counts.verbs, on_event=on_event)
     if counts.aspects:
-        figures += aspect_figures(model, out, count=counts.aspects, on_step=on_step)
+        figures += aspect_figures(model, out, count=counts.aspects, on_event=on_event)
     if counts.motions:
-        figures += motion_figures(model, out, count=counts.motions, on_step=on_step)
+        figures += motion_figures(model, out, count=counts.motions, on_event=on_event)
     if counts.world:
-        figures += world_figures(model, out, count=counts.world, on_step=on_step)
+        figures += world_figures(model, out, count=counts.world, on_event=on_event)
     if counts.variety:
-        figures += variety_figures(model, out, count=counts.variety, training=training, on_step=on_step)
+        figures += variety_figures(model, out, count=counts.variety, training=training, on_event=on_event)
     told.append(verb_table(figures))
     if len(set(report.world.values())) > 1:
         told.append(f"note: {other_world(**report.world)}")
@@ -87,11 +90,11 @@ def evaluate_all(
     return "\n\n".join([*told, f"{write_page(out)}: the report"])
 
 
-def world_figures(model: Model, out: Path, *, count: int, on_step: OnStep) -> list[Figure]:
+def world_figures(model: Model, out: Path, *, count: int, on_event: OnEvent) -> list[Figure]:
     """3D consistency and physics; world.json and world.md go into the folder `out`."""
     figures = [
-        *space_figures(model, count=count, on_step=on_step),
-        *physics_figures(model, count=count, on_step=on_step),
+        *space_figures(model, count=count, on_event=on_event),
+        *physics_figures(model, count=count, on_event=on_event),
     ]
     write_rows(figures, out, "world")
     return figures
@@ -105,6 +108,7 @@ def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Pat
     Raises UsageError as the functions of exchange.py do.
     """
     check_export(benchmark, given)
+    by = _made_by(model.bundle)
 
     def make(prompt: str, seed: int) -> Video:
         return model.generate(prompt, seed=seed)
@@ -122,11 +126,19 @@ def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Pat
         return Video(video.frames[-round(CONTINUED * rate) :], rate)
 
     if benchmark in FROM_TEXT:
-        return FROM_TEXT[benchmark](prompts, out, make)
+        return FROM_TEXT[benchmark](prompts, out, make, by)
     if benchmark == PHYSICS_IQ:
         assert given is not None
-        return exchange.export_physics_iq(prompts, out, go_on, given=given)
-    return exchange.export_worldmodelbench_images(prompts, out, animate)
+        return exchange.export_physics_iq(prompts, out, go_on, by, given=given)
+    return exchange.export_worldmodelbench_images(prompts, out, animate, by)
+
+
+def _made_by(bundle: Bundle) -> str:
+    """All of a bundle that decides what it makes, as JSON."""
+    parts = [fingerprint(bundle.vae), fingerprint(bundle.dit), bundle.text.fingerprint]
+    if bundle.student is not None:
+        parts += [fingerprint(bundle.with_student().dit), str(bundle.student.steps)]
+    return json.dumps([*parts, bundle.trained.get("captioner"), asdict(bundle.sampling)])
 
 
 def check_export(benchmark: str, given: Path | None) -> None:
@@ -144,7 +156,7 @@ def read(benchmark: str, path: Path) -> str:
 
 PHYSICS_IQ = "physics-iq"
 FROM_FILES = (PHYSICS_IQ, "worldmodelbench-images")
-FROM_TEXT: dict[str, Callable[[Path, Path, exchange.Make], list[Path]]] = {
+FROM_TEXT: dict[str, Callable[[Path, Path, exchange.Make, str], list[Path]]] = {
     "vbench": exchange.export_vbench,
     "vbench2": exchange.export_vbench2,
     "compbench": exchange.export_compbench,

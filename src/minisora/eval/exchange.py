@@ -7,9 +7,9 @@
     WorldModelBench  Li et al. 2025, arXiv:2502.20694      github.com/WorldModelBench-Team/WorldModelBench at 00b7aa1
 
 The prompts come from the benchmark's own files, by path; nothing is fetched. An export skips the clips that are there,
-so the same command goes on where it stopped. A clip's seed is made of its file name: the same whatever was skipped,
-different for every clip, and chosen by nobody. Nothing but clips goes into the folders: VBench takes the suffix of
-the first file that it lists for that of all.
+so the same command goes on where it stopped; where one was made of something else it is refused (exported.py). A clip's
+seed is made of its file name: the same whatever was skipped, different for every clip, and chosen by nobody. Nothing
+but clips goes into the folders: VBench takes the suffix of the first file that it lists for that of all.
 
 Here: names, counts, totals. Not here: the benchmarks' networks, which run where those were installed.
 """
@@ -21,13 +21,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from minisora.errors import UsageError
+from minisora.eval.exported import Made
 from minisora.video import Video
 from minisora.video.files import replacing
 
@@ -82,23 +83,25 @@ SENSES = ("framewise", "temporal")
 VIEWS = ("perspective-left", "perspective-center", "perspective-right")
 
 
-def export_vbench(prompts: Path, out: Path, make: Make) -> list[Path]:
+def export_vbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
     """`out/{prompt}-{n}.mp4`: 5 clips of each prompt, 25 where temporal flickering is measured on it.
 
     prompts: VBench_full_info.json, or a .txt of prompts/prompts_per_dimension
+    by:      what makes the clips, in words that are others for another model; "" where there is but one
     returns  the clips that were made now
 
-    Raises UsageError for a file that is none of these, and for a prompt that cannot be a file's name.
+    Raises UsageError for a file that is none of these, for a prompt that cannot be a file's name, and for a clip that
+    is there and was made of something else.
     """
     clips = [
         _Clip(out / f"{prompt}-{n}.mp4", prompt)
         for prompt, dimensions in _by_dimension(prompts)
         for n in range(25 if "temporal_flickering" in dimensions else 5)
     ]
-    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
-def export_vbench2(prompts: Path, out: Path, make: Make) -> list[Path]:
+def export_vbench2(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
     """`out/{dimension}/{first 180 characters of the prompt}-{n}.mp4`: 3 clips of each prompt, 20 for Diversity.
 
     A prompt that several dimensions share is made once and copied.
@@ -117,10 +120,10 @@ def export_vbench2(prompts: Path, out: Path, make: Make) -> list[Path]:
                 )
             for n in range(20 if dimension == "Diversity" else 3):
                 clips.append(_Clip(out / dimension / f"{prompt[:180]}-{n}.mp4", prompt))
-    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
-def export_compbench(prompts: Path, out: Path, make: Make) -> list[Path]:
+def export_compbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
     """`out/{category}/{number of the prompt, from 0001}.mp4`: one clip of each prompt, in the order of the file.
 
     The benchmark pairs clips and prompts by their order: it is to be run when all are there.
@@ -131,10 +134,10 @@ def export_compbench(prompts: Path, out: Path, make: Make) -> list[Path]:
         raise UsageError(f"{prompts}: T2V-CompBench names its prompt files {', '.join(COMPBENCH)} (.txt).")
     folder = out / COMPBENCH[prompts.stem]
     clips = [_Clip(folder / f"{n:04d}.mp4", prompt) for n, prompt in enumerate(_lines(prompts), 1)]
-    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
-def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, *, given: Path) -> list[Path]:
+def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, by: str = "", *, given: Path) -> list[Path]:
     """`out/{ID}_{view}_{scenario}.mp4`: the five seconds that follow what is given; `out` is named after the model.
 
     prompts: descriptions.csv; of the two takes of each scene only the first is asked for
@@ -166,19 +169,21 @@ def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, *, given: Path) 
             )
         return Video(video.frames[:count], video.fps)
 
-    return _export(clips, five_seconds)
+    return _export(Made(out, by), clips, five_seconds)
 
 
-def export_worldmodelbench(prompts: Path, out: Path, make: Make) -> list[Path]:
+def export_worldmodelbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
     """`out/{name of the first frame}.mp4`, from text alone. prompts: worldmodelbench.json"""
-    clips = _worldmodelbench(prompts, out, ("text_first_frame", "text_instruction"))
-    return _export(clips, lambda clip, seed: make(clip.prompt, seed))
+    clips = [
+        replace(clip, given=Path()) for clip in _worldmodelbench(prompts, out, ("text_first_frame", "text_instruction"))
+    ]
+    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
-def export_worldmodelbench_images(prompts: Path, out: Path, make: MakeFrom) -> list[Path]:
+def export_worldmodelbench_images(prompts: Path, out: Path, make: MakeFrom, by: str = "") -> list[Path]:
     """The same from the first frames, which lie in the folder images beside the prompts."""
     clips = _worldmodelbench(prompts, out, ("text_instruction",))
-    return _export(clips, lambda clip, seed: make(clip.prompt, seed, clip.given))
+    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed, clip.given))
 
 
 def read_vbench(path: Path) -> dict[str, float]:
@@ -315,18 +320,21 @@ class _Clip:
     given: Path = Path()  # what it goes on from, where that is asked
 
 
-def _export(clips: list[_Clip], make: Callable[[_Clip, int], Video]) -> list[Path]:
+def _export(known: Made, clips: list[_Clip], make: Callable[[_Clip, int], Video]) -> list[Path]:
     firsts: dict[str, _Clip] = {}  # by name: a prompt of several dimensions is in several folders
+    wanted: dict[_Clip, str] = {}  # what each will be made of
     for clip in clips:  # all are looked at before the first is made
         name = clip.path.name
         if len(name.encode()) > LONGEST_NAME:
             raise UsageError(f"{name!r} is too long for a file's name. Shorten the prompt.")
         if firsts.setdefault(name, clip).prompt != clip.prompt:
             raise UsageError(f"two prompts would share the name {name!r}: {firsts[name].prompt!r} and {clip.prompt!r}.")
+        digest = known.digest(clip.prompt, clip.given)
+        if not known.holds(clip.path, digest):
+            wanted[clip] = digest
     made = []
-    for clip in clips:
-        if clip.path.exists():
-            continue
+    for clip, digest in wanted.items():
+        known.note(clip.path, digest)
         clip.path.parent.mkdir(parents=True, exist_ok=True)
         first = firsts[clip.path.name]
         if first.path != clip.path:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Shape, build
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import patchify
 from minisora.errors import UsageError
 from minisora.eval.metrics import psnr, ssim
-from minisora.vae.model import VideoVAE
-from minisora.video import to_float, to_uint8
+from minisora.generate.canvas import Shape, build
+from minisora.vae.codec import Codec, round_trip
+from minisora.video import to_float
 from minisora.worlds import footage, stickers
 from minisora.worlds.seeds import VAE_FIGURES
 
@@ -27,17 +27,7 @@ FOOTAGE_SIDE = 128  # pixels
 BINS = 10  # of noise level
 
 
-@torch.inference_mode()
-def round_trip(vae: VideoVAE, frames: Tensor) -> Tensor:
-    """A clip through the VAE and back: (T, H, W, 3) uint8, T = 1 + 4k, sides multiples of its stride."""
-    mean = vae.latent_mean
-    dtype = next(vae.parameters()).dtype
-    return to_uint8(vae.decode(vae.encode(to_float(frames[None]).to(mean.device, dtype)))[0].float().cpu())
-
-
-def vae_figures(
-    vae: VideoVAE, playroom: Sequence[Tensor], *, count: int, num_frames: int
-) -> dict[str, dict[str, float]]:
+def vae_figures(vae: Codec, playroom: Sequence[Tensor], *, count: int, num_frames: int) -> dict[str, dict[str, float]]:
     """PSNR in dB and SSIM over held-out clips of each source; a source that is not in the cache is left out."""
     side = playroom[0].shape[1:3]
     sources: dict[str, Callable[[], Iterator[Tensor]]] = {
@@ -74,11 +64,11 @@ def loss_by_noise(bundle: Bundle, clips: Sequence[Tensor], prompts: Sequence[str
     """The flow-matching loss at the middle of each of BINS noise levels, over held-out clips with their prompts."""
     count, height, width, _ = clips[0].shape
     canvas = build(bundle, Shape(num_frames=count, height=height, width=width, fps=fps))
-    dtype, device = next(bundle.vae.parameters()).dtype, bundle.vae.latent_mean.device
+    device = bundle.vae.latent_mean.device
     generator = torch.Generator().manual_seed(0)
     errors, times = [], []
     for frames, prompt in zip(clips, prompts, strict=True):
-        latents = bundle.vae.encode(to_float(frames[None]).to(device, dtype)).float()
+        latents = bundle.vae.encode(to_float(frames[None]).to(device, bundle.vae.dtype)).float()
         x0 = patchify(latents, canvas.patch)[0]
         text = bundle.text.encode([prompt])
         context = bundle.dit.context(text.tokens, tuple(text.lengths))

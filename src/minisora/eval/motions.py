@@ -22,7 +22,6 @@ Here: choosing scenes and frames. Not here: joins and exactness (verbs.py), moti
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +32,8 @@ from minisora.eval.judge import load_judge
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
 from minisora.eval.segment import Segmenter, colour_mask, middles
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video
 from minisora.worlds import playroom
 
@@ -46,17 +46,14 @@ _HIDDEN, _SEEN = 0.1, 0.5  # share of its largest area in the clip
 _PAINT = 30.0  # of 255, by which a painted pixel differs from the bare floor
 
 
-def motion_figures(
-    model: Model, out: Path, *, count: int = 6, on_step: Callable[[int, int, str], None] | None = None
-) -> list[Figure]:
+def motion_figures(model: Model, out: Path, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
     """`count` scenes of each motion; motions.json and motions.md go into the folder `out`."""
     segmenter, size = load_judge().segmenter, model.bundle.sampling.size
     figures = []
     for number, motion in enumerate(MOTIONS):
         found: list[Marks] = []
         for n, (scene, thing, frames, asked) in enumerate(_scenes(motion, count, size)):
-            if on_step is not None:
-                on_step(number * count + n, len(MOTIONS) * count, motion)
+            on_event(Event(motion, number * count + n, len(MOTIONS) * count))
             text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=size[1] / size[0])[0].text
             given = Video(frames[:GIVEN], FPS)
             made = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames

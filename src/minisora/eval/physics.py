@@ -29,12 +29,13 @@ import torch
 from torch import Tensor
 
 from minisora.eval import masks
-from minisora.eval.figures import round_trip
 from minisora.eval.judge import load_judge
 from minisora.eval.rows import Figure, Marks, figure_of
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
 from minisora.eval.segment import Segmenter, places
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import Event, OnEvent, unheard
+from minisora.vae.codec import round_trip
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.playroom import Scene
@@ -60,17 +61,14 @@ class Case:
     frames: int
 
 
-def physics_figures(
-    model: Model, *, count: int = 6, on_step: Callable[[int, int, str], None] | None = None
-) -> list[Figure]:
+def physics_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
     """`count` scenes of each kind."""
     segmenter, size = load_judge().segmenter, model.bundle.sampling.size
     found: dict[str, list[Marks]] = {}
     overlaps: list[Marks] = []
     chosen = cases(count)
     for n, case in enumerate(chosen):
-        if on_step is not None:
-            on_step(n, len(chosen), case.kind)
+        on_event(Event(case.kind, n, len(chosen)))
         rendered = playroom.render([case.scene], height=size[0], width=size[1], fps=FPS, num_frames=case.frames)
         real, seconds = rendered.frames[0], (case.frames - 1) / FPS
         seed, aspect = case.scene.seed, size[1] / size[0]

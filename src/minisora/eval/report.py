@@ -10,7 +10,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,13 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minisora.eval.figures import BINS, loss_by_noise, round_trip, vae_figures
+from minisora.eval.figures import BINS, loss_by_noise, vae_figures
 from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.quality import quality_figures
 from minisora.eval.rows import Figure, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import Event, OnEvent, unheard
+from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
 from minisora.worlds import playroom
 from minisora.worlds.playroom import WORLD_VERSION
@@ -135,13 +137,13 @@ def evaluate(
     *,
     count: int = 200,
     i3d: Path | None = None,
-    on_step: Callable[[int, int], None] | None = None,
+    on_event: OnEvent = unheard,
 ) -> Report:
     """Score a model; results.json, report.md and sheet.png go into the folder `out`.
 
     count:   held-out prompts
     i3d:     a TorchScript file, for distances that may be called FVD
-    on_step: told how many clips are made, and how many there will be
+    on_event: told how many clips are made, and how many there will be
 
     Raises WeightsError where the judge's weights are missing.
     """
@@ -165,8 +167,7 @@ def evaluate(
     for number, one in enumerate(asked):
         video = model.generate(one.prompt, seconds=SECONDS, seed=number)
         made.append(_at_rate(video.frames, video.fps))
-        if on_step is not None:
-            on_step(number + 1, count)
+        on_event(Event("prompts", number + 1, count))
     lap("generating")
     told = {name: judge.describe(clips) for name, clips in zip(ROWS, (real, through, made), strict=False)}
     lap("judging")

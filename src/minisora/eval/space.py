@@ -18,7 +18,6 @@ Here: where points go, and the two errors. Not here: whether the camera word is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -29,7 +28,8 @@ from minisora.errors import UsageError
 from minisora.eval.plain import Flow, dis_flow
 from minisora.eval.rows import NAN, Figure, Marks, figure_of
 from minisora.eval.scenes import choose, held_still
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import Event, OnEvent, unheard
 from minisora.video import resize
 from minisora.worlds import playroom
 
@@ -38,16 +38,13 @@ FRAMES = round(SECONDS * FPS) + 1
 FLOW_SIDE = 128  # pixels
 
 
-def space_figures(
-    model: Model, *, count: int = 6, on_step: Callable[[int, int, str], None] | None = None
-) -> list[Figure]:
+def space_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
     """Over `count` held-out scenes whose camera moves."""
     height, width = model.bundle.sampling.size
     found: list[Marks] = []
     scenes = choose(lambda scene: not held_still(scene), count)
     for n, scene in enumerate(scenes):
-        if on_step is not None:
-            on_step(n, len(scenes), "camera")
+        on_event(Event("camera", n, len(scenes)))
         rendered = playroom.render([scene], height=height, width=width, fps=FPS, num_frames=FRAMES, truth=True)
         real = rendered.frames[0]
         text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=width / height)[0].text

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -24,11 +24,12 @@ from torch import Tensor
 
 from minisora.errors import UsageError
 from minisora.eval import sticker_judge
-from minisora.eval.figures import round_trip
 from minisora.eval.metrics import motion_energy
 from minisora.eval.score import Asked, Normalised, normalised
 from minisora.eval.sticker_judge import FPS, NUM_FRAMES, SURE, Reading, load_sticker_judge, looks, rendered, singles
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import Event, OnEvent, unheard
+from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
 from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_REPORT
@@ -119,15 +120,13 @@ def left_out() -> str | None:
     return None
 
 
-def sticker_report(
-    model: Model, out: Path, *, count: int = COUNT, on_step: Callable[[int, int], None] | None = None
-) -> StickerReport:
+def sticker_report(model: Model, out: Path, *, count: int = COUNT, on_event: OnEvent = unheard) -> StickerReport:
     """Score a model; stickers.json, stickers.md and stickers.png go into the folder `out`.
 
     What is in stickers.md is added to a report.md that is there, in place of an earlier one.
 
     count:   prompts
-    on_step: told how many clips are made, and how many there will be
+    on_event: told how many clips are made, and how many there will be
 
     Raises UsageError where the stickers are not in the cache, WeightsError where the judge's weights are missing.
     """
@@ -150,8 +149,7 @@ def sticker_report(
     for number, one in enumerate(asked):
         video = model.generate(one.prompt, seconds=SECONDS, seed=number)
         made.append(looks(video.frames, video.fps))
-        if on_step is not None:
-            on_step(number + 1, count)
+        on_event(Event("stickers", number + 1, count))
     lap("generating")
     clips = dict(zip(ROWS, ([looks(c, FPS) for c in real], [looks(c, FPS) for c in through], made), strict=False))
     told = {row: judge.read(looked) for row, looked in clips.items()}

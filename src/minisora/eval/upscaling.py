@@ -10,17 +10,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from minisora.eval.figures import round_trip
 from minisora.eval.metrics import motion_energy, psnr, ssim
 from minisora.upscale.model import Upscaler
-from minisora.vae.model import VideoVAE
+from minisora.vae.codec import Codec, round_trip
 from minisora.video import resize
 from minisora.worlds import playroom
 from minisora.worlds.seeds import UPSCALED
 
 
 def held_out_pairs(
-    vae: VideoVAE, count: int, *, side: int, factor: int, num_frames: int = 17
+    vae: Codec, count: int, *, side: int, factor: int, num_frames: int = 17
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Held-out scenes: drawn at `side` pixels and through the VAE, and drawn at `factor` times as many; (T, H, W, 3)"""
     for seed in UPSCALED[:count]:
@@ -32,9 +31,7 @@ def held_out_pairs(
         yield round_trip(vae, small), large
 
 
-def upscale_figures(
-    upscaler: Upscaler, vae: VideoVAE, *, count: int = 24, side: int = 64
-) -> dict[str, dict[str, float]]:
+def upscale_figures(upscaler: Upscaler, vae: Codec, *, count: int = 24, side: int = 64) -> dict[str, dict[str, float]]:
     """Rows `true`, `bicubic` and `ours`: means over held-out clips.
 
     psnr_db, ssim  against the true frames; not of those themselves
@@ -55,7 +52,7 @@ def upscale_figures(
     return sums
 
 
-def upscale_sheet(upscaler: Upscaler, vae: VideoVAE, *, count: int = 4, side: int = 64) -> Tensor:
+def upscale_sheet(upscaler: Upscaler, vae: Codec, *, count: int = 4, side: int = 64) -> Tensor:
     """A picture to look at: a row for each held-out clip, in it one frame enlarged by bicubic, by ours, and as it is.
 
     returns  (H, W, 3) uint8

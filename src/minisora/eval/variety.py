@@ -26,7 +26,8 @@ from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
 from minisora.eval.score import prompt_marks
-from minisora.model import Model
+from minisora.generate.model import Model
+from minisora.progress import Event, OnEvent, unheard
 from minisora.worlds.playroom import Scene
 
 SPLITS = {"train": "combinations seen", "held_out": "combinations never seen"}
@@ -46,7 +47,7 @@ def variety_figures(
     *,
     count: int = 8,
     training: Sequence[int] = (),
-    on_step: Callable[[int, int, str], None] | None = None,
+    on_event: OnEvent = unheard,
 ) -> list[Figure]:
     """`count` prompts of each kind; variety.json and variety.md go into the folder `out`.
 
@@ -58,8 +59,7 @@ def variety_figures(
 
     def make(prompt: str, seed: int) -> Tensor:
         nonlocal done
-        if on_step is not None:
-            on_step(done, total, "variety")
+        on_event(Event("variety", done, total))
         done += 1
         return model.generate(prompt, seconds=SECONDS, fps=FPS, seed=seed).frames
 

@@ -26,8 +26,9 @@ from minisora.eval.judge import Found, Judge, load_judge
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.segment import colour_mask, places
-from minisora.model import Model
-from minisora.storyboard import Shot, Storyboard
+from minisora.generate.model import Model
+from minisora.generate.storyboard import Board, Shot
+from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS
@@ -51,17 +52,14 @@ class Case:
 Verb = Callable[[Model, Case, Case, Judge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
 
 
-def verb_figures(
-    model: Model, out: Path, *, count: int = 24, on_step: Callable[[int, int, str], None] | None = None
-) -> list[Figure]:
+def verb_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent = unheard) -> list[Figure]:
     """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
     judge, cases = load_judge(), _cases(count, model.bundle.sampling.size)
     figures, rows = list[Figure](), []
     for number, (name, verb) in enumerate(VERBS.items()):
         found: list[Marks] = []
         for n, case in enumerate(cases):
-            if on_step is not None:
-                on_step(number * count + n, len(VERBS) * count, name)
+            on_event(Event(name, number * count + n, len(VERBS) * count))
             marks, frames = verb(model, case, cases[(n + 1) % count], judge, n)
             found.append(marks)
             if n < 2:
@@ -206,7 +204,7 @@ def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
         max(0, int((columns[0] - 1) * unit)) : int((columns[-1] + 2) * unit),
     ] = True
     prompt = case.prompt.replace(thing.colour, new)
-    frames = model.inpaint(Video(case.real, FPS), hole, prompt, seed=seed).frames
+    frames = model.inpaint(Video(case.real, FPS), prompt, mask=hole, seed=seed).frames
     truth = _recoloured(case, new)
 
     def shown(clip: Tensor) -> float:
@@ -245,7 +243,7 @@ def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) ->
     pasted[:, :, middle] = truth[:, :, middle]
     prompt = playroom.captions(case.scene, seed=case.scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
     clip = Video(truth[:, :, middle].contiguous(), FPS)
-    frames = model.outpaint(clip, prompt, size=size, corner=(0, side), seed=seed).frames
+    frames = model.outpaint(clip, prompt, to=size, corner=(side, 0), seed=seed).frames
     usual = max(0.5, _edge(truth, middle))
     wanted = {thing.colour for thing in case.scene.things}
 
@@ -276,7 +274,7 @@ def _storyboard(model: Model, case: Case, other: Case, judge: Judge, seed: int) 
         Video(case.real[:1], FPS).save(keyframe)
         first = Shot(prompt=case.prompt, seconds=2.0, keyframes={0.0: keyframe})
         second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=2.0, same_scene=True)
-        frames = model.storyboard(Storyboard(shots=(first, second), fps=FPS), seed=seed).frames
+        frames = model.storyboard(Board((first, second), fps=FPS), seed=seed).frames
     size = case.real.shape[1:3]
     real = playroom.render([case.scene], height=size[0], width=size[1], fps=FPS, num_frames=2 * FRAMES - 1).frames[0]
     shots = [frames[:FRAMES], frames[FRAMES:], case.real, other.real, real[FRAMES:]]

@@ -34,7 +34,7 @@ from minisora.train.latents import INSIDE
 from minisora.train.parallel import recompute_parts
 from minisora.train.reference import reference_of
 from minisora.train.velocity import dit_loss, sketch
-from minisora.vae.model import GROUP, num_latents
+from minisora.vae.codec import Strides
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -173,15 +173,16 @@ def plan_model(
     config = model.config
     height, width = model.size if size is None else size
     fps = model.fps if fps is None else fps
-    num_frames = 1 + _whole_groups((model.seconds if seconds is None else seconds) * fps, fps)
+    num_frames = 1 + _whole_groups((model.seconds if seconds is None else seconds) * fps, fps, model.strides)
     pt, ph, pw = config.patch
     for side, cells, name in ((height, ph, "height"), (width, pw, "width")):
-        if side % (unit := model.stride * cells):
+        if side % (unit := model.strides.pixels * cells):
             down = max(unit, side // unit * unit)
             raise UsageError(
                 f"{model.name} has no {name} of {side}: use a multiple of {unit}, {down} or {down + unit}."
             )
-    latents, rows, columns = num_latents(num_frames), height // model.stride, width // model.stride
+    latents = model.strides.num_latents(num_frames)
+    rows, columns = height // model.strides.pixels, width // model.strides.pixels
     tokens = -(-latents // pt) * (rows // ph) * (columns // pw)
     text_tokens = config.text_pad or model.text_tokens
     work = dit_work(config, (tokens,), (text_tokens,), ADAMW)
@@ -391,12 +392,13 @@ def _states(model: nn.Module, optim: OptimConfig) -> float:
     return float(FLOAT * (2 * trained - sum(p.numel() for p in matrices if p.requires_grad)))
 
 
-def _whole_groups(frames: float, fps: float) -> int:
-    if abs(frames - round(frames)) > 1e-6 or round(frames) % GROUP:
-        down = max(GROUP, int(frames // GROUP) * GROUP)
+def _whole_groups(frames: float, fps: float, strides: Strides) -> int:
+    group = strides.frames
+    if abs(frames - round(frames)) > 1e-6 or round(frames) % group:
+        down = max(group, int(frames // group) * group)
         raise UsageError(
-            f"{frames / fps:g} s at {fps:g} frames a second are not whole groups of {GROUP} frames: "
-            f"use {down / fps:g} or {(down + GROUP) / fps:g} s."
+            f"{frames / fps:g} s at {fps:g} frames a second are not whole groups of {group} frames: "
+            f"use {down / fps:g} or {(down + group) / fps:g} s."
         )
     return round(frames)
 

@@ -14,7 +14,8 @@ import torch
 from minisora.bundle import find
 from minisora.dit.model import DiTConfig
 from minisora.errors import UsageError
-from minisora.vae.model import STRIDE, VAEConfig, VideoVAE
+from minisora.vae.codec import Strides
+from minisora.vae.model import VAEConfig, VideoVAE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Known:
 
     name: str
     config: DiTConfig
-    stride: int  # pixels to a latent cell
+    strides: Strides
     vae_parameters: int
     text_parameters: int
     text_tokens: int  # of a caption as it is stored
@@ -43,7 +44,7 @@ def _wan(name: str, heads: int, depth: int, mlp_width: int, channels: int, **oth
         frame_kinds=False,
         text_pad=512,
     )
-    small = {"stride": 8, "vae_parameters": 127_000_000, "size": (480, 832), "fps": 16.0}
+    small = {"strides": Strides(frames=4, pixels=8), "vae_parameters": 127_000_000, "size": (480, 832), "fps": 16.0}
     given = {"name": name, "config": config, "text_parameters": 5_680_000_000, "text_tokens": 120, "seconds": 5.0}
     return Known(**{**small, **given, **others})  # type: ignore[arg-type]  # known by name
 
@@ -53,7 +54,17 @@ WAN = {
     known.name: known
     for known in (
         _wan("wan-1.3b", 12, 30, 8960, 16),
-        _wan("wan-5b", 24, 30, 14336, 48, stride=16, vae_parameters=705_000_000, size=(704, 1280), fps=24.0),
+        _wan(
+            "wan-5b",
+            24,
+            30,
+            14336,
+            48,
+            strides=Strides(frames=4, pixels=16),
+            vae_parameters=705_000_000,
+            size=(704, 1280),
+            fps=24.0,
+        ),
         _wan("wan-14b", 40, 40, 13824, 16),
     )
 }
@@ -77,7 +88,7 @@ def known(name: str) -> Known:
         return Known(
             name=about["name"],
             config=DiTConfig(**_tuples(about["dit"])),
-            stride=STRIDE,
+            strides=vae.strides,
             vae_parameters=sum(p.numel() for p in vae.parameters()),
             text_parameters=22_700_000,
             text_tokens=24,

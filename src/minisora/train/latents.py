@@ -36,7 +36,8 @@ from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
-from minisora.vae.model import GROUP, STRIDE, VideoVAE
+from minisora.vae.codec import Codec, Strides
+from minisora.video import to_float
 from minisora.video.files import replacing
 from minisora.worlds.clip import Clip
 from minisora.worlds.playroom import WORLD_VERSION
@@ -64,7 +65,7 @@ class LatentJob:
         return self.clips(seeds, self.height, self.width, self.num_frames)
 
 
-def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: TextEncoder) -> None:
+def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: Codec, text: TextEncoder) -> None:
     """Shards of every job, each in a folder of its own below `folder`."""
     for job in jobs:
         by = made_of(vae, text, world=WORLD_VERSION, **{**vars(job), "seeds": None})  # a sample's key has its seed
@@ -90,10 +91,10 @@ def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: VideoVAE, text: 
 def write_clip_latents(
     folder: Path,
     source: Shards,
-    vae: VideoVAE,
+    vae: Codec,
     text: TextEncoder,
     *,
-    side: int = STRIDE,
+    side: int,
     workers: int = 2,
     timeout_seconds: float = 600.0,
 ) -> None:
@@ -107,7 +108,7 @@ def write_clip_latents(
 
     Raises UsageError where none is left.
     """
-    stage, passed = Decode(source, side, GROUP), 0
+    stage, passed = Decode(source, side, vae.strides.frames), 0
     by = made_of(vae, text, side=side)
     marks = {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
     with _being_made(folder, marks) as writer:
@@ -131,7 +132,7 @@ def write_clip_latents(
             raise UsageError(f"none of the {len(source)} clips in {source.folder} can be trained on.")
 
 
-def made_of(vae: VideoVAE, text: TextEncoder, **parts: object) -> str:
+def made_of(vae: Codec, text: TextEncoder, **parts: object) -> str:
     """A digest of all that stored latents are made of, by name: the codec, the text encoder, and what else is given."""
     every = {"vae": fingerprint(vae), "text": text.fingerprint, "inside": INSIDE, **parts}
     return hashlib.sha256(json.dumps(every, sort_keys=True, default=_by_name).encode()).hexdigest()[:16]
@@ -153,8 +154,8 @@ def _by_name(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be part of the key of stored latents")
 
 
-def fingerprint(model: nn.Module) -> str:
-    """Of its weights: eight digits."""
+def fingerprint(model: nn.Module | Codec) -> str:
+    """CRC-32 over the first 64 values of each tensor, as eight digits."""
     some = torch.cat([weights.flatten()[:64].detach().float().cpu() for weights in model.state_dict().values()])
     return f"{zlib.crc32(some.numpy().tobytes()):08x}"
 
@@ -203,17 +204,17 @@ def _clear_others(folder: Path, marks: Mapping[str, str]) -> None:
 
 
 @torch.no_grad()
-def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: Sequence[Clip]) -> list[StoredClip]:
+def encode_clips(vae: Codec, text: TextEncoder, seeds: Sequence[int], clips: Sequence[Clip]) -> list[StoredClip]:
     """Clips of one size and length, with all their captions."""
-    dtype = next(vae.parameters()).dtype
-    frames = (torch.stack([clip.frames for clip in clips]).float() / 127.5 - 1).to(vae.latent_mean.device, dtype)
+    frames = to_float(torch.stack([clip.frames for clip in clips])).to(vae.latent_mean.device, vae.dtype)
     groups = vae.encode(frames).float().cpu()
-    chosen = [_single_frames(frames.shape[1], Random(f"singles/{seed}")) for seed in seeds]
+    chosen = [_single_frames(frames.shape[1], vae.strides, Random(f"singles/{seed}")) for seed in seeds]
     if frames.shape[1] == 1:
         singles = groups
     else:
         alone = torch.stack([video[list(at)] for video, at in zip(frames, chosen, strict=True)])
-        singles = vae.encode_each(alone).float().cpu()
+        each = vae.encode(alone.flatten(0, 1)[:, None])[:, 0]
+        singles = each.unflatten(0, alone.shape[:2]).float().cpu()
     encoded = iter(text.encode([caption.text for clip in clips for caption in clip.captions]).split())
     return [
         StoredClip(
@@ -223,18 +224,19 @@ def encode_clips(vae: VideoVAE, text: TextEncoder, seeds: Sequence[int], clips: 
             fps=clip.fps,
             captions=clip.captions,
             texts=tuple(tokens.cpu() for tokens in islice(encoded, len(clip.captions))),
-            hints=None if clip.hints is None else clip.hints[[*_middles(len(groups[n])), *chosen[n]]],
+            stride=vae.strides.frames,
+            hints=None if clip.hints is None else clip.hints[[*_middles(len(groups[n]), vae.strides), *chosen[n]]],
         )
         for n, clip in enumerate(clips)
     ]
 
 
-def _middles(groups: int) -> list[int]:
-    """For each group of a clip the frame that its hints are of: the first, then the middle of each four."""
-    return [0, *(GROUP * n - 1 for n in range(1, groups))]
+def _middles(latents: int, strides: Strides) -> list[int]:
+    """For each latent of a clip the frame that its hints are of: the middle one of its group."""
+    return [span[len(span) // 2] for span in map(strides.span, range(latents))]
 
 
-def _single_frames(num_frames: int, rng: Random) -> tuple[int, ...]:
-    ends = range(0, num_frames, GROUP)
-    inside = [frame for frame in range(num_frames) if frame % GROUP]
+def _single_frames(num_frames: int, strides: Strides, rng: Random) -> tuple[int, ...]:
+    ends = range(0, num_frames, strides.frames)
+    inside = [frame for frame in range(num_frames) if frame % strides.frames]
     return tuple(sorted([*ends, *rng.sample(inside, min(INSIDE, len(inside)))]))

@@ -9,7 +9,7 @@ and not of its average, and the pseudo-Huber distance, Song and Dhariwal 2023 (a
 Song 2024 (arXiv:2410.11081) have the former too.
 
 Teacher and student are one network in memory, without its adapters and with them. What is given in a clip is shown to
-the teacher as in sampling: as it is beside the text, and as mere noise beside the null text (sampling.py).
+the teacher as in sampling: as it is beside the text, and as mere noise beside the null text (generate/window.py).
 
 Here: the loss. Not here: its recipe (tuning.py, recipes.py), sampling by a student (diffusion/samplers.py).
 """
@@ -30,7 +30,7 @@ from minisora.diffusion.path import interpolate, x0_from_velocity
 from minisora.diffusion.times import shift_for_tokens, shift_times
 from minisora.dit.lora import without_adapters
 from minisora.dit.model import DiT
-from minisora.sampling import Settings
+from minisora.generate.window import Settings
 
 HUBER = 0.00054  # below this distance in a channel the loss is a square; Song and Dhariwal 2023, section 3.3
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from minisora.upscale.model import Upscaler, bicubic
-from minisora.vae.model import GROUP, VideoVAE
-from minisora.video import resize, to_float, to_uint8
+from minisora.vae.codec import Codec, round_trip
+from minisora.video import resize, to_float
 from minisora.worlds.seeds import UPSCALER
 
 LATENTS = 3  # that the VAE is given together: the first frame and two groups
@@ -79,7 +79,7 @@ class PairBatches:
     vae: what the small frames go through and back; None leaves them as they are
     """
 
-    vae: VideoVAE | None
+    vae: Codec | None
     sources: Mapping[str, tuple[float, Pairs]] = field(  # name -> weight, source
         default_factory=lambda: {"playroom": (0.85, playroom_pairs), "footage": (0.15, footage_pairs)}
     )
@@ -105,29 +105,22 @@ class PairBatches:
         rng = random.Random(f"upscale/{self.seed}/{step}/{place}")
         (name,) = rng.choices(list(self.sources), [weight for weight, _ in self.sources.values()])
         whole, fps, still = rng.choice(self.sides[name]), rng.choice(self.rates), rng.random() < self.still
-        count = 1 if still else 1 + GROUP * (LATENTS - 1)
+        most = self.num_frames if self.vae is None else self.vae.strides.num_frames(LATENTS)
+        count = 1 if still else most
         seed = UPSCALER[step * self.batch_size + place]
         first = 0 if still else rng.randint(0, count - self.num_frames)
         chosen = range(first, min(count, first + self.num_frames))
         small, large = self.sources[name][1](seed, fps, count, chosen, whole, self.factor)
         if self.vae is not None:
             noise = torch.Generator().manual_seed(rng.randrange(2**31))
-            small = round_trip(self.vae, small, rng.uniform(0.0, self.latent_noise), noise)
+            loud = rng.uniform(0.0, self.latent_noise)
+            small = round_trip(self.vae, small, latent_noise=loud, generator=noise)
         top, left = (rng.randint(0, whole - self.side) for _ in range(2))
         return self._cut(small[first : chosen.stop], top, left, 1), self._cut(large, top, left, self.factor)
 
     def _cut(self, frames: Tensor, top: int, left: int, scale: int) -> Tensor:
         rows, columns = (slice(scale * start, scale * (start + self.side)) for start in (top, left))
         return frames[:, rows, columns].expand(self.num_frames, -1, -1, -1)
-
-
-@torch.no_grad()
-def round_trip(vae: VideoVAE, frames: Tensor, latent_noise: float, generator: torch.Generator) -> Tensor:
-    """(1 + 4k, H, W, 3) uint8 through the VAE and back, its latents moved by noise of the deviation `latent_noise`."""
-    where, dtype = vae.latent_mean.device, next(vae.parameters()).dtype
-    latents = vae.encode(to_float(frames[None]).to(where, dtype))
-    latents = latents + latent_noise * torch.randn(latents.shape, generator=generator).to(latents)
-    return to_uint8(vae.decode(latents)[0].cpu())
 
 
 @dataclass(frozen=True, kw_only=True)

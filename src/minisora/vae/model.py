@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minisora.errors import UsageError
+from minisora.vae.codec import Strides
 from minisora.vae.layers import SpaceBlock, TimeBlock, cosines, fold_time, unfold_time, zeroed
 
 GROUP = 4  # frames in a latent, the first latent apart
@@ -148,8 +149,10 @@ def _each_frame(x: Tensor, first_alone: bool, one: nn.Module, group: nn.Module) 
 
 
 class VideoVAE(nn.Module):
-    """Frames (B, T, H, W, 3) in -1..1 to latents (B, Tz, Hz, Wz, Cz) of about unit variance, and back."""
+    """A `Codec`: frames (B, T, H, W, 3) in -1..1 to latents (B, Tz, Hz, Wz, Cz) of about unit variance, and back."""
 
+    strides = Strides(frames=GROUP, pixels=STRIDE)
+    groups_alone = True
     latent_mean: Tensor
     latent_std: Tensor
 
@@ -161,6 +164,14 @@ class VideoVAE(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels))
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+
+    @property
+    def channels(self) -> int:
+        return self.config.latent_channels
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     def moments(self, frames: Tensor, *, first_alone: bool = True) -> Tensor:
         """(B, T, H, W, 3) -> (B, Tz, 2*Cz, Hz, Wz): mean and log variance of each latent, not yet normalised"""
@@ -185,10 +196,6 @@ class VideoVAE(nn.Module):
         mean = self.moments(frames, first_alone=first_alone).chunk(2, 2)[0].permute(0, 1, 3, 4, 2)
         normalised: Tensor = (mean - self.latent_mean.to(mean.dtype)) / self.latent_std.to(mean.dtype)
         return normalised
-
-    def encode_each(self, frames: Tensor) -> Tensor:
-        """Every frame as a latent of its own: (B, T, H, W, 3) -> (B, T, H/8, W/8, Cz)"""
-        return unfold_time(self.encode(frames.flatten(0, 1).unsqueeze(1)).squeeze(1), len(frames))
 
     def decode(self, z: Tensor, *, first_alone: bool = True) -> Tensor:
         """Latents to frames, all at once. Shapes as in `encode`, the other way round; values about -1..1."""
@@ -258,11 +265,6 @@ class VideoVAE(nn.Module):
                 f"{num_frames} frames do not fit the VAE's groups of {GROUP}. "
                 f"Use {num_frames - over} or {num_frames - over + GROUP} frames."
             )
-
-
-def num_latents(num_frames: int) -> int:
-    """Latents of 1 + 4k frames, of the next larger such number otherwise."""
-    return 1 + -(-(num_frames - 1) // GROUP)
 
 
 def sample(moments: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -22,11 +22,19 @@ from minisora.video.files import replacing
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
 from minisora.video.sheet import evenly, laid_out, tiled
-from minisora.video.sound import Sound, has_sound, mixed, put_in
+from minisora.video.sound import RATE, Sound, has_sound, mixed, put_in
 from minisora.video.write import check_writable, write_stream, write_video
 
 MOST_TILES = 48  # of a contact sheet
 _SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about this
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file that frames were read from, and what it held then."""
+
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +44,15 @@ class Video:
     frames:  (T, H, W, 3) uint8 RGB
     fps:     frames per second
     sound:   of files, each begun at its moment; `save` puts it in where the format has room for it
+    source:  the file that these are the frames of, where that is known
+    request: what they were made from, as JSON (generate/saved.py); `save` writes it into the file
     """
 
     frames: Tensor
     fps: float
     sound: tuple[Sound, ...] = ()
+    source: Source | None = None
+    request: str = ""
 
     def __post_init__(self) -> None:
         assert self.frames.dtype == torch.uint8 and self.frames.ndim == 4, (self.frames.dtype, self.frames.shape)
@@ -59,14 +71,23 @@ class Video:
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file in the format that its suffix names; arguments, result and errors as in `write_video`."""
         track, notes = mixed(self.sound, self.seconds, Path(path))
-        notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf) + notes
+        notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + notes
         if track is not None:
             put_in(Path(path), track)
         return notes
 
+    def of(self, source: Source) -> Self:
+        """The video, with the file that it was read from."""
+        return replace(self, source=source)
+
     def heard(self, source: Video, at: float = 0.0) -> Self:
-        """The same video with the sound of another, whose frames it keeps from `at` seconds on."""
-        return replace(self, sound=(*self.sound, *(Sound(one.path, one.at + at) for one in source.sound)))
+        """The video with the sound of another, whose frames it keeps from `at` seconds on."""
+        return replace(self, sound=(*self.sound, *(replace(one, at=one.at + at) for one in source.sound)))
+
+    def reversed(self) -> Self:
+        """The last frame first, the sound backwards too."""
+        sound = tuple(replace(one, backwards=not one.backwards) for one in self.sound)
+        return replace(self, frames=self.frames.flip(0), sound=sound, source=None)
 
     def at_rate(self, fps: float) -> Self:
         """What is on show at 0, 1/fps, 2/fps ..., as `read_frames` has it of a file; the sound stays."""
@@ -75,7 +96,7 @@ class Video:
         slack = min(1 / self.fps, 1 / fps) / 4
         moments = torch.arange(math.ceil((self.seconds - slack) * fps - 1e-9), dtype=torch.float64) / fps
         shown = ((moments + slack) * self.fps + 1e-9).long().clamp(max=len(self.frames) - 1)
-        return replace(self, frames=self.frames[shown], fps=fps)
+        return replace(self, frames=self.frames[shown], fps=fps, source=None)
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6, most: int = MOST_TILES) -> Image.Image:
         """Its frames on one picture, numbered; written to `path` (a .png) where one is given.
@@ -111,6 +132,7 @@ class Stream:
 
     pieces:     (n, H, W, 3) uint8 RGB each
     num_frames: that there will be in all
+    sound, request: as of a Video
     made:       that there are so far
     some:       of these, at most MOST_TILES, by number
     """
@@ -120,6 +142,8 @@ class Stream:
     height: int
     width: int
     fps: float
+    sound: tuple[Sound, ...] = ()
+    request: str = ""
     made: int = 0
     some: dict[int, Tensor] = field(default_factory=dict)
 
@@ -130,7 +154,12 @@ class Stream:
         leaves no file, and raises KeyboardInterrupt.
         """
         check_writable(path, num_frames=self.num_frames)
-        return write_stream(path, self._until_interrupted(), fps=self.fps, zoom=zoom, crf=crf)
+        track, told = mixed(self.sound, self.num_frames / self.fps, Path(path))
+        pieces = self._until_interrupted()
+        notes = write_stream(path, pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + told
+        if track is not None:
+            put_in(Path(path), track[:, : round(self.made / self.fps * RATE)])
+        return notes
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6) -> Image.Image:
         """Of what is made so far, as that of a Video."""

@@ -160,6 +160,21 @@ def read_frames(
     return frames, rate
 
 
+def read_comment(path: str | Path) -> str:
+    """What `write_video` was given to keep in the file; empty where there is none.
+
+    Raises UsageError when the file cannot be read.
+    """
+    path = Path(path)
+    with _decodable(path):
+        if path.suffix.lower() == ".png":
+            with Image.open(path) as picture:
+                return str(getattr(picture, "text", {}).get("Comment", ""))
+        with _open(path) as (container, _):
+            told = {name.lower(): value for name, value in container.metadata.items()}
+            return told.get("comment", "")
+
+
 def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
     """Decode one picture, turned as its EXIF data say; of a moving one, the first frame.
 

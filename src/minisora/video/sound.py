@@ -25,10 +25,11 @@ _BLOCK = 48_000  # samples handed to the encoder at a time
 
 @dataclass(frozen=True)
 class Sound:
-    """The sound of a file, begun `at` seconds into a video."""
+    """The sound of a file, begun `at` seconds into a video; or backwards, so that its beginning ends the video."""
 
     path: Path
     at: float = 0.0
+    backwards: bool = False
 
 
 def has_sound(path: Path) -> bool:
@@ -60,6 +61,10 @@ def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | N
             heard = _decoded(sound.path, most=max(0, track.shape[1] - start))
         except (av.FFmpegError, OSError, ValueError) as error:  # it may have changed since it was seen
             notes.append(f"the sound of {sound.path} cannot be read ({error}) and is left out")
+            continue
+        if sound.backwards:
+            track[:, track.shape[1] - heard.shape[1] :] += heard[:, ::-1]
+            notes.append(f"the sound of {sound.path} is played backwards")
             continue
         track[:, start : start + heard.shape[1]] += heard
         notes.append(f"the sound of {sound.path} is kept, from {sound.at:.2f} s on")
@@ -100,6 +105,7 @@ def _muxed(path: Path, out: Path, track: Track, codec: str) -> None:
     kind = {".mp4": "mp4", ".webm": "webm", ".mkv": "matroska"}[path.suffix.lower()]
     with av.open(str(path)) as source, av.open(str(out), "w", format=kind) as target:
         video = source.streams.video[0]
+        target.metadata.update(source.metadata)
         copied = target.add_stream_from_template(video)
         spoken = cast(av.AudioStream, target.add_stream(codec, rate=RATE, layout="stereo"))
         for start in range(0, track.shape[1], _BLOCK):

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import torch
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from minisora.errors import UsageError
@@ -67,23 +68,28 @@ def check_writable(path: str | Path, *, num_frames: int | None = None) -> None:
         )
 
 
-def write_video(path: str | Path, frames: Tensor, *, fps: float, zoom: int = 1, crf: int = 17) -> list[str]:
+def write_video(
+    path: str | Path, frames: Tensor, *, fps: float, zoom: int = 1, crf: int = 17, comment: str = ""
+) -> list[str]:
     """Write one video; the file is there whole or not at all.
 
     frames:  (T, H, W, 3) uint8 RGB
     fps:     frames per second
     zoom:    every pixel becomes zoom x zoom pixels, unsmoothed
     crf:     quality of .mp4 and .webm: 0 is the best, 51 the worst
+    comment: kept in the file, where the format has room for it: all but .gif
     returns  a line for each thing that the file holds otherwise than it was given; empty where it holds all
 
     Raises UsageError when the format cannot hold the video or the file cannot be written.
     """
     check_writable(path, num_frames=len(frames))
-    return write_stream(path, [frames], fps=fps, zoom=zoom, crf=crf)
+    return write_stream(path, [frames], fps=fps, zoom=zoom, crf=crf, comment=comment)
 
 
-def write_stream(path: str | Path, pieces: Iterable[Tensor], *, fps: float, zoom: int = 1, crf: int = 17) -> list[str]:
-    """The same of frames that come piece by piece, of which only one piece is in memory (a .gif keeps all).
+def write_stream(
+    path: str | Path, pieces: Iterable[Tensor], *, fps: float, zoom: int = 1, crf: int = 17, comment: str = ""
+) -> list[str]:
+    """Like `write_video`, of frames that come piece by piece, of which only one piece is in memory (a .gif keeps all).
 
     pieces: (n, H, W, 3) uint8 RGB each, all of one size, at least one
     """
@@ -100,7 +106,7 @@ def write_stream(path: str | Path, pieces: Iterable[Tensor], *, fps: float, zoom
         raise UsageError(
             f"crf={crf} is out of range. Give 0 (the best) to 51 (the smallest); 17 looks like the source."
         )
-    pictures = _Pictures(chain([first], rest), first.shape[1], first.shape[2], zoom)
+    pictures = _Pictures(chain([first], rest), first.shape[1], first.shape[2], zoom, comment)
     try:
         return _WRITERS[path.suffix.lower()](path, pictures, Fraction(fps).limit_denominator(100_000), crf)
     except av.FFmpegError as error:
@@ -114,8 +120,8 @@ class _Pictures:
     count: those that were gone through
     """
 
-    def __init__(self, pieces: Iterator[Tensor], height: int, width: int, zoom: int) -> None:
-        self.pieces, self.zoom = pieces, zoom
+    def __init__(self, pieces: Iterator[Tensor], height: int, width: int, zoom: int, comment: str) -> None:
+        self.pieces, self.zoom, self.comment = pieces, zoom, comment
         self.height, self.width = height * zoom, width * zoom
         self.every, self.count = 1, 0
 
@@ -169,6 +175,7 @@ def _encode_yuv(
     height, width = size
     edge = ((0, height - pictures.height), (0, width - pictures.width), (0, 0))
     with av.open(str(path), "w", format=container_format, options=container_options) as container:
+        _tell(container, pictures.comment)
         stream = cast(av.VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -192,6 +199,7 @@ def _encode_yuv(
 def _write_mkv(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list[str]:
     with replacing(path) as temporary, av.open(str(temporary), "w", format="matroska") as container:
         options = {"level": "3", "slicecrc": "1"}
+        _tell(container, pictures.comment)
         stream = container.add_stream("ffv1", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "bgr0"
         stream.codec_context.time_base = 1 / fps
@@ -256,13 +264,26 @@ def _with_palette(pictures: _Pictures, fps: Fraction) -> Iterator[av.VideoFrame]
 def _write_png(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list[str]:
     if not _NUMBERED.search(path.name):
         with replacing(path) as temporary:
-            Image.fromarray(next(iter(pictures))).save(temporary, format="png")
+            Image.fromarray(next(iter(pictures))).save(temporary, format="png", pnginfo=_chunk(pictures.comment))
         return []
     with ExitStack() as all_or_none:
         for number, picture in enumerate(pictures):
             name = path.with_name(_NUMBERED.sub(lambda found: found[0] % number, path.name, count=1))  # noqa: B023
             Image.fromarray(picture).save(all_or_none.enter_context(replacing(name)), format="png")
     return [f"{path.name}: pictures hold no rate; these were made for {float(fps):g} fps"]
+
+
+def _tell(container: av.container.OutputContainer, comment: str) -> None:
+    if comment:
+        container.metadata["comment"] = comment
+
+
+def _chunk(comment: str) -> PngInfo | None:
+    if not comment:
+        return None
+    info = PngInfo()
+    info.add_itxt("Comment", comment)
+    return info
 
 
 _WRITERS: dict[str, Callable[[Path, _Pictures, Fraction, int], list[str]]] = {

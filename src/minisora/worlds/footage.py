@@ -33,6 +33,9 @@ SHORT_SIDE = 256
 MAX_FPS = 30.0
 CUT = 24.0  # mean absolute difference of two neighbouring frames, 0..255, above which they are two shots
 BLACK = 10  # 0..255; a frame whose median is below it is a title or a fade, and in no shot
+FOLDER = (
+    f"footage-{SHORT_SIDE}px"  # in the cache; give it another name where a number above, a source or `store` changes
+)
 
 
 @dataclass(frozen=True)
@@ -272,4 +275,4 @@ def _description(source: Source) -> Path:
 
 
 def _folder() -> Path:
-    return cache_folder() / f"footage-{SHORT_SIDE}px"
+    return cache_folder() / FOLDER

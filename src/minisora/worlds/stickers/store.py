@@ -28,6 +28,7 @@ from minisora.worlds.fetch import Asset, cache_folder, fetch, members
 
 LONG_SIDES = (128, 64)  # pixels; a small actor is drawn from the small one, which is four times as fast
 STORED_FPS = 16.0
+FOLDER = f"stickers-{STORED_FPS:g}fps"  # in the cache; give it another name where LONG_SIDES, ASSETS or `shrink` change
 
 _LICENCE = "MIT (package.json); Fluent Emoji, copyright Microsoft Corporation, MIT"
 _SHA256 = {
@@ -150,4 +151,4 @@ def _path(folder: Path, key: str, long_side: int) -> Path:
 
 
 def _folder() -> Path:
-    return cache_folder() / f"stickers-{STORED_FPS:g}fps"
+    return cache_folder() / FOLDER

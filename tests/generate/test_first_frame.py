@@ -11,17 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from minisora import device, first_frame, fitting, tasks
-from minisora.canvas import Shape, build
+from minisora import device
 from minisora.errors import UsageError
 from minisora.eval.report import prompts, render_all
-from minisora.first_frame import FirstFrame, chooser, first_latent, likelihoods, picture_first
-from minisora.model import Model
-from minisora.rollout import roll_out
-from minisora.sampling import sample, tell
-from minisora.text.schedule import parts
+from minisora.generate import first_frame, fitting, tasks
+from minisora.generate.canvas import Shape, build
+from minisora.generate.first_frame import FirstFrame, chooser, first_latent, likelihoods, picture_first
+from minisora.generate.model import Model
+from minisora.generate.rollout import roll_out
+from minisora.generate.schedule import parts
+from minisora.generate.window import sample, tell
 from minisora.video import Video, resize
-from tests.test_canvas import SHAPE, bundle, picture, settings
+from tests.generate.test_canvas import SHAPE, bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 

@@ -12,15 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from minisora import diffusion, tasks
+from minisora import diffusion
 from minisora.bundle import Bundle, Sampling
-from minisora.canvas import Canvas, Condition, Shape, build
 from minisora.data.pack import Pack
 from minisora.data.patch import patchify
 from minisora.diffusion.samplers import SAMPLERS
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.sampling import Settings, sample, tell
+from minisora.generate import tasks
+from minisora.generate.canvas import Canvas, Condition, Shape, build
+from minisora.generate.window import Settings, sample, tell
 from minisora.text.encoder import TextTokens
 from minisora.vae.model import VAEConfig, VideoVAE
 

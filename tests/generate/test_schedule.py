@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minisora.text.schedule import parts, told_from, told_until
+from minisora.generate.schedule import parts, told_from, told_until
 
 PROMPT = "0-2s: a ball rolls in | 2-3.5s: it bounces | 3.5s-: it stays"
 

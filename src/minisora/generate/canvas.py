@@ -8,7 +8,7 @@ A stretch of given frames is held as the latents of the groups that it fills. Fr
 part are held by one-frame latents beside the canvas, each at its own moment, so that they are seen too. Clean frames
 may lie over noised ones: what is made between them then starts from those.
 
-Here: the pattern. Not here: sampling (sampling.py), given frames put back after decoding (exact.py), the rule of levels
+Here: the pattern. Not here: sampling (window.py), given frames put back after decoding (restore.py), the rule of levels
 (diffusion/denoiser.py).
 """
 
@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from minisora.bundle import Bundle
 from minisora.data.patch import grid_positions, patchify, unpatchify
 from minisora.errors import UsageError
-from minisora.vae.model import GROUP, STRIDE, num_latents
+from minisora.vae.codec import Codec, Strides, encode_latent
+from minisora.video import to_float
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +71,10 @@ class Shape:
     width: int
     fps: float
 
-    def grid(self, patch: tuple[int, int, int]) -> tuple[int, int, int]:
+    def grid(self, bundle: Bundle) -> tuple[int, int, int]:
         """Tokens along time, rows and columns that cover the shape."""
-        rows, columns = (-(-side // (STRIDE * p)) for side, p in zip((self.height, self.width), patch[1:], strict=True))
-        return num_latents(self.num_frames), rows, columns
+        height, width = bundle.token_size
+        return bundle.vae.strides.num_latents(self.num_frames), -(-self.height // height), -(-self.width // width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,27 +150,27 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
     clean, noised = ([c for c in conditions if (c.noise > 0) == in_part] for in_part in (False, True))
     check_apart(clean)
     check_apart(noised)
-    patch = bundle.dit.config.patch
-    grid = t, rows, columns = shape.grid(patch)
-    device = bundle.vae.latent_mean.device
-    group_seconds = GROUP / shape.fps
-    known = torch.zeros(1, t, rows * patch[1], columns * patch[2], bundle.vae.config.latent_channels, device=device)
+    patch, codec, strides = bundle.dit.config.patch, bundle.vae, bundle.vae.strides
+    grid = t, rows, columns = shape.grid(bundle)
+    device = codec.latent_mean.device
+    group_seconds = strides.frames / shape.fps
+    known = torch.zeros(1, t, rows * patch[1], columns * patch[2], codec.channels, device=device)
     levels = torch.ones(t, rows, columns, device=device)
     beside: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
     for condition in (*noised, *clean):
-        level = _levels(condition, rows, columns, patch).to(device)
-        media = _on_grid(condition.media, rows * STRIDE * patch[1], columns * STRIDE * patch[2]).to(device)
-        filled, left = _latents_of(condition)
+        level = _levels(condition, rows, columns, bundle.token_size).to(device)
+        media = _on_grid(condition.media, rows * bundle.token_size[0], columns * bundle.token_size[1]).to(device)
+        filled, left = _latents_of(condition, strides)
         for latent in filled:
-            first = max(0, GROUP * (latent - 1) + 1) - condition.at
-            frames = media[first : GROUP * latent + 1 - condition.at]
+            span = strides.span(latent)
+            frames = media[span.start - condition.at : span.stop - condition.at]
             holds = level <= levels[latent]
             cells = holds.repeat_interleave(patch[1], 0).repeat_interleave(patch[2], 1)
-            known[:, latent] = torch.where(cells[..., None], _encode(bundle, frames), known[:, latent])
+            known[:, latent] = torch.where(cells[..., None], _encode(codec, frames), known[:, latent])
             levels[latent] = torch.where(holds, level, levels[latent])
         if condition.noise < 1:
             for frame in left:
-                z = _encode(bundle, media[frame - condition.at][None])
+                z = _encode(codec, media[frame - condition.at][None])
                 beside.append((z, level, frame / shape.fps))
     rate = bundle.sampling.time_rate
     blocks = [known, *(z[:, None] for z, _, _ in beside)]
@@ -216,19 +217,21 @@ def check_apart(conditions: Sequence[Condition]) -> None:
             )
 
 
-def _latents_of(condition: Condition) -> tuple[list[int], list[int]]:
+def _latents_of(condition: Condition, strides: Strides) -> tuple[list[int], list[int]]:
     """Latents whose every frame is given, and the given frames that are in no such latent."""
     frames = range(condition.at, condition.end)
-    touched = sorted({num_latents(frame + 1) - 1 for frame in frames})
-    filled = [n for n in touched if max(0, GROUP * (n - 1) + 1) >= condition.at and GROUP * n < condition.end]
-    return filled, [frame for frame in frames if num_latents(frame + 1) - 1 not in filled]
+    spans = {n: strides.span(n) for n in sorted({strides.latent_of(frame) for frame in frames})}
+    filled = [n for n, span in spans.items() if span.start >= condition.at and span.stop <= condition.end]
+    return filled, [frame for frame in frames if strides.latent_of(frame) not in filled]
 
 
-def _levels(condition: Condition, rows: int, columns: int, patch: tuple[int, int, int]) -> Tensor:
-    """(rows, columns) level of each token: the condition's noise where it holds in every pixel, 1 elsewhere."""
+def _levels(condition: Condition, rows: int, columns: int, cell: tuple[int, int]) -> Tensor:
+    """(rows, columns) level of each token: the condition's noise where it holds in every pixel, 1 elsewhere.
+
+    cell: height and width of a token in pixels
+    """
     if condition.region is None:
         return torch.full((rows, columns), condition.noise)
-    cell = (STRIDE * patch[1], STRIDE * patch[2])
     holds = _on_grid(condition.region[None, :, :, None], rows * cell[0], columns * cell[1])[..., 0]
     whole = F.max_pool2d(1 - holds.float(), cell)[0] == 0
     return torch.where(whole, condition.noise, 1.0)
@@ -241,11 +244,9 @@ def _on_grid(media: Tensor, height: int, width: int) -> Tensor:
     return media[:, rows][:, :, columns]
 
 
-def _encode(bundle: Bundle, frames: Tensor) -> Tensor:
-    """(n, H, W, 3) uint8, n = 1 or GROUP -> (1, Hz, Wz, Cz)"""
-    dtype = next(bundle.vae.parameters()).dtype
-    pixels = (frames.float() / 127.5 - 1).to(dtype)[None]
-    return bundle.vae.encode(pixels, first_alone=len(frames) == 1)[:, 0].float()
+def _encode(codec: Codec, frames: Tensor) -> Tensor:
+    """(n, H, W, 3) uint8, of one frame or one group -> (1, Hz, Wz, Cz)"""
+    return encode_latent(codec, to_float(frames).to(codec.dtype))
 
 
 def _each_token(flags: list[bool], tokens: int) -> Tensor:

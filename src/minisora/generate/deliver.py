@@ -4,7 +4,7 @@ With an upscaler in the bundle a `Shape` is the delivered one. What is given is 
 user's own file, reduced from there for the network to see, and put back over the enlarged frames, exactly.
 
 Here: the size a video is made at, what is given at that size, made frames at the delivered size, which upscaler.
-Not here: the upscaler's network (upscale/), given frames over made ones (exact.py).
+Not here: the upscaler's network (upscale/), given frames over made ones (restore.py).
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Condition, Shape, check_fits
-from minisora.exact import hold_exactly
-from minisora.sampling import Settings, timed
+from minisora.generate.canvas import Condition, Shape, check_fits
+from minisora.generate.restore import hold_exactly
+from minisora.progress import Watch
 from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
-from minisora.vae.model import STRIDE
 from minisora.video import resize
 
 # the largest frames that the recipes train on where the model's own are 64x64: 96x96, 112x64 and 64x112
@@ -49,15 +48,14 @@ def with_upscaler(bundle: Bundle, name: str | None) -> Bundle:
 
     Raises UsageError for a name that means nothing, WeightsError for damaged files.
     """
-    if name is None:
-        own = bundle.trained.get("upscaler")
-        if own is None and (EMBEDDED / ABOUT).exists():
-            return replace(bundle, upscaler=Resampling())
-        name = own or "none"
+    own, bundle = bundle.trained.get("upscaler"), replace(bundle, upscaler=None, upscale=name)
+    if name is None and own is None and (EMBEDDED / ABOUT).exists():
+        return replace(bundle, upscaler=Resampling())
+    name = name or own or "none"
     if name == "none":
-        return bundle if bundle.upscaler is None else replace(bundle, upscaler=None)
-    weights = next(bundle.vae.parameters())
-    upscaler = load_upscaler(upscaler_folder(name), device=weights.device, dtype=weights.dtype)
+        return bundle
+    device, dtype = bundle.vae.latent_mean.device, bundle.vae.dtype
+    upscaler = load_upscaler(upscaler_folder(name), device=device, dtype=dtype)
     return replace(bundle, upscaler=upscaler)
 
 
@@ -76,7 +74,7 @@ def own_size(bundle: Bundle) -> tuple[int, int]:
 
 def side_seen(bundle: Bundle) -> int:
     """Pixels of a frame's longer side that the network sees at once."""
-    return bundle.sampling.tile * STRIDE * bundle.dit.config.patch[1]
+    return bundle.sampling.tile * bundle.token_size[0]
 
 
 def working(bundle: Bundle, shape: Shape) -> Shape:
@@ -123,7 +121,7 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
 
 
 def delivered(
-    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, settings: Settings, conditions: Sequence[Condition] = ()
+    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, watch: Watch, conditions: Sequence[Condition] = ()
 ) -> Iterator[Tensor]:
     """Frames as they were made to frames of the delivered shape, given ones exactly.
 
@@ -135,7 +133,7 @@ def delivered(
     enlarged = (resize(piece, shape.height, shape.width) for piece in bundle.upscaler.stream(pieces))
     finished = hold_exactly(enlarged, conditions)
     while True:
-        with timed(settings, "upscale"):
+        with watch.timed("upscale"):
             frames = next(finished, None)
         if frames is None:
             return

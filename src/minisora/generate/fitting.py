@@ -2,26 +2,26 @@
 
 Here: what is refused or said before any work, sizes that suit a model, clips fitted to them, how many first frames are
 made, how much memory a video needs.
-Not here: the verbs (model.py), resizing itself (video/frames.py).
+Not here: the verbs (verbs.py), resizing itself (video/frames.py).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import replace
-
-import torch
-from torch import Tensor
+from math import prod
 
 from minisora.bundle import Bundle
-from minisora.canvas import Shape
-from minisora.deliver import delivery_bytes, own_size, side_seen, working
 from minisora.device import check_memory, usable_bytes
 from minisora.errors import UsageError
-from minisora.first_frame import FirstFrame, chooser
-from minisora.rollout import check_times
-from minisora.text.schedule import parts
-from minisora.vae.model import STRIDE, num_latents
+from minisora.generate.canvas import Condition, Shape, check_apart
+from minisora.generate.deliver import delivery_bytes, own_size, side_seen, working
+from minisora.generate.first_frame import FirstFrame, chooser
+from minisora.generate.media import called
+from minisora.generate.rollout import check_times
+from minisora.generate.schedule import Schedule
+from minisora.text.encoder import sentences
 from minisora.video import Video, fit, fit_size
 
 
@@ -50,11 +50,10 @@ def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
     candidates: first frames that are made at once, before the rest
     """
     how, config = bundle.sampling, bundle.dit.config
-    cell = (STRIDE * config.patch[1]) * (STRIDE * config.patch[2])
     frames = 2 * shape.num_frames * shape.height * shape.width * 3 + delivery_bytes(bundle, shape)
     side, shape = side_seen(bundle), working(bundle, shape)
-    latents = max(candidates, min(how.window, num_latents(shape.num_frames)))
-    tokens = latents * min(shape.height, side) * min(shape.width, side) / cell
+    latents = max(candidates, min(how.window, bundle.vae.strides.num_latents(shape.num_frames)))
+    tokens = latents * min(shape.height, side) * min(shape.width, side) / prod(bundle.token_size)
     states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
     decoding = 8 * shape.height * shape.width * 200  # a piece of two latents, at the decoder's widest
     return round(states + decoding + frames)
@@ -85,8 +84,7 @@ def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage:
         f"a choice from {count} candidates of {shape.width}x{shape.height}",
         f"It holds {most}: ask for no more candidates.",
     )
-    weights = next(bundle.vae.parameters())
-    return FirstFrame(count, chooser(captioner, weights.device, weights.dtype))
+    return FirstFrame(count, chooser(captioner, bundle.vae.latent_mean.device, bundle.vae.dtype))
 
 
 def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
@@ -94,14 +92,31 @@ def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
     own = own_size(bundle)
     if (height, width) == own:
         return own
-    return fit_size(height, width, area=own[0] * own[1], multiple=STRIDE * bundle.dit.config.patch[1])
+    return fit_size(height, width, area=own[0] * own[1], multiple=bundle.token_size[0])
 
 
-def in_parts(bundle: Bundle, shape: Shape, how: str) -> list[str]:
-    """What a user should know of a frame larger than that. how: what becomes of it"""
+def in_parts(bundle: Bundle, shape: Shape) -> list[str]:
+    """What a user should know of a frame larger than the network sees at once."""
     side, shape = side_seen(bundle), working(bundle, shape)
-    whole = max(shape.height, shape.width) <= side
-    return [] if whole else [f"frames of {shape.width}x{shape.height} are larger than the model sees ({side}): {how}"]
+    if max(shape.height, shape.width) <= side:
+        return []
+    return [f"frames of {shape.width}x{shape.height} are larger than the model sees ({side}): made small first"]
+
+
+def sees_at_once(bundle: Bundle, shape: Shape) -> bool:
+    """True if a video of this length is made in one piece, and not window by window."""
+    return bundle.vae.strides.num_latents(shape.num_frames) <= bundle.sampling.window
+
+
+def own_area(bundle: Bundle, size: tuple[int, int] | None) -> tuple[int, int]:
+    """The area that is delivered if nothing else is asked for, at the aspect of a size."""
+    return size_for(bundle, *(size or bundle.sampling.size))
+
+
+def around(bundle: Bundle, video: Video, num_frames: int) -> Shape:
+    """A shape of so many frames, of the video's size and rate."""
+    height, width = video.frames.shape[1:3]
+    return shape_of(bundle, (num_frames - 1) / video.fps, (height, width), video.fps)
 
 
 def fitted(
@@ -122,6 +137,20 @@ def fitted(
     return replace(at_rate, frames=frames), notes
 
 
+def placed(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:
+    """Pictures by second to conditions of the video's size, in order; and what a user should know.
+
+    Raises UsageError for two at one frame.
+    """
+    conditions, notes = list[Condition](), list[str]()
+    for at, picture in sorted(pictures.items()):
+        name = called(picture, "the picture")
+        notes += said(name, picture.frames.shape[1:3], (shape.height, shape.width))
+        conditions.append(Condition(fit(picture.frames, shape.height, shape.width)[0], at=round(at * shape.fps)))
+    check_apart(conditions)
+    return tuple(conditions), notes
+
+
 def said(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
     """How something was fitted by `fit`; empty where it was not. was, now: height and width"""
     if tuple(was) == now:
@@ -140,25 +169,26 @@ def frames_in(seconds: float, rate: float) -> int:
 
 
 def some_frames(seconds: float, rate: float) -> int:
-    """The same of a stretch that has to have some."""
+    """Like `frames_in`, but raises UsageError if there are none."""
     if not (count := frames_in(seconds, rate)):
         raise UsageError(f"{seconds:g} s hold no frame at {rate:g} fps. Ask for more.")
     return count
 
 
-def check_prompt(bundle: Bundle, prompt: str, shape: Shape) -> None:
-    """Refuses a prompt that is empty, too long for the encoder, or of moments that the video does not have."""
-    if not prompt.strip():
-        raise UsageError("the prompt is empty. Say what the video shows.")
-    told = parts(prompt)
-    for part in told:
+def checked(bundle: Bundle, prompt: Schedule, shape: Shape) -> list[str]:
+    """What a user should know of a prompt.
+
+    Raises UsageError for one that is too long for the encoder, or of moments that the video does not have.
+    """
+    for part in prompt.parts:
         bundle.text.check(part.text)
-    check_times(told, shape)
+    check_times(prompt, shape, bundle.vae.strides)
+    return notes_on(bundle, prompt)
 
 
-def notes_on(bundle: Bundle, prompt: str) -> list[str]:
+def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:
     """What a user should know of a prompt before blaming the video; empty for one the bundle was trained for."""
-    text, told = bundle.text, [part.text for part in parts(prompt)]
+    text, told = bundle.text, [part.text for part in prompt.parts]
     if any(text.unreadable(each) for each in told):
         return [
             "the text encoder of this model reads English only, so it cannot follow this prompt. "
@@ -167,7 +197,7 @@ def notes_on(bundle: Bundle, prompt: str) -> list[str]:
     known, least = bundle.known, bundle.trained.get("least_similarity")
     if known is None or least is None:
         return []
-    similarity = float((text.sentence(told).cpu() @ known.float().T).amax(1).min())
+    similarity = float((sentences(text, told).cpu() @ known.float().T).amax(1).min())
     if similarity >= least:
         return []
     return [
@@ -175,25 +205,3 @@ def notes_on(bundle: Bundle, prompt: str) -> list[str]:
         f"{least:.2f} and more is near). `minisora models {bundle.name}` says what it knows; "
         "released weights, still to come, will know more."
     ]
-
-
-def unchanging(bundle: Bundle, prompt: str, shape: Shape) -> str:
-    """The words of a prompt that may not change over time."""
-    check_prompt(bundle, prompt, shape)
-    told = parts(prompt)
-    if len(told) > 1:
-        raise UsageError("a loop and an edit with a source take a prompt that does not change over time.")
-    return told[0].text
-
-
-def box(region: tuple[int, int, int, int], shape: Shape) -> Tensor:
-    """(H, W) bool, True inside. region: left, top, right, bottom"""
-    left, top, right, bottom = region
-    if not (0 <= left < right <= shape.width and 0 <= top < bottom <= shape.height):
-        raise UsageError(
-            f"the box {left},{top} to {right},{bottom} does not lie inside {shape.width}x{shape.height}. "
-            "Give left, top, right and bottom in pixels."
-        )
-    inside = torch.zeros(shape.height, shape.width, dtype=torch.bool)
-    inside[top:bottom, left:right] = True
-    return inside

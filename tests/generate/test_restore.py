@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from minisora.canvas import Condition
-from minisora.exact import FADE, MOST_APART, hold_exactly
+from minisora.generate.canvas import Condition
+from minisora.generate.restore import FADE, MOST_APART, hold_exactly
 
 
 def level(*values: int) -> torch.Tensor:

@@ -9,10 +9,8 @@ Here: one window of a video, guidance and sampler around the network, decoding p
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,19 +18,20 @@ from torch import Tensor
 
 from minisora import diffusion
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape
 from minisora.data.pack import Pack, distinct_times
 from minisora.diffusion.samplers import Sampler, dpmpp_2m, sampler_named
 from minisora.dit.model import Context
+from minisora.generate.canvas import Canvas, Shape
+from minisora.progress import Watch
+from minisora.video import to_uint8
 
 LATENTS_AT_ONCE = 2  # that are decoded: all of a long video's would not fit
-Progress = Callable[[int, int], None]  # (steps done, steps in all)
 Around = Callable[[diffusion.Denoiser], diffusion.Denoiser]
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a video is sampled. `timings` is filled in: seconds by stage."""
+    """How a video is sampled."""
 
     seed: int = 0
     steps: int = 24
@@ -44,8 +43,6 @@ class Settings:
     sampler: Sampler = dpmpp_2m
     student: bool = False  # sampled by `consistency` instead; the bundle is then `with_student`
     context_noise: float = 0.0  # time at which the network is shown what is given, and told so
-    on_step: Progress | None = None
-    timings: dict[str, float] = field(default_factory=dict)
 
 
 OF_THE_FULL_WEIGHTS = frozenset(
@@ -115,15 +112,14 @@ def sample(
     canvas: Canvas,
     told: Told,
     settings: Settings,
+    watch: Watch,
     *,
     seeds: Sequence[int] | None = None,
-    on_step: Progress | None = None,
     around: Around | None = None,
 ) -> Tensor:
     """Noise to tokens.
 
     seeds:   one sample of the canvas for each, all in one pack; without them one, of the settings' seed
-    on_step: instead of that of the settings
     around:  wraps the guided denoiser
     returns  (B, L, Ct), B seeds
     """
@@ -137,7 +133,7 @@ def sample(
     if around is not None:
         denoise = around(denoise)
     times = schedule(bundle, canvas, settings.steps)
-    told_on = watched(denoise, times, on_step or settings.on_step)
+    told_on = watched(denoise, times, watch)
     known = canvas.known.expand_as(eps)
     again = diffusion.consistency(lambda x0, t: diffusion.noised(x0, canvas.levels, fresh(), t))
     sampler = again if settings.student else settings.sampler
@@ -251,15 +247,13 @@ def _hill(length: int) -> Tensor:
     return torch.minimum(from_edge, length + 1 - from_edge).float()
 
 
-def watched(denoise: diffusion.Denoiser, times: Sequence[float], on_step: Progress | None) -> diffusion.Denoiser:
-    """The same denoiser, telling how many of the steps are behind it. Raising in `on_step` cancels."""
-    if on_step is None:
-        return denoise
+def watched(denoise: diffusion.Denoiser, times: Sequence[float], watch: Watch) -> diffusion.Denoiser:
+    """The denoiser, which tells the watch how many of the steps are behind it."""
     steps = len(times) - 1
 
     def told(x: Tensor, t: Tensor) -> Tensor:
         estimate = denoise(x, t)
-        on_step(min(steps, sum(time >= float(t[0]) * (1 - 1e-6) for time in times)), steps)
+        watch.step(min(steps, sum(time >= float(t[0]) * (1 - 1e-6) for time in times)), steps)
         return estimate
 
     return told
@@ -267,25 +261,15 @@ def watched(denoise: diffusion.Denoiser, times: Sequence[float], on_step: Progre
 
 @torch.no_grad()
 def decode(
-    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, settings: Settings, *, first_alone: bool = True
+    bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, watch: Watch, *, first_alone: bool = True
 ) -> Iterator[Tensor]:
     """Latents, in order and in pieces of any length, to frames: (n, H, W, 3) uint8 on the CPU, of the shape's size.
 
     Memory does not grow with the length.
     """
-    dtype = next(bundle.vae.parameters()).dtype
     past = None
     for latents in (few for piece in pieces for few in piece.split(LATENTS_AT_ONCE, 1)):
-        with timed(settings, "decode"):
-            frames, past = bundle.vae.decode_next(latents.to(dtype), past, first_alone=first_alone)
-            pixels = ((frames[0, :, : shape.height, : shape.width].float() + 1) * 127.5).round()
-        yield pixels.clamp(0, 255).to(torch.uint8).cpu()
-
-
-@contextmanager
-def timed(settings: Settings, stage: str) -> Iterator[None]:
-    """Adds the seconds of a block to its stage, without those of the stages inside it."""
-    began, counted = time.perf_counter(), sum(settings.timings.values())
-    yield
-    inside = sum(settings.timings.values()) - counted
-    settings.timings[stage] = settings.timings.get(stage, 0.0) + time.perf_counter() - began - inside
+        with watch.timed("decode"):
+            frames, past = bundle.vae.decode_next(latents.to(bundle.vae.dtype), past, first_alone=first_alone)
+            pixels = to_uint8(frames[0, :, : shape.height, : shape.width])
+        yield pixels.cpu()

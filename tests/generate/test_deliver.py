@@ -11,20 +11,20 @@ import torch
 from typer.testing import CliRunner
 
 import minisora
-from minisora import deliver, fitting, tasks
 from minisora.bundle import Bundle
-from minisora.canvas import Condition, Shape
 from minisora.cli import app
-from minisora.deliver import Resampling, delivered, own_size, reduced, side_seen, with_upscaler, working
 from minisora.errors import UsageError
-from minisora.model import Model
+from minisora.generate import deliver, fitting, tasks
+from minisora.generate.canvas import Condition, Shape
+from minisora.generate.deliver import Resampling, delivered, own_size, reduced, side_seen, with_upscaler, working
+from minisora.generate.model import Model
+from minisora.generate.window import timed
 from minisora.recipes import SAMPLING
-from minisora.sampling import timed
 from minisora.sources import JOBS
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler
 from minisora.video import Video, fit, resize
-from tests.test_canvas import bundle, picture, settings
+from tests.generate.test_canvas import bundle, picture, settings
 from tests.upscale.test_model import TINY
 
 __all__ = ["bundle"]  # a fixture

@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape, build
-from minisora.rollout import windows_of
-from minisora.sampling import Settings, sample, tell, timed
-from minisora.text.schedule import parts
+from minisora.generate.canvas import Canvas, Shape, build
+from minisora.generate.rollout import windows_of
+from minisora.generate.schedule import Schedule
+from minisora.generate.window import Settings, sample, tell
+from minisora.progress import Watch
+from minisora.video import to_uint8
 
 if TYPE_CHECKING:
     from minisora.caption.model import Captioner
@@ -54,21 +56,19 @@ def chooser(name: str, device: torch.device, dtype: torch.dtype) -> Captioner:
 
 
 def picture_first(
-    bundle: Bundle, prompt: str, canvas: Canvas, settings: Settings, how: FirstFrame
-) -> tuple[Canvas, Settings]:
+    bundle: Bundle, prompt: Schedule, canvas: Canvas, settings: Settings, how: FirstFrame, watch: Watch
+) -> tuple[Canvas, Watch]:
     """Make the first frame of a canvas on which nothing is given.
 
-    returns  the canvas with that frame's latent given, and settings whose steps count on from those done here
+    returns  the canvas with that frame's latent given, and a watch whose steps count on from those done here
     """
     blank = canvas.beginning_with(canvas.latents(canvas.known)[:, :1])
-    windows = len(windows_of(bundle, blank, parts(prompt)))
-    steps, on_step = first_steps(settings.steps) if windows else settings.steps, settings.on_step
+    windows = len(windows_of(bundle, blank, prompt))
+    steps = first_steps(settings.steps) if windows else settings.steps
     total = steps + windows * settings.steps
-    here, rest = replace(settings, steps=steps), settings
-    if on_step is not None:
-        here = replace(here, on_step=lambda done, _: on_step(done, total))
-        rest = replace(rest, on_step=lambda done, _: on_step(steps + done, total))
-    return canvas.beginning_with(first_latent(bundle, prompt, canvas.shape, here, how)), rest
+    here, rest = replace(watch, stage="first frame", total=total), replace(watch, before=steps, total=total)
+    latent = first_latent(bundle, prompt.first, canvas.shape, replace(settings, steps=steps), how, here)
+    return canvas.beginning_with(latent), rest
 
 
 def first_steps(steps: int) -> int:
@@ -79,23 +79,22 @@ def first_steps(steps: int) -> int:
     return -(-steps // 2)
 
 
-def first_latent(bundle: Bundle, prompt: str, shape: Shape, settings: Settings, how: FirstFrame) -> Tensor:
-    """The latent of the first frame, by what the prompt says at its beginning.
+def first_latent(bundle: Bundle, text: str, shape: Shape, settings: Settings, how: FirstFrame, watch: Watch) -> Tensor:
+    """The latent of the first frame, as the text says.
 
     Candidate 0 has the settings' seed, and each candidate the same noise however many there are.
 
     returns (1, 1, Hz, Wz, Cz)
     """
-    text = parts(prompt)[0].text
     canvas = build(bundle, replace(shape, num_frames=1))
     seeds = [(settings.seed + n * _SEED_STRIDE) % 2**63 for n in range(how.candidates)]
-    with timed(settings, "text"):
+    with watch.timed("text"):
         told = tell(bundle, text)
-    with timed(settings, "first frame"):
-        latents = canvas.latents(sample(bundle, canvas, told, settings, seeds=seeds))
+    with watch.timed("first frame"):
+        latents = canvas.latents(sample(bundle, canvas, told, settings, watch, seeds=seeds))
     if how.captioner is None:
         return latents
-    with timed(settings, "choose"):
+    with watch.timed("choose"):
         best = likelihoods(bundle, how.captioner, latents, shape, text).argmax()[None]
         if bundle.dit.across is not None:
             best = bundle.dit.across.of_first(best)
@@ -111,10 +110,9 @@ def likelihoods(bundle: Bundle, captioner: Captioner, latents: Tensor, shape: Sh
     returns  (B,) float32; all 0 for a text of which the captioner knows no word
     """
     found = []
-    for some in latents.to(next(bundle.vae.parameters()).dtype).split(RANKED_AT_ONCE):
-        decoded, _ = bundle.vae.decode_next(some, None, first_alone=True)
-        pixels = ((decoded[:, :, : shape.height, : shape.width].float() + 1) * 127.5).round()
-        frames = pixels.clamp(0, 255).to(torch.uint8)
+    for some in latents.to(bundle.vae.dtype).split(RANKED_AT_ONCE):
+        decoded, _ = bundle.vae.decode_next(some, None)
+        frames = to_uint8(decoded[:, :, : shape.height, : shape.width])
         shown = torch.stack([captioner.fitted(clip, bundle.sampling.fps) for clip in frames])
         found.append(captioner.log_likelihood(shown, [text] * len(shown), ahead=shape.num_frames > 1))
     return torch.cat(found)

@@ -7,11 +7,12 @@ from random import Random
 import pytest
 import torch
 
-from minisora.canvas import Condition, build
 from minisora.errors import UsageError
-from minisora.rollout import latent_at, plan, roll_out
-from minisora.text.schedule import Part, parts
-from tests.test_canvas import SHAPE, bundle, picture, settings
+from minisora.generate.canvas import Condition, build
+from minisora.generate.rollout import latent_at, plan, roll_out
+from minisora.generate.schedule import Part, parts
+from minisora.vae.model import VideoVAE
+from tests.generate.test_canvas import SHAPE, bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 
@@ -62,7 +63,7 @@ def test_the_window_after_a_change_of_words_is_guided_by_the_text_alone(bundle, 
     """Beside what was made, or given, of other words; windows of one text are guided along what is given too."""
     from dataclasses import replace
 
-    from minisora import rollout
+    from minisora.generate import rollout
 
     seen = []
     real = rollout.sample
@@ -115,7 +116,8 @@ def test_windows_yield_latents_in_order_and_hold_what_is_given(bundle):
 
 
 def test_the_first_latent_wholly_after_a_moment():
-    assert [latent_at(s, 8.0) for s in (0, 0.125, 0.126, 0.5, 0.625, 1.0, 2.0)] == [0, 1, 2, 2, 2, 3, 5]
+    moments = (0, 0.125, 0.126, 0.5, 0.625, 1.0, 2.0)
+    assert [latent_at(seconds, 8.0, VideoVAE.strides) for seconds in moments] == [0, 1, 2, 2, 2, 3, 5]
 
 
 def test_parts_of_a_prompt():

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from minisora.bundle import Bundle, Student
-from minisora.canvas import Condition, Shape, build
 from minisora.diffusion.samplers import dpmpp_2m, euler
 from minisora.dit.lora import adapters_of, add_lora
 from minisora.dit.model import DiT
-from minisora.model import Model
-from minisora.sampling import sample, settings_for, tell
+from minisora.generate.canvas import Condition, Shape, build
+from minisora.generate.model import Model
+from minisora.generate.window import sample, settings_for, tell
 from minisora.video import Video
-from tests.test_canvas import DIT, bundle, picture
+from tests.generate.test_canvas import DIT, bundle, picture
 
 __all__ = ["bundle"]  # a fixture
 

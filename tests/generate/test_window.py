@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from minisora.canvas import Condition, Shape, build
-from minisora.sampling import sample, tell, tiles
-from tests.test_canvas import bundle, picture, settings
+from minisora.generate.canvas import Condition, Shape, build
+from minisora.generate.window import sample, tell, tiles
+from tests.generate.test_canvas import bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 

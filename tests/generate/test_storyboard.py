@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from minisora.errors import UsageError
-from minisora.storyboard import read_storyboard, scene_prompt
-from minisora.text.schedule import parts
+from minisora.generate.schedule import parts
+from minisora.generate.storyboard import read_storyboard, scene_prompt
 
 BOARD = """
 fps: 8

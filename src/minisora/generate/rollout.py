@@ -8,7 +8,7 @@ the next is guided by its new text alone: what is there knows nothing of it.
 Context noise lessens drift, at the cost of likeness: Chen et al. 2024 (diffusion forcing, arXiv:2407.01392).
 
 Here: which windows, and their latents in order as soon as no later window can change them. Not here: one window
-(sampling.py), what is given (canvas.py).
+(window.py), what is given (canvas.py).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from minisora.bundle import Bundle
-from minisora.canvas import Canvas, Shape
 from minisora.errors import UsageError
-from minisora.sampling import Progress, Settings, Told, sample, tell, timed
-from minisora.text.schedule import Part
-from minisora.vae.model import GROUP, num_latents
+from minisora.generate.canvas import Canvas, Shape
+from minisora.generate.schedule import Schedule
+from minisora.generate.window import Settings, Told, sample, tell
+from minisora.progress import Watch
+from minisora.vae.codec import Strides
 
 _SEED_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of windows: far from what people type
 
@@ -80,44 +81,46 @@ def _around(new: int, gap_end: int, given_end: int, *, length: int, context: int
     return new - before, gap_end + min(given, room - before)
 
 
-def windows_of(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part]) -> list[Window]:
+def windows_of(bundle: Bundle, canvas: Canvas, prompt: Schedule) -> list[Window]:
     """The windows that make what the canvas leaves open."""
-    how, breaks = bundle.sampling, [latent_at(part.start, canvas.shape.fps) for part in prompt[1:]]
+    how, strides = bundle.sampling, bundle.vae.strides
+    breaks = [latent_at(part.start, canvas.shape.fps, strides) for part in prompt.parts[1:]]
     return plan(canvas.held(), length=how.window, context=how.context, breaks=breaks)
 
 
-def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: Settings) -> Iterator[Tensor]:
+def roll_out(bundle: Bundle, canvas: Canvas, prompt: Schedule, settings: Settings, watch: Watch) -> Iterator[Tensor]:
     """Make what the canvas leaves open.
 
     yields (1, n, Hz, Wz, Cz) latents, in order, without gaps
     """
     cells = canvas.grid[1] * canvas.grid[2]
-    starts = [latent_at(part.start, canvas.shape.fps) for part in prompt]
+    starts = [latent_at(part.start, canvas.shape.fps, bundle.vae.strides) for part in prompt.parts]
     done, tokens = canvas.held(), canvas.known.clone()
     windows = windows_of(bundle, canvas, prompt)
+    total = len(windows) * settings.steps if watch.total is None else watch.total
     told: dict[str, Told] = {}
     by_text_alone = replace(settings, guidance_given=settings.guidance, history_guidance=False)
     ready = 0
 
     def told_at(latent: int) -> str:
-        return [part.text for part, start in zip(prompt, starts, strict=True) if start <= latent][-1]
+        return [part.text for part, start in zip(prompt.parts, starts, strict=True) if start <= latent][-1]
 
     for number, window in enumerate(windows):
         made_here = [n for n in range(window.first, window.stop) if not done[n]]
         beside = made_here[0] - 1 if made_here[0] > window.first else min(made_here[-1] + 1, window.stop - 1)
         text = told_at(window.new)
         if text not in told:
-            with timed(settings, "text"):
+            with watch.timed("text"):
                 told[text] = tell(bundle, text)
         here = canvas.window(window.first, window.stop, tokens, done)
-        with timed(settings, "denoise"):
+        with watch.timed("denoise"):
             made = sample(
                 bundle,
                 here,
                 told[text],
                 settings if told_at(beside) == text else by_text_alone,
+                replace(watch, before=watch.before + number * settings.steps, total=total),
                 seeds=[(settings.seed + number * _SEED_STRIDE) % 2**63],
-                on_step=_within(settings, number, len(windows)),
             )
         span = (window.stop - window.first) * cells
         tokens[:, window.first * cells : window.stop * cells] = made[:, :span]
@@ -129,16 +132,16 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Sequence[Part], settings: S
         yield canvas.latents(tokens)[:, ready:]
 
 
-def latent_at(seconds: float, fps: float) -> int:
+def latent_at(seconds: float, fps: float, strides: Strides) -> int:
     """The first latent of which every frame is at `seconds` or later."""
     frame = math.ceil(seconds * fps - 1e-6)
-    return 0 if frame <= 0 else 1 + math.ceil((frame - 1) / GROUP)
+    return 0 if frame <= 0 else strides.num_latents(frame)
 
 
-def check_times(prompt: Sequence[Part], shape: Shape) -> None:
+def check_times(prompt: Schedule, shape: Shape, strides: Strides) -> None:
     """Raises UsageError for a part that nothing of the video would show."""
-    for part in prompt:
-        if latent_at(part.start, shape.fps) >= num_latents(shape.num_frames) and part.start > 0:
+    for part in prompt.parts:
+        if latent_at(part.start, shape.fps, strides) >= strides.num_latents(shape.num_frames) and part.start > 0:
             raise UsageError(
                 f'the prompt says "{part.text}" from {part.start:g} s on, and the video ends at '
                 f"{(shape.num_frames - 1) / shape.fps:g} s. Ask for more seconds, or let it start earlier."
@@ -148,11 +151,3 @@ def check_times(prompt: Sequence[Part], shape: Shape) -> None:
 def _next(flags: Sequence[bool], value: bool, start: int) -> int:
     """The first place from `start` on that holds `value`; the length where none does."""
     return next((n for n in range(start, len(flags)) if flags[n] == value), len(flags))
-
-
-def _within(settings: Settings, number: int, count: int) -> Progress | None:
-    """Steps of one window as steps of all."""
-    on_step = settings.on_step
-    if on_step is None:
-        return None
-    return lambda done, total: on_step(number * total + done, count * total)

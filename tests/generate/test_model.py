@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from minisora import tasks
 from minisora.errors import UsageError
-from minisora.model import Model
+from minisora.generate import tasks
+from minisora.generate.model import Model
 from minisora.video import Video, read_video, resize
-from tests.test_canvas import bundle, picture
+from tests.generate.test_canvas import bundle, picture
 
 __all__ = ["bundle"]  # a fixture
 

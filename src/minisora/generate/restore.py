@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minisora.canvas import Condition
+from minisora.generate.canvas import Condition
 
 FADE = 4  # frames on each side of given ones; no more than the shortest piece but the first has
 EDGE = 4  # pixels inside a region that is made; farther in, fine detail of a large frame says nothing

@@ -1,0 +1,223 @@
+"""From a plan to frames: one canvas sampled, a small video made anew at a larger size, a circle, an edit by difference.
+
+Sources: loops by shifting latents around a circle while denoising, Bi et al. 2025 (Mobius, arXiv:2502.20307); editing
+along the difference of two velocities, Kulikov et al. 2024 (FlowEdit, arXiv:2412.08629), and from part of the noise,
+Meng et al. 2021 (SDEdit, arXiv:2108.01073).
+
+Here: functions that yield frames as they are made. Not here: which of them a verb takes, and what it gives (verbs.py),
+what a canvas is (canvas.py), one window (window.py) and many (rollout.py), the mathematics (diffusion/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from minisora import diffusion
+from minisora.bundle import Bundle
+from minisora.errors import UsageError
+from minisora.generate.canvas import Condition, Shape, build
+from minisora.generate.deliver import delivered, reduced, side_seen, working
+from minisora.generate.first_frame import FirstFrame, picture_first
+from minisora.generate.fitting import size_for
+from minisora.generate.rollout import roll_out
+from minisora.generate.schedule import Schedule
+from minisora.generate.window import (
+    Settings,
+    decode,
+    guided_denoiser,
+    sample,
+    schedule,
+    tell,
+    watched,
+    weights_for,
+)
+from minisora.progress import Event, Watch
+from minisora.video import fit
+
+SOURCE_GUIDANCE = 1.5
+ENLARGED_NOISE = 0.45  # from which a video made small is made anew: with more, parts add things of their own
+WARM_UP = 6  # latents that the decoder of a loop is shown before its first: no frame depends on more
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What the network is asked for: a video of `shape` of what `prompt` says, holding to `conditions`.
+
+    first: how the first frame is made before the rest, where there are no conditions, which it would know nothing of;
+           all in one stage, if None
+    """
+
+    bundle: Bundle
+    shape: Shape
+    prompt: Schedule
+    settings: Settings
+    conditions: tuple[Condition, ...] = ()
+    first: FirstFrame | None = None
+
+    def __call__(self, watch: Watch) -> Iterator[Tensor]:
+        """Yield pieces of (n, H, W, 3) uint8. What is larger than the network sees at once is made small first."""
+        seen = working(self.bundle, self.shape)
+        if self.conditions or max(seen.height, seen.width) <= side_seen(self.bundle):
+            return self._sampled(watch)
+        return self._small_first(watch)
+
+    def _sampled(self, watch: Watch) -> Iterator[Tensor]:
+        bundle, shape, settings = weights_for(self.bundle, self.settings), self.shape, self.settings
+        # a condition may go on to the end of its last latent
+        covered = replace(shape, num_frames=max([shape.num_frames, *(c.end for c in self.conditions)]))
+        with watch.timed("canvas"):
+            made = working(bundle, covered)
+            canvas = build(bundle, made, reduced(bundle, self.conditions, covered))
+        if self.first is not None and not self.conditions:
+            canvas, watch = picture_first(bundle, self.prompt, canvas, settings, self.first, watch)
+        latents = roll_out(bundle, canvas, self.prompt, settings, watch)
+        left = shape.num_frames
+        for frames in delivered(bundle, decode(bundle, latents, made, watch), covered, watch, self.conditions):
+            if left > 0:
+                yield frames[:left]  # the last latent may hold more than was asked for
+            left -= len(frames)
+
+    def _small_first(self, watch: Watch) -> Iterator[Tensor]:
+        """The parts of a large frame know nothing of each other; a small one that is made anew holds them together."""
+        height, width = size_for(self.bundle, self.shape.height, self.shape.width)
+
+        def quiet(event: Event) -> None:  # it may cancel
+            watch.on_event(replace(event, done=0))
+
+        small = replace(self, shape=replace(self.shape, height=height, width=width))
+        frames = torch.cat(list(small._sampled(replace(watch, on_event=quiet))))
+        large, _ = fit(frames, self.shape.height, self.shape.width)
+        yield from enlarged(self, large, ENLARGED_NOISE)(watch)
+
+
+def enlarged(asked: Sampling, preview: Tensor, strength: float) -> Sampling:
+    """A video made small before, made anew. preview: (T, H, W, 3) uint8, already of the size that is asked for
+
+    strength: the noise from which it is made anew; frames after those of the preview are free
+    """
+    most = asked.shape.num_frames + asked.bundle.vae.strides.missing(asked.shape.num_frames)
+    start = Condition(to_whole_latents(asked.bundle, preview)[:most], noise=strength)
+    return replace(asked, conditions=(start,), first=None)
+
+
+def to_whole_latents(bundle: Bundle, clip: Tensor) -> Tensor:
+    """The clip, its last frame repeated until no latent is given in part: such a one is held less well."""
+    return torch.cat([clip, clip[-1:].expand(bundle.vae.strides.missing(len(clip)), -1, -1, -1)])
+
+
+@dataclass(frozen=True, eq=False)
+class Returning:
+    """A clip, and what leads from its end to its start, such that it can be played over and over.
+
+    clip:   (T, H, W, 3) uint8
+    around: the end of the clip, the way back, and its start, which alone the network sees
+    before, way: frames of the end in it, and of the way
+    """
+
+    clip: Tensor
+    around: Sampling
+    before: int
+    way: int
+
+    def __call__(self, watch: Watch) -> Iterator[Tensor]:
+        yield self.clip
+        skip, left = self.before, self.way
+        for frames in self.around(watch):
+            new = frames[skip:][:left]
+            skip, left = max(0, skip - len(frames)), left - len(new)
+            if len(new):
+                yield new
+
+
+def closing(bundle: Bundle, shape: Shape) -> int:
+    """Latents of a loop without a beginning.
+
+    Raises UsageError where the length is no multiple of the frames in a latent, or is more than the network sees.
+    """
+    group, most = bundle.vae.strides.frames, bundle.sampling.window * bundle.vae.strides.frames
+    count = shape.num_frames // group
+    if shape.num_frames % group == 0 and 1 <= count <= bundle.sampling.window:
+        return count
+    below = min(most, count * group)
+    near = [n for n in (below, below + group) if group <= n <= most]
+    told = " and ".join(f"{n} frames ({n / shape.fps:g} s)" for n in near)
+    raise UsageError(
+        f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {group} frames, at most {most}. "
+        f"The nearest {'are' if len(near) > 1 else 'is'} {told}."
+    )
+
+
+@torch.no_grad()
+def looped(bundle: Bundle, shape: Shape, text: str, settings: Settings, watch: Watch) -> Iterator[Tensor]:
+    """Text to a video that goes on at its start when it ends: its latents lie on a circle.
+
+    It is made in one stage: its latents are of groups, and none of them of a frame alone that could be made first. At
+    every step of the sampler the circle is cut elsewhere, so that the network joins each place to the next.
+    """
+    count = closing(bundle, shape)
+    bundle, made = weights_for(bundle, settings), working(bundle, shape)
+    with_first = build(bundle, replace(made, num_frames=1 + made.num_frames))
+    canvas = with_first.window(1, 1 + count, with_first.known, [False] * (1 + count))
+    turns = torch.Generator().manual_seed(settings.seed)
+
+    def around(denoise: diffusion.Denoiser) -> diffusion.Denoiser:
+        def turned(x: Tensor, t: Tensor) -> Tensor:
+            shift = int(torch.randint(count, (), generator=turns)) * x.shape[1] // count
+            return denoise(x.roll(shift, 1), t).roll(-shift, 1)
+
+        return turned
+
+    with watch.timed("denoise"):
+        tokens = sample(bundle, canvas, tell(bundle, text), settings, watch, around=around)
+    latents = canvas.latents(tokens)
+    before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
+    frames = torch.cat(list(decode(bundle, [before, latents], made, watch, first_alone=False)))
+    yield torch.cat(list(delivered(bundle, [frames], shape, watch)))[WARM_UP * bundle.vae.strides.frames :]
+
+
+@torch.no_grad()
+def edited(
+    bundle: Bundle, clip: Tensor, fps: float, texts: tuple[str, str], strength: float, settings: Settings, watch: Watch
+) -> Iterator[Tensor]:
+    """A clip turned from what the first text says of it into what the second says (FlowEdit, Algorithm 1).
+
+    clip:     (T, H, W, 3) uint8
+    strength: the noise time at which the change begins; the source is guided by SOURCE_GUIDANCE, or less
+
+    Every step draws its own noise, so these are Euler steps, whatever the settings say. By a student, the estimate is
+    that of Xu et al. 2023 (InfEdit, arXiv:2312.04965, Algorithm 2) without their attention control.
+    """
+    whole = to_whole_latents(bundle, clip)
+    shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
+    bundle, made = weights_for(bundle, settings), working(bundle, shape)
+    canvas = build(bundle, made, reduced(bundle, [Condition(whole, noise=1.0)], shape))  # known, and free
+    generator = torch.Generator().manual_seed(settings.seed)
+
+    def told_of(text: str, how: Settings) -> diffusion.Denoiser:
+        return guided_denoiser(bundle, canvas, tell(bundle, text), how, torch.zeros_like(canvas.known))
+
+    of_source = told_of(texts[0], replace(settings, guidance=min(SOURCE_GUIDANCE, settings.guidance)))
+    of_target = told_of(texts[1], settings)
+
+    def difference(x: Tensor, t: Tensor) -> Tensor:
+        eps = torch.randn(canvas.known.shape, generator=generator).to(x.device)
+        source_state = diffusion.interpolate(canvas.known, eps, t[:, None])
+        target_state = x + source_state - canvas.known
+        # of the two velocities, each (state - x0) / t, as the x0 of which (x - x0) / t is that difference
+        return x - (target_state - of_target(target_state, t)) + (source_state - of_source(source_state, t))
+
+    times = schedule(bundle, canvas, settings.steps, start=strength)
+    with watch.timed("denoise"):
+        x = diffusion.euler(watched(difference, times, watch), canvas.known, times)
+    decoded = decode(bundle, [canvas.latents(x)], made, watch)
+    yield torch.cat(list(delivered(bundle, decoded, shape, watch)))[: len(clip)]
+
+
+def in_turn(scenes: Sequence[Sampling], watch: Watch) -> Iterator[Tensor]:
+    """Scenes after each other."""
+    for number, scene in enumerate(scenes, 1):
+        yield from scene(replace(watch, stage=f"scene {number} of {len(scenes)}"))

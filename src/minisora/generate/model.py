@@ -1,0 +1,105 @@
+"""What `load` returns: a bundle, with the verbs as methods.
+
+Here: loading, and a method for each verb. Not here: what they are told and come to (verbs.py), running one (plan.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import update_wrapper
+from pathlib import Path
+from typing import Concatenate, ParamSpec
+
+import torch
+
+from minisora import bundle as bundles
+from minisora.device import default_device, has_fast_bf16, use_affinity_threads
+from minisora.generate import fitting, verbs
+from minisora.generate.deliver import with_upscaler
+from minisora.generate.plan import Result, Work
+from minisora.generate.request import Request
+from minisora.generate.schedule import Schedule
+from minisora.generate.storyboard import Storyboard
+from minisora.progress import OnEvent, unheard
+from minisora.upscale.files import upscaler_folder
+from minisora.video import Stream, Video
+
+Fields = ParamSpec("Fields")
+
+
+def load(name: str | Path = "toybox", *, device: str | None = None, upscale: str | None = None) -> Model:
+    """A model by name (`minisora models`), or from a bundle's folder.
+
+    device:  such as "cuda" or "cpu"; the fastest there is, if None
+    upscale: an upscaler, toybox or a folder, which sizes are then of; "none" for the sizes the model itself makes; the
+             bundle's own, if None
+
+    Raises UsageError for a name that does not exist, WeightsError for damaged files.
+    """
+    if upscale not in (None, "none"):
+        upscaler_folder(upscale)  # a wrong name is refused before the bundle is read
+    began = time.perf_counter()
+    use_affinity_threads()
+    where = torch.device(device) if device is not None else default_device()
+    dtype = torch.bfloat16 if has_fast_bf16(where) else torch.float32
+    loaded = with_upscaler(bundles.load(name, device=where, dtype=dtype), upscale)
+    return Model(loaded, load_seconds=time.perf_counter() - began)
+
+
+def verb(request: Callable[Fields, Request]) -> Callable[Concatenate[Model, Fields], Video]:
+    """A verb's method, with the signature and the help of its request."""
+
+    def method(self: Model, /, *values: Fields.args, **named: Fields.kwargs) -> Video:
+        return self.run(request(*values, **named)).video
+
+    update_wrapper(method, request, assigned=("__doc__",), updated=())
+    return method
+
+
+class Model:
+    """The verbs on one bundle. It holds nothing of a call: threads may share it.
+
+    Sizes are delivered ones, (height, width) in pixels; any size and length is made, on the next larger grid, and
+    cropped. What is not given comes from `bundle.sampling`; a student, where the bundle has one, makes what is asked
+    for without steps, sampler and guidance (window.settings_for).
+
+    load_seconds: how long reading it took
+    """
+
+    def __init__(self, bundle: bundles.Bundle, *, load_seconds: float = 0.0) -> None:
+        self.bundle = bundle
+        self.load_seconds = load_seconds
+
+    generate = verb(verbs.Generate)
+    image = verb(verbs.Image)
+    animate = verb(verbs.Animate)
+    extend = verb(verbs.Extend)
+    connect = verb(verbs.Connect)
+    loop = verb(verbs.Loop)
+    edit = verb(verbs.Edit)
+    inpaint = verb(verbs.Inpaint)
+    outpaint = verb(verbs.Outpaint)
+    interpolate = verb(verbs.Interpolate)
+    storyboard = verb(Storyboard)
+    reverse = verb(verbs.Reverse)
+
+    def run(self, request: Request, *, on_event: OnEvent = unheard) -> Result[Video]:
+        """Make a request's video, and say what a user should know of it, and how long each stage took."""
+        return Work.of(self.bundle, request, on_event).run()
+
+    def stream(self, request: Request, *, on_event: OnEvent = unheard) -> Result[Stream]:
+        """Like `run`, of a video that is not to be held in memory: it is made while it is saved."""
+        return Work.of(self.bundle, request, on_event).stream()
+
+    def notes(self, prompt: str) -> list[str]:
+        """What a user should know about a prompt before blaming the video; empty for one the model was trained for."""
+        return fitting.notes_on(self.bundle, Schedule.parse(prompt))
+
+    def card(self) -> str:
+        """The model card, Markdown."""
+        return self.bundle.card
+
+    def preview_size(self, size: tuple[int, int] | None = None) -> tuple[int, int]:
+        """The area that is delivered if nothing else is asked for, at the aspect of a size."""
+        return fitting.own_area(self.bundle, size)

@@ -1,0 +1,108 @@
+"""A request that is run: what it comes to on a bundle, and the video that this makes.
+
+Here: planning and running one, and what comes of it. Not here: what each verb plans (verbs.py), how frames are made of
+a plan (frames.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from minisora.bundle import Bundle
+from minisora.generate import saved
+from minisora.generate.deliver import notes_on_upscaling
+from minisora.generate.fitting import sees_at_once
+from minisora.generate.request import Plan, Request
+from minisora.progress import OnEvent, Watch, unheard
+from minisora.video import Stream, Video
+from minisora.video.sound import Sound
+
+Made = TypeVar("Made", Video, Stream)
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Generic[Made]):
+    """What came of a request.
+
+    video:   made, or for a stream still being made
+    notes:   what the user should know
+    timings: seconds by stage; of a stream, so far
+    """
+
+    video: Made
+    notes: tuple[str, ...]
+    timings: dict[str, float]
+    request: Request
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C while a video was made of which some is there already."""
+
+    def __init__(self, result: Result[Video], num_frames: int) -> None:
+        super().__init__(f"stopped after {len(result.video.frames)} of {num_frames} frames")
+        self.result, self.num_frames = result, num_frames
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A request that is ready to be run: everything that can be refused was."""
+
+    bundle: Bundle | None
+    request: Request
+    plan: Plan
+    watch: Watch
+
+    @classmethod
+    def of(cls, bundle: Bundle | None, request: Request, on_event: OnEvent = unheard) -> Work:
+        """Read what the request is given, and plan it.
+
+        bundle: None for a request that needs none
+
+        Raises UsageError for all that cannot be.
+        """
+        opened = request.opened()
+        assert bundle is not None or not request.needs_model, request
+        plan = opened.plan(bundle)  # type: ignore[arg-type]  # as asserted
+        if bundle is not None and request.needs_model:
+            plan = replace(plan, notes=(*notes_on_upscaling(bundle), *plan.notes))
+        return cls(bundle, opened, plan, Watch(on_event=on_event))
+
+    @property
+    def is_long(self) -> bool:
+        """True if the video is made window by window: it can then be written while it is made."""
+        return self.bundle is not None and not sees_at_once(self.bundle, self.plan.shape)
+
+    def run(self) -> Result[Video]:
+        """Make the video. Raises Stopped where Ctrl-C cuts it short."""
+        plan, pieces, interrupted = self.plan, list[Tensor](), False
+        try:
+            for piece in plan.frames(self.watch):
+                pieces.append(piece)
+        except KeyboardInterrupt:
+            if not pieces:
+                raise
+            interrupted = True
+        video = Video(torch.cat(pieces), plan.shape.fps, request=saved.written(self.request, self.bundle))
+        for clip, at in plan.sound:
+            video = video.heard(clip, at)
+        result = Result(video, plan.notes, self.watch.seconds, self.request)
+        if interrupted:
+            raise Stopped(result, plan.shape.num_frames)
+        return result
+
+    def stream(self) -> Result[Stream]:
+        """A video that is not to be held in memory: it is made while it is saved."""
+        shape, sound = self.plan.shape, list[Sound]()
+        for clip, at in self.plan.sound:
+            sound += [replace(one, at=one.at + at) for one in clip.sound]
+        video = Stream(
+            self.plan.frames(self.watch),
+            *(shape.num_frames, shape.height, shape.width, shape.fps),
+            sound=tuple(sound),
+            request=saved.written(self.request, self.bundle),
+        )
+        return Result(video, self.plan.notes, self.watch.seconds, self.request)

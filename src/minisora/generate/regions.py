@@ -1,0 +1,103 @@
+"""Parts of the frame: named by a box, a mask or a colour, or around a clip in a larger frame; what is shown in them.
+
+Source: pull and push, Gortler et al. 1996, "The Lumigraph", section 3.5.
+
+Here: regions as pixels, and the conditions of a video of which a region is made. Not here: the verbs (verbs.py), levels
+of tokens that a region touches (canvas.py).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minisora.bundle import Bundle
+from minisora.errors import UsageError
+from minisora.generate.canvas import Condition, Shape
+from minisora.generate.frames import Sampling, to_whole_latents
+from minisora.generate.media import called
+from minisora.generate.request import FieldError
+from minisora.generate.schedule import Schedule
+from minisora.generate.window import Settings
+from minisora.video import Video
+
+
+def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
+    """(H, W, 3) uint8, white inside. box: left, top, width, height in pixels of the clip"""
+    (left, top, across, down), (height, width) = box, clip.frames.shape[1:3]
+    if not (left >= 0 and top >= 0 and across > 0 < down and left + across <= width and top + down <= height):
+        raise FieldError(f"{{box}} {','.join(map(str, box))} does not lie inside the clip, {width}x{height}.")
+    hole = torch.zeros(height, width, 3, dtype=torch.uint8)
+    hole[top : top + down, left : left + across] = 255
+    return hole
+
+
+def of_mask(clip: Video, mask: Video) -> Tensor:
+    """(H, W, 3) uint8 of the clip's size."""
+    (rows, columns), (height, width) = mask.frames.shape[1:3], clip.frames.shape[1:3]
+    if (rows, columns) != (height, width):
+        name = called(mask, "the mask")
+        raise UsageError(f"{name} is {columns}x{rows}, the clip {width}x{height}. Make them equal.")
+    return mask.frames[0]
+
+
+def of_colour(clip: Video, colour: tuple[int, int, int], like: int) -> Tensor:
+    """(H, W, 3) uint8, white where any frame is near a colour. like: how far off each of red, green and blue may be"""
+    wanted = torch.tensor(colour)
+    near = torch.stack([(frame - wanted).abs().amax(-1) <= like for frame in clip.frames]).any(0)
+    if not near.any():
+        told, name = ",".join(map(str, colour)), called(clip, "the clip")
+        raise FieldError(f"{{colour}} {told}: no pixel of {name} is within {like} of it in red, green and blue.")
+    return 255 * near[:, :, None].expand(-1, -1, 3).to(torch.uint8)
+
+
+def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
+    """A clip in a larger, black frame.
+
+    clip:    (T, H, W, 3) uint8
+    to:      height and width of the frame
+    corner:  column and row of the clip's upper left corner; None: the clip is in the middle
+    returns  the frames, and (height, width) bool, True around the clip
+    """
+    height, width = clip.shape[1:3]
+    left, top = corner or ((to[1] - width) // 2, (to[0] - height) // 2)
+    if min(top, left) < 0 or top + height > to[0] or left + width > to[1] or (height, width) == to:
+        raise UsageError(
+            f"a clip of {width}x{height} at column {left}, row {top} does not lie inside {to[1]}x{to[0]}. "
+            "Ask for a larger frame."
+        )
+    hole = torch.ones(to, dtype=torch.bool)
+    hole[top : top + height, left : left + width] = False
+    return F.pad(clip, (0, 0, left, to[1] - left - width, top, to[0] - top - height)), hole
+
+
+def made_anew(
+    bundle: Bundle, clip: Tensor, hole: Tensor, shape: Shape, prompt: Schedule, settings: Settings
+) -> Sampling:
+    """A video that keeps every pixel of a clip but those of a hole.
+
+    clip: (T, H, W, 3) uint8
+    hole: (H, W) bool, True where it is made
+    """
+    if hole.all():
+        raise UsageError("the region is the whole frame: nothing would be kept. Use generate, or a smaller region.")
+    if not hole.any():
+        raise UsageError("the region is empty: nothing would be made. Name pixels that are to change.")
+    given = Condition(to_whole_latents(bundle, filled(clip, hole)), region=~hole)
+    return Sampling(bundle, shape, prompt, settings, (given,))
+
+
+def filled(clip: Tensor, hole: Tensor) -> Tensor:
+    """The clip with its surroundings in place of what is in the hole, which latents that touch it are not to show."""
+
+    def smoothed(x: Tensor, known: Tensor) -> Tensor:
+        if known.all():
+            return x
+        weight = F.avg_pool2d(known, 2, ceil_mode=True)
+        half = F.avg_pool2d(x * known, 2, ceil_mode=True) / weight.clamp(min=1e-6)
+        below = smoothed(half, (weight > 0).float())
+        return torch.where(known > 0, x, F.interpolate(below, x.shape[-2:]))
+
+    x = smoothed(clip.permute(0, 3, 1, 2).float(), (~hole).float()[None, None])
+    return x.permute(0, 2, 3, 1).round().to(torch.uint8)

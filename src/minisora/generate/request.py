@@ -1,0 +1,306 @@
+"""A verb as a value: what is asked for, checked, with the help, the bounds and the unit of every field.
+
+A verb is one frozen class (verbs.py). From its fields come the options of its command (cli), its method of `Model`,
+its JSON and that JSON's schema; its `plan` says what it comes to on a bundle. So a verb is said once.
+
+Here: what all of them share, and how a value that cannot be is refused. Not here: the verbs (verbs.py), clips and
+pictures (media.py), running a plan (plan.py), requests in files (saved.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
+
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from minisora.errors import UsageError
+from minisora.generate.schedule import Schedule
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from torch import Tensor
+
+    from minisora.bundle import Bundle
+    from minisora.generate.canvas import Condition, Shape
+    from minisora.generate.window import Settings
+    from minisora.progress import Watch
+    from minisora.video import Video
+
+Value = TypeVar("Value", bound=type[Any])
+BOUNDS = ("gt", "ge", "lt", "le")
+
+
+class FieldError(UsageError):
+    """A field's value is refused. In the text a field stands as {name}: a command has it as an option."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(self.said(lambda name: name))
+
+    def said(self, label: Callable[[str], str]) -> str:
+        """The text, with every field called as its reader knows it."""
+        return re.sub(r"\{(\w+)\}", lambda found: label(found[1]), self.text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """How a command has a field, where that is not by its own name and type."""
+
+    name: str = ""  # such as --from
+    metavar: str = ""
+    text: Any = None  # the type that the command line reads, such as str
+    hidden: bool = False  # of Python and JSON only
+
+
+def option(help: str, *, unit: str = "", give: str = "", **bounds: Any) -> Any:
+    """A field's metadata. give: what a refused value's reader is told to give, where the bounds do not say it"""
+    return Field(description=help, json_schema_extra={"unit": unit, "give": give}, **bounds)
+
+
+def as_size(value: object) -> object:
+    """WIDTHxHEIGHT, or (height, width), to (height, width)."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", value)
+        value = (int(found[2]), int(found[1])) if found else ()
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(n, int) and n > 0 for n in value):
+        raise ValueError("not a size")
+    return tuple(value)
+
+
+def numbers(count: int) -> Callable[[object], object]:
+    """A validator of whole numbers, as a tuple or with commas between them."""
+
+    def read(value: object) -> object:
+        if isinstance(value, str):
+            value = value.split(",")
+        assert isinstance(value, tuple | list) and len(value) == count
+        return tuple(int(each) for each in value)
+
+    return read
+
+
+def _prompt(text: str) -> str:
+    Schedule.parse(text)
+    return text
+
+
+Prompt = Annotated[str, option("What to show, in English."), AfterValidator(_prompt)]
+Seconds = Annotated[float, option("Length of the video.", unit="s", gt=0, le=1e9)]
+Fps = Annotated[float, option("Frames per second; the model's own if not given.", unit="1/s", ge=0.01, le=1000)]
+Size = Annotated[
+    tuple[int, int],
+    option(
+        "As delivered, in pixels; the model's own if not given, four times that with an upscaler.",
+        unit="pixels",
+        give="WIDTHxHEIGHT in pixels, both 1 or more, such as 128x96",
+    ),
+    BeforeValidator(as_size),
+    PlainSerializer(lambda size: f"{size[1]}x{size[0]}", return_type=str),
+    Flag(metavar="WIDTHxHEIGHT", text=str),
+]
+Strength = Annotated[float, option("0 keeps all, 1 replaces all.", ge=0, le=1, give="0 (keep all) to 1 (replace all)")]
+Candidates = Annotated[
+    int, option("First frames to choose from, before the rest; 1 takes the first; the model's own.", ge=1)
+]
+OneStage = Annotated[bool, option("Make the first frame with the rest.")]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(Field,))
+def verb(cls: Value) -> Value:
+    """Make a frozen, checked dataclass of a request's class. A value that cannot be raises UsageError."""
+    config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True, defer_build=True, extra="forbid")
+    made = pydantic.dataclasses.dataclass(frozen=True, config=config, repr=False)(cls)
+    checked = made.__init__
+
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        try:
+            checked(self, *values, **named)
+        except ValidationError as error:
+            raise refusal(made, error) from None
+
+    made.__init__ = __init__  # type: ignore[method-assign]
+    return made  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan:
+    """What a request comes to on one bundle; nothing of it is made yet.
+
+    shape:      of the result
+    frames:     makes them, in pieces of (n, H, W, 3) uint8
+    conditions: what is given, for a reader: `frames` holds to it
+    notes:      what the user should know
+    sound:      clips whose sound is kept, and from which second on
+    """
+
+    shape: Shape
+    frames: Callable[[Watch], Iterator[Tensor]]
+    conditions: tuple[Condition, ...] = ()
+    notes: tuple[str, ...] = ()
+    sound: tuple[tuple[Video, float], ...] = ()
+
+
+class Request:
+    """What a verb is told. Its docstring is the help of the command, its fields are the options."""
+
+    needs_model: ClassVar[bool] = True  # without one it makes frames of frames
+    moving: ClassVar[bool] = True  # makes more than one frame
+
+    def opened(self) -> Self:
+        """The request with its clips and pictures read, so that a bad file is refused before any work."""
+        return self
+
+    def plan(self, bundle: Bundle) -> Plan:
+        """What this comes to on a bundle; everything that can be refused is, before any of it is made."""
+        raise NotImplementedError
+
+    @classmethod
+    def name(cls) -> str:
+        """The verb, as commands and files have it."""
+        return cls.__name__.lower()
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON values: every field, media by name and SHA-256."""
+        data: dict[str, Any] = adapter(type(self)).dump_python(self, mode="json")
+        return data
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Raises UsageError for a field that is unknown, missing or out of bounds."""
+        try:
+            made: Self = adapter(cls).validate_python(dict(data))
+        except ValidationError as error:
+            raise refusal(cls, error) from None
+        return made
+
+    def __repr__(self) -> str:
+        told = (f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+@verb
+class Sampled(Request):
+    """A request that the network's sampler answers."""
+
+    _: KW_ONLY
+    size: Size | None = None
+    seed: Annotated[
+        int,
+        option("The same seed gives the same result.", ge=0, lt=2**63, give="a whole number from 0 to 2^63 - 1"),
+    ] = 0
+    steps: (
+        Annotated[
+            int,
+            option(
+                "Sampler steps: more are slower and finer; the model's own. A student, where the model has one, takes "
+                "few; steps, guidance or sampler, if given, are of the full weights.",
+                ge=1,
+                le=1000,
+            ),
+        ]
+        | None
+    ) = None
+    guidance: (
+        Annotated[
+            float,
+            option("How far to push along the prompt, 1 adds nothing; the model's own.", give="a number; 3 is usual"),
+        ]
+        | None
+    ) = None
+    sampler: Annotated[str, option("dpmpp_2m if not given; or unipc, heun, euler.")] | None = None
+    context_noise: Annotated[float, option("How noisy the network sees what is given, 0 to 1.", ge=0, le=1)] = 0.0
+    guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
+    guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None
+    history_guidance: Annotated[bool, option("Guide along what is given too."), Flag(hidden=True)] = True
+
+    def settings(self, bundle: Bundle) -> Settings:
+        """How it is sampled: what is not given as the bundle has it."""
+        from minisora.generate.window import settings_for
+
+        names = ("steps", "guidance", "sampler", "guidance_interval", "guidance_rescale")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if not self.history_guidance:
+            given["history_guidance"] = False
+        return settings_for(bundle, {**given, "seed": self.seed, "context_noise": self.context_noise})
+
+
+def check_first_frame(candidates: int | None, one_stage: bool) -> None:
+    """Raises UsageError where a first frame is to be chosen that is not made first."""
+    if candidates is not None and one_stage:
+        raise FieldError("{one_stage} makes no first frame to choose: leave out {candidates}.")
+
+
+def adapter(cls: Any) -> TypeAdapter[Any]:
+    """What reads and writes a request's JSON, and says its schema."""
+    return TypeAdapter(cls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is said of a field: its type, and what reads, shows and bounds it."""
+
+    type: Any
+    help: str = ""
+    unit: str = ""
+    give: str = ""
+    flag: Flag = Flag()
+
+
+def about(cls: Any) -> dict[str, About]:
+    """Every field of a class, by name in order; the last of its metadata that says something counts."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {f.name: _about(hints[f.name]) for f in fields(cls)}
+
+
+def _about(hint: Any) -> About:
+    own = getattr(hint, "__metadata__", None)  # or that of the type in `X | None`
+    parts = own or [part for each in getattr(hint, "__args__", ()) for part in getattr(each, "__metadata__", ())]
+    told, bounds = About(type=hint), dict[str, float]()
+    for part in parts:
+        if isinstance(part, Flag):
+            told = replace(told, flag=part)
+        elif isinstance(part, FieldInfo):
+            extra = part.json_schema_extra if isinstance(part.json_schema_extra, dict) else {}
+            told = replace(
+                told,
+                help=part.description or told.help,
+                unit=str(extra.get("unit") or told.unit),
+                give=str(extra.get("give") or told.give),
+            )
+            bounds |= {key: getattr(each, key) for each in part.metadata for key in BOUNDS if hasattr(each, key)}
+    return told if told.give else replace(told, give=_within(bounds))
+
+
+def _within(bounds: Mapping[str, float]) -> str:
+    """Bounds in words."""
+    most = f"{bounds['le']:g}" if "le" in bounds else ""
+    if "gt" in bounds:
+        return f"a number above {bounds['gt']:g}" + (f", at most {most}" if most else "")
+    if "ge" in bounds:
+        return f"{bounds['ge']:g} to {most}" if most else f"{bounds['ge']:g} or more"
+    return ""
+
+
+def refusal(cls: type[Any], error: ValidationError) -> UsageError:
+    """The first mistake in a value of a class, as one sentence with what to give."""
+    first = error.errors(include_url=False)[0]
+    name, known, what = str(first["loc"][0]) if first["loc"] else "", about(cls), cls.__name__.lower()
+    kind, value = first["type"], first.get("input")
+    if kind.startswith("unexpected"):
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(known)}."
+        return UsageError(f"{what} has no field {name!r}. {hint}")
+    if kind.startswith("missing"):
+        return UsageError(f"{what} needs {name}: {known[name].help}")
+    if name not in known:
+        return UsageError(f"{what}: {first['msg']}.")
+    told = f"{value:g}" if isinstance(value, float) else str(value)
+    give = known[name].give or str(first.get("ctx", {}).get("error", first["msg"]))
+    return FieldError(f"{{{name}}} {told}: give {give}.")

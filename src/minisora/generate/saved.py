@@ -1,0 +1,108 @@
+"""Requests in files, and in the videos that they made: what to make, by which model, of which media.
+
+    {"format": 1, "minisora": "0.1.0", "model": {"name": "toybox", "digest": "...", "upscale": null},
+     "verb": "extend", "request": {"clip": {"name": "clip.mp4", "sha256": "..."}, "prompt": ..., "seed": 0, ...}}
+
+The same request by the same model makes the same frames again. No path and no pixel is in it.
+
+Here: writing and reading them. Not here: running them (plan.py), finding media (media.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minisora.errors import UsageError
+from minisora.generate import media
+from minisora.generate.request import Request
+
+if TYPE_CHECKING:
+    from minisora.bundle import Bundle
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A request, and which model it was made for: its name, the digest of its weights, and how it was enlarged."""
+
+    request: Request
+    model: str | None
+    digest: str = ""
+    upscale: str | None = None
+
+
+def written(request: Request, bundle: Bundle | None) -> str:
+    """The JSON of a request. bundle: what answers it; None where none is needed"""
+    import minisora
+
+    used = None
+    if bundle is not None and request.needs_model:
+        used = {"name": bundle.name, "digest": bundle.digest, "upscale": bundle.upscale}
+    about = {"format": FORMAT, "minisora": minisora.__version__, "model": used, "verb": request.name()}
+    return json.dumps({**about, "request": request.to_data()}, ensure_ascii=False)
+
+
+def read(path: Path) -> Saved:
+    """A request from a file of its own, or from a video or picture that it made.
+
+    Raises UsageError where there is none, and for one that this version does not know.
+    """
+    from minisora.video.read import read_comment
+
+    if path.suffix.lower() == ".json":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} cannot be read: {error}.") from None
+    else:
+        text = read_comment(path)
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or "verb" not in data or "format" not in data:
+        raise UsageError(f"{path} holds no request. Give a file of --save-request, or a video that minisora made.")
+    return _parsed(data, path)
+
+
+def _parsed(data: Mapping[str, Any], path: Path) -> Saved:
+    from minisora.generate.verbs import VERBS
+
+    if data["format"] != FORMAT:
+        raise UsageError(
+            f"{path} was written by minisora {data.get('minisora', 'of another version')}, in format {data['format']}; "
+            f"this one reads format {FORMAT}. Update minisora."
+        )
+    if data["verb"] not in VERBS:
+        near = get_close_matches(str(data["verb"]), VERBS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(VERBS)}."
+        raise UsageError(f"{path}: there is no verb {data['verb']!r}. {hint}")
+    try:
+        request = VERBS[data["verb"]].of_data(data["request"])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    used = data.get("model") or {}
+    return Saved(request, used.get("name"), used.get("digest", ""), used.get("upscale"))
+
+
+def with_media(value: Any, folder: Path) -> Any:
+    """A request with its media found in a folder.
+
+    Raises UsageError for what is not there.
+    """
+    if isinstance(value, media.Named):
+        return media.found(value, folder)
+    if isinstance(value, Mapping):
+        return {name: with_media(each, folder) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(with_media(each, folder) for each in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {f.name: with_media(getattr(value, f.name), folder) for f in fields(value) if f.init}
+        return replace(value, **changed)
+    return value

@@ -1,0 +1,241 @@
+"""A film of shots from a file: prompts and keyframes at moments, cuts between shots, several angles of one scene.
+
+    size: 96x96               # both optional: the model's own
+    fps: 8
+    shots:
+      - prompt: a large red ball rolls to the left on grass
+        seconds: 2
+        keyframes: {0: start.png, 1.5: end.png}     # seconds into the shot; files beside this one
+      - prompt: the camera cuts to another angle, the red ball rolls on
+        seconds: 2
+        same_scene: true      # made with the shot before in view
+
+Shots of one scene are one video with the prompt changing; a new scene begins with nothing in view.
+
+Here: the file, and the verb. Not here: the other verbs (verbs.py), how frames are made (frames.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, field, replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+
+from minisora.errors import UsageError
+from minisora.generate import media
+from minisora.generate.media import Picture
+from minisora.generate.request import (
+    Candidates,
+    Flag,
+    Fps,
+    OneStage,
+    Plan,
+    Sampled,
+    Size,
+    about,
+    check_first_frame,
+    option,
+    verb,
+)
+from minisora.generate.schedule import Schedule
+from minisora.lazy import Lazy
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from minisora import device
+    from minisora.bundle import Bundle
+    from minisora.generate import fitting, frames
+    from minisora.video import Video
+else:
+    fitting, frames = Lazy("minisora.generate.fitting"), Lazy("minisora.generate.frames")
+    device = Lazy("minisora.device")
+
+
+def _words(text: str) -> str:
+    if not text.strip() or "|" in text:
+        raise ValueError("words without |")
+    return text
+
+
+@verb
+class Shot:
+    """What is shown between two cuts.
+
+    keyframes:  pictures, by the second of the shot at which each is shown
+    same_scene: made with the shot before in view
+    """
+
+    _: KW_ONLY
+    prompt: Annotated[str, option("What to show.", give="words without |"), AfterValidator(_words)]
+    seconds: Annotated[float, option("Length of the shot.", unit="s", gt=0, lt=1e6, give="seconds above 0")]
+    keyframes: Annotated[
+        Mapping[float, Picture], option("Pictures by second.", give="moments of the shot, each with a picture")
+    ] = field(default_factory=dict)
+    same_scene: Annotated[bool, option("Made with the shot before in view.", give="true or false")] = False
+
+    @model_validator(mode="after")
+    def _moments(self) -> Self:
+        for moment in self.keyframes:
+            if not 0 <= moment <= self.seconds:
+                raise ValueError(f"keyframes: {moment:g} is no moment of the shot")
+        return self
+
+
+@verb
+class Board:
+    """Shots, and the size and rate of the film, where they are not the model's own."""
+
+    shots: Annotated[tuple[Shot, ...], option("The shots.", give="shots, at least one"), Field(min_length=1)]
+    _: KW_ONLY
+    size: Size | None = None
+    fps: Fps | None = None
+
+    def scenes(self) -> list[list[Shot]]:
+        """Shots that are made as one video."""
+        scenes: list[list[Shot]] = []
+        for shot in self.shots:
+            if shot.same_scene and scenes:
+                scenes[-1].append(shot)
+            else:
+                scenes.append([shot])
+        return scenes
+
+
+def _board(value: object) -> object:
+    return read_storyboard(value) if isinstance(value, str | Path) else value
+
+
+@verb
+class Storyboard(Sampled):
+    """A film of several shots, from a file that says what is in each; see `minisora.generate.storyboard`.
+
+    Keyframes, once fitted, are kept exactly. Scenes without one begin as `generate` does, which --candidates and
+    --one-stage are said of. Each shot begins where the one before ends, so that it has `seconds` times the rate of new
+    frames; a scene of its own has one more, its first.
+    """
+
+    board: Annotated[Board, option("The shots."), BeforeValidator(_board), Flag(metavar="FILE.yaml", text=Path)]
+    _: KW_ONLY
+    candidates: Candidates | None = None
+    one_stage: OneStage = False
+
+    def __post_init__(self) -> None:
+        check_first_frame(self.candidates, self.one_stage)
+
+    def opened(self) -> Self:
+        shots = tuple(
+            replace(shot, keyframes={at: media.picture(one) for at, one in sorted(shot.keyframes.items())})
+            for shot in self.board.shots
+        )
+        return replace(self, board=replace(self.board, shots=shots))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        scenes, needed, notes = list[frames.Sampling](), 0, list[str]()
+        for scene in self.board.scenes():  # all that may be refused, before any of it is made
+            made, said = self._scene(bundle, scene)
+            scenes.append(made)
+            notes += said
+            needed += fitting.memory_bytes(bundle, made.shape)
+        device.check_memory(needed, f"a film of {len(scenes)} scenes")
+        shape = replace(scenes[0].shape, num_frames=sum(scene.shape.num_frames for scene in scenes))
+        return Plan(shape=shape, frames=partial(frames.in_turn, scenes), notes=tuple(notes))
+
+    def _scene(self, bundle: Bundle, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
+        """How a scene is made, and what a user should know of it."""
+        prompt = Schedule.joined([(Schedule.parse(shot.prompt), shot.seconds) for shot in scene])
+        seconds = sum(shot.seconds for shot in scene)
+        shape = fitting.shape_of(bundle, seconds, self.size or self.board.size, self.board.fps)
+        notes = [*fitting.checked(bundle, prompt, shape), *fitting.in_parts(bundle, shape)]
+        pictures, start = dict[float, Video](), 0.0
+        for shot in scene:
+            for moment, one in sorted(shot.keyframes.items()):
+                picture = media.picture(one)
+                if (other := pictures.setdefault(start + moment, picture)) is not picture:
+                    names = (media.called(each, "a picture") for each in (other, picture))
+                    raise UsageError(f"{' and '.join(names)} are at one moment. Move one of them.")
+            start += shot.seconds
+        conditions, said = fitting.placed(pictures, shape)
+        first = fitting.first_frame(bundle, shape, self.candidates, self.one_stage)
+        made = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions, first)
+        return made, [*notes, *said]
+
+
+def read_storyboard(path: str | Path) -> Board:
+    """Read the file. Raises UsageError, with file and line, for what cannot be read, is unknown or is missing."""
+    import yaml
+
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines, data = _Lines(path, yaml.compose(text)), yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(data, dict):
+        raise lines.wrong((), "a storyboard is a list of names and values")
+    if not data.get("shots"):
+        unknown = next((name for name in data if name not in about(Board)), None)
+        raise lines.unknown((unknown,), Board) if unknown else lines.wrong((), "a storyboard needs shots, at least one")
+    try:
+        board: Board = TypeAdapter(Board).validate_python(data)
+    except ValidationError as error:
+        raise lines.refused(error) from None
+    return replace(board, shots=tuple(_beside(path, shot) for shot in board.shots))
+
+
+def _beside(path: Path, shot: Shot) -> Shot:
+    """The shot with its pictures' files beside the storyboard's."""
+    return replace(shot, keyframes={at: path.parent / str(file) for at, file in shot.keyframes.items()})
+
+
+_CALLED = {Board: "a storyboard", Shot: "a shot"}
+
+
+class _Lines:
+    """Where in the file a value stands."""
+
+    def __init__(self, path: Path, root: Any) -> None:
+        self.path, self.root = path, root
+
+    def refused(self, error: ValidationError) -> UsageError:
+        """The first mistake, with its line."""
+        first = error.errors(include_url=False)[0]
+        at: tuple[Any, ...] = tuple(first["loc"])
+        kind = Shot if at[:1] == ("shots",) and len(at) > 1 else Board
+        if first["type"].startswith("unexpected"):
+            return self.unknown(at, kind)
+        shot = f"shot {at[1] + 1}" if kind is Shot else "a storyboard"
+        name = at[2] if kind is Shot and len(at) > 2 else at[0] if kind is Board and at else ""
+        if first["type"].startswith("missing"):
+            return self.wrong(at[:-1], f"{shot} has no {name}")
+        if not name:
+            return self.wrong(at, f"{shot}: {first['msg'].removeprefix('Value error, ')}")
+        return self.wrong(at[: 3 if kind is Shot else 1], f"{name}: {first['input']!r}: give {about(kind)[name].give}")
+
+    def unknown(self, at: Sequence[Any], kind: type[Any]) -> UsageError:
+        near = get_close_matches(str(at[-1]), about(kind), n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(about(kind))}"
+        return self.wrong(at, f"{_CALLED[kind]} has no {at[-1]!r}. {hint}")
+
+    def wrong(self, at: Sequence[Any], message: str) -> UsageError:
+        return UsageError(f"{self.path}, line {self._line(at)}: {message}" + ("" if message[-1] in ".?" else "."))
+
+    def _line(self, at: Sequence[Any]) -> int:
+        node, line = self.root, 1
+        for step in at:
+            if isinstance(step, int):
+                node = node.value[step]
+                line = node.start_mark.line + 1
+                continue
+            pair = next((pair for pair in node.value if str(pair[0].value) == str(step)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        return int(line)

@@ -1,0 +1,528 @@
+"""The verbs, each said once: what it is told, and what that comes to on a bundle.
+
+A verb's docstring is the help of its command; a field's text, bounds and unit are those of its option, its keyword in
+Python and its place in a saved request. A new verb is a class here, a line in VERBS and a line on `Model`.
+
+Here: the verbs of one or two clips. Not here: films of several shots (storyboard.py), what a request is (request.py),
+how frames are made of a plan (frames.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from minisora.errors import UsageError
+from minisora.generate import media
+from minisora.generate.media import Clip, Picture
+from minisora.generate.request import (
+    Candidates,
+    FieldError,
+    Flag,
+    Fps,
+    OneStage,
+    Plan,
+    Prompt,
+    Request,
+    Sampled,
+    Seconds,
+    Size,
+    Strength,
+    check_first_frame,
+    numbers,
+    option,
+    verb,
+)
+from minisora.generate.schedule import Schedule
+from minisora.generate.storyboard import Storyboard
+from minisora.lazy import Lazy
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import torch
+    from torch import Tensor
+
+    from minisora.bundle import Bundle
+    from minisora.generate import canvas, fitting, frames, regions
+    from minisora.video import frames as sizes
+else:  # so that a command's help costs no import of what makes videos
+    torch, sizes = Lazy("torch"), Lazy("minisora.video.frames")
+    canvas, fitting, frames, regions = (
+        Lazy(f"minisora.generate.{name}") for name in ("canvas", "fitting", "frames", "regions")
+    )
+
+BLEND_NOISE = 0.7  # from which frames between two are made, where the two are blended
+LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
+ClipFile = Annotated[Clip, option("A video; fitted to the model's size and rate.")]
+Corners = tuple[int, int, int, int]
+
+
+def with_commas(values: tuple[int, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+@verb
+class Generate(Sampled):
+    """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
+
+    A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
+    """
+
+    prompt: Prompt
+    _: KW_ONLY
+    seconds: Seconds | None = None
+    fps: Fps | None = None
+    small: Annotated[bool, option("Small and short first, whatever is asked for."), Flag(name="--preview")] = False
+    preview: Annotated[Clip, option("A preview to make large."), Flag(name="--from", metavar="VIDEO")] | None = None
+    strength: Annotated[Strength, option("How far a preview is made anew: 0.6 to 0.8.")] = 0.7
+    candidates: Candidates | None = None
+    one_stage: OneStage = False
+
+    def __post_init__(self) -> None:
+        if self.small and self.preview is not None:
+            raise FieldError("{small} makes a preview and {preview} takes one: give one of them.")
+        if self.preview is not None and (self.candidates is not None or self.one_stage):
+            raise FieldError("{preview} has its first frame already: leave out {candidates} and {one_stage}.")
+        check_first_frame(self.candidates, self.one_stage)
+
+    def opened(self) -> Self:
+        return self if self.preview is None else replace(self, preview=media.clip(self.preview))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        if self.small:
+            return self._small(bundle).plan(bundle)
+        shape, prompt = fitting.shape_of(bundle, self.seconds, self.size, self.fps), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        asked = frames.Sampling(bundle, shape, prompt, self.settings(bundle))
+        if self.preview is None:
+            notes += fitting.in_parts(bundle, shape)
+            asked = replace(asked, first=fitting.first_frame(bundle, shape, self.candidates, self.one_stage))
+            return Plan(shape=shape, frames=asked, notes=tuple(notes))
+        size = shape.height, shape.width
+        preview, said = fitting.fitted(bundle, media.clip(self.preview), size, shape.fps, "the preview")
+        large = frames.enlarged(asked, preview.frames[: shape.num_frames], self.strength)
+        return Plan(shape=shape, frames=large, conditions=large.conditions, notes=(*notes, *said))
+
+    def _small(self, bundle: Bundle) -> Self:
+        own = bundle.sampling.seconds
+        seconds = own if self.seconds is None else min(self.seconds, own)
+        prompt = str(Schedule.parse(self.prompt).until(seconds))
+        return replace(self, small=False, prompt=prompt, seconds=seconds, size=fitting.own_area(bundle, self.size))
+
+
+@verb
+class Image(Sampled):
+    """One picture of what the prompt says."""
+
+    moving: ClassVar[bool] = False
+    prompt: Prompt
+    _: KW_ONLY
+    candidates: Candidates | None = None
+    one_stage: Annotated[OneStage, Flag(hidden=True)] = False
+
+    def __post_init__(self) -> None:
+        check_first_frame(self.candidates, self.one_stage)
+
+    def plan(self, bundle: Bundle) -> Plan:
+        shape, prompt = fitting.shape_of(bundle, 0.0, self.size, None), Schedule.parse(self.prompt)
+        notes = [*fitting.checked(bundle, prompt, shape), *fitting.in_parts(bundle, shape)]
+        first = fitting.first_frame(bundle, shape, self.candidates, self.one_stage)
+        return Plan(
+            shape=shape,
+            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), first=first),
+            notes=tuple(notes),
+        )
+
+
+def moments(given: object) -> object:
+    """SECONDS=FILE, as often as given, to files by second."""
+    if not isinstance(given, list | tuple):
+        return given
+    pairs = [str(each).partition("=") for each in given]
+    files = {float(moment.removesuffix("s")): file for moment, _, file in pairs}
+    if len(files) < len(pairs) or not all(files.values()):
+        raise ValueError("each moment once, with its file")
+    return files
+
+
+@verb
+class Animate(Sampled):
+    """A video that starts from a picture and goes on as the prompt says.
+
+    The picture is fitted to the model's pixel area at its own aspect first, or to --size.
+    """
+
+    picture: Annotated[Picture, option("The first frame of the video."), Flag(name="photo")]
+    prompt: Prompt
+    _: KW_ONLY
+    at: Annotated[
+        Mapping[float, Picture],
+        option("Other pictures, by the second at which each is shown.", give="SECONDS=FILE, such as 1.5=end.png"),
+        BeforeValidator(moments),
+        Flag(metavar="SECONDS=FILE", text=list[str]),
+    ] = field(default_factory=dict)
+    seconds: Seconds | None = None
+    fps: Fps | None = None
+
+    def __post_init__(self) -> None:
+        for moment in self.at:
+            if not 0 < moment < float("inf") or (self.seconds is not None and moment > self.seconds):
+                most = "" if self.seconds is None else f", within {self.seconds:g} s"
+                raise FieldError(f"{{at}} {moment:g}: give a moment above 0{most}.")
+
+    def opened(self) -> Self:
+        at = {moment: media.picture(one) for moment, one in sorted(self.at.items())}
+        return replace(self, picture=media.picture(self.picture), at=at)
+
+    def plan(self, bundle: Bundle) -> Plan:
+        pictures = {0.0: media.picture(self.picture), **{at: media.picture(one) for at, one in self.at.items()}}
+        size = self.size or fitting.size_for(bundle, *pictures[0.0].frames.shape[1:3])
+        shape, prompt = fitting.shape_of(bundle, self.seconds, size, self.fps), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        conditions, said = fitting.placed(pictures, shape)
+        return Plan(
+            shape=shape,
+            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
+            conditions=conditions,
+            notes=(*notes, *said),
+        )
+
+
+@verb
+class Extend(Sampled):
+    """A clip with more before it, after it, or both; its own frames are kept."""
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    after: Annotated[float, option("Seconds to add at the end.", unit="s", ge=0, le=1e9)] = 0.0
+    before: Annotated[float, option("Seconds to add at the beginning.", unit="s", ge=0, le=1e9)] = 0.0
+    fps: Fps | None = None
+
+    def __post_init__(self) -> None:
+        if self.after == self.before == 0:
+            raise FieldError("say how much to add: {after} SECONDS, {before} SECONDS, or both.")
+
+    def opened(self) -> Self:
+        return replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        rate = self.fps or bundle.sampling.fps
+        at, end = round(self.before * rate), round(self.after * rate)
+        if at + end == 0:
+            raise UsageError(
+                f"{self.before:g} s before and {self.after:g} s after are no frame at {rate:g} fps. Ask for more."
+            )
+        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
+        shape, prompt = fitting.around(bundle, video, at + len(video.frames) + end), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        conditions = (canvas.Condition(video.frames, at=at),)
+        return Plan(
+            shape=shape,
+            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
+            conditions=conditions,
+            notes=(*notes, *said),
+            sound=((video, at / video.fps),),
+        )
+
+
+@verb
+class Connect(Sampled):
+    """A video that leads from one clip to another; the frames of both are kept."""
+
+    one: ClipFile
+    other: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    seconds: Annotated[Seconds, option("Length of what leads from one to the other.")] = 2.0
+
+    def opened(self) -> Self:
+        return replace(self, one=media.clip(self.one), other=media.clip(self.other))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        rate = bundle.sampling.fps
+        between = fitting.some_frames(self.seconds, rate)
+        first, said = fitting.fitted(bundle, media.clip(self.one), self.size, rate, "the first clip")
+        size = first.frames.shape[1], first.frames.shape[2]
+        second, also = fitting.fitted(bundle, media.clip(self.other), size, rate, "the second clip")
+        shape = fitting.around(bundle, first, len(first.frames) + between + len(second.frames))
+        prompt, at = Schedule.parse(self.prompt), shape.num_frames - len(second.frames)
+        notes = fitting.checked(bundle, prompt, shape)
+        conditions = canvas.Condition(first.frames), canvas.Condition(second.frames, at=at)
+        return Plan(
+            shape=shape,
+            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
+            conditions=conditions,
+            notes=(*notes, *said, *also),
+            sound=((first, 0.0), (second, at / first.fps)),
+        )
+
+
+@verb
+class Loop(Sampled):
+    """A video without a seam, to be played over and over."""
+
+    prompt: Prompt
+    _: KW_ONLY
+    clip: Annotated[Clip, option("Begin with this video, kept.")] | None = None
+    seconds: Annotated[Seconds, option("Of one round; with a clip, of the way back to its start.")] = 2.0
+
+    def opened(self) -> Self:
+        return self if self.clip is None else replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        if self.clip is not None:
+            return self._back(bundle)
+        shape = fitting.shape_of(bundle, self.seconds, self.size, None)
+        shape = replace(shape, num_frames=shape.num_frames - 1)
+        frames.closing(bundle, shape)
+        text, notes = unchanging(bundle, self.prompt, shape)
+        made = partial(frames.looped, bundle, shape, text, self.settings(bundle))
+        return Plan(shape=shape, frames=made, notes=tuple(notes))
+
+    def _back(self, bundle: Bundle) -> Plan:
+        assert self.clip is not None
+        rate = bundle.sampling.fps
+        way = fitting.some_frames(self.seconds, rate)
+        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
+        shape, prompt = fitting.around(bundle, video, len(video.frames) + way), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        held = bundle.sampling.context * bundle.vae.strides.frames
+        before, after = video.frames[-1 - held :], video.frames[:held]
+        around = replace(shape, num_frames=len(before) + way + len(after))
+        told = prompt.since((len(video.frames) - len(before)) / shape.fps)
+        conditions = canvas.Condition(before), canvas.Condition(after, at=around.num_frames - len(after))
+        sampling = frames.Sampling(bundle, around, told, self.settings(bundle), conditions)
+        return Plan(
+            shape=shape,
+            frames=frames.Returning(video.frames, sampling, len(before), way),
+            conditions=conditions,
+            notes=(*notes, *said),
+            sound=((video, 0.0),),
+        )
+
+
+@verb
+class Edit(Sampled):
+    """A clip as the prompt would have it: made anew from noise, or, with --source, turned along the difference.
+
+    Without a source it is SDEdit, with one FlowEdit, whose Euler steps each draw their own noise.
+    """
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    source: Annotated[str, option("What the clip shows now.")] | None = None
+    strength: Annotated[Strength, option("0 keeps the clip, 1 replaces all of it.")] = 0.7
+
+    def __post_init__(self) -> None:
+        if self.source is not None and self.sampler not in (None, "euler"):
+            raise FieldError(
+                "an edit with {source} draws new noise at every step, as euler alone can: leave out {sampler}."
+            )
+
+    def opened(self) -> Self:
+        return replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
+        notes = [*fitting.checked(bundle, prompt, shape), *said]
+        sound = ((video, 0.0),)
+        if self.strength == 0:
+            return Plan(shape=shape, frames=lambda watch: iter([video.frames]), notes=tuple(notes), sound=sound)
+        settings = self.settings(bundle)
+        if self.source is None:
+            start = canvas.Condition(frames.to_whole_latents(bundle, video.frames), noise=self.strength)
+            made = frames.Sampling(bundle, shape, prompt, settings, (start,))
+            return Plan(shape=shape, frames=made, conditions=(start,), notes=tuple(notes), sound=sound)
+        most = bundle.vae.strides.num_frames(bundle.sampling.window)
+        if len(video.frames) > most:
+            raise UsageError(
+                f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
+            )
+        texts = unchanging(bundle, self.source, shape)[0], unchanging(bundle, self.prompt, shape)[0]
+        changed = partial(frames.edited, bundle, video.frames, video.fps, texts, self.strength, settings)
+        return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
+
+
+def unchanging(bundle: Bundle, prompt: str, shape: canvas.Shape) -> tuple[str, list[str]]:
+    """The words of a prompt that may not change over time, and what a user should know of it."""
+    told = Schedule.parse(prompt)
+    notes = fitting.checked(bundle, told, shape)
+    if told.changes:
+        raise UsageError("a loop and an edit with a source take a prompt that does not change over time.")
+    return told.first, notes
+
+
+@verb
+class Inpaint(Sampled):
+    """A part of a clip made anew; the rest is kept. Boxes and masks are in pixels of the file, and fitted with it."""
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    box: (
+        Annotated[
+            Corners,
+            option("What to make anew, in pixels.", unit="pixels", give="4 whole numbers with commas between them"),
+            BeforeValidator(numbers(4)),
+            PlainSerializer(with_commas, return_type=str),
+            Flag(metavar="X,Y,WIDTH,HEIGHT", text=str),
+        ]
+        | None
+    ) = None
+    mask: Annotated[Picture, option("White where to make anew."), Flag(metavar="PNG")] | None = None
+    colour: (
+        Annotated[
+            tuple[int, int, int],
+            option("All that is ever near this colour.", give="3 whole numbers with commas between them"),
+            BeforeValidator(numbers(3)),
+            PlainSerializer(with_commas, return_type=str),
+            Flag(metavar="R,G,B", text=str),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        if sum(part is not None for part in (self.box, self.mask, self.colour)) != 1:
+            raise FieldError("say which part: {box} X,Y,WIDTH,HEIGHT, {mask} FILE or {colour} R,G,B.")
+
+    def opened(self) -> Self:
+        mask = None if self.mask is None else media.picture(self.mask)
+        opened = replace(self, clip=media.clip(self.clip), mask=mask)
+        opened._hole()
+        return opened
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
+        sampling = regions.made_anew(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
+        return Plan(
+            shape=shape,
+            frames=sampling,
+            conditions=sampling.conditions,
+            notes=(*notes, *said),
+            sound=((video, 0.0),),
+        )
+
+    def _hole(self) -> Tensor:
+        """(H, W, 3) uint8 of the clip's own size, white where it is made anew."""
+        clip = media.clip(self.clip)
+        if self.mask is not None:
+            return regions.of_mask(clip, media.picture(self.mask))
+        if self.box is not None:
+            return regions.of_box(clip, self.box)
+        assert self.colour is not None
+        return regions.of_colour(clip, self.colour, LIKE)
+
+
+@verb
+class Outpaint(Sampled):
+    """A clip inside a larger frame, which is made around it; the clip is kept."""
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    to: Annotated[Size, option("The larger frame.", unit="pixels", give="WIDTHxHEIGHT in pixels, such as 128x96")]
+    corner: (
+        Annotated[
+            tuple[int, int],
+            option(
+                "Where the clip's upper left corner is; the middle if not given.",
+                unit="pixels",
+                give="2 whole numbers with commas between them",
+            ),
+            BeforeValidator(numbers(2)),
+            PlainSerializer(with_commas, return_type=str),
+            Flag(metavar="X,Y", text=str),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            raise FieldError("{size} does not go with outpaint: {to} says how large the frame is.")
+
+    def opened(self) -> Self:
+        return replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video, said = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
+        framed, hole = regions.in_frame(video.frames, self.to, self.corner)
+        shape, prompt = fitting.around(bundle, replace(video, frames=framed), len(framed)), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        sampling = regions.made_anew(bundle, framed, hole, shape, prompt, self.settings(bundle))
+        return Plan(
+            shape=shape,
+            frames=sampling,
+            conditions=sampling.conditions,
+            notes=(*notes, *said),
+            sound=((video, 0.0),),
+        )
+
+
+@verb
+class Interpolate(Sampled):
+    """A clip at a multiple of its rate; its own frames are kept."""
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    times: Annotated[int, option("How many times the rate.", ge=2)] = 2
+
+    def opened(self) -> Self:
+        return replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
+        clip, rate = video.frames, self.times * video.fps
+        seconds, size = (len(clip) - 1) / video.fps, (clip.shape[1], clip.shape[2])
+        shape, prompt = fitting.shape_of(bundle, seconds, size, rate), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        at = torch.arange(shape.num_frames) / self.times
+        before = at.long().clamp(max=len(clip) - 2)
+        blend = torch.lerp(clip[before].float(), clip[before + 1].float(), (at - before).view(-1, 1, 1, 1))
+        start = canvas.Condition(frames.to_whole_latents(bundle, blend.round().to(torch.uint8)), noise=BLEND_NOISE)
+        given = (canvas.Condition(frame[None], at=n * self.times) for n, frame in enumerate(clip))
+        conditions = (start, *given)
+        return Plan(
+            shape=shape,
+            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
+            conditions=conditions,
+            notes=(*notes, *said),
+            sound=((video, 0.0),),
+        )
+
+
+@verb
+class Reverse(Request):
+    """A clip backwards, its sound too; no model is needed."""
+
+    needs_model: ClassVar[bool] = False
+    clip: Annotated[Clip, option("A video.")]
+
+    def opened(self) -> Self:
+        return replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video = media.clip(self.clip).reversed()
+        count, height, width, _ = video.frames.shape
+        shape = canvas.Shape(num_frames=count, height=height, width=width, fps=video.fps)
+        return Plan(shape=shape, frames=lambda watch: iter([video.frames]), sound=((video, 0.0),))
+
+
+VERBS: dict[str, type[Request]] = {
+    kind.name(): kind
+    for kind in (
+        *(Generate, Image, Animate, Extend, Connect, Loop, Edit, Inpaint, Outpaint, Interpolate),
+        *(Storyboard, Reverse),
+    )
+}
