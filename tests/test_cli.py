@@ -1,4 +1,4 @@
-"""The command line: what it refuses, in which order, and what it leaves behind. A tiny model takes the place of the real."""
+"""The command line: what it refuses, in which order, what it leaves behind. A tiny model takes the place of the real."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers.tiny import bundle
 from typer.testing import CliRunner
 
 import minisora
@@ -23,7 +24,6 @@ from minisora.generate.plan import Work
 from minisora.generate.request import Request
 from minisora.generate.verbs import Generate
 from minisora.video import Video, read_image, read_video
-from tests.helpers.tiny import bundle
 
 __all__ = ["bundle"]  # a fixture
 

@@ -14,8 +14,8 @@ SOURCE = ROOT / "src" / "minisora"
 
 # A part may import from those before it in this list, and from itself.
 ORDER = [
-    *("errors", "device", "webpage", "video", "worlds", "data", "curate", "vae", "upscale", "text", "caption"),
-    *("dit", "diffusion", "bundle", "generate", "weights", "train", "watch", "sources", "eval", "tuning", "recipes"),
+    *("errors", "device", "diffusion", "webpage", "video", "worlds", "data", "curate", "vae", "upscale", "text"),
+    *("caption", "dit", "bundle", "generate", "weights", "train", "watch", "sources", "eval", "tuning", "recipes"),
     *("plan", "console", "produce", "verbs", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420

@@ -342,7 +342,7 @@ def noisy(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Re
 
 def started(recipe: Recipe) -> subprocess.Popen[bytes]:
     code = (
-        "from pathlib import Path; import minisora.curate.measure as m; from minisora.curate.command import curate; "
+        "from pathlib import Path; import minisora.curate.measure as m; from minisora.cli.curate import curate; "
         f"m.MOST_FILES = {FILES_OF_A_PART}; "
         f"curate(Path({str(recipe.out.parent / 'recipe.yaml')!r}), 'local', 2, None, False, False)"
     )

@@ -1,7 +1,7 @@
 """Videos and curated clips to caption, and where their captions are kept: beside a video, or in one table.
 
-Here: what is to be captioned, and the two kinds of files. Not here: who writes the captions (adapters.py), what a recipe
-does with the captions of clips (curate/told.py), the command (cli/caption.py).
+Here: what is to be captioned, and the two kinds of files. Not here: who writes the captions (adapters.py), what a
+recipe does with the captions of clips (curate/told.py), the command (cli/caption.py).
 """
 
 from __future__ import annotations

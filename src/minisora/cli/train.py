@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     from minisora.train.config import RunConfig
     from minisora.train.parallel import Layout
 
-BEGUN_WITHIN = (
-    "toybox-pictures",
-    "toybox",
-    "toybox-student",
-    "captioner-playroom",
-)  # these know what to do with --from
+BEGUN_WITHIN = ("toybox-pictures", "toybox", "toybox-student", "captioner-playroom")  # that take --from themselves
 
 
 @dataclass(frozen=True, kw_only=True)
