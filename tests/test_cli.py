@@ -1,4 +1,4 @@
-"""The command line: what it refuses, in which order, what it leaves behind. A tiny model takes the place of the real."""
+"""The command line: what it refuses, in which order, and what it leaves behind; by a tiny model of random weights."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,8 +18,6 @@ from minisora.errors import UsageError
 from minisora.progress import Event
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from minisora.worlds.clip import Clip
 
 WORLDS = ("playroom", "stickers")
@@ -57,8 +55,8 @@ class World:
             return record(name, episodes=self.count, size=size, fps=self.fps, seed=self.seed)
         num_frames = round(length * rate) + 1
         check_memory(num_frames * height * width * 64, f"{length:g} s of {width}x{height}")  # the renderer's planes
-        module, shape = _world(self.name), {"height": height, "width": width, "fps": rate, "num_frames": num_frames}
-        return (module.clip(self.seed + index, **shape) for index in range(self.count))
+        shape = {"height": height, "width": width, "fps": rate, "num_frames": num_frames}
+        return (_clip(self.name, self.seed + index, **shape) for index in range(self.count))
 
 
 @taking(World)
@@ -90,11 +88,11 @@ def world(asked: World) -> None:
     typer.echo(f"{asked.out}: {asked.count} clips, and the first of them on sheet.png")
 
 
-def _world(name: str) -> ModuleType:
+def _clip(name: str, seed: int, **shape: Any) -> Clip:
     if name == "playroom":
         from minisora.worlds import playroom
 
-        return playroom
+        return playroom.clips([seed], **shape)[0]
     from minisora.worlds import stickers
 
-    return stickers
+    return stickers.clip(seed, **shape)
