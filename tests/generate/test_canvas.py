@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
@@ -13,53 +11,21 @@ import torch
 from torch import Tensor
 
 from minisora import diffusion
-from minisora.bundle import Bundle, Sampling
+from minisora.bundle import Bundle
 from minisora.data.pack import Pack
 from minisora.data.patch import patchify
 from minisora.diffusion.samplers import SAMPLERS
-from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.generate import tasks
 from minisora.generate.canvas import Canvas, Condition, Shape, build
-from minisora.generate.window import Settings, sample, tell
-from minisora.text.encoder import TextTokens
-from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.generate.frames import Sampling
+from minisora.generate.schedule import Schedule
+from minisora.generate.window import sample, tell
+from minisora.progress import Event, Watch
+from tests.helpers.tiny import DIT, SHAPE, Words, bundle, picture, sampled, settings
 
-VAE = VAEConfig(latent_channels=4, widths=(4, 4, 8), latent_width=8, latent_blocks=1)
-DIT = DiTConfig(width=24, depth=2, num_heads=2, mlp_width=32, text_width=6, latent_channels=4, time_width=8)
+__all__ = ["bundle"]  # a fixture
 
-
-class Words:
-    """A text encoder: a random state for each word, always the same for the same word."""
-
-    def encode(self, texts: Sequence[str]) -> TextTokens:
-        rows = [
-            [
-                torch.randn(6, generator=torch.Generator().manual_seed(zlib.crc32(word.encode())))
-                for word in ["[CLS]", *t.split()]
-            ]
-            for t in texts
-        ]
-        return TextTokens(torch.stack([word for row in rows for word in row]), [len(row) for row in rows])
-
-    def check(self, text: str) -> None:
-        if len(text.split()) > 500:
-            raise UsageError("this prompt is too long")
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    """Random everywhere: branches that start closed would hide what flows through them."""
-    torch.manual_seed(0)
-    vae, dit = VideoVAE(VAE).eval().requires_grad_(False), DiT(DIT).eval().requires_grad_(False)
-    for parameter in (*vae.parameters(), *dit.parameters()):
-        parameter.add_(torch.randn_like(parameter) * 0.1)
-    return Bundle(name="tiny", vae=vae, dit=dit, text=Words(), sampling=Sampling(fps=8.0, time_rate=2.0, shift=1.5))  # type: ignore[arg-type]
-
-
-def picture(num_frames: int, height: int, width: int, seed: int = 1) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (num_frames, height, width, 3), dtype=torch.uint8, generator=generator)
+BALL = Schedule.parse("a ball")
 
 
 def by_latent(canvas: Canvas, values: Tensor) -> Tensor:
@@ -71,9 +37,6 @@ def encoded(bundle: Bundle, frames: Tensor, *, first_alone: bool) -> Tensor:
     """(1, n, rows * columns, Ct) tokens of frames whose size fits the grid"""
     z = bundle.vae.encode(frames[None].float() / 127.5 - 1, first_alone=first_alone)
     return patchify(z, DIT.patch).unflatten(1, (z.shape[1], -1))
-
-
-SHAPE = Shape(num_frames=13, height=32, width=48, fps=8.0)
 
 
 def test_nothing_given_is_all_free(bundle):
@@ -192,40 +155,36 @@ def test_an_empty_region_and_one_of_another_size_are_refused(bundle):
 # From a canvas to a video
 
 
-def settings(**changes: object) -> Settings:
-    return Settings(**{"steps": 3, "guidance": 3.0, "seed": 5, **changes})  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(("height", "width", "num_frames"), [(31, 33, 7), (16, 16, 1), (9, 50, 5)])
 def test_animate_holds_its_first_frame_at_any_size(bundle, height, width, num_frames):
-    first = picture(1, height, width)[0]
+    first = picture(1, height, width)
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
-    video = tasks.animate(bundle, [(0, first)], "it moves", shape, settings())
-    assert video.frames.shape == (num_frames, height, width, 3) and video.frames.dtype == torch.uint8
-    assert torch.equal(video.frames[0], first) and video.fps == 8.0
+    frames = sampled(Sampling(bundle, shape, Schedule.parse("it moves"), settings(), (Condition(first),)))
+    assert frames.shape == (num_frames, height, width, 3) and frames.dtype == torch.uint8
+    assert torch.equal(frames[0], first[0])
 
 
 def test_known_tokens_end_as_they_were_given(bundle):
     canvas = build(bundle, SHAPE, [Condition(picture(5, 32, 48), at=0), Condition(picture(2, 32, 48), at=10)])
     for context_noise in (0.0, 0.2):
-        tokens = sample(bundle, canvas, tell(bundle, "a ball"), settings(context_noise=context_noise))
+        tokens = sample(bundle, canvas, tell(bundle, "a ball"), settings(context_noise=context_noise), Watch())
         given = canvas.levels == 0
         assert torch.equal(tokens[:, given], canvas.known[:, given]) and tokens.isfinite().all()
 
 
 def test_a_seed_says_the_video(bundle):
     shape = Shape(num_frames=5, height=32, width=32, fps=8.0)
-    one, again, other = (tasks.generate(bundle, "a ball", shape, settings(seed=seed)).frames for seed in (5, 5, 6))
+    one, again, other = (sampled(Sampling(bundle, shape, BALL, settings(seed=seed))) for seed in (5, 5, 6))
     assert torch.equal(one, again) and not torch.equal(one, other)
-    said_otherwise = tasks.generate(bundle, "two cubes", shape, settings()).frames
+    said_otherwise = sampled(Sampling(bundle, shape, Schedule.parse("two cubes"), settings()))
     assert not torch.equal(one, said_otherwise)
 
 
 def test_frames_are_the_users_to_change(bundle):
     shape = Shape(num_frames=1, height=16, width=16, fps=8.0)
-    video = tasks.generate(bundle, "a ball", shape, settings())
-    video.frames[0] = 0
-    assert not video.frames.any()
+    (frames,) = Sampling(bundle, shape, BALL, settings())(Watch())
+    frames[0] = 0
+    assert not frames.any()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +195,7 @@ def test_both_in_one_call_are_as_each_alone(bundle, change):
     canvas = build(bundle, SHAPE, [Condition(picture(3, 32, 48), at=0, noise=0.0)])
     text = Words().encode(["a red ball", ""])
     how = settings(**change)
-    got = sample(bundle, canvas, tell(bundle, "a red ball"), how)
+    got = sample(bundle, canvas, tell(bundle, "a red ball"), how, Watch())
 
     generator = torch.Generator().manual_seed(how.seed)
     eps, context_eps = (torch.randn(canvas.known.shape, generator=generator) for _ in range(2))
@@ -278,12 +237,12 @@ def test_both_in_one_call_are_as_each_alone(bundle, change):
 def test_progress_reaches_the_last_step(bundle, sampler, steps):
     """Whatever the shift makes of the times."""
     for num_frames in (1, 9):
-        told: list[tuple[int, int]] = []
+        told: list[Event] = []
         shape = Shape(num_frames=num_frames, height=16, width=16, fps=8.0)
-        how = settings(steps=steps, sampler=sampler, guidance=1.0, on_step=lambda *at, told=told: told.append(at))
-        tasks.generate(bundle, "a ball", shape, how)
-        assert {total for _, total in told} == {steps}
-        done = [at for at, _ in told]
+        how = settings(steps=steps, sampler=sampler, guidance=1.0)
+        sampled(Sampling(bundle, shape, BALL, how), Watch(on_event=told.append))
+        assert {(event.stage, event.total) for event in told} == {("denoise", steps)}
+        done = [event.done for event in told]
         assert all(before <= after <= before + 1 for before, after in pairwise(done))
         assert done[0] <= 1 and done[-1] == steps
 
@@ -299,18 +258,19 @@ def test_a_canvas_that_begins_with_a_latent_holds_it_and_nothing_else(bundle):
     assert begun.held() == [True, False, False, False] and canvas.held() == [False] * 4  # the first is as it was
 
 
-def test_raising_in_on_step_cancels(bundle):
-    def cancel(done: int, steps: int) -> None:
+def test_raising_in_a_listener_cancels(bundle):
+    def cancel(event: Event) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tasks.generate(bundle, "a ball", SHAPE, settings(on_step=cancel))
+        sampled(Sampling(bundle, SHAPE, BALL, settings()), Watch(on_event=cancel))
 
 
 def test_every_stage_is_timed(bundle):
-    how = settings()
-    tasks.generate(bundle, "a ball", Shape(num_frames=1, height=16, width=16, fps=8.0), how)
-    assert list(how.timings) == ["canvas", "text", "denoise", "decode"] and all(t >= 0 for t in how.timings.values())
+    watch = Watch()
+    sampled(Sampling(bundle, Shape(num_frames=1, height=16, width=16, fps=8.0), BALL, settings()), watch)
+    assert list(watch.seconds) == ["canvas", "text", "denoise", "decode"]
+    assert all(seconds >= 0 for seconds in watch.seconds.values())
 
 
 def test_bfloat16_weights_make_a_video_like_that_of_float32(bundle):
@@ -318,7 +278,7 @@ def test_bfloat16_weights_make_a_video_like_that_of_float32(bundle):
 
     half = replace(bundle, vae=copy.deepcopy(bundle.vae).bfloat16(), dit=copy.deepcopy(bundle.dit).bfloat16())
     shape = Shape(num_frames=5, height=32, width=32, fps=8.0)
-    first = picture(1, 32, 32)[0]
-    one, other = (tasks.animate(b, [(0, first)], "a ball", shape, settings()).frames.float() for b in (bundle, half))
+    first = (Condition(picture(1, 32, 32)),)
+    one, other = (sampled(Sampling(b, shape, BALL, settings(), first)).float() for b in (bundle, half))
     assert torch.equal(one[0], other[0])
     assert (one - other).abs().mean() < 0.1 * one.std()

@@ -14,21 +14,25 @@ import minisora
 from minisora.bundle import Bundle
 from minisora.cli import app
 from minisora.errors import UsageError
-from minisora.generate import deliver, fitting, tasks
+from minisora.generate import deliver, fitting
 from minisora.generate.canvas import Condition, Shape
 from minisora.generate.deliver import Resampling, delivered, own_size, reduced, side_seen, with_upscaler, working
+from minisora.generate.frames import Sampling
 from minisora.generate.model import Model
-from minisora.generate.window import timed
+from minisora.generate.schedule import Schedule
+from minisora.generate.verbs import Generate, Image, Reverse
+from minisora.progress import Watch
 from minisora.recipes import SAMPLING
 from minisora.sources import JOBS
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler
 from minisora.video import Video, fit, resize
-from tests.generate.test_canvas import bundle, picture, settings
+from tests.helpers.tiny import bundle, picture, sampled, settings
 from tests.upscale.test_model import TINY
 
 __all__ = ["bundle"]  # a fixture
 
+BALL = Schedule.parse("a ball")
 ASKED = Shape(num_frames=9, height=100, width=150, fps=8.0)
 
 
@@ -76,7 +80,7 @@ def test_every_verb_delivers_the_size_asked_for(larger):
     generated = model.generate("a ball", seconds=1.0, **how)
     assert generated.frames.shape == (9, 100, 150, 3)
     assert model.generate("a ball", seconds=0.5, steps=1).frames.shape == (5, 96, 96, 3)
-    streamed = model.stream("a ball", seconds=1.0, **how)
+    streamed = model.stream(Generate("a ball", seconds=1.0, **how)).video
     assert torch.equal(torch.cat(list(streamed.pieces)), generated.frames)
     animated = model.animate(clip.frames[0], "a ball", seconds=1.0, **how).frames
     assert torch.equal(animated[0], given[0]) and animated.shape == (9, 100, 150, 3)
@@ -85,8 +89,10 @@ def test_every_verb_delivers_the_size_asked_for(larger):
     assert model.loop("a ball", seconds=1.0, **how).frames.shape == (8, 100, 150, 3)
     assert model.edit(clip, "a ball", **how).frames.shape == given.shape
     assert model.edit(clip, "a ball", source="a cube", **how).frames.shape == given.shape
-    inpainted = model.inpaint(clip, (30, 20, 90, 80), "a ball", **how).frames
-    hole = fitting.box((30, 20, 90, 80), replace(ASKED, num_frames=5))
+    inpainted = model.inpaint(clip, "a ball", box=(18, 14, 36, 42), **how).frames
+    rows = (torch.arange(100) + 8.5) * 70 / 117  # of the clip: 117 rows cover the width, 8 are cut away above
+    hole = torch.zeros(100, 150, dtype=torch.bool)
+    hole[(rows > 14) & (rows < 56), 30:90] = True
     assert torch.equal(inpainted[:, ~hole], given[:, ~hole]) and not torch.equal(inpainted[:, hole], given[:, hole])
 
 
@@ -120,18 +126,18 @@ def test_a_region_holds_where_all_of_a_small_pixel_holds(larger):
 
 
 def test_frames_are_enlarged_then_resampled(larger):
-    made, how = picture(9, 25, 38), settings()
-    frames = torch.cat(list(delivered(larger, made.split([1, 4, 4]), ASKED, how)))
+    made, watch = picture(9, 25, 38), Watch()
+    frames = torch.cat(list(delivered(larger, made.split([1, 4, 4]), ASKED, watch)))
     assert larger.upscaler is not None
     assert torch.equal(frames, resize(torch.cat(list(larger.upscaler.stream([made]))), 100, 150))
-    assert list(how.timings) == ["upscale"]
+    assert list(watch.seconds) == ["upscale"]
     as_made = replace(ASKED, height=24, width=24)
-    assert torch.equal(next(delivered(larger, [picture(9, 24, 24)], as_made, how)), picture(9, 24, 24))
+    assert torch.equal(next(delivered(larger, [picture(9, 24, 24)], as_made, watch)), picture(9, 24, 24))
 
 
 def test_the_seconds_of_delivery_are_those_of_no_other_stage(larger):
     """Each piece takes a while to be made, and each to be enlarged."""
-    how = settings()
+    watch = Watch()
 
     class Slow(Resampling):
         def stream(self, pieces):
@@ -141,29 +147,29 @@ def test_the_seconds_of_delivery_are_those_of_no_other_stage(larger):
 
     def made():
         for _ in range(3):
-            with timed(how, "decode"):
+            with watch.timed("decode"):
                 time.sleep(0.1)
             yield picture(1, 24, 24)
 
     began = time.perf_counter()
     shape = replace(ASKED, num_frames=3, height=96, width=96)
-    assert sum(len(piece) for piece in delivered(replace(larger, upscaler=Slow()), made(), shape, how)) == 3
-    assert how.timings["decode"] >= 0.3 and 0.09 <= how.timings["upscale"] <= time.perf_counter() - began - 0.3
-    told = settings()
-    tasks.generate(larger, "a ball", ASKED, told)
-    assert list(told.timings) == ["canvas", "text", "denoise", "decode", "upscale"]
+    assert sum(len(piece) for piece in delivered(replace(larger, upscaler=Slow()), made(), shape, watch)) == 3
+    assert watch.seconds["decode"] >= 0.3 and 0.09 <= watch.seconds["upscale"] <= time.perf_counter() - began - 0.3
+    whole = Watch()
+    sampled(Sampling(larger, ASKED, BALL, settings()), whole)
+    assert list(whole.seconds) == ["canvas", "text", "denoise", "decode", "upscale"]
 
 
 def test_memory_is_refused_by_the_delivered_size(larger):
     said = r"2 s of 2000000x1000000 at 8 fps would need .* GiB of memory and this machine has .*smaller size"
-    for make in (Model(larger).generate, Model(larger).stream):
+    for make in (Model(larger).run, Model(larger).stream):
         with pytest.raises(UsageError, match=said) as refused:
-            make("a ball", seconds=2.0, size=(1_000_000, 2_000_000))
+            make(Generate("a ball", seconds=2.0, size=(1_000_000, 2_000_000)))
         assert "\n" not in str(refused.value)
     small, large = (replace(ASKED, height=side, width=side) for side in (480, 960))  # made at one size
     grown = fitting.memory_bytes(larger, large) - fitting.memory_bytes(larger, small)
     assert grown == pytest.approx((960**2 - 480**2) * (2 * 9 * 3 + 4 * 3 * 4 * 4), rel=0.01)
-    assert fitting.in_parts(larger, large, "made small first") == []
+    assert fitting.in_parts(larger, large) == []
 
 
 def test_which_upscaler(bundle, tmp_path, monkeypatch):
@@ -185,18 +191,16 @@ def test_a_bundle_without_an_upscaler_is_enlarged_by_plain_resampling_and_says_s
     monkeypatch.setattr(deliver, "EMBEDDED", tmp_path / "upscaler")
     monkeypatch.setattr("minisora.bundle.load", lambda name, **_: bundle)
     said = "tiny has no upscaler: what it makes is enlarged by plain resampling"
-    model = minisora.load("tiny")
-    model.image("a ball", size=(96, 96), steps=1)
-    assert model.remarks == [said]
-    model.image("a ball", size=(96, 96), steps=1)
-    assert model.remarks == [said]  # of the last call
-    monkeypatch.setattr(Model, "notes", lambda *_: [])
+    model, asked = minisora.load("tiny"), Image("a ball", size=(96, 96), steps=1)
+    assert model.run(asked).notes == (said,)
+    assert model.run(asked).notes == (said,)  # of this call alone
+    assert model.stream(asked).notes == (said,)
+    assert model.run(Reverse(Video(picture(5, 32, 32), 8.0))).notes == ()  # nothing is enlarged
     told = CliRunner().invoke(app, ["image", "a ball", "--steps", "1", "-o", str(tmp_path / "out.png")])
     assert told.exit_code == 0 and told.stderr.splitlines() == [f"note: {said}"]
     for none, upscaler in (("none", None), (str(tmp_path / "upscaler"), Upscaler)):
         model = minisora.load("tiny", upscale=none)
-        model.image("a ball", size=(96, 96), steps=1)
-        assert model.remarks == [] and (upscaler is None or isinstance(model.bundle.upscaler, upscaler))
+        assert model.run(asked).notes == () and (upscaler is None or isinstance(model.bundle.upscaler, upscaler))
 
 
 def test_a_name_that_means_nothing_is_refused_before_the_model_is_loaded(monkeypatch, tmp_path):
@@ -213,4 +217,4 @@ def test_plain_resampling_is_a_resize_of_every_piece(bundle):
     pieces = list(Resampling().stream(picture(5, 8, 12).split([1, 4])))
     assert torch.equal(torch.cat(pieces), resize(picture(5, 8, 12), 32, 48))
     plain = replace(bundle, upscaler=Resampling())
-    assert tasks.generate(plain, "a ball", ASKED, settings()).frames.shape == (9, 100, 150, 3)
+    assert sampled(Sampling(plain, ASKED, BALL, settings())).shape == (9, 100, 150, 3)

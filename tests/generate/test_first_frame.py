@@ -22,7 +22,7 @@ from minisora.generate.rollout import roll_out
 from minisora.generate.schedule import parts
 from minisora.generate.window import sample, tell
 from minisora.video import Video, resize
-from tests.generate.test_canvas import SHAPE, bundle, picture, settings
+from tests.helpers.tiny import SHAPE, bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 

@@ -12,7 +12,7 @@ from minisora.errors import UsageError
 from minisora.generate import tasks
 from minisora.generate.model import Model
 from minisora.video import Video, read_video, resize
-from tests.generate.test_canvas import bundle, picture
+from tests.helpers.tiny import bundle, picture
 
 __all__ = ["bundle"]  # a fixture
 

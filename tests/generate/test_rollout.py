@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, build
 from minisora.generate.rollout import latent_at, plan, roll_out
-from minisora.generate.schedule import Part, parts
+from minisora.generate.schedule import Part, Schedule
+from minisora.progress import Watch
 from minisora.vae.model import VideoVAE
-from tests.generate.test_canvas import SHAPE, bundle, picture, settings
+from tests.helpers.tiny import SHAPE, bundle, picture, settings
 
 __all__ = ["bundle"]  # a fixture
 
@@ -61,8 +63,6 @@ def test_a_gap_ends_in_a_window_that_sees_both_sides(gap, given):
 
 def test_the_window_after_a_change_of_words_is_guided_by_the_text_alone(bundle, monkeypatch):
     """Beside what was made, or given, of other words; windows of one text are guided along what is given too."""
-    from dataclasses import replace
-
     from minisora.generate import rollout
 
     seen = []
@@ -76,15 +76,15 @@ def test_the_window_after_a_change_of_words_is_guided_by_the_text_alone(bundle, 
     short = replace(bundle, sampling=replace(bundle.sampling, window=4, context=1))
     shape = replace(SHAPE, num_frames=41)
     how = settings(guidance=3.0, guidance_given=2.0, steps=1)
-    one, other = Part(0.0, "a ball"), Part(2.0, "two balls")  # the second from latent 5 on
+    told = Schedule((Part(0.0, "a ball"), Part(2.0, "two balls")))  # the second from latent 5 on
     by_text, by_all = (False, 3.0), (True, 2.0)
-    list(roll_out(short, build(short, shape), [one, other], how))
+    list(roll_out(short, build(short, shape), told, how, Watch()))
     assert seen == [by_all, by_all, by_text, by_all]
     seen.clear()
-    list(roll_out(short, build(short, shape, [Condition(picture(17, 32, 48))]), [one, other], how))  # latents 0 to 4
+    list(roll_out(short, build(short, shape, [Condition(picture(17, 32, 48))]), told, how, Watch()))  # latents 0 to 4
     assert seen[0] == by_text and set(seen[1:]) == {by_all}
     seen.clear()
-    list(roll_out(short, build(short, shape, [Condition(picture(4, 32, 48), at=37)]), [one, other], how))
+    list(roll_out(short, build(short, shape, [Condition(picture(4, 32, 48), at=37)]), told, how, Watch()))
     assert seen.count(by_text) == 1 and seen[0] == by_all
 
 
@@ -99,14 +99,13 @@ def test_a_video_of_one_window_is_seen_whole():
 
 
 def test_windows_yield_latents_in_order_and_hold_what_is_given(bundle):
-    from dataclasses import replace
-
     short = replace(bundle, sampling=replace(bundle.sampling, window=3, context=1))
     given = picture(5, 32, 48)
     shape = replace(SHAPE, num_frames=29)
     for at in (0, 12, 24):
         canvas = build(short, shape, [Condition(given, at=at)])
-        pieces = list(roll_out(short, canvas, [Part(0.0, "a ball"), Part(2.0, "two balls")], settings()))
+        told = Schedule.parse("0-2s: a ball | 2s-: two balls")
+        pieces = list(roll_out(short, canvas, told, settings(), Watch()))
         latents = torch.cat(pieces, 1)
         assert latents.shape[1] == 8 and latents.isfinite().all()
         held = [n for n, whole in enumerate(canvas.held()) if whole]
@@ -121,12 +120,12 @@ def test_the_first_latent_wholly_after_a_moment():
 
 
 def test_parts_of_a_prompt():
-    assert parts("a ball: 3-4 of them") == (Part(0.0, "a ball: 3-4 of them"),)
-    assert parts("0-4s: a red ball rolls in | 4s-: it bounces") == (
+    assert Schedule.parse("a ball: 3-4 of them").parts == (Part(0.0, "a ball: 3-4 of them"),)
+    assert Schedule.parse("0-4s: a red ball rolls in | 4s-: it bounces").parts == (
         Part(0.0, "a red ball rolls in"),
         Part(4.0, "it bounces"),
     )
-    assert parts("0s - 1.5s: one|1.5-3: two") == (Part(0.0, "one"), Part(1.5, "two"))
+    assert Schedule.parse("0s - 1.5s: one|1.5-3: two").parts == (Part(0.0, "one"), Part(1.5, "two"))
 
 
 @pytest.mark.parametrize(
@@ -141,4 +140,4 @@ def test_parts_of_a_prompt():
 )
 def test_times_that_do_not_follow_each_other_are_refused(prompt, said):
     with pytest.raises(UsageError, match=said):
-        parts(prompt)
+        Schedule.parse(prompt)

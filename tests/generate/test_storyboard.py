@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minisora.errors import UsageError
-from minisora.generate.schedule import parts
-from minisora.generate.storyboard import read_storyboard, scene_prompt
+from minisora.generate.storyboard import Board, Shot, Storyboard, read_storyboard
 
 BOARD = """
 fps: 8

@@ -14,8 +14,9 @@ from minisora.dit.model import DiT
 from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.model import Model
 from minisora.generate.window import sample, settings_for, tell
+from minisora.progress import Watch
 from minisora.video import Video
-from tests.generate.test_canvas import DIT, bundle, picture
+from tests.helpers.tiny import DIT, bundle, picture
 
 __all__ = ["bundle"]  # a fixture
 
@@ -70,15 +71,17 @@ def test_a_sample_is_the_same_however_many_are_made_beside_it(taught):
     how, canvas = settings_for(taught, {}), build(taught, Shape(num_frames=5, height=32, width=32, fps=8.0))
     by_student = taught.with_student()
     told = tell(by_student, "a ball")
-    alone = sample(by_student, canvas, told, how, seeds=[6])
-    torch.testing.assert_close(sample(by_student, canvas, told, how, seeds=[5, 6])[1:], alone, atol=1e-4, rtol=1e-4)
+    alone = sample(by_student, canvas, told, how, Watch(), seeds=[6])
+    torch.testing.assert_close(
+        sample(by_student, canvas, told, how, Watch(), seeds=[5, 6])[1:], alone, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_tokens_that_are_given_are_kept_exactly(taught):
     how = settings_for(taught, {})
     canvas = build(taught, Shape(num_frames=9, height=32, width=32, fps=8.0), [Condition(picture(1, 32, 32))])
     by_student = taught.with_student()
-    tokens = sample(by_student, canvas, tell(by_student, "a ball"), how)
+    tokens = sample(by_student, canvas, tell(by_student, "a ball"), how, Watch())
     given = canvas.levels == 0
     assert torch.equal(tokens[:, given], canvas.known[:, given]) and tokens.isfinite().all()
 
@@ -97,7 +100,7 @@ def test_every_way_to_a_video_goes_by_the_student(taught, monkeypatch):
         model.edit(clip, "a cube", strength=0.6),
         model.edit(clip, "a cube", source="a ball", strength=0.6),
         model.generate("a ball", preview=clip, strength=0.6),
-        model.inpaint(clip, (0, 0, 16, 16), "a ball"),
+        model.inpaint(clip, "a ball", box=(0, 0, 16, 16)),
         model.generate("0-1s: a ball | 1s-: a cube", seconds=2.5),
     ]
     handle.remove()

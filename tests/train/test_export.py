@@ -16,7 +16,7 @@ from minisora.errors import UsageError
 from minisora.train.export import export_bundle, export_wan
 from minisora.vae.model import VideoVAE
 from tests.dit.test_wan import TEXT_PAD, both, difference
-from tests.generate.test_canvas import VAE
+from tests.helpers.tiny import VAE
 
 diffusers = pytest.importorskip("diffusers")
 

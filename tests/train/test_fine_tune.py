@@ -29,7 +29,7 @@ from minisora.train import latents, loop
 from minisora.train.latents import LatentJob, encode_clips, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
 from minisora.worlds import playroom
-from tests.generate.test_canvas import DIT, VAE
+from tests.helpers.tiny import DIT, VAE
 
 DIT_384 = replace(DIT, text_width=384)
 

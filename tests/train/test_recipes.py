@@ -22,7 +22,7 @@ from minisora.train.loop import State
 from minisora.train.parallel import Ranks
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
 from minisora.video import read_image
-from tests.generate.test_canvas import DIT, VAE
+from tests.helpers.tiny import DIT, VAE
 
 
 @pytest.fixture(autouse=True)

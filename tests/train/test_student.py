@@ -25,7 +25,7 @@ from minisora.train.latents import write_clip_latents
 from minisora.train.student import StudentLoss, clips_of, token_times
 from minisora.train.velocity import sketch
 from minisora.tuning import distilled, windows_of
-from tests.generate.test_canvas import bundle, picture
+from tests.helpers.tiny import bundle, picture
 from tests.train.test_fine_tune import DIT_384, base, data, opened, weights
 from tests.train.test_parallel import batch, network
 

@@ -10,7 +10,7 @@ from minisora.bundle import Bundle
 from minisora.generate.canvas import Condition, Shape, build
 from minisora.vae.codec import Strides, encode_latent, round_trip
 from minisora.video import to_float
-from tests.generate.test_canvas import bundle, picture
+from tests.helpers.tiny import bundle, picture
 
 __all__ = ["bundle"]  # a fixture
 
