@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minisora.errors import UsageError
-from minisora.generate.storyboard import Board, Shot, Storyboard, read_storyboard
+from minisora.generate.storyboard import read_storyboard
 
 BOARD = """
 fps: 8

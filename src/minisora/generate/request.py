@@ -115,7 +115,7 @@ OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 @dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(Field,))
 def verb(cls: Value) -> Value:
     """Make a frozen, checked dataclass of a request's class. A value that cannot be raises UsageError."""
-    config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True, defer_build=True, extra="forbid")
+    config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True, extra="forbid")
     made = pydantic.dataclasses.dataclass(frozen=True, config=config, repr=False)(cls)
     checked = made.__init__
 

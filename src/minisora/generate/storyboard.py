@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from minisora.errors import UsageError
 from minisora.generate import media
@@ -107,10 +107,6 @@ class Board:
         return scenes
 
 
-def _board(value: object) -> object:
-    return read_storyboard(value) if isinstance(value, str | Path) else value
-
-
 @verb
 class Storyboard(Sampled):
     """A film of several shots, from a file that says what is in each; see `minisora.generate.storyboard`.
@@ -120,7 +116,7 @@ class Storyboard(Sampled):
     frames; a scene of its own has one more, its first.
     """
 
-    board: Annotated[Board, option("The shots."), BeforeValidator(_board), Flag(metavar="FILE.yaml", text=Path)]
+    board: Annotated[Board | Path, option("The shots, or a file of them."), Flag(metavar="FILE.yaml", text=Path)]
     _: KW_ONLY
     candidates: Candidates | None = None
     one_stage: OneStage = False
@@ -129,16 +125,21 @@ class Storyboard(Sampled):
         check_first_frame(self.candidates, self.one_stage)
 
     def opened(self) -> Self:
+        board = self._board()
         shots = tuple(
             replace(shot, keyframes={at: media.picture(one) for at, one in sorted(shot.keyframes.items())})
-            for shot in self.board.shots
+            for shot in board.shots
         )
-        return replace(self, board=replace(self.board, shots=shots))
+        return replace(self, board=replace(board, shots=shots))
+
+    def _board(self) -> Board:
+        return read_storyboard(self.board) if isinstance(self.board, Path) else self.board
 
     def plan(self, bundle: Bundle) -> Plan:
         scenes, needed, notes = list[frames.Sampling](), 0, list[str]()
-        for scene in self.board.scenes():  # all that may be refused, before any of it is made
-            made, said = self._scene(bundle, scene)
+        board = self._board()
+        for scene in board.scenes():  # all that may be refused, before any of it is made
+            made, said = self._scene(bundle, board, scene)
             scenes.append(made)
             notes += said
             needed += fitting.memory_bytes(bundle, made.shape)
@@ -146,11 +147,11 @@ class Storyboard(Sampled):
         shape = replace(scenes[0].shape, num_frames=sum(scene.shape.num_frames for scene in scenes))
         return Plan(shape=shape, frames=partial(frames.in_turn, scenes), notes=tuple(notes))
 
-    def _scene(self, bundle: Bundle, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
+    def _scene(self, bundle: Bundle, board: Board, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
         """How a scene is made, and what a user should know of it."""
         prompt = Schedule.joined([(Schedule.parse(shot.prompt), shot.seconds) for shot in scene])
         seconds = sum(shot.seconds for shot in scene)
-        shape = fitting.shape_of(bundle, seconds, self.size or self.board.size, self.board.fps)
+        shape = fitting.shape_of(bundle, seconds, self.size or board.size, board.fps)
         notes = [*fitting.checked(bundle, prompt, shape), *fitting.in_parts(bundle, shape)]
         pictures, start = dict[float, Video](), 0.0
         for shot in scene:
