@@ -1,7 +1,7 @@
 """The verbs that change a clip: by other words, in a part of it, around it.
 
-Here: `Edit`, `Inpaint`, `Outpaint`. Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are made
-of a plan (frames.py).
+Here: `Edit`, `Inpaint`, `Outpaint`. Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are
+made of a plan (frames.py).
 """
 
 from __future__ import annotations
@@ -92,11 +92,9 @@ class Edit(Sampled):
             raise UsageError(
                 f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
             )
-        texts = (
-            fitting.unchanging(bundle, Schedule.parse(self.source), shape)[0],
-            fitting.unchanging(bundle, prompt, shape)[0],
-        )
-        changed = partial(frames.edited, bundle, video.frames, video.fps, texts, self.strength, settings)
+        source, _ = fitting.unchanging(bundle, Schedule.parse(self.source), shape)
+        target, _ = fitting.unchanging(bundle, prompt, shape)
+        changed = partial(frames.edited, bundle, video.frames, video.fps, (source, target), self.strength, settings)
         return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
 
 

@@ -3,8 +3,8 @@
 A verb's docstring is the help of its command; a field's text, bounds and unit are those of its option, its keyword in
 Python and its place in a saved request. A new verb is a class here, a line in VERBS and a line on `Model`.
 
-Here: the verbs that make what is not there yet, and their table. Not here: those that change a clip (edits.py), films of
-several shots (storyboard.py), what a request is (request.py), how frames are made of a plan (frames.py).
+Here: the verbs that make what is not there yet, and the table of all. Not here: those that change a clip (edits.py),
+films of several shots (storyboard.py), what a request is (request.py), how frames are made of a plan (frames.py).
 """
 
 from __future__ import annotations
