@@ -1,7 +1,7 @@
 """The verbs that change a clip: by other words, in a part of it, around it.
 
-Here: `Edit`, `Inpaint`, `Outpaint`. Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are
-made of a plan (frames.py).
+Here: `Edit`, `Inpaint`, `Outpaint`.
+Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are made of a plan (frames.py).
 """
 
 from __future__ import annotations
