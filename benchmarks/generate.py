@@ -23,6 +23,7 @@ from minisora.bundle import Bundle, Sampling, available
 from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
 from minisora.generate.model import Model
+from minisora.generate.verbs import Generate
 from minisora.text.minilm import MiniLM
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
 
@@ -69,7 +70,7 @@ def main() -> None:
     peak = matmul_peak(device, dtype)
     random = asked.model == "toybox" and "toybox" not in available()
     model = random_model() if random else minisora.load(asked.model, upscale="none")
-    how = "random weights" if random else f"{asked.model}, loaded in {model.timings['load']:.2f} s"
+    how = "random weights" if random else f"{asked.model}, loaded in {model.load_seconds:.2f} s"
     print(f"{how}; {dtype} on {device}, {threads} threads; {asked.frames} frames, {asked.steps} steps with guidance")
     fps = model.bundle.sampling.fps
     everywhere = {"guidance": 3.0, "guidance_interval": (0.0, 1.0)}  # every step runs both texts, as FLOPs are counted
@@ -80,9 +81,9 @@ def main() -> None:
         width, height = (int(side) for side in size.split("x"))
         runs = []
         for seed in range(1 + asked.runs):
-            video = model.generate(PROMPT, size=(height, width), seed=seed, **settings)
-            assert len(video.frames) == asked.frames, video
-            runs.append(dict(model.timings))
+            result = model.run(Generate(PROMPT, size=(height, width), seed=seed, **settings))
+            assert len(result.video.frames) == asked.frames, result.video
+            runs.append(result.timings)
         cold, warm = runs[0], runs[1:]
         print(row(f"{size} cold", cold), flush=True)
         if not warm:

@@ -22,6 +22,7 @@ from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.report import prompts
 from minisora.eval.score import marks
+from minisora.generate.verbs import Generate
 
 WAYS = (  # what is changed of the settings, and of the bundle's sampling
     ("as it is", {}, {}),
@@ -40,7 +41,8 @@ def resident_bytes() -> int:
 
 def memory(seconds: float, size: tuple[int, int] | None, plot: Path) -> None:
     model = minisora.load(upscale="none")
-    stream = model.stream("a large red ball rolls to the left on grass", seconds=seconds, size=size)
+    request = Generate("a large red ball rolls to the left on grass", seconds=seconds, size=size)
+    stream = model.stream(request).video
     held: list[tuple[int, int]] = []
     pieces = stream.pieces
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 import minisora
 from minisora.generate.model import Model
-from minisora.generate.storyboard import Shot, Storyboard
+from minisora.generate.storyboard import Board, Shot
 from minisora.video import Video
 from minisora.worlds import playroom
 
@@ -75,8 +75,8 @@ def verbs(model: Model) -> list[tuple[str, Video]]:
         keyframe = Path(folder) / "keyframe.png"
         Video(frames[:1], 8.0).save(keyframe)
         shots = (Shot(prompt=prompt, seconds=2.0, keyframes={0.0: keyframe}), Shot(prompt=CUT + prompt, seconds=2.0))
-        film = model.storyboard(Storyboard(shots=(shots[0], replace(shots[1], same_scene=True))))
-    hole = (width // 4, height // 4, 3 * width // 4, 3 * height // 4)
+        film = model.storyboard(Board((shots[0], replace(shots[1], same_scene=True))))
+    hole = (width // 4, height // 4, width // 2, height // 2)
     return [
         (f"given: {prompt}", Video(frames, 8.0)),
         ("animate: its first frame", model.animate(frames[0], prompt)),
@@ -84,8 +84,8 @@ def verbs(model: Model) -> list[tuple[str, Video]]:
         ("connect: its first 5 and last 4 frames", model.connect(Video(frames[:5], 8.0), end, prompt, seconds=1.0)),
         (f"loop: {loop}", model.loop(loop, seconds=2.0)),
         (f"edit: {other} for {colour}", model.edit(clip, prompt.replace(colour, other), source=prompt, strength=0.8)),
-        ("inpaint: the middle", model.inpaint(Video(frames, 8.0), hole, prompt)),
-        ("outpaint: to a wider frame", model.outpaint(Video(frames, 8.0), prompt, size=(height, 5 * width // 4))),
+        ("inpaint: the middle", model.inpaint(Video(frames, 8.0), prompt, box=hole)),
+        ("outpaint: to a wider frame", model.outpaint(Video(frames, 8.0), prompt, to=(height, 5 * width // 4))),
         ("interpolate: twice the rate", model.interpolate(clip, prompt, times=2)),
         ("extend: a second before", model.extend(clip, prompt, before=1.0)),
         ("loop: a way back to its start", model.loop(prompt, clip=clip, seconds=1.0)),

@@ -1,4 +1,4 @@
-"""The command line: what it refuses, in which order, and what it leaves behind. A stand-in takes the model's place."""
+"""The command line: what it refuses, in which order, and what it leaves behind; by a tiny model of random weights."""
 
 from __future__ import annotations
 
@@ -6,64 +6,60 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import minisora
+from minisora.bundle import Bundle
 from minisora.cli import app
 from minisora.errors import UsageError
+from minisora.generate.frames import Sampling
+from minisora.generate.model import Model
+from minisora.generate.plan import Work
+from minisora.generate.request import Request
+from minisora.generate.verbs import Generate
 from minisora.video import Video, read_image, read_video
+from tests.helpers.tiny import bundle
+
+__all__ = ["bundle"]  # a fixture
 
 HEAVY = ("torch", "numpy", "transformers", "av", "PIL", "pyarrow")
 
 
-class StandIn:
-    """Answers as a model does, with frames of plain grey."""
+class Listening:
+    """A model as small as it gets, and what it was asked for."""
 
-    def __init__(self) -> None:
-        self.timings = {"load": 0.1, "text": 0.2, "denoise": 0.3, "decode": 0.4}
-        self.asked: dict[str, object] = {}
-        self.remarks: list[str] = []
+    def __init__(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        how = replace(bundle.sampling, size=(32, 32), steps=2, window=5)
+        self.model = Model(replace(bundle, sampling=how, digest="abcd"))
+        self.asked: list[Request] = []
+        plan = Work.of
 
-    def generate(self, prompt, *, seconds, fps, size, on_step, **rest):
-        self.asked = {"prompt": prompt, "seconds": seconds, "fps": fps, "size": size, **rest}
-        steps = rest.get("steps", 2)
-        for done in range(steps + 1):
-            on_step(done, steps)
-        height, width = size or (32, 32)
-        rate = fps or 8.0
-        return Video(torch.full((round(seconds * rate) + 1, height, width, 3), 128, dtype=torch.uint8), rate)
+        def of(bundle, request, *others):
+            self.asked.append(request)
+            return plan(bundle, request, *others)
 
-    def image(self, prompt, **rest):
-        return self.generate(prompt, seconds=0.0, fps=None, **rest)
+        monkeypatch.setattr(Work, "of", of)
 
-    def animate(self, image, prompt, *, size, **rest):
-        self.given = image
-        self.remarks = ["the picture was fitted"]
-        return self.generate(prompt, size=size or (24, 40), **rest)
-
-    def notes(self, prompt):
-        return ["far from what the model knows"] if "tax" in prompt else []
-
-    def sees_at_once(self, seconds, fps):
-        return seconds <= 4
+    def last(self) -> Request:
+        return self.asked[-1]
 
 
 @pytest.fixture
-def model(monkeypatch) -> StandIn:
-    stand_in = StandIn()
+def model(bundle, monkeypatch) -> Listening:
+    listening = Listening(bundle, monkeypatch)
 
     def load(name="toybox", device=None, upscale=None):
-        if name != "toybox":
+        if name not in ("toybox", "tiny"):
             raise UsageError(f"there is no model {name!r}. There are: toybox.")
-        return stand_in
+        return listening.model
 
     monkeypatch.setattr(minisora, "load", load, raising=False)
-    return stand_in
+    return listening
 
 
 @pytest.fixture
@@ -164,26 +160,22 @@ def test_generate_writes_what_was_asked(model, tmp_path):
         *("--seed", "7", "--steps", "3", "--guidance", "2", "--sampler", "euler", "--sheet", "ball.png", "--timings"),
     )
     assert result.exit_code == 0, result.stderr
-    assert model.asked == {
-        **{"prompt": "a red ball", "seconds": 1.0, "fps": 4.0, "size": (36, 48)},  # WIDTHxHEIGHT to (height, width)
-        **{"seed": 7, "steps": 3, "guidance": 2.0, "sampler": "euler", "context_noise": 0.0},
-    }
+    how = {"seconds": 1.0, "fps": 4.0, "size": (36, 48)}  # WIDTHxHEIGHT to (height, width)
+    assert model.last() == Generate("a red ball", seed=7, steps=3, guidance=2.0, sampler="euler", **how)
     written = read_video(tmp_path / "ball.mkv")
     assert written.frames.shape == (5, 36, 48, 3) and written.fps == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ball.mkv", "ball.png"]
     first, *rest = result.stdout.splitlines()
     assert first == "ball.mkv: 48x36, 5 frames at 4 fps"
     stages = [line.rsplit(maxsplit=2)[0].strip() for line in rest[1:]]
-    assert stages == ["load", "text", "denoise", "decode", "write", "all of it"]
+    assert stages == ["load", "canvas", "text", "denoise", "decode", "write", "all of it"]
     assert result.stderr == ""
 
 
 def test_notes_go_to_stderr(model):
-    result = run("generate", "a tax report", "-o", "out.mp4", "--size", "33x32", "--seconds", "0.5")
+    result = run("generate", "Ein Ball", "-o", "out.mp4", "--size", "33x32", "--seconds", "0.5")
     assert result.exit_code == 0, result.stderr
-    notes = result.stderr.splitlines()
-    assert all(note.startswith("note: ") for note in notes)
-    assert "far from what" in notes[0] and len(notes) == 2  # and the column that h264 needs
+    assert result.stderr.splitlines()[0].startswith("note: out.mp4: H.264 holds even sizes only")
 
 
 def test_image(model, tmp_path):
@@ -194,73 +186,105 @@ def test_image(model, tmp_path):
 
 def test_animate_says_how_the_picture_was_fitted(model, tmp_path):
     Video(torch.zeros(1, 60, 100, 3, dtype=torch.uint8), 1.0).save(tmp_path / "photo.png")
-    result = run("animate", "photo.png", "it rolls", "-o", "out.mp4")
+    Video(torch.ones(1, 60, 100, 3, dtype=torch.uint8), 1.0).save(tmp_path / "end.png")
+    words = ("animate", "photo.png", "it rolls", "--seconds", "1", "-o", "out.mkv")
+    result = run(*words, "--at", "1s=end.png")
     assert result.exit_code == 0, result.stderr
-    assert model.given == {0.0: Path("photo.png")}
-    assert result.stderr.splitlines() == ["note: the picture was fitted"]
+    notes = [line.removeprefix("note: ") for line in result.stderr.splitlines()]
+    assert [note.split(" was fitted to 4")[0] for note in notes] == ["photo.png (100x60)", "end.png (100x60)"]
+    frames = read_video(tmp_path / "out.mkv").frames
+    assert (frames[0] == 0).all() and (frames[-1] == 1).all()
+    for wrong in (("--at", "x=end.png"), ("--at", "1"), ("--at", "1=end.png", "--at", "1.0s=end.png")):
+        assert "give SECONDS=FILE, such as 1.5=end.png" in refused(*words, *wrong)
+    assert "give a moment above 0, within 1 s" in refused(*words, "--at", "3=end.png")
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(model, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model, "generate", interrupted)
+    monkeypatch.setattr(Work, "run", interrupted)
     result = run("generate", "a ball")
     assert result.exit_code == 130 and result.stderr == "stopped\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_after_some_windows_leaves_what_is_made(model, monkeypatch, tmp_path):
-    """Of any verb; a stream does so by itself."""
-    from minisora.generate.tasks import Stopped
+def test_ctrl_c_after_some_pieces_leaves_what_is_made(model, monkeypatch, tmp_path):
+    """Of any verb; what is written while it is made does so by itself."""
 
-    def stopped(*_, **__):
-        raise Stopped(Video(torch.zeros(9, 16, 24, 3, dtype=torch.uint8), 8.0), 25)
+    def pieces(self, watch):
+        yield torch.zeros(9, 16, 24, 3, dtype=torch.uint8)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(model, "generate", stopped)
-    result = run("generate", "a ball", "--seconds", "3", "-o", "out.mkv")
-    assert result.exit_code == 130 and len(read_video(tmp_path / "out.mkv").frames) == 9
-    assert 'minisora extend out.mkv "PROMPT" --after 2 --size 24x16 --fps 8' in result.stderr
+    monkeypatch.setattr(Sampling, "__call__", pieces)
+    for seconds, left in (("2", 1), ("3", 2)):
+        result = run("generate", "a ball", "--seconds", seconds, "-o", "out.mkv")
+        assert result.exit_code == 130 and len(read_video(tmp_path / "out.mkv").frames) == 9
+        assert f'minisora extend out.mkv "PROMPT" --after {left} --size ' in result.stderr
 
 
 def test_how_the_first_frame_is_made_reaches_the_model(model):
     small = ("--seconds", "0.5", "-o", "out.mkv")
     for words, asked in (
-        (("generate", "a ball", "--candidates", "3", *small), {"candidates": 3}),
-        (("generate", "a ball", "--one-stage", *small), {"one_stage": True}),
-        (("generate", "a ball", *small), {}),
-        (("image", "a ball", "--candidates", "2", "-o", "out.png"), {"candidates": 2}),
+        (("generate", "a ball", "--candidates", "1", *small), (1, False)),
+        (("generate", "a ball", "--one-stage", *small), (None, True)),
+        (("generate", "a ball", *small), (None, False)),
+        (("image", "a ball", "--candidates", "1", "-o", "out.png"), (1, False)),
     ):
         assert run(*words).exit_code == 0
-        assert {name: model.asked[name] for name in ("candidates", "one_stage") if name in model.asked} == asked
+        assert (model.last().candidates, model.last().one_stage) == asked
 
 
-def test_a_preview_is_told_of_what_it_shows(model):
-    model.bundle = SimpleNamespace(sampling=SimpleNamespace(seconds=2.0))
-    model.preview_size = lambda size: (32, 32)
+def test_a_preview_is_told_of_what_it_shows(model, monkeypatch):
+    told, frames = [], Sampling.__call__
+    monkeypatch.setattr(Sampling, "__call__", lambda self, watch: told.append(self) or frames(self, watch))
     result = run("generate", "0-1s: a | 1-4s: b | 4s-: c", "--seconds", "8", "--preview", "-o", "small.mp4")
     assert result.exit_code == 0, result.stderr
-    assert model.asked["prompt"] == "0-1: a | 1-: b" and model.asked["seconds"] == 2.0
+    assert str(told[0].prompt) == "0-1: a | 1-: b" and told[0].shape.num_frames == 17
 
 
 def test_a_colour_is_painted_over_where_it_is_ever_seen(model, tmp_path):
-    clip = torch.full((3, 16, 24, 3), 90, dtype=torch.uint8)
-    clip[1, 4:8, 6:10] = torch.tensor([220, 30, 20], dtype=torch.uint8)
+    clip = torch.full((3, 32, 48, 3), 90, dtype=torch.uint8)
+    clip[1, 8:16, 12:20] = torch.tensor([220, 30, 20], dtype=torch.uint8)
     Video(clip, 8.0).save(tmp_path / "clip.mkv")
-    asked = {}
-
-    def inpaint(video, hole, prompt, **_):
-        asked["hole"] = hole
-        return video
-
-    model.inpaint, model.preview_size = inpaint, lambda size: (16, 24)
-    result = run("inpaint", "clip.mkv", "sand", "--colour", "210,40,30", "-o", "out.mkv")
+    result = run("inpaint", "clip.mkv", "sand", "--colour", "210,40,30", "-o", "out.mkv", "--size", "48x32")
     assert result.exit_code == 0, result.stderr
-    expected = torch.zeros(16, 24, dtype=torch.bool)
-    expected[4:8, 6:10] = True
-    assert torch.equal(asked["hole"], expected)
+    changed = (read_video(tmp_path / "out.mkv").frames != clip).any(0).any(-1)
+    assert changed[8:16, 12:20].any() and not changed[:8].any() and not changed[:, 20:].any()
     assert "no pixel of clip.mkv is within" in refused("inpaint", "clip.mkv", "sand", "--colour", "0,0,250")
     assert "--box X,Y,WIDTH,HEIGHT, --mask FILE or --colour" in refused("inpaint", "clip.mkv", "sand")
+    assert "--box 1,2: give 4 whole numbers" in refused("inpaint", "clip.mkv", "sand", "--box", "1,2")
+    assert "does not lie inside the clip, 48x32" in refused("inpaint", "clip.mkv", "sand", "--box", "40,0,20,20")
+
+
+def test_a_request_is_saved_and_makes_the_same_frames_again(model, tmp_path):
+    Video(torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8), 8.0).save(tmp_path / "clip.mkv")
+    words = ("extend", "clip.mkv", "it rolls", "--after", "0.5", "--seed", "3", "-o", "out.mkv")
+    result = run(*words, "--save-request", "request.json")
+    assert result.exit_code == 0 and "request.json: the request" in result.stdout, result.output
+    (tmp_path / "media").mkdir()
+    (tmp_path / "clip.mkv").rename(tmp_path / "media" / "another-name.mkv")
+    for source in ("request.json", "out.mkv"):
+        assert run("run", source, "--media", "media", "-o", "again.mkv").exit_code == 0
+        assert torch.equal(read_video(tmp_path / "again.mkv").frames, read_video(tmp_path / "out.mkv").frames)
+    assert "has no file that is clip.mkv" in refused("run", "out.mkv", "-o", "again.mkv")
+    assert "holds no request" in refused("run", "media/another-name.mkv", "-o", "again.mkv")
+    model.model.bundle.digest = "another"
+    again = ("run", "out.mkv", "--media", "media", "-o", "again.mkv")
+    assert "was made by tiny with weights abcd; the one here has another" in refused(*again)
+    assert run(*again, "--model", "tiny").exit_code == 0
+
+
+def test_reverse_needs_no_model(no_model, tmp_path):
+    clip = torch.randint(0, 256, (5, 32, 48, 3), dtype=torch.uint8)
+    Video(clip, 5.0).save(tmp_path / "clip.mkv")
+    assert run("reverse", "clip.mkv", "-o", "back.mkv").exit_code == 0
+    back = read_video(tmp_path / "back.mkv")
+    assert torch.equal(back.frames, clip.flip(0)) and back.fps == 5
+
+
+def test_version():
+    assert run("--version").stdout == f"minisora {minisora.__version__}\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
@@ -341,9 +365,9 @@ def test_processes_that_share_the_tokens_make_the_video_of_one(toybox, tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.mp4")) == sorted(launch)
 
 
-@pytest.mark.parametrize("options", [(), ("--steps", "24"), ("--guidance", "2"), ("--sampler", "heun")], ids=str)
+@pytest.mark.parametrize("options", [(), ("--steps", "2"), ("--guidance", "2"), ("--sampler", "heun")], ids=str)
 def test_a_model_is_told_of_steps_guidance_and_sampler_only_where_they_are_given(model, options):
     """By this it knows whether its student is asked for."""
     assert run("generate", "a red ball", *options, "-o", "out.mkv").exit_code == 0
-    names = {"steps", "guidance", "sampler"} & set(model.asked)
+    names = {name for name in ("steps", "guidance", "sampler") if getattr(model.last(), name) is not None}
     assert names == {option.removeprefix("--") for option in options if option.startswith("--")}

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from minisora.caption.adapters import captions_named
-from minisora.caption.command import TABLE, caption
 from minisora.caption.files import save_captioner
 from minisora.caption.model import Captioner, CaptionerConfig
 from minisora.caption.said import Failed, each_alone
+from minisora.caption.sources import TABLE
+from minisora.cli.caption import caption
 from minisora.curate.importers.plain import folder, table
 from minisora.curate.told import read_told
 from minisora.curate.write import encode
@@ -40,7 +41,8 @@ def films(tmp_path):
 
 
 def run(films, write=None, out=None, overwrite=False, sources=None, add=False):
-    caption(sources or [films], str(films.parent / "captioner"), False, write, out, overwrite, add)
+    how = {"long": False, "write": write, "out": out, "overwrite": overwrite, "add": add}
+    caption(sources=sources or [films], model=str(films.parent / "captioner"), **how)
 
 
 def test_captions_are_written_where_the_importers_read_them(films, capsys):

@@ -126,7 +126,8 @@ def test_a_clip_of_any_length_and_size_is_fitted():
     assert model.fitted(clip, 5.0)[:, 0, 0, 0].tolist() == [10, 15, 20, 25]  # 8 seconds: its middle
     assert model.fitted(clip[:2], 10.0)[:, 0, 0, 0].tolist() == [0, 0, 1, 1]
     assert model.fitted(clip[:1], 10.0).shape == (4, 16, 16, 3)
-    assert isinstance(model.caption(clip, 8.0), str)
+    (told,) = model.texts(model.fitted(clip, 8.0)[None])
+    assert isinstance(told, str)
 
 
 def test_it_is_the_same_after_saving(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minisora.curate.command import curate
+from minisora.cli.curate import curate
 from minisora.errors import UsageError
 
 

@@ -76,7 +76,7 @@ def recipe(tmp_path, videos) -> Recipe:
 
 
 def curate(recipe: Recipe, workers: int = 2, **options: bool) -> Ledger:
-    return run(recipe, local_engine(workers, 300.0), on_step=lambda what, done, total: None, **options)
+    return run(recipe, local_engine(workers, 300.0), **options)
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
@@ -342,7 +342,7 @@ def noisy(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Re
 
 def started(recipe: Recipe) -> subprocess.Popen[bytes]:
     code = (
-        "from pathlib import Path; import minisora.curate.measure as m; from minisora.curate.command import curate; "
+        "from pathlib import Path; import minisora.curate.measure as m; from minisora.cli.curate import curate; "
         f"m.MOST_FILES = {FILES_OF_A_PART}; "
         f"curate(Path({str(recipe.out.parent / 'recipe.yaml')!r}), 'local', 2, None, False, False)"
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minisora.diffusion import from_velocity, guided, guided_joint
+from minisora.diffusion import extrapolated, from_velocity, guided_joint
 
 
 def with_text(x, t):
@@ -18,6 +18,11 @@ def never(x, t):
     raise AssertionError("called")
 
 
+def guided(with_text, without_text, scale, **how):
+    """`guided_joint` over two denoisers that run apart."""
+    return guided_joint(lambda x, t: (with_text(x, t), without_text(x, t)), scale, with_text=with_text, **how)
+
+
 X = torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
@@ -26,13 +31,13 @@ def at(t):
 
 
 def test_scale_one_never_calls_without_text():
-    assert torch.equal(guided(with_text, never, 1.0, rescale=0.7)(X, at(0.5)), with_text(X, at(0.5)))
-    assert torch.equal(guided_joint(never, 1.0, with_text=with_text)(X, at(0.5)), with_text(X, at(0.5)))
+    assert torch.equal(guided_joint(never, 1.0, with_text=with_text, rescale=0.7)(X, at(0.5)), with_text(X, at(0.5)))
 
 
 @pytest.mark.parametrize("t", [0.1, 0.95])
 def test_outside_the_interval_only_with_text_is_called(t):
-    assert torch.equal(guided(with_text, never, 4.0, interval=(0.2, 0.9))(X, at(t)), with_text(X, at(t)))
+    outside = guided_joint(never, 4.0, with_text=with_text, interval=(0.2, 0.9))
+    assert torch.equal(outside(X, at(t)), with_text(X, at(t)))
 
 
 def test_the_interval_is_judged_for_each_sample():
@@ -40,6 +45,8 @@ def test_the_interval_is_judged_for_each_sample():
     out = guided(with_text, without_text, 4.0, interval=(0.2, 0.9))(X, t)
     assert torch.equal(out[0], guided(with_text, without_text, 4.0)(X, t)[0])
     assert torch.equal(out[1], with_text(X, t)[1])
+    ends = guided(with_text, without_text, 4.0, interval=(0.5, 0.95))(X, t)  # both belong to it
+    assert torch.equal(ends, extrapolated(with_text(X, t), without_text(X, t), 4.0))
 
 
 def test_guiding_x0_is_guiding_velocity():
@@ -92,7 +99,11 @@ def test_both_texts_in_one_batch_are_the_same_as_apart():
     one, other = (from_velocity(lambda x, times, s=s: network(x, times, s), levels, X) for s in signs.chunk(2))
     state = X.flip(0)
     joint = guided_joint(
-        lambda x, t: doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2), 3.0, interval=(0.2, 0.9), rescale=0.5
+        lambda x, t: doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2),
+        3.0,
+        with_text=one,
+        interval=(0.2, 0.9),
+        rescale=0.5,
     )
     apart = guided(one, other, 3.0, interval=(0.2, 0.9), rescale=0.5)
     for t in (0.5, 0.95):

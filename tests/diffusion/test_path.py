@@ -4,14 +4,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minisora.diffusion import eps_from_velocity, interpolate, velocity, x0_from_velocity
+from minisora.diffusion import interpolate, velocity, x0_from_velocity
 
 SHAPES = [((3,), (3, 4, 5)), ((3, 4), (3, 4, 5)), ((1, 4), (3, 4, 5)), ((), (2, 3)), ((3,), (3,))]
 
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(shapes=st.sampled_from(SHAPES), seed=st.integers(0, 1000))
-def test_velocity_leads_back_to_both_ends(shapes, seed):
+def test_velocity_leads_back_to_the_data(shapes, seed):
     t_shape, x_shape = shapes
     generator = torch.Generator().manual_seed(seed)
     x0, eps = torch.randn(2, *x_shape, dtype=torch.float64, generator=generator)
@@ -19,7 +19,6 @@ def test_velocity_leads_back_to_both_ends(shapes, seed):
     x, v = interpolate(x0, eps, t), velocity(x0, eps)
     assert x.shape == x0.shape
     torch.testing.assert_close(x0_from_velocity(x, v, t), x0, rtol=0, atol=1e-14)
-    torch.testing.assert_close(eps_from_velocity(x, v, t), eps, rtol=0, atol=1e-14)
 
 
 def test_the_ends_and_the_slope():

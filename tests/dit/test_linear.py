@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from minisora.device import has_fast_bf16
-from minisora.dit.linear import _ORDERED, into_gelu, linear
+from minisora.dit.kernels.linear import _ORDERED, into_gelu, linear
 from minisora.dit.lora import LoRALinear
 
 fast_bf16 = pytest.mark.skipif(not has_fast_bf16(torch.device("cpu")), reason="this CPU has no fast bfloat16")

@@ -10,8 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import grid_positions
-from minisora.dit import layers
-from minisora.dit.layers import gated, modulated, time_index
+from minisora.dit import block
+from minisora.dit.block import gated
+from minisora.dit.kernels import modulation
+from minisora.dit.kernels.modulation import modulated, plain_modulated, time_index
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 
@@ -171,12 +173,13 @@ def test_modulation_and_gates_are_rounded_once(times, watched):
     index = (torch.arange(200) * times // 200).roll(7)
     with torch.set_grad_enabled(watched):
         each = time_index(index)
-        assert len(each.runs) == (0 if watched or times > layers.MOST_RUNS else times + (times > 1))
+        assert len(each.runs) == (0 if watched or times > modulation.MOST_RUNS else times + (times > 1))
         told = modulated(x, scale, shift, each, 1e-6), gated(x, h, gate, each)
+        plain = plain_modulated(x, scale, shift, each, 1e-6)
     wide = x.double()
     normed = (wide - wide.mean(-1, keepdim=True)) / (wide.var(-1, keepdim=True, correction=0) + 1e-6).sqrt()
     exact = normed * (1 + scale[index].double()) + shift[index].double(), wide + h.double() * gate[index].double()
-    for got, wanted in zip(told, exact, strict=True):
+    for got, wanted in zip((*told, plain), (*exact, exact[0]), strict=True):
         assert got.dtype == torch.bfloat16
         assert (got != half(wanted)).float().mean() < 1e-3
 
@@ -195,8 +198,8 @@ def test_bfloat16_is_nearer_than_with_modulation_in_bfloat16(monkeypatch):
         return torch.addcmul(times.rows(shift.to(x.dtype)), normed, times.rows(1 + scale.to(x.dtype)))
 
     now = error()
-    monkeypatch.setattr(layers, "modulated", coarse)
-    monkeypatch.setattr(layers, "gated", lambda x, h, gate, times: torch.addcmul(x, h, times.rows(gate.to(x.dtype))))
+    monkeypatch.setattr(block, "modulated", coarse)
+    monkeypatch.setattr(block, "gated", lambda x, h, gate, times: torch.addcmul(x, h, times.rows(gate.to(x.dtype))))
     assert now < 0.95 * error()
 
 

@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from minisora.dit import norm
-from minisora.dit.norm import RMSNorm, rms_norm
+from minisora.dit.block import RMSNorm
+from minisora.dit.kernels import norm
+from minisora.dit.kernels.norm import plain_rms_norm, rms_norm
 from minisora.dit.rope import rope_table
 
 HEAD = 12
 
 
-def plain(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> Tensor:
+def exact(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> Tensor:
     """The paper's formula, then the rotation, each as it is written, in float64."""
     rows = x.double() / torch.sqrt(x.double().square().mean(-1, keepdim=True) + eps) * gain.double()
     if table is None:
@@ -31,13 +32,14 @@ def given(shape: tuple[int, ...], dtype: torch.dtype, turned: bool) -> tuple[Ten
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("shape", [(1, 24), (11, 24), (11, 2, 24), (40, 2, 36)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_it_is_the_formula_and_so_are_its_gradients(shape, turned, dtype, monkeypatch):
+@pytest.mark.parametrize("form", [plain_rms_norm, rms_norm])
+def test_both_forms_are_the_formula_and_so_are_their_gradients(form, shape, turned, dtype, monkeypatch):
     monkeypatch.setattr(norm, "CELLS", 100)
     x, gain, table = given(shape, dtype, turned)
-    out, expected = rms_norm(x, gain, 1e-3, table), plain(x, gain, 1e-3, table)
+    out, expected = form(x, gain, 1e-3, table), exact(x, gain, 1e-3, table)
     torch.testing.assert_close(out, expected.to(dtype))
     with torch.no_grad():
-        assert torch.equal(rms_norm(x, gain, 1e-3, table), out)
+        assert torch.equal(form(x, gain, 1e-3, table), out)
     towards = torch.randn_like(out)
     got = torch.autograd.grad(out, (x, gain), towards)
     wanted = torch.autograd.grad(expected, (x, gain), towards.double())
@@ -52,11 +54,12 @@ def test_gradients_by_differences():
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_bfloat16_is_rounded_once(turned):
+@pytest.mark.parametrize("form", [plain_rms_norm, rms_norm])
+def test_bfloat16_is_rounded_once(form, turned):
     x, gain, table = given((30, 2, 24), torch.bfloat16, turned)
-    out = rms_norm(x, gain, 1e-6, table)
+    out = form(x, gain, 1e-6, table)
     assert out.dtype == torch.bfloat16
-    expected = plain(x, gain, 1e-6, table)
+    expected = exact(x, gain, 1e-6, table)
     torch.testing.assert_close(out.double(), expected, rtol=2**-8, atol=1e-6)
 
 

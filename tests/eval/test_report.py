@@ -14,6 +14,7 @@ from minisora.eval import judge, report
 from minisora.eval.judge import Judge, load_judge, save_judge
 from minisora.eval.report import ROWS, SECONDS, evaluate, prompts, render_all
 from minisora.eval.score import ATTRIBUTES, marks
+from minisora.progress import Event
 from minisora.text.encoder import TextTokens
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.video import Video
@@ -87,8 +88,8 @@ def test_the_report_of_a_faithful_model(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "WORLD_VERSION", 3)  # as if it had been trained on the first one
     count, steps = 6, []
     model = Faithful(count)
-    told = evaluate(model, tmp_path, count=count, on_step=lambda done, total: steps.append((done, total)))
-    assert steps == [(n + 1, count) for n in range(count)] and len(set(model.asked)) == count
+    told = evaluate(model, tmp_path, count=count, on_event=steps.append)
+    assert steps == [Event("prompts", n + 1, count) for n in range(count)] and len(set(model.asked)) == count
     assert told.rows[ROWS[2]] == pytest.approx(told.rows[ROWS[0]], nan_ok=True)
     assert told.normalised["colour"].value == pytest.approx(1)
     assert told.rows[ROWS[3]]["colour"] < told.rows[ROWS[2]]["colour"]

@@ -48,6 +48,7 @@ from minisora.eval.stickers import (
     prompts,
     sticker_report,
 )
+from minisora.progress import Event
 from minisora.text.encoder import TextTokens
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.video import Video
@@ -280,8 +281,8 @@ def test_the_report_of_a_faithful_model(ready, tmp_path):
     count, steps = 16, []
     (tmp_path / "report.md").write_text("# faithful: prompt following\n")
     for _ in range(2):
-        report = sticker_report(Faithful(count), tmp_path, count=count, on_step=lambda *step: steps.append(step))
-    assert steps == 2 * [(n + 1, count) for n in range(count)]
+        report = sticker_report(Faithful(count), tmp_path, count=count, on_event=steps.append)
+    assert steps == 2 * [Event("stickers", n + 1, count) for n in range(count)]
     assert report.rows["model"] == pytest.approx(report.rows["real clips"], nan_ok=True)
     assert report.normalised["name"].value == pytest.approx(1)
     assert report.motion_energy["model"] == report.motion_energy["real clips"] > 0

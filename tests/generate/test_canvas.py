@@ -217,10 +217,11 @@ def test_both_in_one_call_are_as_each_alone(bundle, change):
         return diffusion.from_velocity(velocity, canvas.levels, canvas.known, context_noise, context_eps)
 
     told, null = text.split()
-    denoise = diffusion.guided(
-        one(told, 0.0),
-        one(null, 1.0),
+    with_prompt, without = one(told, 0.0), one(null, 1.0)
+    denoise = diffusion.guided_joint(
+        lambda x, t: (with_prompt(x, t), without(x, t)),
         how.guidance_given,
+        with_text=with_prompt,
         interval=how.guidance_interval,
         rescale=how.guidance_rescale,
     )

@@ -350,10 +350,6 @@ class Captioner(nn.Module):
         mean: Tensor = likely.where(said, 0.0).sum(1) / counts.clamp(min=1)
         return mean
 
-    def caption(self, frames: Tensor, fps: float, *, long: bool = False) -> str:
-        """What a clip shows. frames: (T, H, W, 3) uint8, of any number and size"""
-        return self.texts(self.fitted(frames, fps)[None], long=long)[0]
-
     def fitted(self, frames: Tensor, fps: float) -> Tensor:
         """As the network was trained: its number of frames, evenly spread, and its size.
 

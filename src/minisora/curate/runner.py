@@ -49,11 +49,11 @@ from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
 from minisora.data.lock import one_run
 from minisora.errors import UsageError
+from minisora.progress import Event, OnEvent, unheard
 from minisora.video.files import cannot_write, replacing
 
 EXPORT_FILES = {"datajuicer": "datajuicer.jsonl", "opensora": "opensora.csv", "fastvideo": "videos2caption.json"}
-Step = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-Event = Callable[..., None]
+Log = Callable[..., None]  # a line of events.jsonl
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +97,7 @@ def stage_of(recipe: Recipe) -> Measure:
     return Measure(recipe.input.media, recipe.measure, recipe.input.shots, recipe.input.pictures)
 
 
-def run(
-    recipe: Recipe, engine: Engine, *, on_step: Step = lambda what, done, total: None, retry: bool = False
-) -> Ledger:
+def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = unheard, retry: bool = False) -> Ledger:
     """Do all that is left to do.
 
     retry: try again what was quarantined
@@ -116,7 +114,7 @@ def run(
         _write_lines(out / "missing.jsonl", found.missing)
 
         def on_file(done: int, total: int, rows: pa.Table) -> None:
-            on_step("measuring files", done, total)
+            on_event(Event("measuring files", done, total))
             error, message = (rows.column(name)[0].as_py() for name in ("error", "message"))
             told = {"error": error, "message": message} if error else {"clips": rows.num_rows}
             event("measured", source=rows.column("source")[0].as_py(), **told)
@@ -135,7 +133,7 @@ def run(
         pieces = _pieces(clips.filter(pa.array(decided.keep)), told, recipe.clips, names)
 
         def on_sample(done: int, total: int, failure: Failure | None) -> None:
-            on_step("writing clips", done, total)
+            on_event(Event("writing clips", done, total))
             if failure is not None:
                 event("not written", key=failure.key, error=failure.reason, message=failure.message)
 
@@ -283,7 +281,7 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def _event_log(path: Path) -> Event:
+def _event_log(path: Path) -> Log:
     def event(name: str, **facts: Any) -> None:
         line = json.dumps({"time": datetime.now(UTC).isoformat(), "event": name, **facts}, ensure_ascii=False)
         try:

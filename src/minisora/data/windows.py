@@ -7,18 +7,19 @@ carry no loss. Open-Sora 1.1's report: a network that was not trained so cannot 
 
 Everything is drawn from a `random.Random` of the caller's, so a sample is a pure function of its place.
 
-Here: what is cut and what is given. Not here: reading shards (latents.py), the loss (diffusion/loss.py).
+Here: what is cut and what is given. Not here: reading shards (latents.py), the formulas of times (diffusion/times.py)
+and of the loss (diffusion/loss.py).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from random import Random
 
 import torch
 from torch import Tensor
 
+from minisora.diffusion.times import logit_normal, shift_for_tokens, shift_times
 from minisora.worlds.clip import Caption
 
 NEAR_SECONDS = 1.0  # a caption whose stretch begins and ends farther off, both added up, is of something else
@@ -176,9 +177,13 @@ def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: R
     """
     name = rng.choices([n for n, _ in config.patterns], [w for _, w in config.patterns])[0] if count > 1 else "all"
     tokens = count * rows * columns
-    shift = config.shift * math.sqrt(tokens / config.shift_tokens)
+    shift = shift_for_tokens(tokens, base_tokens=config.shift_tokens, base_shift=config.shift)
+
+    def draw() -> float:
+        return shift_times(logit_normal(rng, mean=config.time_mean, std=config.time_std), shift)
+
     if name == "each":
-        times = torch.tensor([_time(config, shift, rng) for _ in range(count)])
+        times = torch.tensor([draw() for _ in range(count)])
         return times[:, None, None].expand(count, rows, columns), torch.ones(count, rows, columns, dtype=torch.bool)
     made = torch.ones(count, rows, columns, dtype=torch.bool)
     k = rng.randint(1, count - 1) if count > 1 else 0
@@ -199,11 +204,6 @@ def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: R
         top, left = rng.randint(0, rows - height), rng.randint(0, columns - width)
         made[:] = False
         made[:, top : top + height, left : left + width] = True
-    t = _time(config, shift, rng)
+    t = draw()
     given = rng.uniform(0, config.most_context_noise) if rng.random() < config.context_noise else 0.0
     return torch.where(made, t, min(t, given)), made
-
-
-def _time(config: WindowConfig, shift: float, rng: Random) -> float:
-    t = 1 / (1 + math.exp(-rng.gauss(config.time_mean, config.time_std)))
-    return shift * t / (1 + (shift - 1) * t)

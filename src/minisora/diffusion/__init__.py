@@ -1,9 +1,9 @@
 """The mathematics of diffusion: path, times, loss, denoiser, guidance, samplers. Torch only; it knows no network."""
 
 from minisora.diffusion.denoiser import Denoiser, VelocityFn, finish, from_velocity, noised, start
-from minisora.diffusion.guidance import JointDenoiser, extrapolated, guided, guided_joint
-from minisora.diffusion.loss import flow_matching_loss, loss_by_bin, velocity_error
-from minisora.diffusion.path import eps_from_velocity, interpolate, velocity, x0_from_velocity
+from minisora.diffusion.guidance import JointDenoiser, extrapolated, guided_joint, in_interval
+from minisora.diffusion.loss import flow_matching_loss, loss_by_bin, mean_loss, velocity_error
+from minisora.diffusion.path import interpolate, velocity, x0_from_velocity
 from minisora.diffusion.samplers import SAMPLERS, Sampler, consistency, dpmpp_2m, euler, heun, sampler_named, unipc
 from minisora.diffusion.times import logit_normal, schedule, shift_for_tokens, shift_times, unshift_times
 
@@ -15,18 +15,18 @@ __all__ = [
     "VelocityFn",
     "consistency",
     "dpmpp_2m",
-    "eps_from_velocity",
     "euler",
     "extrapolated",
     "finish",
     "flow_matching_loss",
     "from_velocity",
-    "guided",
     "guided_joint",
     "heun",
+    "in_interval",
     "interpolate",
     "logit_normal",
     "loss_by_bin",
+    "mean_loss",
     "noised",
     "sampler_named",
     "schedule",

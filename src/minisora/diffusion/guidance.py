@@ -6,7 +6,8 @@ Source: Ho and Salimans 2022, arXiv:2207.12598, Eq. 6 (our scale is their 1 + w)
 state and time x0 = x - c t v is affine in v, and the two weights, scale and 1 - scale, sum to 1. So guiding v and
 converting is converting and guiding x0. Rescaling is not affine; here it acts on x0.
 
-Here: functions from denoisers to a denoiser. Not here: what the text is (text/), integration (samplers.py).
+Here: the formula, the times it is used at, a denoiser that does both. Not here: what the text is (text/), integration
+(samplers.py).
 """
 
 from collections.abc import Callable
@@ -19,61 +20,47 @@ from minisora.diffusion.denoiser import Denoiser
 JointDenoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # x_t, t  ->  x0 with the text, x0 without
 
 
-def guided(
-    with_text: Denoiser,
-    without_text: Denoiser,
-    scale: float,
-    *,
-    interval: tuple[float, float] = (0.0, 1.0),
-    rescale: float = 0.0,
-) -> Denoiser:
-    """Guide one denoiser away from another.
-
-    scale:    1 adds nothing, and never calls without_text
-    interval: times between which to guide, ends included; outside, only with_text is called. Kynkäänniemi et al. 2024
-              (arXiv:2404.07724): guidance harms at high noise and is idle at low. Their sigma is our t / (1 - t)
-    rescale:  0..1, how far to bring the spread of the result back to that of with_text; see `_rescaled`
-    """
-    return guided_joint(
-        lambda x, t: (with_text(x, t), without_text(x, t)),
-        scale,
-        with_text=with_text,
-        interval=interval,
-        rescale=rescale,
-    )
-
-
 def guided_joint(
     both: JointDenoiser,
     scale: float,
     *,
-    with_text: Denoiser | None = None,
+    with_text: Denoiser,
     interval: tuple[float, float] = (0.0, 1.0),
     rescale: float = 0.0,
 ) -> Denoiser:
-    """`guided` for a network that runs both texts in one batch.
+    """Guide a network along its text, with and without it in one batch.
 
     both:      (x, t) -> x0 with the text, x0 without it
-    with_text: is called alone where nothing is to be guided; when None, `both` is called there too, and half its
-               work is dropped
+    scale:     1 adds nothing, and never calls `both`
+    with_text: is called alone where nothing is to be guided
+    interval:  times between which to guide, see `in_interval`; outside, only with_text is called
+    rescale:   0..1, how far to bring the spread of the result back to that of with_text; see `_rescaled`
 
     Over `from_velocity`, with known latents and levels repeated to the doubled batch:
     both = lambda x, t: denoise(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
     """
-    low, high = interval
-    alone: Denoiser = with_text if with_text is not None else lambda x, t: both(x, t)[0]
     if scale == 1:
-        return alone
+        return with_text
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        inside = (t >= low) & (t <= high)
+        inside = in_interval(t, interval)
         if not inside.any():
-            return alone(x, t)
+            return with_text(x, t)
         pos, neg = both(x, t)
         result = _rescaled(extrapolated(pos, neg, scale), pos, neg, rescale)
         return torch.where(inside.reshape(-1, *[1] * (x.ndim - 1)), result, pos)
 
     return denoise
+
+
+def in_interval(t: Tensor, interval: tuple[float, float]) -> Tensor:
+    """Whether to guide at each time, ends included; bool, like t.
+
+    Kynkäänniemi et al. 2024 (arXiv:2404.07724): guidance harms at high noise and is idle at low. Their sigma is our
+    t / (1 - t).
+    """
+    low, high = interval
+    return (t >= low) & (t <= high)
 
 
 def extrapolated(pos: Tensor, neg: Tensor, scale: float | Tensor) -> Tensor:

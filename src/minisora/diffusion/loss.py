@@ -1,19 +1,31 @@
-"""What training minimises: the squared error of the velocity, over the tokens to be made.
+"""What training minimises: the squared error of the velocity, over the tokens to be generated.
 
-    loss = mean over tokens with `made` of |v_predicted - (eps - x0)|^2 / channels
+    loss = mean over the tokens of `loss_mask` of |v_predicted - (eps - x0)|^2 / channels
 
-A token that was given (noise level 0, or slightly noised) carries no loss: the network has nothing to make there.
+A token that was given (noise level 0, or slightly noised) carries no loss: the network has nothing to generate there.
 
 Source: Lipman et al. 2022, "Flow Matching for Generative Modeling", arXiv:2210.02747, Eq. 9 (conditional flow
 matching), on the straight path of path.py.
 
-Here: the loss and its breakdown for the log. Not here: which t to draw (times.py), what is given (generate/canvas.py).
+Here: the loss and its breakdown for the log. Not here: which t to draw (times.py), what is given (data/windows.py).
 """
 
 import torch
 from torch import Tensor
 
 from minisora.diffusion.path import velocity
+
+BINS = 4  # intervals of t that the log of a training run tells apart
+
+
+def flow_matching_loss(predicted_v: Tensor, x0: Tensor, eps: Tensor, t: Tensor, loss_mask: Tensor) -> dict[str, Tensor]:
+    """The training loss: `loss` and its breakdown `t0`, `t1` ..., as in `mean_loss`.
+
+    predicted_v, x0, eps: (..., C), such as (B, L, C) or a packed stream (L, C)
+    t:         (...) each token's own time
+    loss_mask: (...) bool, True for tokens to be generated: at least one, or the mean is NaN
+    """
+    return mean_loss(velocity_error(predicted_v, x0, eps)[loss_mask], t[loss_mask])
 
 
 def velocity_error(predicted_v: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
@@ -22,23 +34,19 @@ def velocity_error(predicted_v: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
     return (predicted_v.float() - velocity(x0.float(), eps.float())).square().mean(dim=-1)
 
 
-def flow_matching_loss(predicted_v: Tensor, x0: Tensor, eps: Tensor, made: Tensor) -> Tensor:
-    """The training loss.
+def mean_loss(per_token_loss: Tensor, t: Tensor) -> dict[str, Tensor]:
+    """`loss`, the mean over tokens; for the log `t0`, `t1` ..., the means over those in each of BINS intervals of t.
 
-    predicted_v, x0, eps: (..., C), such as (B, L, C) or a packed stream (L, C)
-    made:    (...) bool, True for tokens to be made; or float, their weights
-    returns  () float32; 0 where nothing is to be made
+    per_token_loss, t: (n,), of the tokens to be generated
     """
-    error = velocity_error(predicted_v, x0, eps)
-    assert made.shape == error.shape, f"made is {tuple(made.shape)}, the tokens are {tuple(error.shape)}"
-    weight = made.float()
-    return (error * weight).sum() / weight.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    bins = loss_by_bin(per_token_loss, t, bins=BINS)
+    return {"loss": per_token_loss.mean(), **{f"t{n}": value for n, value in enumerate(bins)}}
 
 
-def loss_by_bin(per_token_loss: Tensor, t: Tensor, bins: int = 10) -> Tensor:
+def loss_by_bin(per_token_loss: Tensor, t: Tensor, bins: int) -> Tensor:
     """Mean loss at each noise level, for the log: a loss that falls at one level can hide one that rises at another.
 
-    per_token_loss: (...) from `velocity_error`, of the tokens to be made: select them before the call
+    per_token_loss: (...) of the tokens to be generated: select them before the call
     t:       the same shape, each token's own time
     bins:    intervals of equal width that cover 0..1; t = 1 belongs to the last
     returns  (bins,) float32, NaN where no token fell

@@ -9,7 +9,7 @@ The paper runs time the other way (its t is our 1 - t), so its velocity is our -
 In every function t lines up with the leading axes of x, and stands for all that follow: (B,) gives each sample
 its own time, (B, L) or (1, L) each token of a (B, L, D) state.
 
-Here: the path and the conversions between x0, eps and v.
+Here: the path, its slope, and the way back to x0.
 Not here: which t to draw (times.py), integrating the path (samplers.py), the network (dit/).
 """
 
@@ -30,11 +30,6 @@ def velocity(x0: Tensor, eps: Tensor) -> Tensor:
 def x0_from_velocity(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
     """The data end of the path through x with slope v. x, v: (B, *), t: (B,) or (B, L) -> (B, *)."""
     return x - _leading(t, x) * v
-
-
-def eps_from_velocity(x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-    """The noise end of the path through x with slope v. x, v: (B, *), t: (B,) or (B, L) -> (B, *)."""
-    return x + (1 - _leading(t, x)) * v
 
 
 def _leading(t: Tensor, x: Tensor) -> Tensor:

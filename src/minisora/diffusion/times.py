@@ -13,9 +13,9 @@ Here: numbers between 0 and 1. Not here: what is done with them (path.py, sample
 """
 
 import math
+from random import Random
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from minisora.errors import UsageError
@@ -23,17 +23,13 @@ from minisora.errors import UsageError
 Time = TypeVar("Time", float, Tensor)
 
 
-def logit_normal(count: int, *, mean: float = 0.0, std: float = 1.0, generator: torch.Generator) -> Tensor:
-    """Draw times to train on.
+def logit_normal(rng: Random, *, mean: float, std: float) -> float:
+    """Draw a time to train on.
 
-    mean:    of the logit of t; above 0 favours noise
-    std:     of the logit of t
-    returns  (count,) float32 in the open interval (0, 1), on the generator's device
+    rng:       of the sample's place, as all that is drawn for it: the same in any process
+    mean, std: of the logit of t; a mean above 0 favours noise
     """
-    normal = torch.randn(count, generator=generator, device=generator.device)
-    info = torch.finfo(normal.dtype)
-    # Far out a sigmoid rounds to 0 or 1: the ends are not on the path that is trained.
-    return torch.sigmoid(mean + std * normal).clamp(info.tiny, 1 - info.eps / 2)
+    return 1 / (1 + math.exp(-rng.gauss(mean, std)))
 
 
 def shift_times(t: Time, shift: float) -> Time:

@@ -1,7 +1,8 @@
 """Attention inside each clip of a pack: one function, whatever the device.
 
 On CUDA, in half precision, `torch.nn.attention.varlen` takes the stream as it is. Elsewhere neighbours of equal length
-go as one batched call, a few queries at a time (blocks.py): torch's fused CPU kernel is slower (docs/log.md).
+go as one batched call, a few queries at a time (kernels/attention.py): torch's fused CPU kernel is slower
+(docs/log.md).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minisora.dit.blocks import as_operator, attention_by_blocks, cells
-from minisora.dit.linear import is_watched
+from minisora.dit.kernels import is_traced
+from minisora.dit.kernels.attention import as_operator, attention_by_blocks, cells
 from minisora.dit.ulysses import Across
 
 KEPT_UP_TO = 512 * 512  # queries times keys of a clip: weights are kept for the backward pass, not worked out again
@@ -54,7 +55,7 @@ def _alone(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         out = _varlen(q, k, v, segments.queries, segments.keys)
     else:
         kept = segments.kept if q.requires_grad else 0
-        attend = as_operator if is_watched() else attention_by_blocks
+        attend = as_operator if is_traced() else attention_by_blocks
         out = attend(q, k, v, segments.q_lengths, segments.k_lengths, kept)[0]
     return out
 

@@ -1,11 +1,12 @@
 """The diffusion transformer: a pack of noised tokens, each with its own time, to their velocities.
 
 Here: the network as a whole and its config; `DiTConfig` can say the shapes of Wan2.1 and 2.2 exactly.
-Next door: its block (layers.py), attention.py, rope.py, patch.py. What the velocity means is in diffusion/path.py.
+Read next: its block (block.py). What goes in is data/pack.py, what the velocity means is in diffusion/path.py.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,8 @@ from torch.nn import functional as F
 
 from minisora.data.pack import Pack
 from minisora.dit.attention import Segments
-from minisora.dit.layers import Block, Context, modulated, time_features, time_index
+from minisora.dit.block import Block
+from minisora.dit.kernels.modulation import modulated, time_index
 from minisora.dit.rope import rope_table
 from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
@@ -66,6 +68,15 @@ class DiTConfig:
         return 2.0 * (self.depth * block + doors)
 
 
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What the blocks need of the text: its keys and values, the same at every step of sampling."""
+
+    keys: tuple[Tensor, ...]  # one for each block, (S, N, head_width)
+    values: tuple[Tensor, ...]
+    lengths: tuple[int, ...]
+
+
 class DiT(nn.Module):
     """tokens (L, Ct) and all that a Pack says of them -> velocities (L, Ct)."""
 
@@ -104,7 +115,7 @@ class DiT(nn.Module):
                 )
             parts = [F.pad(part, (0, 0, 0, self.config.text_pad - len(part))) for part in text.split(lengths)]
             text, lengths = torch.cat(parts), (self.config.text_pad,) * len(lengths)
-        text = self.text_mlp(text.to(self.enter.weight.dtype))
+        text = self.text_mlp(text.to(self.enter.weight.dtype))  # (S, Dt) -> (S, D)
         pairs = [block.text_kv(text) for block in self.blocks]  # type: ignore[operator]  # a ModuleList forgets its type
         return Context(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), lengths)
 
@@ -112,20 +123,20 @@ class DiT(nn.Module):
         """Velocities of the pack's tokens, (L, Ct) float32. `context`: of the pack's text, where it is at hand."""
         if context is None:
             context = self.context(pack.text, pack.text_lengths)
-        own = self.across.mine if self.across is not None else lambda rows: rows
-        times = time_index(own(pack.time_index))
-        rope = rope_table(own(pack.positions), self.config.head_width)
-        x = self.enter(own(pack.tokens).to(self.enter.weight.dtype))
+        own = self.across.mine if self.across is not None else lambda rows: rows  # of L tokens those of this process
+        times = time_index(own(pack.time_index))  # (L,): which of K distinct times
+        rope = rope_table(own(pack.positions), self.config.head_width)  # (L, 3) -> (L, head_width/2, 2)
+        x = self.enter(own(pack.tokens).to(self.enter.weight.dtype))  # (L, Ct) -> (L, D)
         if self.kind is not None:
-            group, alone = self.kind.to(x.dtype)
-            x = x + torch.where(own(pack.single)[:, None], alone, group)
-        time, modulation = self._time(pack.times)
-        clips = Segments(pack.lengths, pack.lengths, self.across, keep=not self.recomputed)
-        to_text = Segments(pack.lengths, context.lengths, self.across, keep=not self.recomputed)
+            group, alone = self.kind.to(x.dtype)  # two of (D,)
+            x = x + torch.where(own(pack.single)[:, None], alone, group)  # (L, D)
+        time, modulation = self._time(pack.times)  # (K,) -> (K, D), (K, 6, D)
+        clips = Segments(pack.lengths, pack.lengths, self.across, keep=not self.recomputed)  # a clip sees itself
+        to_text = Segments(pack.lengths, context.lengths, self.across, keep=not self.recomputed)  # and its text
         for block, *text in zip(self.blocks, context.keys, context.values, strict=True):
-            x = block(x, modulation, times, rope, clips, tuple(text), to_text)
-        shift, scale = (self.final_table + time[:, None]).unbind(1)
-        velocity: Tensor = self.leave(modulated(x, scale, shift, times, self.config.eps)).float()
+            x = block(x, modulation, times, rope, clips, tuple(text), to_text)  # (L, D)
+        shift, scale = (self.final_table + time[:, None]).unbind(1)  # two of (K, D)
+        velocity: Tensor = self.leave(modulated(x, scale, shift, times, self.config.eps)).float()  # (L, D) -> (L, Ct)
         return velocity if self.across is None else self.across.whole(velocity, len(pack.tokens))
 
     def _time(self, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,8 +148,8 @@ class DiT(nn.Module):
             return F.linear(x, layer.weight.to(wide), layer.bias.to(wide))
 
         with torch.autocast(times.device.type, enabled=False):
-            features = time_features(times, self.config.time_width).to(wide)
-            time = linear(self.time_mlp[2], F.silu(linear(self.time_mlp[0], features)))
+            features = time_features(times, self.config.time_width).to(wide)  # (K, time_width)
+            time = linear(self.time_mlp[2], F.silu(linear(self.time_mlp[0], features)))  # (K, D)
             return time, linear(self.time_table, F.silu(time)).unflatten(-1, (6, -1))
 
     def parts(self) -> list[nn.Module]:
@@ -166,3 +177,14 @@ class DiT(nn.Module):
             nn.init.zeros_(closed.weight)  # type: ignore[union-attr, arg-type]
         if self.kind is not None:
             nn.init.normal_(self.kind, std=0.02)
+
+
+def time_features(times: Tensor, width: int, scale: float = 1000.0) -> Tensor:
+    """Cosines and sines of `scale * t`. (K,) in 0..1 -> (K, width) float32.
+
+    Vaswani et al. 2017 (arXiv:1706.03762), section 3.5, cosines first as in Wan.
+    """
+    half = width // 2
+    rates = torch.exp(-math.log(10_000.0) * torch.arange(half, device=times.device, dtype=torch.float32) / half)
+    angle = scale * times.float()[:, None] * rates
+    return torch.cat([angle.cos(), angle.sin()], -1)

@@ -29,7 +29,6 @@ from minisora.video import resize
 
 Features = Callable[[Tensor], Tensor]  # (T, H, W, 3) uint8 -> (D,)
 
-PLAYROOM_FEATURES = 128
 _OWN = 11  # features of a track that are of the thing itself: seen, x, y, side, box, steps
 _CHANGE, _MOVES = 12.0, 2.0  # make change and motion vary as much as looks do, over real renders of the playroom
 I3D_SIDE = 224  # pixels
@@ -74,19 +73,11 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (x - mean).mT @ (x - mean) / (len(x) - 1)
 
 
-def clip_distance(one: Iterable[Tensor], other: Iterable[Tensor], features: Features | None = None) -> float:
-    """Between two sets of clips, (T, H, W, 3) uint8 each. features: `playroom_features()` where none are given"""
-    features = playroom_features() if features is None else features
-    first, second = list(one), list(other)
-    both = clip_features([*first, *second], features)
-    return frechet_distance(both[: len(first)], both[len(first) :])
-
-
 def playroom_features(segmenter: Segmenter | None = None) -> Features:
     """What the judge's segmenter, trained on real renders of the playroom alone, makes of a clip at 8 frames a second.
 
     Its coarse cells, 32 channels: mean, spread over the frame, and change between frames, each over the whole clip.
-    Tracks up to the first cut: how the background moves, and what the things do, with direction. D = PLAYROOM_FEATURES.
+    Tracks up to the first cut: how the background moves, and what the things do, with direction. D = 128.
 
     They see time: 12 real clips are 17 from themselves with frames shuffled, 6 frozen, 1.6 at half speed, 1.1 blurred
     by 4 pixels, 1.0 run backwards.

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from minisora.eval.frechet import playroom_features
 from minisora.eval.judge import load_judge
-from minisora.eval.plain import diversity, nearest
+from minisora.eval.plain import distances_to_nearest, diversity
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
@@ -72,7 +72,7 @@ def variety_figures(
             found: list[Marks] = []
             for scene, clips in zip(scenes, zip(made, real, strict=True), strict=True):
                 alike = list(_rendered(_alike(scene, training), size))
-                apart = [one.distance for one in nearest(clips, alike, features)] if alike else [NAN, NAN]
+                apart = distances_to_nearest(clips, alike, features) if alike else [NAN, NAN]
                 found.append({"distance": ("higher", apart[0], 0.0, apart[1])})
             figures.append(figure_of("nearest training clip", "distance", found))
     varied: list[Marks] = []

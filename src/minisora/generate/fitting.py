@@ -186,6 +186,14 @@ def checked(bundle: Bundle, prompt: Schedule, shape: Shape) -> list[str]:
     return notes_on(bundle, prompt)
 
 
+def unchanging(bundle: Bundle, prompt: Schedule, shape: Shape) -> tuple[str, list[str]]:
+    """The words of a prompt that may not change over time, and what a user should know of it."""
+    notes = checked(bundle, prompt, shape)
+    if prompt.changes:
+        raise UsageError("a loop and an edit with a source take a prompt that does not change over time.")
+    return prompt.first, notes
+
+
 def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:
     """What a user should know of a prompt before blaming the video; empty for one the bundle was trained for."""
     text, told = bundle.text, [part.text for part in prompt.parts]

@@ -17,6 +17,7 @@ from minisora import bundle as bundles
 from minisora.device import default_device, has_fast_bf16, use_affinity_threads
 from minisora.generate import fitting, verbs
 from minisora.generate.deliver import with_upscaler
+from minisora.generate.edits import Edit, Inpaint, Outpaint
 from minisora.generate.plan import Result, Work
 from minisora.generate.request import Request
 from minisora.generate.schedule import Schedule
@@ -81,9 +82,9 @@ class Model:
     extend = verb(verbs.Extend)
     connect = verb(verbs.Connect)
     loop = verb(verbs.Loop)
-    edit = verb(verbs.Edit)
-    inpaint = verb(verbs.Inpaint)
-    outpaint = verb(verbs.Outpaint)
+    edit = verb(Edit)
+    inpaint = verb(Inpaint)
+    outpaint = verb(Outpaint)
     interpolate = verb(verbs.Interpolate)
     storyboard = verb(Storyboard)
     reverse = verb(verbs.Reverse)

@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from minisora.errors import UsageError
+from minisora.generate.media import Clip
 from minisora.generate.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ Strength = Annotated[float, option("0 keeps all, 1 replaces all.", ge=0, le=1, g
 Candidates = Annotated[
     int, option("First frames to choose from, before the rest; 1 takes the first; the model's own.", ge=1)
 ]
+ClipFile = Annotated[Clip, option("A video; fitted to the model's size and rate.")]
 OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 
 

@@ -17,7 +17,7 @@ Here: the file, and the verb. Not here: the other verbs (verbs.py), how frames a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, field, replace
 from difflib import get_close_matches
 from functools import partial
@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WrapValidator,
     field_validator,
 )
 
@@ -119,8 +119,19 @@ class Board:
         return scenes
 
 
-def _board(value: object) -> object:
-    return read_storyboard(value) if isinstance(value, str | Path) else value
+def _board_or_file(value: Any, board: Callable[[Any], Board]) -> Board | Path:
+    return Path(value) if isinstance(value, str | Path) else board(value)
+
+
+if TYPE_CHECKING:
+    BoardFile = Board | str | Path
+else:
+    BoardFile = Annotated[
+        Board,
+        option("The shots, or a file of them."),
+        WrapValidator(_board_or_file),
+        Flag(metavar="FILE.yaml", text=Path),
+    ]
 
 
 @verb
@@ -132,7 +143,7 @@ class Storyboard(Sampled):
     frames; a scene of its own has one more, its first.
     """
 
-    board: Annotated[Board, option("The shots."), BeforeValidator(_board), Flag(metavar="FILE.yaml", text=Path)]
+    board: BoardFile
     _: KW_ONLY
     candidates: Candidates | None = None
     one_stage: OneStage = False
@@ -141,16 +152,21 @@ class Storyboard(Sampled):
         check_first_frame(self.candidates, self.one_stage)
 
     def opened(self) -> Self:
+        board = self._board()
         shots = tuple(
             replace(shot, keyframes={at: media.picture(one) for at, one in sorted(shot.keyframes.items())})
-            for shot in self.board.shots
+            for shot in board.shots
         )
-        return replace(self, board=replace(self.board, shots=shots))
+        return replace(self, board=replace(board, shots=shots))
+
+    def _board(self) -> Board:
+        return self.board if isinstance(self.board, Board) else read_storyboard(self.board)
 
     def plan(self, bundle: Bundle) -> Plan:
         scenes, needed, notes = list[frames.Sampling](), 0, list[str]()
-        for scene in self.board.scenes():  # all that may be refused, before any of it is made
-            made, said = self._scene(bundle, scene)
+        board = self._board()
+        for scene in board.scenes():  # all that may be refused, before any of it is made
+            made, said = self._scene(bundle, board, scene)
             scenes.append(made)
             notes += said
             needed += fitting.memory_bytes(bundle, made.shape)
@@ -158,11 +174,11 @@ class Storyboard(Sampled):
         shape = replace(scenes[0].shape, num_frames=sum(scene.shape.num_frames for scene in scenes))
         return Plan(shape=shape, frames=partial(frames.in_turn, scenes), notes=tuple(notes))
 
-    def _scene(self, bundle: Bundle, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
+    def _scene(self, bundle: Bundle, board: Board, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
         """How a scene is made, and what a user should know of it."""
         prompt = Schedule.joined([(Schedule.parse(shot.prompt), shot.seconds) for shot in scene])
         seconds = sum(shot.seconds for shot in scene)
-        shape = fitting.shape_of(bundle, seconds, self.size or self.board.size, self.board.fps)
+        shape = fitting.shape_of(bundle, seconds, self.size or board.size, board.fps)
         notes = [*fitting.checked(bundle, prompt, shape), *fitting.in_parts(bundle, shape)]
         pictures: dict[float, Video] = {}
         start = 0.0

@@ -3,8 +3,8 @@
 A verb's docstring is the help of its command; a field's text, bounds and unit are those of its option, its keyword in
 Python and its place in a saved request. A new verb is a class here, a line in VERBS and a line on `Model`.
 
-Here: the verbs of one or two clips. Not here: films of several shots (storyboard.py), what a request is (request.py),
-how frames are made of a plan (frames.py).
+Here: the verbs that make what is not there yet, and the table of all. Not here: those that change a clip (edits.py),
+films of several shots (storyboard.py), what a request is (request.py), how frames are made of a plan (frames.py).
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from dataclasses import KW_ONLY, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator
 
 from minisora.errors import UsageError
 from minisora.generate import media
+from minisora.generate.edits import Edit, Inpaint, Outpaint
 from minisora.generate.media import Clip, Picture
 from minisora.generate.request import (
-    AS_TEXT,
     Candidates,
+    ClipFile,
     FieldError,
     Flag,
     Fps,
@@ -31,10 +32,8 @@ from minisora.generate.request import (
     Request,
     Sampled,
     Seconds,
-    Size,
     Strength,
     check_first_frame,
-    numbers,
     option,
     verb,
 )
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     import torch
-    from torch import Tensor
 
     from minisora.bundle import Bundle
     from minisora.generate import canvas, fitting, frames, regions
@@ -58,13 +56,6 @@ else:  # so that a command's help costs no import of what makes videos
     )
 
 BLEND_NOISE = 0.7  # from which frames between two are made, where the two are blended
-LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
-ClipFile = Annotated[Clip, option("A video; fitted to the model's size and rate.")]
-Corners = tuple[int, int, int, int]
-
-
-def with_commas(values: tuple[int, ...]) -> str:
-    return ",".join(map(str, values))
 
 
 @verb
@@ -282,7 +273,7 @@ class Loop(Sampled):
         shape = fitting.shape_of(bundle, self.seconds, self.size, None)
         shape = replace(shape, num_frames=shape.num_frames - 1)
         frames.closing(bundle, shape)
-        text, notes = unchanging(bundle, self.prompt, shape)
+        text, notes = fitting.unchanging(bundle, Schedule.parse(self.prompt), shape)
         made = partial(frames.looped, bundle, shape, text, self.settings(bundle))
         return Plan(shape=shape, frames=made, notes=tuple(notes))
 
@@ -303,172 +294,6 @@ class Loop(Sampled):
             shape=shape,
             frames=frames.Returning(video.frames, sampling, len(before), way),
             conditions=conditions,
-            notes=(*notes, *said),
-            sound=((video, 0.0),),
-        )
-
-
-@verb
-class Edit(Sampled):
-    """A clip as the prompt would have it: made anew from noise, or, with --source, turned along the difference.
-
-    Without a source it is SDEdit, with one FlowEdit, whose Euler steps each draw their own noise.
-    """
-
-    clip: ClipFile
-    prompt: Prompt
-    _: KW_ONLY
-    source: Annotated[str, option("What the clip shows now.")] | None = None
-    strength: Annotated[Strength, option("0 keeps the clip, 1 replaces all of it.")] = 0.7
-
-    def __post_init__(self) -> None:
-        if self.source is not None and self.sampler not in (None, "euler"):
-            raise FieldError(
-                "an edit with {source} draws new noise at every step, as euler alone can: leave out {sampler}."
-            )
-
-    def opened(self) -> Self:
-        return replace(self, clip=media.clip(self.clip))
-
-    def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
-        shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
-        notes = [*fitting.checked(bundle, prompt, shape), *said]
-        sound = ((video, 0.0),)
-        if self.strength == 0:
-            return Plan(shape=shape, frames=lambda watch: iter([video.frames]), notes=tuple(notes), sound=sound)
-        settings = self.settings(bundle)
-        if self.source is None:
-            start = canvas.Condition(frames.to_whole_latents(bundle, video.frames), noise=self.strength)
-            made = frames.Sampling(bundle, shape, prompt, settings, (start,))
-            return Plan(shape=shape, frames=made, conditions=(start,), notes=tuple(notes), sound=sound)
-        texts = unchanging(bundle, self.source, shape)[0], unchanging(bundle, self.prompt, shape)[0]
-        most = bundle.vae.strides.num_frames(bundle.sampling.window)
-        if len(video.frames) > most:
-            raise UsageError(
-                f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
-            )
-        changed = partial(frames.edited, bundle, video.frames, video.fps, texts, self.strength, settings)
-        return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
-
-
-def unchanging(bundle: Bundle, prompt: str, shape: canvas.Shape) -> tuple[str, list[str]]:
-    """The words of a prompt that may not change over time, and what a user should know of it."""
-    told = Schedule.parse(prompt)
-    notes = fitting.checked(bundle, told, shape)
-    if told.changes:
-        raise UsageError("a loop and an edit with a source take a prompt that does not change over time.")
-    return told.first, notes
-
-
-@verb
-class Inpaint(Sampled):
-    """A part of a clip made anew; the rest is kept. Boxes and masks are in pixels of the file, and fitted with it."""
-
-    clip: ClipFile
-    prompt: Prompt
-    _: KW_ONLY
-    box: (
-        Annotated[
-            Corners,
-            AS_TEXT,
-            option("What to make anew, in pixels.", unit="pixels", give="4 whole numbers with commas between them"),
-            BeforeValidator(numbers(4)),
-            PlainSerializer(with_commas, return_type=str),
-            Flag(metavar="X,Y,WIDTH,HEIGHT", text=str),
-        ]
-        | None
-    ) = None
-    mask: Annotated[Picture, option("White where to make anew."), Flag(metavar="PNG")] | None = None
-    colour: (
-        Annotated[
-            tuple[int, int, int],
-            AS_TEXT,
-            option("All that is ever near this colour.", give="3 whole numbers with commas between them"),
-            BeforeValidator(numbers(3)),
-            PlainSerializer(with_commas, return_type=str),
-            Flag(metavar="R,G,B", text=str),
-        ]
-        | None
-    ) = None
-
-    def __post_init__(self) -> None:
-        if sum(part is not None for part in (self.box, self.mask, self.colour)) != 1:
-            raise FieldError("say which part: {box} X,Y,WIDTH,HEIGHT, {mask} FILE or {colour} R,G,B.")
-
-    def opened(self) -> Self:
-        mask = None if self.mask is None else media.picture(self.mask)
-        opened = replace(self, clip=media.clip(self.clip), mask=mask)
-        opened._hole()
-        return opened
-
-    def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
-        shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
-        notes = fitting.checked(bundle, prompt, shape)
-        hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
-        sampling = regions.made_anew(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
-        return Plan(
-            shape=shape,
-            frames=sampling,
-            conditions=sampling.conditions,
-            notes=(*notes, *said),
-            sound=((video, 0.0),),
-        )
-
-    def _hole(self) -> Tensor:
-        """(H, W, 3) uint8 of the clip's own size, white where it is made anew."""
-        clip = media.clip(self.clip)
-        if self.mask is not None:
-            return regions.of_mask(clip, media.picture(self.mask))
-        if self.box is not None:
-            return regions.of_box(clip, self.box)
-        assert self.colour is not None
-        return regions.of_colour(clip, self.colour, LIKE)
-
-
-@verb
-class Outpaint(Sampled):
-    """A clip inside a larger frame, which is made around it; the clip is kept."""
-
-    clip: ClipFile
-    prompt: Prompt
-    _: KW_ONLY
-    to: Annotated[Size, option("The larger frame.", unit="pixels", give="WIDTHxHEIGHT in pixels, such as 128x96")]
-    corner: (
-        Annotated[
-            tuple[int, int],
-            AS_TEXT,
-            option(
-                "Where the clip's upper left corner is; the middle if not given.",
-                unit="pixels",
-                give="2 whole numbers with commas between them",
-            ),
-            BeforeValidator(numbers(2)),
-            PlainSerializer(with_commas, return_type=str),
-            Flag(metavar="X,Y", text=str),
-        ]
-        | None
-    ) = None
-
-    def __post_init__(self) -> None:
-        if self.size is not None:
-            raise FieldError("{size} does not go with outpaint: {to} says how large the frame is.")
-
-    def opened(self) -> Self:
-        return replace(self, clip=media.clip(self.clip))
-
-    def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
-        seconds = (len(video.frames) - 1) / video.fps
-        shape, prompt = fitting.shape_of(bundle, seconds, self.to, video.fps), Schedule.parse(self.prompt)
-        notes = fitting.checked(bundle, prompt, shape)
-        framed, hole = regions.in_frame(video.frames, self.to, self.corner)
-        sampling = regions.made_anew(bundle, framed, hole, shape, prompt, self.settings(bundle))
-        return Plan(
-            shape=shape,
-            frames=sampling,
-            conditions=sampling.conditions,
             notes=(*notes, *said),
             sound=((video, 0.0),),
         )

@@ -20,7 +20,7 @@ from minisora import diffusion
 from minisora.bundle import Bundle
 from minisora.data.pack import Pack, distinct_times
 from minisora.diffusion.samplers import Sampler, dpmpp_2m, sampler_named
-from minisora.dit.layers import Context
+from minisora.dit.model import Context
 from minisora.generate.canvas import Canvas, Shape
 from minisora.progress import Watch
 from minisora.video import to_uint8

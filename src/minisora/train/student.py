@@ -24,14 +24,13 @@ from torch import Tensor
 
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack
-from minisora.diffusion.guidance import extrapolated
-from minisora.diffusion.loss import loss_by_bin
+from minisora.diffusion.guidance import extrapolated, in_interval
+from minisora.diffusion.loss import mean_loss
 from minisora.diffusion.path import interpolate, x0_from_velocity
 from minisora.diffusion.times import shift_for_tokens, shift_times
 from minisora.dit.lora import without_adapters
 from minisora.dit.model import DiT
 from minisora.generate.window import Settings
-from minisora.train.velocity import BINS
 
 HUBER = 0.00054  # below this distance in a channel the loss is a square; Song and Dhariwal 2023, section 3.3
 
@@ -56,7 +55,7 @@ class StudentLoss:
     euler: int = 2
 
     def __call__(self, dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """`loss`, the mean over tokens to be made, and `t0`, `t1` ...: the same for each quarter of the noise times.
+        """The mean distance over tokens to be made, with its breakdown by time, as in `diffusion.mean_loss`.
 
         All tokens to be made in a clip are at one time, newly drawn; what is given keeps its own.
         """
@@ -74,8 +73,7 @@ class StudentLoss:
             target = x0_of(dit, replace(at_times(clean, made, way[-1]), tokens=x))
         error = (x0_of(dit, state) - target)[made].square().mean(-1)
         distance = (error + HUBER**2).sqrt() - HUBER
-        bins = loss_by_bin(distance, token_times(state)[made], bins=BINS)
-        return {"loss": distance.mean(), **{f"t{n}": value for n, value in enumerate(bins)}}
+        return mean_loss(distance, token_times(state)[made])
 
     def guided_x0(self, dit: DiT, state: Pack, made: Tensor, eps: Tensor) -> Tensor:
         """The teacher's estimate for tokens to be made, as `sampling.guided_denoiser` has it. eps: (L, Ct) of the given
@@ -95,8 +93,7 @@ class StudentLoss:
         clips, times = clips_of(state), token_times(state)
         given = torch.zeros(count, device=made.device).index_add(0, clips, (~made).float()) > 0
         scale = torch.where(given, how.guidance_given, how.guidance)[clips]
-        low, high = how.guidance_interval
-        scale = torch.where((times >= low) & (times <= high), scale, 1.0)
+        scale = torch.where(in_interval(times, how.guidance_interval), scale, 1.0)
         return extrapolated(x0_of(dit, state), x0_of(dit, untold), scale[:, None])
 
     def _way(self, pack: Pack, noise: torch.Generator) -> Tensor:

@@ -15,22 +15,18 @@ from torch import Tensor
 from minisora.data.latents import LatentBatch
 from minisora.data.pack import Pack
 from minisora.data.patch import grid_positions
-from minisora.diffusion.loss import loss_by_bin, velocity_error
+from minisora.diffusion.loss import flow_matching_loss
 from minisora.diffusion.path import interpolate
 from minisora.dit.model import DiT, DiTConfig
 
-BINS = 4  # noise levels that the log tells apart
-
 
 def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-    """`loss`, the mean over tokens to be made, and `t0`, `t1` ...: the same for each quarter of the noise times."""
-    pack, made = batch.clean, batch.made
+    """The flow-matching loss of a batch, with its breakdown by time. `noise` draws what the batch is noised with."""
+    pack = batch.clean
     eps = torch.randn(pack.tokens.shape, generator=noise, device=pack.tokens.device)
     times = pack.times[pack.time_index]
     noised = replace(pack, tokens=interpolate(pack.tokens, eps, times))
-    error = velocity_error(dit(noised), pack.tokens, eps)[made]
-    bins = loss_by_bin(error, times[made], bins=BINS)
-    return {"loss": error.mean(), **{f"t{n}": value for n, value in enumerate(bins)}}
+    return flow_matching_loss(dit(noised), pack.tokens, eps, times, batch.made)
 
 
 def sketch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words: int) -> LatentBatch:

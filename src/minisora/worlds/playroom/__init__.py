@@ -4,7 +4,7 @@ Reading order: scene.py, motion.py, camera.py, draw.py, render.py, facts.py, cap
 """
 
 from minisora.worlds.playroom.captions import captions
-from minisora.worlds.playroom.clips import clip, clips
+from minisora.worlds.playroom.clips import clips
 from minisora.worlds.playroom.draw import draw
 from minisora.worlds.playroom.facts import facts
 from minisora.worlds.playroom.render import Rendered, render
@@ -25,7 +25,6 @@ __all__ = [
     "Rendered",
     "Scene",
     "captions",
-    "clip",
     "clips",
     "draw",
     "facts",

@@ -1,6 +1,6 @@
 """Seeds to clips: draw, render, caption.
 
-Here: `clip` and `clips`, what training and evaluation call.
+Here: `clips`, what training and evaluation call.
 """
 
 from __future__ import annotations
@@ -62,30 +62,6 @@ def clips(
         )
         for number, (scene, mask) in enumerate(zip(scenes, masks, strict=True))
     ]
-
-
-def clip(
-    seed: int,
-    *,
-    split: str = "train",
-    height: int,
-    width: int,
-    fps: float = 8.0,
-    num_frames: int = 33,
-    phrasing: str = "train",
-    device: str | torch.device = "cpu",
-) -> Clip:
-    """The clip of one seed; as `clips`."""
-    return clips(
-        [seed],
-        split=split,
-        height=height,
-        width=width,
-        fps=fps,
-        num_frames=num_frames,
-        phrasing=phrasing,
-        device=device,
-    )[0]
 
 
 def spoken(

@@ -47,12 +47,6 @@ def travelled(thing: Thing, times: Array) -> Array:
     return path.speed * times + path.acceleration * times**2 / 2 + kicked
 
 
-def speeds(thing: Thing, times: Array) -> Array:
-    """Speed along the heading, in units/s; (T,) to (T,)."""
-    path = thing.path
-    return path.speed + path.acceleration * times + np.where(times >= path.event, path.kick, 0.0)
-
-
 def rotations(thing: Thing, times: Array) -> Array:
     """Turn of each thing: local to world. A ball rolls without slipping, the others slide upright.
 

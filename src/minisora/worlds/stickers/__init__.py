@@ -4,14 +4,14 @@
     draw(seed, split=...)  -> Staging           plain data
     render(stagings, ...)  -> (B, T, H, W, 3)   pixels
     captions(staging, ...) -> list of Caption   words
-    clip(seed, ...), clips(seeds, ...)          all of it as Clips
+    clip(seed, ...)   -> Clip                   all of it
 
 Held out of training: combinations of person, activity and skin tone (`is_held_out`).
 """
 
 from minisora.worlds.stickers.drawing import render
 from minisora.worlds.stickers.names import Sticker, is_held_out, names, sticker
-from minisora.worlds.stickers.samples import clip, clips
+from minisora.worlds.stickers.samples import clip
 from minisora.worlds.stickers.staging import Actor, Background, Staging, draw, facts
 from minisora.worlds.stickers.store import missing, prepare
 from minisora.worlds.stickers.wording import captions
@@ -23,7 +23,6 @@ __all__ = [
     "Sticker",
     "captions",
     "clip",
-    "clips",
     "draw",
     "facts",
     "is_held_out",

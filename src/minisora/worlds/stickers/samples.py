@@ -1,12 +1,10 @@
 """Stagings as `Clip`s: frames, captions for the stretches that training cuts, and the truth.
 
-Here: `clip`, `clips`.
+Here: `clip`.
 Not here: drawing, rendering and describing a staging (staging.py, drawing.py, wording.py).
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
 
 from minisora.worlds.clip import Caption, Clip
 from minisora.worlds.stickers.drawing import render
@@ -42,21 +40,6 @@ def clip(
         captions=tuple(_within(staging, seed, seconds, phrasing)),
         truth=facts(staging),
     )
-
-
-def clips(
-    seeds: Iterable[int],
-    *,
-    split: str = "train",
-    height: int,
-    width: int,
-    fps: float = 8.0,
-    num_frames: int = 33,
-    phrasing: str = "train",
-) -> Iterator[Clip]:
-    """The clips of many seeds, one after another; see `clip`."""
-    for seed in seeds:
-        yield clip(seed, split=split, height=height, width=width, fps=fps, num_frames=num_frames, phrasing=phrasing)
 
 
 def _within(staging: Staging, seed: int, seconds: float, phrasing: str) -> list[Caption]:

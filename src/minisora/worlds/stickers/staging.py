@@ -38,7 +38,6 @@ PICTURES = ("hills", "sea", "sunset", "night", "snow", "desert", "clouds", "mead
 MOVES = ("stay", "slide left", "slide right", "grow", "shrink", "bob")
 FLOORS = ("grey", "wood", "checker", "grass", "sand")  # of the playroom
 LIGHTS = ("day", "sunset", "night")
-CAMERAS = ("static", "pan left", "pan right", "zoom in", "zoom out")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Actor:
 class Staging:
     actors: tuple[Actor, ...]  # drawn in this order, from left to right
     background: Background
-    camera: str  # of CAMERAS
+    camera: str  # "static", or one of `_cameras`
     camera_speed: float  # short sides a second for a pan, 1/s for a zoom
     split: str  # "train" or "held_out"
 

@@ -1,21 +1,18 @@
-"""`minisora caption VIDEOS`: a caption for each video or curated clip, shown, or written where `minisora curate` reads.
+"""Videos and curated clips to caption, and where their captions are kept: beside a video, or in one table.
 
-Here: the command, and files. Not here: who writes the captions (adapters.py), what a recipe does with the captions of
-clips (curate/told.py).
+Here: what is to be captioned, and the two kinds of files. Not here: who writes the captions (adapters.py), what a
+recipe does with the captions of clips (curate/told.py), the command (cli/caption.py).
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from minisora.errors import UsageError
 
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from minisora.video import Video
 
 TABLE = "captions.jsonl"
-SAVE_SECONDS = 20.0  # between writings of a table
 FPS, MOST_FRAMES = 8.0, 64  # of a video that is read; of a longer one fewer a second
 
 
@@ -45,79 +41,6 @@ class Shown:
     file: Path | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], Mapping[str, Any]] | None = None
-
-
-def caption(
-    sources: Annotated[
-        list[Path], typer.Argument(help="Videos, folders of them, or what `minisora curate` wrote: its `out`.")
-    ],
-    model: Annotated[
-        str,
-        typer.Option(help="playroom, a captioner's folder, hf:NAME of transformers, or a server's URL, URL#MODEL."),
-    ] = "playroom",
-    long: Annotated[bool, typer.Option("--long", help="Say more of each.")] = False,
-    write: Annotated[
-        Literal["txt", "jsonl"] | None,
-        typer.Option(help=f"NAME.txt beside each NAME.mp4, or one {TABLE}; otherwise they are shown."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help=f"With --write jsonl: the file. [default: {TABLE} in the first folder]")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also where there is a caption already.")] = False,
-    add: Annotated[bool, typer.Option("--add", help="One more beside the captions that are there.")] = False,
-) -> None:
-    """Say in words what videos show.
-
-    What has a caption is left as it is, so the same command again goes on where the last one stopped.
-    """
-    from minisora.caption.adapters import captions_named
-
-    if out is not None and write != "jsonl":
-        raise UsageError("--out names a table. Add --write jsonl.")
-    if add and (overwrite or write is None):
-        raise UsageError("--add writes beside what is there: give --write with it, and not --overwrite.")
-    every = _shown(sources)
-    if write == "txt" and any(one.file is None for one in every):
-        raise UsageError("curated clips lie in shards and have no file beside them. Give --write jsonl.")
-    table = (out or _folder(sources[0]) / TABLE).resolve()
-    rows = _read_table(table) if write == "jsonl" else {}
-    todo = [one for one in every if overwrite or add or not _texts(one, write, table, rows)]
-    if len(todo) < len(every):
-        typer.echo(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite writes them anew", err=True)
-    if not todo:
-        return
-
-    saved_at = time.monotonic()
-
-    def keep(texts: Mapping[Shown, str]) -> None:
-        nonlocal saved_at
-        for one, text in texts.items():
-            known = _texts(one, write, table, rows) if add else []
-            said = [*known, *([text] if text not in known else [])]
-            if write == "txt" and one.file is not None:
-                _replace(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in said))
-            elif write == "jsonl":
-                name = _row_name(one, table)
-                about = one.about or {"path": name}
-                rows[name] = {**rows.get(name, {}), **about, "text": said[0] if len(said) == 1 else said}
-            else:
-                typer.echo(f"{one.name}: {text}")
-        if write == "jsonl" and time.monotonic() - saved_at > SAVE_SECONDS:
-            _write_table(table, rows)
-            saved_at = time.monotonic()
-
-    if model == "playroom":
-        typer.echo("the model playroom knows things of the playroom alone; --model names others", err=True)
-    try:
-        failed = caption_clips(captions_named(model), todo, keep, long=long)
-    finally:
-        if write == "jsonl" and rows:
-            _write_table(table, rows)
-    for one, reason in failed.items():
-        typer.echo(f"{one.name}: no caption: {reason}", err=True)
-    typer.echo(f"{len(todo) - len(failed)} captioned, {len(failed)} failed", err=True)
-    if len(failed) == len(todo):
-        raise UsageError("nothing got a caption; the reasons are above.")
 
 
 def caption_clips(
@@ -143,7 +66,7 @@ def caption_clips(
     return failed
 
 
-def _shown(sources: Sequence[Path]) -> list[Shown]:
+def shown(sources: Sequence[Path]) -> list[Shown]:
     from minisora.curate.importers.pair import video_files
 
     found: dict[object, Shown] = {}
@@ -199,7 +122,7 @@ def _place(shards: Shards, number: int) -> dict[str, Any]:
     return {"path": said["source"], "start": said["start"], "stop": said["stop"]}
 
 
-def _folder(source: Path) -> Path:
+def folder_of(source: Path) -> Path:
     """Where a table goes: beside the shards' folder, in a folder of videos, beside a video."""
     if not source.is_dir():
         return source.parent
@@ -207,7 +130,7 @@ def _folder(source: Path) -> Path:
     return source if shards is None else shards.parent
 
 
-def _row_name(one: Shown, table: Path) -> str:
+def row_name(one: Shown, table: Path) -> str:
     """What tells rows apart: the key of a clip; a video from the table's folder, where it lies below."""
     if one.file is None:
         return str(one.about["key"])
@@ -215,10 +138,10 @@ def _row_name(one: Shown, table: Path) -> str:
     return whole.relative_to(table.parent).as_posix() if whole.is_relative_to(table.parent) else whole.as_posix()
 
 
-def _texts(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
+def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
     """The captions that it has where one is to be written."""
     if write == "jsonl":
-        row = rows.get(_row_name(one, table), {})
+        row = rows.get(row_name(one, table), {})
         text = (row.get("text") if _is_of(row, one) else None) or []
         return [text] if isinstance(text, str) else list(text)
     beside = one.file.with_suffix(".txt") if write == "txt" and one.file is not None else None
@@ -238,7 +161,7 @@ def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
     return all(abs(row[name] - now[name]) <= NEAR for name in ("start", "stop"))
 
 
-def _read_table(table: Path) -> dict[str, dict[str, Any]]:
+def read_table(table: Path) -> dict[str, dict[str, Any]]:
     """Rows by key or path, with all that others wrote into them. Raises UsageError where it is no such table."""
     if not table.exists():
         return {}
@@ -254,11 +177,11 @@ def _read_table(table: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _write_table(table: Path, rows: Mapping[str, Any]) -> None:
-    _replace(table, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()))
+def write_table(table: Path, rows: Mapping[str, Any]) -> None:
+    write_text(table, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()))
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     from minisora.video.files import replacing
 
     with replacing(path) as temporary:

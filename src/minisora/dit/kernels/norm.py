@@ -1,8 +1,8 @@
 """RMS norm, and in the same pass the rotation of queries and keys by their positions.
 
-One operator with its gradient written out. Taken step by step the formulas read and write the whole stream a dozen
-times and keep two float32 copies of it; here a few rows at a time are worked on in place. A compiler takes it as it is:
-what it makes of the rotation is slower. Without gradients nothing has to be told of it, and it is a mere function.
+One operator with its gradient written out. Taken step by step the plain form reads and writes the whole stream a dozen
+times and keeps two float32 copies of it; here a few rows at a time are worked on in place. A compiler takes it as it
+is: what it makes of the rotation is slower. Where nothing is traced it is a mere function.
 
 Sources: Zhang and Sennrich 2019 (RMSNorm, arXiv:1910.07467), Eq. 4; for the rotation rope.py.
 """
@@ -13,27 +13,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from minisora.dit.linear import is_watched
+from minisora.dit.kernels import is_traced
 from minisora.dit.rope import rotate_
 
 CELLS = 2**19  # numbers at a time, on a CPU
 
 
-class RMSNorm(nn.Module):
-    """x / rms(x) * gain over the last axis, in float32."""
-
-    def __init__(self, width: int, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.gain, self.eps)
-
-
-def rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -> Tensor:
+def plain_rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -> Tensor:
     """x / rms(x) * gain over the last axis; then its features turned, head by head, where a table is given.
 
     x:       (L, ..., D)
@@ -41,7 +29,13 @@ def rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -
     table:   (L, head_width/2, 2) of `rope_table`
     returns  like x; in between float32, and no narrower than x
     """
-    normed: Tensor = (_rms_norm if is_watched() else _normed)(x, gain, eps, table)[0]
+    normed = x * torch.rsqrt(x.to(_wide(x)).square().mean(-1, keepdim=True) + eps) * gain
+    return (normed if table is None else rotate_(normed, table)).to(x.dtype)
+
+
+def rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -> Tensor:
+    """As `plain_rms_norm`."""
+    normed: Tensor = (_rms_norm if is_traced() else _normed)(x, gain, eps, table)[0]
     return normed
 
 

@@ -1,8 +1,8 @@
 """Attention on a CPU, a few queries at a time: their weights stay in the processor's cache.
 
 Those of short clips are kept for the backward pass, those of long ones worked out again. One operator takes a whole
-pack, so that its result may be kept when the rest is recomputed, and so that a compiled block is one graph; without
-gradients it is a mere function.
+pack, so that its result may be kept when the rest is recomputed, and so that a compiled block is one graph; where
+nothing is traced it is a mere function.
 
 Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022 (FlashAttention, arXiv:2205.14135)
 for a backward pass that works the weights out again.
@@ -16,19 +16,30 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 ROWS = 128  # queries at a time, at least
 CELLS = 2**21  # queries times keys times heads at a time: as many as a cache holds
 
 
-def attention_by_blocks(
-    q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int
-) -> tuple[Tensor, Tensor]:
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
     """softmax(q k^T / sqrt(head_width)) v, each clip's queries against the same clip's keys.
 
     q:                    (L, N, head_width)
     k, v:                 (S, N, head_width)
-    q_lengths, k_lengths: of each clip, summing to L and to S; on the CPU
+    q_lengths, k_lengths: of each clip, summing to L and to S
+    returns               (L, N, head_width)
+    """
+    parts = (x.transpose(0, 1).split(tuple(n), 1) for x, n in ((q, q_lengths), (k, k_lengths), (v, k_lengths)))
+    return torch.cat([F.scaled_dot_product_attention(*clip) for clip in zip(*parts, strict=True)], 1).transpose(0, 1)
+
+
+def attention_by_blocks(
+    q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int
+) -> tuple[Tensor, Tensor]:
+    """As `plain_attention`, which is slower on a CPU.
+
+    q_lengths, k_lengths: int64, on the CPU
     kept:                 `cells` of these lengths to keep the weights, or 0
     returns               (L, N, head_width), and the weights, (N * kept,)
     """

@@ -1,9 +1,9 @@
 """The block's linear layers; in sampling on a CPU by oneDNN alone, which spares a tenth to a third of their time.
 
-There, in bf16 and without gradients, bias and GELU are worked out on what the matmul leaves in its registers, and
-weights that are frozen are used in the order in which it reads them. That is a second copy of them, made at their
-first use, made anew when they have changed (but in place through `.data`, of which torch keeps no count), and gone
-with their layer. All else goes through the layer itself.
+The plain forms are `layer(x)` and `gelu(layer(x))`. In sampling, in bf16, bias and GELU are worked out on what the
+matmul leaves in its registers, and weights that are frozen are used in the order in which it reads them. That is a
+second copy of them, made at their first use, made anew when they have changed (but in place through `.data`, of which
+torch keeps no count), and gone with their layer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from minisora.dit.kernels import is_traced
 
 _ORDERED: WeakKeyDictionary[nn.Module, tuple[Tensor, int, Tensor]] = WeakKeyDictionary()  # weights, version, in order
 
@@ -39,13 +41,8 @@ def gelu(x: Tensor) -> Tensor:
     return (rows * torch.sigmoid(math.sqrt(8 / math.pi) * (rows + 0.044715 * rows**3))).to(x.dtype)
 
 
-def is_watched() -> bool:
-    """Whether somebody has to be told of what is done: for gradients, or to compile it."""
-    return torch.is_grad_enabled() or torch.compiler.is_compiling()
-
-
 def _sampled(layer: nn.Module, x: Tensor) -> bool:
-    if is_watched() or x.device.type != "cpu" or type(x) is not Tensor or type(layer) is not nn.Linear:
+    if is_traced() or x.device.type != "cpu" or type(x) is not Tensor or type(layer) is not nn.Linear:
         return False
     if layer._forward_hooks or layer._forward_pre_hooks or not layer.weight.dtype == x.dtype == torch.bfloat16:
         return False

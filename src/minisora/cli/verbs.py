@@ -11,15 +11,16 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
-from minisora.console import check_outputs, check_zoom
+from minisora.cli.console import check_outputs, check_zoom
+from minisora.cli.options import parameters
+from minisora.cli.produce import Given, Output, produce
 from minisora.errors import UsageError
 from minisora.generate.request import About, FieldError, Request, Sampled, about
 from minisora.generate.verbs import VERBS
-from minisora.produce import Given, Output, produce
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -59,7 +60,7 @@ def _command(kind: type[Request]) -> Callable[..., None]:
     shared = set(about(Sampled)) if kind.needs_model else set()
     ordered = sorted(names, key=lambda name: name in shared)  # the verb's own first
     own = [_parameter(kind, name, about(kind)[name]) for name in ordered]
-    common = [_common(part, f, out) for part in parts for f in fields(part)]
+    common = [*(parameters(Given) if kind.needs_model else []), *parameters(Output, out=out)]
 
     def command(**given: Any) -> None:
         took = [part(**{f.name: given.pop(f.name) for f in fields(part)}) for part in parts]
@@ -112,10 +113,3 @@ def _plain(hint: Any) -> Any:
     while get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return hint if hint in (int, float, str, bool) else Path
-
-
-def _common(part: type[Any], f: Any, out: Path) -> inspect.Parameter:
-    default = out if f.name == "out" else f.default
-    return inspect.Parameter(
-        f.name, KEYWORD, default=default, annotation=get_type_hints(part, include_extras=True)[f.name]
-    )

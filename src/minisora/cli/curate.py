@@ -10,14 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from minisora.errors import UsageError
-
-if TYPE_CHECKING:
-    from minisora.curate.runner import Step
+from minisora.progress import Event, OnEvent
 
 LINE_SECONDS = 30.0  # between lines of progress where there is no terminal
 
@@ -54,14 +52,14 @@ def curate(
         return
     patience, here = read.run.timeout_seconds, workers or os.cpu_count() or 1
     chosen = ray_engine(workers, patience, address) if engine == "ray" else local_engine(here, patience)
-    with _bars() as on_step:
-        ledger = run(read, chosen, on_step=on_step, retry=retry)
+    with _bars() as on_event:
+        ledger = run(read, chosen, on_event=on_event, retry=retry)
     Console().print(ledger_table(ledger))
     typer.echo(f"{ledger.samples:,} samples in {read.out / 'clips'}; {read.out / 'report.html'} shows what was dropped")
 
 
 @contextmanager
-def _bars() -> Iterator[Step]:
+def _bars() -> Iterator[OnEvent]:
     """A bar for each kind of work on stderr, with its rate and the time left; a line now and then where that is no
     terminal.
     """
@@ -79,8 +77,9 @@ def _bars() -> Iterator[Step]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks, told_at = {}, time.monotonic()
 
-        def on_step(what: str, done: int, total: int) -> None:
+        def on_event(event: Event) -> None:
             nonlocal told_at
+            what, done, total = event.stage, event.done, event.total
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total, rate="")
             task = progress.tasks[progress.task_ids.index(tasks[what])]
@@ -89,4 +88,4 @@ def _bars() -> Iterator[Step]:
                 told_at, left = time.monotonic(), task.time_remaining
                 typer.echo(f"{what}: {done:,} of {total:,}" + (f", {left:.0f} s left" if left else ""), err=True)
 
-        yield on_step
+        yield on_event

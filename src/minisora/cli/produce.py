@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minisora.console import Bar, progress
+from minisora.cli.console import Bar, progress
 from minisora.errors import UsageError
 from minisora.generate.request import Request
 

@@ -1,0 +1,122 @@
+"""`minisora caption VIDEOS`: a caption for each video or curated clip, shown, or written where `minisora curate` reads.
+
+Here: the command. Not here: clips and files of captions (caption/sources.py), who writes them (caption/adapters.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from minisora.caption.sources import TABLE, folder_of, read_table, row_name, shown, texts_of, write_table, write_text
+from minisora.cli.options import taking
+from minisora.errors import UsageError
+
+if TYPE_CHECKING:
+    from minisora.caption.sources import Shown
+
+SAVE_SECONDS = 20.0  # between writings of a table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioning:
+    """The options."""
+
+    sources: Annotated[
+        list[Path], typer.Argument(help="Videos, folders of them, or what `minisora curate` wrote: its `out`.")
+    ]
+    model: Annotated[
+        str,
+        typer.Option(help="playroom, a captioner's folder, hf:NAME of transformers, or a server's URL, URL#MODEL."),
+    ] = "playroom"
+    long: Annotated[bool, typer.Option("--long", help="Say more of each.")] = False
+    write: Annotated[
+        Literal["txt", "jsonl"] | None,
+        typer.Option(help=f"NAME.txt beside each NAME.mp4, or one {TABLE}; otherwise they are shown."),
+    ] = None
+    out: Annotated[
+        Path | None, typer.Option(help=f"With --write jsonl: the file. [default: {TABLE} in the first folder]")
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also where there is a caption already.")] = False
+    add: Annotated[bool, typer.Option("--add", help="One more beside the captions that are there.")] = False
+
+    def check(self) -> None:
+        """Refuses options that do not go together."""
+        if self.out is not None and self.write != "jsonl":
+            raise UsageError("--out names a table. Add --write jsonl.")
+        if self.add and (self.overwrite or self.write is None):
+            raise UsageError("--add writes beside what is there: give --write with it, and not --overwrite.")
+
+
+@dataclass(eq=False)
+class Kept:
+    """Captions as they come: shown, beside their videos, or in a table that is written now and then.
+
+    rows: of the table, by name
+    """
+
+    asked: Captioning
+    table: Path
+    rows: dict[str, dict[str, Any]]
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def known(self, one: Shown) -> list[str]:
+        return texts_of(one, self.asked.write, self.table, self.rows)
+
+    def keep(self, texts: Mapping[Shown, str]) -> None:
+        for one, text in texts.items():
+            known = self.known(one) if self.asked.add else []
+            said = [*known, *([text] if text not in known else [])]
+            if self.asked.write == "txt" and one.file is not None:
+                write_text(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in said))
+            elif self.asked.write == "jsonl":
+                name = row_name(one, self.table)
+                about = one.about or {"path": name}
+                self.rows[name] = {**self.rows.get(name, {}), **about, "text": said[0] if len(said) == 1 else said}
+            else:
+                typer.echo(f"{one.name}: {text}")
+        if time.monotonic() - self.saved_at > SAVE_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        if self.asked.write == "jsonl" and self.rows:
+            write_table(self.table, self.rows)
+            self.saved_at = time.monotonic()
+
+
+@taking(Captioning)
+def caption(asked: Captioning) -> None:
+    """Say in words what videos show.
+
+    What has a caption is left as it is, so the same command again goes on where the last one stopped.
+    """
+    from minisora.caption.adapters import captions_named
+    from minisora.caption.sources import caption_clips
+
+    asked.check()
+    every = shown(asked.sources)
+    if asked.write == "txt" and any(one.file is None for one in every):
+        raise UsageError("curated clips lie in shards and have no file beside them. Give --write jsonl.")
+    table = (asked.out or folder_of(asked.sources[0]) / TABLE).resolve()
+    kept = Kept(asked, table, read_table(table) if asked.write == "jsonl" else {})
+    todo = [one for one in every if asked.overwrite or asked.add or not kept.known(one)]
+    if len(todo) < len(every):
+        typer.echo(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite writes them anew", err=True)
+    if not todo:
+        return
+    if asked.model == "playroom":
+        typer.echo("the model playroom knows things of the playroom alone; --model names others", err=True)
+    try:
+        failed = caption_clips(captions_named(asked.model), todo, kept.keep, long=asked.long)
+    finally:
+        kept.save()
+    for one, reason in failed.items():
+        typer.echo(f"{one.name}: no caption: {reason}", err=True)
+    typer.echo(f"{len(todo) - len(failed)} captioned, {len(failed)} failed", err=True)
+    if len(failed) == len(todo):
+        raise UsageError("nothing got a caption; the reasons are above.")

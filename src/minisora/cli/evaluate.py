@@ -1,0 +1,153 @@
+"""`minisora evaluate`: a model scored, reports compared, other benchmarks' files written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minisora.cli.console import make_folder, parse_size, progress
+from minisora.cli.options import taking
+from minisora.cli.produce import ModelName, load
+from minisora.errors import UsageError
+
+if TYPE_CHECKING:
+    from minisora.cli.console import Bar
+    from minisora.eval.command import Counts
+    from minisora.generate.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """The options."""
+
+    model: ModelName = "toybox"
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation")
+    count: Annotated[int, typer.Option(help="Held-out prompts to ask for.")] = 200
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.")
+    ] = None
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="First frames to choose from; 0: all frames in one stage; the model's own if not given."
+        ),
+    ] = None
+    stickers: Annotated[int, typer.Option(help="Held-out stagings of stickers to ask for; 0 for none.")] = 160
+    verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24
+    aspects: Annotated[int, typer.Option(help="Held-out prompts at each of three aspects; 0 for none.")] = 24
+    motions: Annotated[int, typer.Option(help="Held-out clips of each motion that are extended; 0 for none.")] = 6
+    world: Annotated[int, typer.Option(help="Held-out scenes of each kind for 3D and physics; 0 for none.")] = 6
+    variety: Annotated[int, typer.Option(help="Prompts for combinations, seeds and copying; 0 for none.")] = 8
+    i3d: Annotated[Path | None, typer.Option(metavar="FILE", help="i3d_torchscript.pt, for FVD.")] = None
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="OLD NEW", help="Only say how two reports differ beyond noise.")
+    ] = None
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Only score these videos, whoever made them.")] = (
+        None
+    )
+    write_prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only write the held-out prompts: .txt, .csv, .jsonl.")
+    ] = None
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only make the clips of vbench, vbench2, compbench, physics-iq, worldmodelbench[-images].",
+        ),
+    ] = None
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="With --export: its prompts.")] = None
+    given: Annotated[Path | None, typer.Option(metavar="DIR", help="With physics-iq: its switch-frames.")] = None
+    read: Annotated[
+        tuple[str, Path] | None, typer.Option(metavar="NAME FILE", help="Only read a benchmark's result file.")
+    ] = None
+
+    @property
+    def counts(self) -> Counts:
+        from minisora.eval.command import Counts
+
+        names = ("stickers", "verbs", "aspects", "motions", "world", "variety")
+        return Counts(prompts=self.count, **{name: getattr(self, name) for name in names})
+
+    def loaded(self, bar: Bar) -> Model:
+        """The model that is measured: without an upscaler, as what is measured is what the model makes."""
+        model = load(self.model, bar, "none")
+        how, pixels = model.bundle.sampling, parse_size(self.size)
+        if self.candidates is not None:
+            how = replace(how, candidates=self.candidates)
+        model.bundle = replace(model.bundle, sampling=how if pixels is None else replace(how, size=pixels))
+        return model
+
+
+@taking(Evaluate)
+def evaluate(asked: Evaluate) -> None:
+    """Score a model by what it shows, between shuffled captions and real renders.
+
+    Stickers are judged too, where they were fetched. Each of the two worlds gets a table; so do the other verbs, three
+    aspects, and what a world must keep to: things come back, stay where they were put, and move as the simulator says.
+    """
+    from minisora.eval import command
+    from minisora.eval import folder as folders
+
+    if asked.read is not None:
+        typer.echo(command.read(*asked.read))
+    elif asked.compare is not None:
+        _compare(*asked.compare)
+    elif asked.write_prompts is not None:
+        folders.write_prompts(asked.write_prompts, asked.counts.prompts)
+        typer.echo(f"{asked.write_prompts}: {asked.count} held-out prompts")
+    elif asked.export is not None:
+        _export(asked, asked.export)
+    elif asked.folder is not None:
+        from minisora.eval.rows import verb_table
+
+        counts = asked.counts
+        make_folder(asked.out)
+        typer.echo(verb_table(folders.folder_figures(asked.folder, asked.out, count=counts.prompts, i3d=asked.i3d)))
+    else:
+        counts = asked.counts
+        parse_size(asked.size)
+        make_folder(asked.out)
+        with progress() as bar:
+            model = asked.loaded(bar)
+            seeds = _training_seeds(model)
+            told = command.evaluate_all(model, asked.out, counts, training=seeds, i3d=asked.i3d, on_event=bar.step)
+        typer.echo(told)
+
+
+def _compare(old: Path, new: Path) -> None:
+    from minisora.eval.compare import compare
+    from minisora.eval.page import write_page
+
+    typer.echo(compare(old, new))
+    if old.is_dir() and new.is_dir():
+        typer.echo(f"\n{write_page(new, old)}: the same with sheets side by side")
+
+
+def _export(asked: Evaluate, benchmark: str) -> None:
+    from minisora.eval import command
+
+    command.check_export(benchmark, asked.given)
+    if asked.prompts is None:
+        raise UsageError(f"--export {benchmark} needs --prompts: the benchmark's own file of prompts.")
+    parse_size(asked.size)
+    make_folder(asked.out)
+    with progress() as bar:
+        model = asked.loaded(bar)
+        bar.doing(f"making the clips of {benchmark}")
+        made = command.export(model, benchmark, asked.prompts, asked.out, given=asked.given)
+    typer.echo(f"{asked.out}: {len(made)} new clips of {benchmark}")
+
+
+def _training_seeds(model: Model) -> Sequence[int]:
+    """Of the two-second playroom clips that a model of our recipes was trained on; none of any other, nor world."""
+    from minisora.recipes import RECIPES
+    from minisora.sources import latent_jobs
+    from minisora.worlds.playroom import WORLD_VERSION
+
+    if model.bundle.trained.get("recipe") not in RECIPES or model.bundle.world != WORLD_VERSION:
+        return ()
+    return latent_jobs(["playroom-short"])[0].seeds

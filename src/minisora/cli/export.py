@@ -1,0 +1,19 @@
+"""`minisora export`: a model as a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A model, its folder, or the folder of a run that left one.")],
+    out: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+    as_wan: Annotated[bool, typer.Option("--wan", help="The transformer alone, for diffusers.")] = False,
+) -> None:
+    """A model as a folder of safetensors, to take along or to open elsewhere."""
+    from minisora.train.export import export_bundle, export_wan
+
+    typer.echo(f"{(export_wan if as_wan else export_bundle)(model, out)}: exported")

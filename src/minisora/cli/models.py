@@ -1,0 +1,27 @@
+"""`minisora models`: what is on this machine, and what one of them knows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from minisora.errors import UsageError
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="Print the card of this one.")] = None,
+) -> None:
+    """The models on this machine, or what one of them knows and cannot do."""
+    from minisora.bundle import available
+
+    if name is not None:
+        import minisora
+
+        typer.echo(minisora.load(name, upscale="none").card())
+        return
+    if not available():
+        raise UsageError("no model came with this installation. Give --model a folder that holds one.")
+    for found, folder in available().items():
+        size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        typer.echo(f"{found}  {size_bytes / 1e6:.0f} MB  {folder}")

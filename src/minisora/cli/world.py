@@ -1,0 +1,98 @@
+"""`minisora world`: true clips of a world that models are trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from minisora.cli.console import check_numbers, make_folder, parse_size, progress
+from minisora.cli.options import taking
+from minisora.cli.produce import Zoom
+from minisora.errors import UsageError
+from minisora.progress import Event
+
+if TYPE_CHECKING:
+    from minisora.worlds.clip import Clip
+
+WORLDS = ("playroom", "stickers")
+SHEET_ROWS = 12  # clips on the contact sheet of a world
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The options."""
+
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(WORLDS)}; or gym:ENV, any of Gymnasium.")]
+    seed: Annotated[int, typer.Option(help="Of the first clip; each next one adds 1.")] = 0
+    count: Annotated[int, typer.Option(help="Clips to render.")] = 4
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the clips.")] = Path("out/world")
+    seconds: Annotated[float | None, typer.Option(help="4; of gym:ENV the whole episode.")] = None
+    fps: Annotated[float | None, typer.Option(help="8; for gym:ENV its own.")] = None
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels.")] = "128x128"
+    zoom: Zoom = 1
+
+    @property
+    def is_gym(self) -> bool:
+        return self.name.startswith("gym:")
+
+    def clips(self) -> Iterable[Clip]:
+        """Render them, one at a time. Raises UsageError for what no memory holds."""
+        from minisora.device import check_memory
+
+        length, rate = 4.0 if self.seconds is None else self.seconds, 8.0 if self.fps is None else self.fps
+        check_numbers(seconds=length, fps=self.fps, seed=self.seed, count=self.count, zoom=self.zoom)
+        height, width = parse_size(self.size) or (128, 128)
+        if self.is_gym:
+            from minisora.worlds.gym import record
+
+            name, size = self.name.removeprefix("gym:"), (height, width)
+            return record(name, episodes=self.count, size=size, fps=self.fps, seed=self.seed)
+        num_frames = round(length * rate) + 1
+        check_memory(num_frames * height * width * 64, f"{length:g} s of {width}x{height}")  # the renderer's planes
+        shape = {"height": height, "width": width, "fps": rate, "num_frames": num_frames}
+        return (_clip(self.name, self.seed + index, **shape) for index in range(self.count))
+
+
+@taking(World)
+def world(asked: World) -> None:
+    """True clips of a world that models are trained on, with their captions, to look at.
+
+    Of an environment a JSON file lies beside each clip: its actions, its rewards, how it ended.
+    """
+    if asked.name not in WORLDS and not asked.is_gym:
+        raise UsageError(f"there is no world {asked.name!r}. There are: {', '.join(WORLDS)}, gym:ENV.")
+    clips = asked.clips()
+    make_folder(asked.out)
+    from minisora.video import Video, contact_sheet
+
+    rows = []
+    with progress() as bar:
+        for index, clip in enumerate(islice(clips, asked.count)):
+            bar.step(Event("rendering", index, asked.count))
+            shown = clip.frames if asked.seconds is None else clip.frames[: 1 + round(asked.seconds * clip.fps)]
+            Video(shown, clip.fps).save(asked.out / f"{clip.key}.mp4", zoom=asked.zoom)
+            caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text
+            if asked.is_gym:  # one action leads from a frame to the next
+                steps = {name: clip.truth[name][: len(shown) - 1] for name in ("actions", "rewards")}
+                told = json.dumps({"caption": caption, **clip.truth, **steps})
+                (asked.out / f"{clip.key}.json").write_text(told, encoding="utf-8")
+            rows.append((caption, shown, clip.fps))
+            typer.echo(f"{clip.key}.mp4: {caption}")
+        contact_sheet(rows[:SHEET_ROWS]).save(asked.out / "sheet.png")
+    typer.echo(f"{asked.out}: {asked.count} clips, and the first of them on sheet.png")
+
+
+def _clip(name: str, seed: int, **shape: Any) -> Clip:
+    if name == "playroom":
+        from minisora.worlds import playroom
+
+        return playroom.clips([seed], **shape)[0]
+    from minisora.worlds import stickers
+
+    return stickers.clip(seed, **shape)

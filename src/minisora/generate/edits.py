@@ -1,0 +1,212 @@
+"""The verbs that change a clip: by other words, in a part of it, around it.
+
+Here: `Edit`, `Inpaint`, `Outpaint`.
+Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are made of a plan (frames.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from minisora.errors import UsageError
+from minisora.generate import media
+from minisora.generate.media import Picture
+from minisora.generate.request import (
+    AS_TEXT,
+    ClipFile,
+    FieldError,
+    Flag,
+    Plan,
+    Prompt,
+    Sampled,
+    Size,
+    Strength,
+    numbers,
+    option,
+    verb,
+)
+from minisora.generate.schedule import Schedule
+from minisora.lazy import Lazy
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from torch import Tensor
+
+    from minisora.bundle import Bundle
+    from minisora.generate import canvas, fitting, frames, regions
+    from minisora.video import frames as sizes
+else:  # so that a command's help costs no import of what makes videos
+    sizes = Lazy("minisora.video.frames")
+    canvas, fitting, frames, regions = (
+        Lazy(f"minisora.generate.{name}") for name in ("canvas", "fitting", "frames", "regions")
+    )
+
+LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
+Corners = tuple[int, int, int, int]
+
+
+def with_commas(values: tuple[int, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+@verb
+class Edit(Sampled):
+    """A clip as the prompt would have it: made anew from noise, or, with --source, turned along the difference.
+
+    Without a source it is SDEdit, with one FlowEdit, whose Euler steps each draw their own noise.
+    """
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    source: Annotated[str, option("What the clip shows now.")] | None = None
+    strength: Annotated[Strength, option("0 keeps the clip, 1 replaces all of it.")] = 0.7
+
+    def __post_init__(self) -> None:
+        if self.source is not None and self.sampler not in (None, "euler"):
+            raise FieldError(
+                "an edit with {source} draws new noise at every step, as euler alone can: leave out {sampler}."
+            )
+
+    def opened(self) -> Self:
+        return replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
+        notes = [*fitting.checked(bundle, prompt, shape), *said]
+        sound = ((video, 0.0),)
+        if self.strength == 0:
+            return Plan(shape=shape, frames=lambda watch: iter([video.frames]), notes=tuple(notes), sound=sound)
+        settings = self.settings(bundle)
+        if self.source is None:
+            start = canvas.Condition(frames.to_whole_latents(bundle, video.frames), noise=self.strength)
+            made = frames.Sampling(bundle, shape, prompt, settings, (start,))
+            return Plan(shape=shape, frames=made, conditions=(start,), notes=tuple(notes), sound=sound)
+        source, _ = fitting.unchanging(bundle, Schedule.parse(self.source), shape)
+        target, _ = fitting.unchanging(bundle, prompt, shape)
+        most = bundle.vae.strides.num_frames(bundle.sampling.window)
+        if len(video.frames) > most:
+            raise UsageError(
+                f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
+            )
+        changed = partial(frames.edited, bundle, video.frames, video.fps, (source, target), self.strength, settings)
+        return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
+
+
+@verb
+class Inpaint(Sampled):
+    """A part of a clip made anew; the rest is kept. Boxes and masks are in pixels of the file, and fitted with it."""
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    box: (
+        Annotated[
+            Corners,
+            AS_TEXT,
+            option("What to make anew, in pixels.", unit="pixels", give="4 whole numbers with commas between them"),
+            BeforeValidator(numbers(4)),
+            PlainSerializer(with_commas, return_type=str),
+            Flag(metavar="X,Y,WIDTH,HEIGHT", text=str),
+        ]
+        | None
+    ) = None
+    mask: Annotated[Picture, option("White where to make anew."), Flag(metavar="PNG")] | None = None
+    colour: (
+        Annotated[
+            tuple[int, int, int],
+            AS_TEXT,
+            option("All that is ever near this colour.", give="3 whole numbers with commas between them"),
+            BeforeValidator(numbers(3)),
+            PlainSerializer(with_commas, return_type=str),
+            Flag(metavar="R,G,B", text=str),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        if sum(part is not None for part in (self.box, self.mask, self.colour)) != 1:
+            raise FieldError("say which part: {box} X,Y,WIDTH,HEIGHT, {mask} FILE or {colour} R,G,B.")
+
+    def opened(self) -> Self:
+        mask = None if self.mask is None else media.picture(self.mask)
+        opened = replace(self, clip=media.clip(self.clip), mask=mask)
+        opened._hole()
+        return opened
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
+        sampling = regions.made_anew(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
+        return Plan(
+            shape=shape,
+            frames=sampling,
+            conditions=sampling.conditions,
+            notes=(*notes, *said),
+            sound=((video, 0.0),),
+        )
+
+    def _hole(self) -> Tensor:
+        """(H, W, 3) uint8 of the clip's own size, white where it is made anew."""
+        clip = media.clip(self.clip)
+        if self.mask is not None:
+            return regions.of_mask(clip, media.picture(self.mask))
+        if self.box is not None:
+            return regions.of_box(clip, self.box)
+        assert self.colour is not None
+        return regions.of_colour(clip, self.colour, LIKE)
+
+
+@verb
+class Outpaint(Sampled):
+    """A clip inside a larger frame, which is made around it; the clip is kept."""
+
+    clip: ClipFile
+    prompt: Prompt
+    _: KW_ONLY
+    to: Annotated[Size, option("The larger frame.", unit="pixels", give="WIDTHxHEIGHT in pixels, such as 128x96")]
+    corner: (
+        Annotated[
+            tuple[int, int],
+            AS_TEXT,
+            option(
+                "Where the clip's upper left corner is; the middle if not given.",
+                unit="pixels",
+                give="2 whole numbers with commas between them",
+            ),
+            BeforeValidator(numbers(2)),
+            PlainSerializer(with_commas, return_type=str),
+            Flag(metavar="X,Y", text=str),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            raise FieldError("{size} does not go with outpaint: {to} says how large the frame is.")
+
+    def opened(self) -> Self:
+        return replace(self, clip=media.clip(self.clip))
+
+    def plan(self, bundle: Bundle) -> Plan:
+        video, said = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
+        seconds = (len(video.frames) - 1) / video.fps
+        shape, prompt = fitting.shape_of(bundle, seconds, self.to, video.fps), Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        framed, hole = regions.in_frame(video.frames, self.to, self.corner)
+        sampling = regions.made_anew(bundle, framed, hole, shape, prompt, self.settings(bundle))
+        return Plan(
+            shape=shape,
+            frames=sampling,
+            conditions=sampling.conditions,
+            notes=(*notes, *said),
+            sound=((video, 0.0),),
+        )
