@@ -7,6 +7,7 @@ import json
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image as Pictures
@@ -202,6 +203,8 @@ def test_sizes_and_moments_stand_in_json_as_people_write_them():
     assert ASKED["inpaint"].to_data()["box"] == "1,2,30,4"
     assert board["size"] == "64x48" and [*map(float, board["shots"][0]["keyframes"])] == [0.5]
     assert Generate("a ball", size="40x24") == Generate("a ball", size=(24, 40))
+    of_arrays = Generate("a ball", size=tuple(np.array([24, 40]))), Generate("a ball", size=torch.empty(24, 40).shape)
+    assert all(one.to_data() == Generate("a ball", size=(24, 40)).to_data() for one in of_arrays)
 
 
 def test_media_of_files_are_named_by_their_bytes_and_of_memory_by_their_frames(tmp_path):

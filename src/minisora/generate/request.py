@@ -13,7 +13,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, dataclass_transform, get_args, get_type_hints
+from operator import index
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    SupportsIndex,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_type_hints,
+)
 
 import pydantic
 from pydantic import (
@@ -80,9 +91,11 @@ def as_size(value: object) -> object:
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", value)
         value = (int(found[2]), int(found[1])) if found else ()
-    if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(n, int) and n > 0 for n in value):
+    if not isinstance(value, tuple) or len(value) != 2:
         raise ValueError("not a size")  # a list would be read as width and height as well
-    return value
+    if not all(isinstance(n, SupportsIndex) and index(n) > 0 for n in value):
+        raise ValueError("not pixels")
+    return tuple(index(n) for n in value)
 
 
 def numbers(count: int) -> Callable[[object], object]:
