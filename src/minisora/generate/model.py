@@ -55,7 +55,7 @@ def verb(request: Callable[Fields, Request]) -> Callable[Concatenate[Model, Fiel
         return self.run(request(*values, **named)).video
 
     signature, own = inspect.signature(request), inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    method.__name__, method.__doc__ = request.__name__.lower(), request.__doc__  # type: ignore[attr-defined]
+    method.__name__, method.__doc__ = request.__name__.lower(), request.__doc__
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[own, *signature.parameters.values()], return_annotation=Video
     )
