@@ -1,6 +1,6 @@
 """Reports as one HTML file without links: the page around them, and tables.
 
-Not here: what stands on a page and how it is drawn (eval/page.py, curate/report.py, watch/page.py).
+Not here: what stands on a page and how it is drawn (eval/page.py, curate/report.py, runs/page.py).
 """
 
 from __future__ import annotations

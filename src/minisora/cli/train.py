@@ -83,8 +83,8 @@ class Train:
 
     def run_folder(self) -> Path:
         """Where the run is kept."""
+        from minisora.runs.logs import RUNS
         from minisora.tuning import called
-        from minisora.watch.logs import RUNS
 
         if self.folder is not None:
             return self.folder

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from minisora.cli import app
 from minisora.errors import UsageError
 from minisora.recipes import RECIPES
+from minisora.runs.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard, whole_run
+from minisora.runs.page import write_page
+from minisora.runs.picture import picture
 from minisora.train import reference as references
 from minisora.train.reference import Row, keep, make_reference, off_course, reference_of
-from minisora.watch.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard, whole_run
-from minisora.watch.page import write_page
-from minisora.watch.picture import picture
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

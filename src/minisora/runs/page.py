@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 
 from minisora import webpage
+from minisora.runs.logs import SAMPLES, Run, quantities, samples
 from minisora.video.files import replacing
-from minisora.watch.logs import SAMPLES, Run, quantities, samples
 
 PICTURES = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp", ".jpg": "image/jpeg"}
 MOST_PICTURES = 12  # of one run
