@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "minisora"
 ORDER = [
     *("errors", "progress", "lazy", "device", "diffusion", "webpage", "video", "worlds", "data", "curate", "vae"),
     *("upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train", "sources", "eval", "runs"),
-    *("tuning", "recipes", "plan", "cli", "__main__", "studio"),
+    *("tuning", "recipes", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420
 

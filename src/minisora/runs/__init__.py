@@ -1,1 +1,1 @@
-"""Runs that were begun, and how they go: in the terminal, as a page, for TensorBoard."""
+"""Training runs: what one will take (estimate.py), and how those that were begun go (logs.py, page.py)."""
