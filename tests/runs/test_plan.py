@@ -31,6 +31,7 @@ from minisora.dit.lora import add_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.runs import estimate
+from minisora.runs.clips import clips_of
 from minisora.runs.devices import DEVICES, Device, devices_named
 from minisora.runs.estimate import describe, estimate_memory, plan_model, plan_run
 from minisora.runs.known import known
@@ -254,7 +255,7 @@ def test_less_memory_means_working_things_out_again():
 
 def test_a_released_model_on_paper():
     """Wan's report and config: 1.3 B parameters, 832x480 and 81 frames are 32,760 tokens."""
-    plan = plan_model(known("wan-1.3b"), *devices_named("64xH100"), seconds=5, price=2.5, samples=10**7)
+    plan = plan_model(clips_of(known("wan-1.3b"), seconds=5), *devices_named("64xH100"), price=2.5, samples=10**7)
     assert plan.parameters == pytest.approx(1.42e9, rel=0.01)
     assert plan.tokens == 21 * 30 * 52
     attention = 30 * 4 * 1536 * plan.tokens * (plan.tokens + 512)
@@ -266,9 +267,9 @@ def test_a_released_model_on_paper():
     assert json.loads(plan.to_json())["placed"]["layout"]["context"] == plan.placed.layout.context
     assert "40% MFU" in str(plan)
     with pytest.raises(UsageError, match=r"use 5 or 5.25 s"):
-        plan_model(known("wan-1.3b"), 8, H100, seconds=5.1)
+        clips_of(known("wan-1.3b"), seconds=5.1)
     with pytest.raises(UsageError, match=r"no height of 470: use a multiple of 16, 464 or 480"):
-        plan_model(known("wan-1.3b"), 8, H100, size=(470, 832))
+        clips_of(known("wan-1.3b"), size=(470, 832))
 
 
 def test_devices_by_name():
