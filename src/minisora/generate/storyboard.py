@@ -153,7 +153,8 @@ class Storyboard(Sampled):
         seconds = sum(shot.seconds for shot in scene)
         shape = fitting.shape_of(bundle, seconds, self.size or board.size, board.fps)
         notes = [*fitting.checked(bundle, prompt, shape), *fitting.in_parts(bundle, shape)]
-        pictures, start = dict[float, Video](), 0.0
+        pictures: dict[float, Video] = {}
+        start = 0.0
         for shot in scene:
             for moment, one in sorted(shot.keyframes.items()):
                 picture = media.picture(one)
