@@ -34,11 +34,11 @@ from torch import Tensor
 import minisora
 from minisora.curate.recipe import read_recipe
 from minisora.curate.runner import local_engine, run
-from minisora.eval.judge import load_judge
 from minisora.eval.report import prompts, render_all
 from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
 from minisora.eval.score import ATTRIBUTES, marks
 from minisora.generate.model import Model
+from minisora.judge.playroom import load_judge
 from minisora.train import loop
 from minisora.tuning import fine_tune
 from minisora.vae.codec import round_trip

@@ -18,11 +18,11 @@ from curves import EDGE, HIGH, PAPER, WIDE, curve
 from PIL import Image, ImageDraw
 
 import minisora
-from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.report import prompts
 from minisora.eval.score import marks
 from minisora.generate.verbs import Generate
+from minisora.judge.playroom import load_judge
 
 WAYS = (  # what is changed of the settings, and of the bundle's sampling
     ("as it is", {}, {}),

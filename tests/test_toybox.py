@@ -8,7 +8,7 @@ import torch
 import minisora
 from minisora.bundle import available
 from minisora.errors import UsageError, WeightsError
-from minisora.eval.judge import load_judge
+from minisora.judge.playroom import load_judge
 from minisora.worlds.playroom import COLOURS
 
 

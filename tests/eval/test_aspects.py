@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from minisora.eval.aspects import _cropped, cut_off
-from minisora.eval.judge import load_judge
 from minisora.eval.report import prompts, render_all
+from minisora.judge.playroom import load_judge
 
 
 def test_a_crop_cuts_more_than_the_frame():

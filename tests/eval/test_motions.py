@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from minisora.eval import motions
-from minisora.eval.judge import load_judge
 from minisora.eval.motions import GIVEN, claimed
+from minisora.judge.playroom import load_judge
 
 
 def test_after_it_was_hidden():

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from minisora.eval import physics
-from minisora.eval.judge import load_judge
 from minisora.eval.physics import FPS, FRAMES, GIVEN, LOST, TIMES
+from minisora.judge.playroom import load_judge
 from minisora.worlds import playroom
 from minisora.worlds.playroom.motion import after_collision
 

@@ -10,10 +10,11 @@ import torch
 from minisora.bundle import Bundle, Sampling
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import WeightsError
-from minisora.eval import judge, report
-from minisora.eval.judge import Judge, load_judge, save_judge
+from minisora.eval import report
 from minisora.eval.report import ROWS, SECONDS, evaluate, prompts, render_all
 from minisora.eval.score import ATTRIBUTES, marks
+from minisora.judge import playroom as judge
+from minisora.judge.playroom import Judge, load_judge, save_judge
 from minisora.progress import Event
 from minisora.text.encoder import TextTokens
 from minisora.vae.model import VAEConfig, VideoVAE

@@ -16,8 +16,20 @@ import torch
 from minisora.bundle import Bundle, Sampling
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import WeightsError
-from minisora.eval import sticker_judge
-from minisora.eval.sticker_judge import (
+from minisora.eval.stickers import (
+    ATTRIBUTES,
+    ROWS,
+    SECONDS,
+    StickerReport,
+    _normalised,
+    left_out,
+    marks,
+    marks_of,
+    prompts,
+    sticker_report,
+)
+from minisora.judge import stickers as sticker_judge
+from minisora.judge.stickers import (
     CLIPS,
     NUM_FRAMES,
     PICTURES,
@@ -35,18 +47,6 @@ from minisora.eval.sticker_judge import (
     save_sticker_judge,
     singles,
     words,
-)
-from minisora.eval.stickers import (
-    ATTRIBUTES,
-    ROWS,
-    SECONDS,
-    StickerReport,
-    _normalised,
-    left_out,
-    marks,
-    marks_of,
-    prompts,
-    sticker_report,
 )
 from minisora.progress import Event
 from minisora.text.encoder import TextTokens
@@ -96,7 +96,7 @@ def test_a_clip_backward_is_read_the_other_way_and_a_still_one_neither_way(judge
 
 def test_weights_come_back_and_missing_ones_are_said(judge, tmp_path):
     path = tmp_path / "judge.safetensors"
-    with pytest.raises(WeightsError, match=r"python -m minisora\.eval\.sticker_judge"):
+    with pytest.raises(WeightsError, match=r"python -m minisora\.judge\.stickers"):
         load_sticker_judge(path)
     save_sticker_judge(judge, path)
     assert path.stat().st_size < 4_000_000

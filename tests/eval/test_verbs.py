@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from minisora.eval import verbs
-from minisora.eval.judge import Found, load_judge
 from minisora.eval.rows import NAN, Figure, figure_of, verb_table
 from minisora.eval.verbs import Case
+from minisora.judge.playroom import Found, load_judge
 from minisora.video import Video
 from minisora.worlds import playroom
 

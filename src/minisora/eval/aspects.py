@@ -1,7 +1,7 @@
 """Sora's claim about native sizes: the prompt is followed at every aspect ratio, and things are not cut by the frame.
 
 Here: prompt following and the share of things cut off, by aspect; of pictures too, small and large.
-Not here: the marks (score.py), the judge (judge.py).
+Not here: the marks (score.py), the judge (judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from minisora.eval.judge import load_judge
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, figure_of, write_rows
 from minisora.eval.score import Asked, prompt_marks
-from minisora.eval.segment import Segmenter, colour_mask
 from minisora.generate.model import Model
+from minisora.judge.playroom import load_judge
+from minisora.judge.segment import Segmenter, colour_mask
 from minisora.progress import Event, OnEvent, unheard
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height

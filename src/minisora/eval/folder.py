@@ -14,12 +14,12 @@ import json
 from pathlib import Path
 
 from minisora.errors import UsageError
-from minisora.eval.judge import load_judge
 from minisora.eval.quality import quality_figures
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import Figure, figure_of, write_rows
 from minisora.eval.score import ATTRIBUTES, prompt_marks
-from minisora.eval.segment import SIDE
+from minisora.judge.playroom import load_judge
+from minisora.judge.segment import SIDE
 from minisora.video import read_video
 from minisora.worlds import playroom
 from minisora.worlds.seeds import REPORT_OTHERS

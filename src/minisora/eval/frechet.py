@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minisora.errors import UsageError, WeightsError
-from minisora.eval.judge import load_judge
-from minisora.eval.segment import SIDE, Segmenter
-from minisora.eval.tracks import FIELD, Tracks, measure
+from minisora.judge.playroom import load_judge
+from minisora.judge.segment import SIDE, Segmenter
+from minisora.judge.tracks import FIELD, Tracks, measure
 from minisora.video import resize
 
 Features = Callable[[Tensor], Tensor]  # (T, H, W, 3) uint8 -> (D,)

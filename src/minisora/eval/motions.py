@@ -28,11 +28,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import load_judge
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
-from minisora.eval.segment import Segmenter, colour_mask, middles
 from minisora.generate.model import Model
+from minisora.judge.playroom import load_judge
+from minisora.judge.segment import Segmenter, colour_mask, middles
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video
 from minisora.worlds import playroom

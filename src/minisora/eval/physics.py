@@ -29,11 +29,11 @@ import torch
 from torch import Tensor
 
 from minisora.eval import masks
-from minisora.eval.judge import load_judge
 from minisora.eval.rows import Figure, Marks, figure_of
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
-from minisora.eval.segment import Segmenter, places
 from minisora.generate.model import Model
+from minisora.judge.playroom import load_judge
+from minisora.judge.segment import Segmenter, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
 from minisora.video import Video

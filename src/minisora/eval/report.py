@@ -1,7 +1,7 @@
 """The report: a model's score between real renders and shuffled captions, and the figures beside it.
 
 Here: what is asked, which rows are judged, and how it is written down.
-Not here: the judge (judge.py), marks and intervals (score.py), other figures (figures.py).
+Not here: the judge (judge/playroom.py), marks and intervals (score.py), other figures (figures.py).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from minisora.eval.figures import BINS, loss_by_noise, vae_figures
-from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.quality import quality_figures
 from minisora.eval.rows import Figure, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
 from minisora.generate.model import Model
+from minisora.judge.playroom import load_judge
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet

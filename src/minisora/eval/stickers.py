@@ -4,7 +4,7 @@ Asked are unseen stagings of one sticker each. Names of the training set: is the
 are the frames in order, where the judge is sure of the real clip's order. Held-out combinations: is each of person,
 activity and skin tone right.
 
-Here: what is asked, marks, rows and the table. Not here: the judge (sticker_judge.py), intervals (score.py), the
+Here: what is asked, marks, rows and the table. Not here: the judge (judge/stickers.py), intervals (score.py), the
 playroom's report (report.py).
 """
 
@@ -23,11 +23,21 @@ import torch
 from torch import Tensor
 
 from minisora.errors import UsageError
-from minisora.eval import sticker_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.score import Asked, Normalised, normalised
-from minisora.eval.sticker_judge import FPS, NUM_FRAMES, SURE, Reading, load_sticker_judge, looks, rendered, singles
 from minisora.generate.model import Model
+from minisora.judge.stickers import (
+    BEST,
+    FPS,
+    NUM_FRAMES,
+    SURE,
+    Reading,
+    load_sticker_judge,
+    looks,
+    rendered,
+    singles,
+    words,
+)
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
@@ -88,8 +98,8 @@ class StickerReport:
                 "against other prompts. Normalised is (model - floor) / (ceiling - floor), with a bootstrap over "
                 "prompts.",
                 "",
-                f"Name: of the training set, among the judge's best {sticker_judge.BEST} of "
-                f"{len(sticker_judge.words())}. Order: the frames run forward, asked where the judge is sure "
+                f"Name: of the training set, among the judge's best {BEST} of "
+                f"{len(words())}. Order: the frames run forward, asked where the judge is sure "
                 f"({SURE:.0%}) of the real clip's order; its floor is chance. "
                 "Person, activity and tone: of combinations that training never showed.",
                 "",

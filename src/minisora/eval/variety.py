@@ -20,13 +20,13 @@ from pathlib import Path
 from torch import Tensor
 
 from minisora.eval.frechet import playroom_features
-from minisora.eval.judge import load_judge
 from minisora.eval.plain import distances_to_nearest, diversity
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
 from minisora.eval.score import prompt_marks
 from minisora.generate.model import Model
+from minisora.judge.playroom import load_judge
 from minisora.progress import Event, OnEvent, unheard
 from minisora.worlds.playroom import Scene
 

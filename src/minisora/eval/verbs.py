@@ -9,7 +9,7 @@ left out.
     motion   mean difference of neighbouring made frames, over that of the real ones
     way      distance of things from where they really are, in halves of the frame's smaller side
 
-Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge.py).
+Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import Found, Judge, load_judge
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
-from minisora.eval.segment import colour_mask, places
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
+from minisora.judge.playroom import Found, Judge, load_judge
+from minisora.judge.segment import colour_mask, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds

@@ -1,9 +1,11 @@
 """The judge: frames to a description, by networks trained on real renders of the playroom alone.
 
-It sees no prompt and no model. Its own mistakes are measured on real renders, beside every score it gives (report.py).
+It sees no prompt and no model. Its own mistakes are measured on real renders, beside every score it gives
+(eval/report.py).
 
 Here: the two readers of tracks, and the judge that puts all parts together.
-Not here: the segmenter (segment.py), tracks (tracks.py), how they were trained (train.py), comparing (score.py).
+Not here: the segmenter (segment.py), tracks (tracks.py), how they were trained (train_playroom.py), comparing
+(eval/score.py).
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minisora.errors import WeightsError
-from minisora.eval.segment import Segmenter
-from minisora.eval.tracks import CLIP_FEATURES, CROP, SUMMED, THING_FEATURES, Tracks, camera_features, measure
+from minisora.judge.segment import Segmenter
+from minisora.judge.tracks import CLIP_FEATURES, CROP, SUMMED, THING_FEATURES, Tracks, camera_features, measure
 from minisora.video.files import save_tensors
 from minisora.worlds.playroom import WORLD_VERSION
 from minisora.worlds.playroom.scene import MOTIONS, MOVES, SHAPES, SIZES
 
-WEIGHTS: Path = Path(__file__).parent / "judge.safetensors"
+WEIGHTS: Path = Path(__file__).parent / "playroom.safetensors"
 MOTIONS_TOLD = (*MOTIONS, "leaves", "returns", "turns_back", "moves")
 DIRECTIONS = ("none", "left", "right", "toward", "away")
 HEADS = {"shape": SHAPES, "size": tuple(SIZES), "motion": MOTIONS_TOLD, "direction": DIRECTIONS}
@@ -207,13 +209,15 @@ def load_judge(path: Path = WEIGHTS) -> Judge:
         if world != WORLD_VERSION:
             raise WeightsError(
                 f"the judge reads world {world}, this minisora draws world {WORLD_VERSION}: "
-                "train it with `python -m minisora.eval.judge`."
+                "train it with `python -m minisora.judge.playroom`."
             )
         # norms count their batches in whole numbers, which only training needs
         counted = {name: value for name, value in judge.state_dict().items() if not value.is_floating_point()}
         judge.load_state_dict({**counted, **weights})
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{path} is missing or damaged. Make it again: python -m minisora.eval.judge.") from error
+        raise WeightsError(
+            f"{path} is missing or damaged. Make it again: python -m minisora.judge.playroom."
+        ) from error
     return judge.eval().requires_grad_(False)
 
 
@@ -224,6 +228,6 @@ def save_judge(judge: Judge, path: Path = WEIGHTS) -> None:
 
 
 if __name__ == "__main__":
-    from minisora.eval.train import train_judge
+    from minisora.judge.train_playroom import train_judge
 
     train_judge()

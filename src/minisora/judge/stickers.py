@@ -1,11 +1,11 @@
 """The judge of stickers: frames to names, skin tone and the direction of time, learnt from the real art alone.
 
-    python -m minisora.eval.sticker_judge
+    python -m minisora.judge.stickers
 
-makes `sticker_judge.safetensors` anew; whoever changes how the stickers look runs it again. The judge sees no prompt
-and no model. Its own mistakes are measured on real stagings, beside every score it gives (stickers.py).
+makes `stickers.safetensors` anew; whoever changes how the stickers look runs it again. The judge sees no prompt
+and no model. Its own mistakes are measured on real stagings, beside every score it gives (eval/stickers.py).
 
-Here: the network, what is made of its logits, and the fit. Not here: what is asked, the table (stickers.py).
+Here: the network, what is made of its logits, and the fit. Not here: what is asked, the table (eval/stickers.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from minisora.worlds.stickers.staging import PIVOT, Staging
 from minisora.worlds.stickers.store import LONG_SIDES, load
 from minisora.worlds.wear import wear
 
-WEIGHTS: Path = Path(__file__).parent / "sticker_judge.safetensors"
+WEIGHTS: Path = Path(__file__).parent / "stickers.safetensors"
 SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # what the judge looks at
 TONES_TOLD = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
@@ -173,7 +173,7 @@ def load_sticker_judge(path: Path = WEIGHTS) -> StickerJudge:
         judge.load_state_dict({**counted, **weights})
     except (OSError, RuntimeError, SafetensorError) as error:
         raise WeightsError(
-            f"{path} is missing or damaged. Make it again: python -m minisora.eval.sticker_judge."
+            f"{path} is missing or damaged. Make it again: python -m minisora.judge.stickers."
         ) from error
     return judge.eval().requires_grad_(False)
 
@@ -335,6 +335,6 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    from minisora.eval import sticker_judge  # under its own name: what workers are sent must not be of __main__
+    from minisora.judge import stickers as judge  # under its own name: what workers are sent must not be of __main__
 
-    sticker_judge._main()
+    judge._main()

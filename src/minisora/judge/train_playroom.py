@@ -1,10 +1,10 @@
 """How the judge was trained: on real renders of seeds that neither a model nor the report is ever given.
 
-    python -m minisora.eval.judge
+    python -m minisora.judge.playroom
 
-makes `judge.safetensors` anew; whoever changes how the playroom looks runs it again.
+makes `playroom.safetensors` anew; whoever changes how the playroom looks runs it again.
 
-Here: renders to tracks, and the three fits. Not here: the networks (segment.py, judge.py).
+Here: renders to tracks, and the three fits. Not here: the networks (segment.py, playroom.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.eval.judge import (
+from minisora.judge.playroom import (
     DIRECTIONS,
     HEADS,
     WEIGHTS,
@@ -31,8 +31,8 @@ from minisora.eval.judge import (
     stack_things,
     together,
 )
-from minisora.eval.segment import SIDE, Segmenter, targets
-from minisora.eval.tracks import Tracks, camera_features, measure
+from minisora.judge.segment import SIDE, Segmenter, targets
+from minisora.judge.tracks import Tracks, camera_features, measure
 from minisora.worlds import playroom
 from minisora.worlds.playroom.scene import MOVES
 from minisora.worlds.seeds import JUDGE

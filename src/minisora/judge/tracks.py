@@ -6,7 +6,7 @@ with the things left out and outliers weighed down once.
 
 Coordinates are in halves of the frame's smaller side from its middle, y down.
 
-Here: measuring. Not here: what the tracks mean (judge.py).
+Here: measuring. Not here: what the tracks mean (playroom.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minisora.eval.segment import CELL, FIRST_COLOUR, SIDE, SKY, Segmenter
+from minisora.judge.segment import CELL, FIRST_COLOUR, SIDE, SKY, Segmenter
 from minisora.video import resize
 from minisora.worlds.playroom.scene import COLOURS
 
