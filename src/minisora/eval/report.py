@@ -26,10 +26,11 @@ from minisora.eval.quality import quality_figures
 from minisora.eval.rows import Figure, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
 from minisora.generate.model import Model
-from minisora.judge.playroom import load_judge
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
-from minisora.video import contact_sheet
+from minisora.video import at_fps, contact_sheet
 from minisora.worlds import playroom
 from minisora.worlds.playroom import WORLD_VERSION
 from minisora.worlds.seeds import REPORT, REPORT_OTHERS
@@ -147,7 +148,7 @@ def evaluate(
 
     Raises WeightsError where the judge's weights are missing.
     """
-    judge = load_judge()
+    judge = load_judge(PlayroomJudge)
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     began = time.perf_counter()
@@ -233,8 +234,7 @@ def render_all(scenes: Sequence[playroom.Scene], size: tuple[int, int]) -> list[
 
 def _at_rate(frames: Tensor, fps: float) -> Tensor:
     """The frames nearest to the moments that the judge looks at."""
-    moments = torch.arange(round((len(frames) - 1) / fps * FPS) + 1) / FPS
-    return frames[(moments * fps).round().long().clamp(max=len(frames) - 1)]
+    return at_fps(frames, fps, FPS, round((len(frames) - 1) / fps * FPS) + 1)
 
 
 def _normalised(table: dict[str, Tensor], rows: Sequence[int]) -> dict[str, Normalised]:

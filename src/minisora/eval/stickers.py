@@ -26,13 +26,14 @@ from minisora.errors import UsageError
 from minisora.eval.metrics import motion_energy
 from minisora.eval.score import Asked, Normalised, normalised
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
 from minisora.judge.stickers import (
     BEST,
     FPS,
     NUM_FRAMES,
     SURE,
     Reading,
-    load_sticker_judge,
+    StickerJudge,
     looks,
     rendered,
     singles,
@@ -124,7 +125,7 @@ def left_out() -> str | None:
         keys = [each.key for each in stickers.names()]
         if missing := len(stickers.missing(keys)):
             return f"{missing} of {len(keys)} are not in the cache. Fetch them: minisora.worlds.stickers.prepare()."
-        load_sticker_judge()
+        load_judge(StickerJudge)
     except UsageError as error:  # no names, or no weights
         return str(error)
     return None
@@ -140,7 +141,7 @@ def sticker_report(model: Model, out: Path, *, count: int = COUNT, on_event: OnE
 
     Raises UsageError where the stickers are not in the cache, WeightsError where the judge's weights are missing.
     """
-    judge = load_sticker_judge()
+    judge = load_judge(StickerJudge)
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     began = time.perf_counter()

@@ -1,6 +1,6 @@
 """How the judge was trained: on real renders of seeds that neither a model nor the report is ever given.
 
-    python -m minisora.judge.playroom
+    python -m minisora.judge playroom
 
 makes `playroom.safetensors` anew; whoever changes how the playroom looks runs it again.
 
@@ -19,15 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minisora.judge.network import save_judge
 from minisora.judge.playroom import (
     DIRECTIONS,
     HEADS,
-    WEIGHTS,
     CameraReader,
-    Judge,
+    PlayroomJudge,
     ThingReader,
     Tracked,
-    save_judge,
     stack_things,
     together,
 )
@@ -53,9 +52,10 @@ class Example:
     camera: str
 
 
-def train_judge(path: Path = WEIGHTS, *, segment_clips: int = 600, clips: int = 3400, seed: int = 0) -> Judge:
+def train(path: Path | None = None, *, segment_clips: int = 600, clips: int = 3400, seed: int = 0) -> PlayroomJudge:
     """Render, fit the segmenter, measure, fit the readers, save. About a quarter of an hour of one quiet core.
 
+    path:          of the weights; None: in place of those that come with the package
     segment_clips: that the segmenter learns from
     clips:         that are measured for the readers, each also mirrored
     """
@@ -66,7 +66,7 @@ def train_judge(path: Path = WEIGHTS, *, segment_clips: int = 600, clips: int = 
     def tell(line: str) -> None:
         print(f"{time.perf_counter() - began:5.0f} s  {line}", file=sys.stderr, flush=True)
 
-    judge = Judge()
+    judge = PlayroomJudge()
     frames, shares = [], []
     for scenes, rendered in _renders(segment_clips, truth=True):
         true = targets(scenes, rendered)
