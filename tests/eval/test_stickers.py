@@ -10,12 +10,13 @@ import math
 
 import pytest
 
+from minisora.eval.following import MODEL, SHUFFLED, THROUGH, Followed
 from minisora.eval.stickers import (
     ATTRIBUTES,
-    ROWS,
+    REAL,
     SECONDS,
     StickerReport,
-    _normalised,
+    _subject,
     left_out,
     marks,
     marks_of,
@@ -23,7 +24,7 @@ from minisora.eval.stickers import (
     sticker_report,
 )
 from minisora.judge.stickers import NUM_FRAMES, SIDE, Reading, words
-from minisora.progress import Event
+from minisora.progress import Event, Watch
 from minisora.worlds import stickers
 from tests.helpers.faithful import Faithful
 
@@ -39,6 +40,10 @@ def faithful(asked, forward=0.99):
     others = [name for name in words()[:9] if name != one["words"]]
     names = (*others[:4], one["words"])
     return Reading(names, one["person"] or "man", one["activity"] or "golfing", one["tone"] or "none", forward)
+
+
+def followed(asked, table):
+    return Followed(subject=_subject(), asked=asked, clips={}, table=table, watch=Watch())
 
 
 def test_prompts_are_the_same_every_time_and_keep_to_their_split():
@@ -74,29 +79,30 @@ def test_the_table_of_a_model_that_is_right_every_second_time():
     real = [faithful(one, forward=0.99 if n % 4 else 0.6) for n, one in enumerate(asked)]
     wrong = Reading(("none of them",), "nobody", "nothing", "nowhere", 0.1)
     made = [faithful(one) if n % 8 < 4 else wrong for n, one in enumerate(asked)]
-    table = marks_of(dict(zip(ROWS, (real, real, made), strict=False)), asked)
+    table = marks_of({REAL: real, THROUGH: real, MODEL: made}, asked)
     assert all(values.shape == (64, len(ATTRIBUTES)) for values in table.values())
-    told = _normalised(table, asked, ("train", "held_out"))
-    floor = dict(zip(ATTRIBUTES, table[ROWS[3]].nanmean(0).tolist(), strict=True))
+    told = followed(asked, table).normalised()
+    floor = dict(zip(ATTRIBUTES, table[SHUFFLED].nanmean(0).tolist(), strict=True))
     for name in ("name", "person", "activity", "tone"):
         assert floor[name] < 0.5
         assert told[name].value == pytest.approx((0.5 - floor[name]) / (1 - floor[name]), abs=0.02), name
         assert told[name].low < told[name].value < told[name].high
     assert floor["name"] < 0.1 < floor["person"]  # a shuffled prompt has one of three persons, one of many names
     assert floor["order"] == 0.5 and told["order"].value == pytest.approx(0, abs=0.05)
-    assert table[ROWS[0]].isfinite().sum(0).tolist() == [40, 30, 24, 24, 24]
+    assert table[REAL].isfinite().sum(0).tolist() == [40, 30, 24, 24, 24]
 
 
 def test_the_report_is_written_with_what_was_not_asked_as_null():
     _, asked = prompts(2)
-    table = marks_of({row: [faithful(one, forward=0.6) for one in asked] for row in ROWS[:3]}, asked)
+    table = marks_of({row: [faithful(one, forward=0.6) for one in asked] for row in (REAL, THROUGH, MODEL)}, asked)
+    found = followed(asked, table)
     report = StickerReport(
         model="toy",
         count=2,
         asked=dict.fromkeys(ATTRIBUTES, 1),
-        rows={row: dict(zip(ATTRIBUTES, values.nanmean(0).tolist(), strict=True)) for row, values in table.items()},
-        normalised=_normalised(table, asked, ("train", "held_out")),
-        by_phrasing={phrasing: _normalised(table, asked, (phrasing,)) for phrasing in ("train", "held_out")},
+        rows=found.means(),
+        normalised=found.normalised(),
+        by_phrasing=found.by_phrasing(),
         motion_energy={"real clips": 4.0, "VAE round trip": 3.9, "model": 3.0},
         seconds={"generating": 1.0},
     )
