@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
-from minisora.eval.rows import NAN, Figure, figure_of, write_rows
+from minisora.eval.rows import NAN, Figure, Findings, figure_of, write_rows
 from minisora.eval.score import Asked, prompt_marks
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
@@ -24,8 +24,8 @@ LARGE = 4  # times the model's own side
 _MEASURES = ("colour", "shape", "count", "things cut off")
 
 
-def aspect_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent = unheard) -> list[Figure]:
-    """`count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+    """Measure `count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
     judge, figures = load_judge(PlayroomJudge), list[Figure]()
     own = model.bundle.sampling.size
     asks = [(name, model.preview_size((high * 64, wide * 64)), SECONDS) for name, (wide, high) in ASPECTS.items()]
@@ -46,8 +46,7 @@ def aspect_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEven
             found[n]["things cut off"] = ("lower", cut[0], cut[1], cut[2])
         label = f"{name}, {size[1]}x{size[0]}"
         figures += [figure_of(label, measure, found) for measure in _MEASURES]
-    write_rows(figures, out, "aspects")
-    return figures
+    return write_rows(figures, out, "aspects")
 
 
 def cut_off(frames: Tensor, asked: Asked, segmenter: Segmenter) -> float:

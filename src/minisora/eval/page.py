@@ -24,7 +24,6 @@ from minisora.video.files import replacing
 from minisora.webpage import table
 
 SHEETS = {"sheet.png": "Prompts", "stickers.png": "Stickers", "verbs.png": "Verbs"}
-TITLES = dict(zip(ROWS, ("Verbs", "Aspects", "Motions", "World", "Variety", "A folder of videos"), strict=True))
 REAL, THROUGH, MODEL, SHUFFLED = range(4)  # of the rows of a report, in their order
 _LEFT, _RIGHT = -0.25, 1.25  # ends of a bar's axis; the floor is 0 and the ceiling 1
 
@@ -43,7 +42,7 @@ def write_page(folder: Path, other: Path | None = None) -> Path:
     try:
         parts = [_changes(folder, other)] if other is not None else []
         parts += [_report(data[name], name) for name in FILES[:2] if name in data]
-        parts += [_rows(TITLES[name], data[name]) for name in ROWS if name in data]
+        parts += [_rows(ROWS[name], data[name]) for name in ROWS if name in data]
         parts += [_around(data[FILES[0]])] if FILES[0] in data else []
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise UsageError(f"{folder} holds files that `minisora evaluate` did not write: {error!r}.") from error

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from minisora.eval import masks
-from minisora.eval.rows import Figure, Marks, figure_of
+from minisora.eval.rows import Figure, Marks, figures_of
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
@@ -62,7 +62,7 @@ class Case:
     frames: int
 
 
-def physics_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
+def physics_figures(model: Model, *, count: int, on_event: OnEvent = unheard) -> list[Figure]:
     """`count` scenes of each kind."""
     segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     found: dict[str, list[Marks]] = {}
@@ -80,7 +80,7 @@ def physics_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard
             through = round_trip(model.bundle.vae, real)
             overlaps.append(mask_marks(made, real, through))
     found |= {"motion masks": overlaps} if overlaps else {}
-    return [figure_of(kind, name, marks) for kind, marks in found.items() for name in marks[0]]
+    return [figure for kind, marks in found.items() for figure in figures_of(kind, marks)]
 
 
 def cases(count: int) -> list[Case]:

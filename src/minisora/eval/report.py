@@ -21,7 +21,7 @@ from torch import Tensor
 from minisora.eval.figures import BINS, loss_by_noise, vae_figures
 from minisora.eval.following import MODEL, PHRASINGS, SHEET_ROWS, SHUFFLED, THROUGH, Subject, follow, score_table, write
 from minisora.eval.quality import quality_figures
-from minisora.eval.rows import Figure, plain, verb_table
+from minisora.eval.rows import Figure, Findings, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, shuffled
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
@@ -118,14 +118,14 @@ def other_world(trained: int, judged: int) -> str:
     return f"The model was trained on world {trained}; what it is asked for, and the judge, are of world {judged}."
 
 
-def evaluate(
-    model: Model,
-    out: Path,
-    *,
-    count: int = 200,
-    i3d: Path | None = None,
-    on_event: OnEvent = unheard,
-) -> Report:
+def run(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = unheard) -> Findings:
+    """`evaluate`, as a suite."""
+    report = evaluate(model, out, count=count, i3d=i3d, on_event=on_event)
+    notes = (other_world(**report.world),) if len(set(report.world.values())) > 1 else ()
+    return Findings(report.figures, str(report), notes)
+
+
+def evaluate(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = unheard) -> Report:
     """Score a model; results.json, report.md and sheet.png go into the folder `out`.
 
     count:   held-out prompts

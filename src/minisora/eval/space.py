@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from minisora.errors import UsageError
 from minisora.eval.plain import Flow, dis_flow
-from minisora.eval.rows import NAN, Figure, Marks, figure_of
+from minisora.eval.rows import NAN, Figure, Marks, figures_of
 from minisora.eval.scenes import choose, held_still
 from minisora.generate.model import Model
 from minisora.progress import Event, OnEvent, unheard
@@ -38,7 +38,7 @@ FRAMES = round(SECONDS * FPS) + 1
 FLOW_SIDE = 128  # pixels
 
 
-def space_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
+def space_figures(model: Model, *, count: int, on_event: OnEvent = unheard) -> list[Figure]:
     """Over `count` held-out scenes whose camera moves."""
     height, width = model.bundle.sampling.size
     found: list[Marks] = []
@@ -50,7 +50,7 @@ def space_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) 
         text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=width / height)[0].text
         made = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=(height, width), seed=n).frames
         found.append(space_marks(made, rendered))
-    return [figure_of("camera", name, found) for name in (found[0] if found else ())]
+    return figures_of("camera", found)
 
 
 def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from minisora.errors import UsageError
 from minisora.eval.following import MODEL, PHRASINGS, SHEET_ROWS, SHUFFLED, Subject, follow, score_table, write
-from minisora.eval.rows import plain
+from minisora.eval.rows import Findings, plain
 from minisora.eval.score import Asked, Normalised
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
@@ -43,7 +43,6 @@ from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_REPORT
 from minisora.worlds.stickers.staging import Staging
 
-COUNT = 160
 NAMES_SHARE = 5 / 8  # of the prompts; the others are of held-out combinations
 SECONDS = (NUM_FRAMES - 1) / FPS
 REAL = "real clips"
@@ -119,7 +118,14 @@ def left_out() -> str | None:
     return None
 
 
-def sticker_report(model: Model, out: Path, *, count: int = COUNT, on_event: OnEvent = unheard) -> StickerReport:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+    """`sticker_report`, as a suite; a note where stickers cannot be judged."""
+    if (reason := left_out()) is not None:
+        return Findings(notes=(f"stickers are not judged: {reason}",))
+    return Findings(table=str(sticker_report(model, out, count=count, on_event=on_event)))
+
+
+def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> StickerReport:
     """Score a model; stickers.json, stickers.md and stickers.png go into the folder `out`.
 
     What is in stickers.md is added to a report.md that is there, in place of an earlier one.

@@ -22,7 +22,7 @@ from torch import Tensor
 from minisora.eval.frechet import playroom_features
 from minisora.eval.plain import distances_to_nearest, diversity
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
-from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
+from minisora.eval.rows import NAN, Figure, Findings, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
 from minisora.eval.score import prompt_marks
 from minisora.generate.model import Model
@@ -42,15 +42,8 @@ DOES = {
 }
 
 
-def variety_figures(
-    model: Model,
-    out: Path,
-    *,
-    count: int = 8,
-    training: Sequence[int] = (),
-    on_event: OnEvent = unheard,
-) -> list[Figure]:
-    """`count` prompts of each kind; variety.json and variety.md go into the folder `out`.
+def run(model: Model, out: Path, *, count: int, training: Sequence[int] = (), on_event: OnEvent = unheard) -> Findings:
+    """Measure `count` prompts of each kind; variety.json and variety.md go into the folder `out`.
 
     training: seeds of the playroom clips that the model was trained on; without any, copying is not measured
     """
@@ -81,8 +74,7 @@ def variety_figures(
         ways = diversity([make(prompt, seed) for seed in range(SEEDS)], features)
         varied.append({"distance": ("higher", ways, 0.0, diversity(render_all(scenes, size), features))})
     figures.append(figure_of("diversity over seeds", "distance", varied))
-    write_rows(figures, out, "variety")
-    return figures
+    return write_rows(figures, out, "variety")
 
 
 def same_prompt(count: int) -> list[tuple[str, list[Scene]]]:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from minisora.eval.metrics import motion_energy, psnr
-from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
+from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
 from minisora.judge.network import load_judge
@@ -53,7 +53,7 @@ class Case:
 Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
 
 
-def verb_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent = unheard) -> list[Figure]:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
     """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
     judge, cases = load_judge(PlayroomJudge), _cases(count, model.bundle.sampling.size)
     figures, rows = list[Figure](), []
@@ -65,10 +65,10 @@ def verb_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent 
             found.append(marks)
             if n < 2:
                 rows.append((f"{name}: {case.prompt}", frames, FPS))
-        figures += [figure_of(name, measure, found) for measure in found[0]]
-    write_rows(figures, out, "verbs")
+        figures += figures_of(name, found)
+    findings = write_rows(figures, out, "verbs")
     contact_sheet(rows, columns=9, tile=96).save(out / "verbs.png")
-    return figures
+    return findings
 
 
 def _cases(count: int, size: tuple[int, int]) -> list[Case]:
