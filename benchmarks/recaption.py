@@ -32,7 +32,7 @@ from minisora.data.latents import LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.dit.model import DiT
-from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
+from minisora.eval.rows import Marks, figures_of, verb_table, write_rows
 from minisora.train import loop
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import LatentJob, write_latents
@@ -160,7 +160,7 @@ def main() -> None:
                 "base_worth": ("higher", worth["base"], worth["other"], worth["true"]),
             }
         )
-    figures = [figure_of("recaption", name, rows) for name in rows[0]]
+    figures = figures_of("recaption", rows)
     write_rows(figures, folder, "recaption")
     print(verb_table(figures))
 

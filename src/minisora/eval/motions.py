@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
-from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
+from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import PlayroomJudge
@@ -55,7 +55,7 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> 
         found: list[Marks] = []
         for n, (scene, thing, frames, asked) in enumerate(_scenes(motion, count, size)):
             on_event(Event(motion, number * count + n, len(MOTIONS) * count))
-            text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=size[1] / size[0])[0].text
+            text = prompt_of(scene, SECONDS, size)
             given = Video(frames[:GIVEN], FPS)
             made = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames
             marks = _marks(made, frames, asked, scene.things[thing].colour, segmenter)

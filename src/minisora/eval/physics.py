@@ -30,7 +30,7 @@ from torch import Tensor
 
 from minisora.eval import masks
 from minisora.eval.rows import Figure, Marks, figures_of
-from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
+from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of, shown
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import PlayroomJudge
@@ -38,7 +38,6 @@ from minisora.judge.segment import Segmenter, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
 from minisora.video import Video
-from minisora.worlds import playroom
 from minisora.worlds.playroom import Scene
 from minisora.worlds.playroom.camera import views
 from minisora.worlds.playroom.motion import Array, positions
@@ -70,10 +69,8 @@ def physics_figures(model: Model, *, count: int, on_event: OnEvent = unheard) ->
     chosen = cases(count)
     for n, case in enumerate(chosen):
         on_event(Event(case.kind, n, len(chosen)))
-        rendered = playroom.render([case.scene], height=size[0], width=size[1], fps=FPS, num_frames=case.frames)
-        real, seconds = rendered.frames[0], (case.frames - 1) / FPS
-        seed, aspect = case.scene.seed, size[1] / size[0]
-        text = playroom.captions(case.scene, seed=seed, start=0.0, stop=seconds, aspect=aspect)[0].text
+        real = shown(case.scene, size, num_frames=case.frames, fps=FPS)
+        text = prompt_of(case.scene, (case.frames - 1) / FPS, size)
         made = model.extend(Video(real[:GIVEN], FPS), text, after=(case.frames - GIVEN) / FPS, seed=n).frames
         found.setdefault(case.kind, []).append(motion_marks(made, real, case, segmenter))
         if case.kind not in SPEEDS:
@@ -132,10 +129,10 @@ def motion_marks(made: Tensor, real: Tensor, case: Case, segmenter: Segmenter) -
     true = torch.stack([_along(thing, positions(thing, times)) for thing in things])
     seen = torch.stack([read(real, thing, case.scene, segmenter) for thing in things])
     held = seen[:, GIVEN - 1 : GIVEN].expand(-1, case.frames)
-    shown = torch.stack([read(made, thing, case.scene, segmenter) for thing in things])
+    made_ways = torch.stack([read(made, thing, case.scene, segmenter) for thing in things])
     # the middle of what is seen of a thing is not its centre: a cone's lies lower
     aside = (seen - true)[:, :GIVEN].nanmean(1, keepdim=True).nan_to_num(0.0)
-    ways = [way - aside for way in (shown, held, seen)]
+    ways = [way - aside for way in (made_ways, held, seen)]
     measured: dict[str, Callable[[Tensor], float]] = {
         "position, units": lambda way: position_error(way, true),
         "velocity, units/s": lambda way: velocity_error(way, true),

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
+from minisora.eval.scenes import prompt_of, shown
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
 from minisora.judge.network import load_judge
@@ -34,20 +35,25 @@ from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS
 
-FPS = 8.0
-FRAMES = 17
+FPS, SECONDS = 8.0, 2.0
+FRAMES = round(SECONDS * FPS) + 1
 GIVEN = 9  # frames of the clip that a verb is given
 LEAST_MOTION = 0.3  # of a real clip, in 0..255 a frame: figures are shares of it
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A held-out scene: its prompt for two seconds, and what is really seen."""
+    """A held-out scene: its prompt for SECONDS, and what is really seen."""
 
     scene: playroom.Scene
     prompt: str
     real: Tensor  # (FRAMES, H, W, 3) uint8
     fast: Tensor  # the same seconds at twice the rate
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
+        return self.real.shape[1], self.real.shape[2]
 
 
 Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
@@ -79,16 +85,15 @@ def _cases(count: int, size: tuple[int, int]) -> list[Case]:
         scene = playroom.draw(seed, split="held_out")
         if scene.cut is not None:
             continue
-        text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
-        fast = playroom.render([scene], height=size[0], width=size[1], fps=2 * FPS, num_frames=2 * FRAMES - 1)
-        case = Case(scene, text, fast.frames[0, ::2], fast.frames[0])
+        fast = shown(scene, size, num_frames=2 * FRAMES - 1, fps=2 * FPS)
+        case = Case(scene, prompt_of(scene, SECONDS, size), fast[::2], fast)
         if motion_energy(case.real) >= LEAST_MOTION:
             cases.append(case)
     return cases
 
 
 def _animate(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
-    frames = model.animate(case.real[0], case.prompt, seconds=2.0, seed=seed).frames
+    frames = model.animate(case.real[0], case.prompt, seconds=SECONDS, seed=seed).frames
     return {
         "first frame exact": _exact(frames[:1], case.real[:1]),
         "motion": ("higher", _motion(frames, case.real), 0.0, 1.0),
@@ -141,7 +146,7 @@ def _connect(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: 
 
 
 def _loop(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
-    frames = model.loop(case.prompt, seconds=2.0, seed=seed).frames
+    frames = model.loop(case.prompt, seconds=SECONDS, seed=seed).frames
     rolled = frames.roll(len(frames) // 2, 0)
     seam = _roughness(rolled, len(frames) // 2) / _inside(frames)
     cut = _roughness(case.real[:16].roll(8, 0), 8) / _inside(case.real)
@@ -176,7 +181,7 @@ def _edit(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int
     was = colour_mask(case.real, thing.colour, judge.segmenter)
 
     def found(frames: Tensor) -> float:
-        return float(new in [one.colour for one in judge.describe([frames])[0].things])
+        return float(new in _colours(frames, judge))
 
     def overlap(frames: Tensor) -> float:
         now = colour_mask(frames, new, judge.segmenter)
@@ -208,12 +213,12 @@ def _inpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: 
     frames = model.inpaint(Video(case.real, FPS), prompt, mask=hole, seed=seed).frames
     truth = _recoloured(case, new)
 
-    def shown(clip: Tensor) -> float:
-        return float(new in [one.colour for one in judge.describe([clip])[0].things])
+    def found(clip: Tensor) -> float:
+        return float(new in _colours(clip, judge))
 
     return {
         "outside exact": _exact(frames[:, ~hole], case.real[:, ~hole]),
-        "new colour in the hole": ("higher", shown(frames), shown(case.real), shown(truth)),
+        "new colour in the hole": ("higher", found(frames), found(case.real), found(truth)),
     }, frames
 
 
@@ -225,9 +230,13 @@ def _new_colour(case: Case, seed: int) -> str:
 def _recoloured(case: Case, new: str) -> Tensor:
     """The same scene, its first thing in another colour."""
     first, *others = case.scene.things
-    height, width = case.real.shape[1:3]
     scene = replace(case.scene, things=(replace(first, colour=new), *others))
-    return playroom.render([scene], height=height, width=width, fps=FPS, num_frames=FRAMES).frames[0]
+    return shown(scene, case.size, num_frames=FRAMES, fps=FPS)
+
+
+def _colours(frames: Tensor, judge: PlayroomJudge) -> set[str]:
+    """Of the things that a clip shows."""
+    return {one.colour for one in judge.describe([frames])[0].things}
 
 
 def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
@@ -235,14 +244,11 @@ def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed:
     height, width = case.real.shape[1:3]
     side = 3 * width // 8
     size = height, width + 2 * side
-    truth, elsewhere = (
-        playroom.render([one.scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES).frames[0]
-        for one in (case, other)
-    )
+    truth, elsewhere = (shown(one.scene, size, num_frames=FRAMES, fps=FPS) for one in (case, other))
     middle = slice(side, side + width)
     pasted = elsewhere.clone()
     pasted[:, :, middle] = truth[:, :, middle]
-    prompt = playroom.captions(case.scene, seed=case.scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
+    prompt = prompt_of(case.scene, SECONDS, size)
     clip = Video(truth[:, :, middle].contiguous(), FPS)
     frames = model.outpaint(clip, prompt, to=size, corner=(side, 0), seed=seed).frames
     usual = max(0.5, _edge(truth, middle))
@@ -251,13 +257,13 @@ def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed:
     def around(frames: Tensor) -> float:
         return psnr(*(torch.cat([x[:, :, :side], x[:, :, side + width :]], 2) for x in (frames, truth)))
 
-    def shown(frames: Tensor) -> float:
-        return len(wanted & {one.colour for one in judge.describe([frames])[0].things}) / len(wanted)
+    def found(frames: Tensor) -> float:
+        return len(wanted & _colours(frames, judge)) / len(wanted)
 
     return {
         "clip exact": _exact(frames[:, :, middle], clip.frames),
         "edge": ("lower", _edge(frames, middle) / usual, _edge(pasted, middle) / usual, _edge(truth, middle) / usual),
-        "colours": ("higher", shown(frames), shown(pasted), shown(truth)),
+        "colours": ("higher", found(frames), found(pasted), found(truth)),
         "PSNR around it, dB": ("higher", around(frames), around(pasted), 50.0),
     }, frames
 
@@ -273,11 +279,10 @@ def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, see
     with tempfile.TemporaryDirectory() as folder:
         keyframe = Path(folder) / "keyframe.png"
         Video(case.real[:1], FPS).save(keyframe)
-        first = Shot(prompt=case.prompt, seconds=2.0, keyframes={0.0: keyframe})
-        second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=2.0, same_scene=True)
+        first = Shot(prompt=case.prompt, seconds=SECONDS, keyframes={0.0: keyframe})
+        second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=SECONDS, same_scene=True)
         frames = model.storyboard(Board((first, second), fps=FPS), seed=seed).frames
-    size = case.real.shape[1:3]
-    real = playroom.render([case.scene], height=size[0], width=size[1], fps=FPS, num_frames=2 * FRAMES - 1).frames[0]
+    real = shown(case.scene, case.size, num_frames=2 * FRAMES - 1, fps=FPS)
     shots = [frames[:FRAMES], frames[FRAMES:], case.real, other.real, real[FRAMES:]]
     one, two, truth, elsewhere, later = (shot.things for shot in judge.describe(shots))
     marks: Marks = {"keyframe exact": _exact(frames[:1], case.real[:1])}
