@@ -47,10 +47,10 @@ from minisora.curate.table import SCHEMA, Row, annotation, merged
 from minisora.curate.told import Told, read_told
 from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
-from minisora.data.lock import one_run
 from minisora.errors import UsageError
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video.files import cannot_write, replacing
+from minisora.workers.lock import one_run
 
 EXPORT_FILES = {"datajuicer": "datajuicer.jsonl", "opensora": "opensora.csv", "fastvideo": "videos2caption.json"}
 Log = Callable[..., None]  # a line of events.jsonl
