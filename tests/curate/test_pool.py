@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 
+from minisora.curate.lost import MediaError
 from minisora.curate.pool import Pool
-from minisora.curate.signals import MediaError
 from minisora.errors import UsageError
 
 

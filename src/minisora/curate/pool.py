@@ -29,8 +29,7 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from minisora.curate.lost import MediaError
-from minisora.errors import UsageError
+from minisora.errors import InputError, UsageError
 from minisora.video.files import cannot_write
 
 _BYTES = 256 << 20  # of a file, for each of which there is the whole time again
@@ -204,7 +203,7 @@ def _answer(stage: Stage, row: pa.Table) -> tuple[str, Any]:
         return "done", stage(row)
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, MediaError):
+        if isinstance(error, InputError):
             return "failed", (error.reason, text)
         if isinstance(error, UsageError):
             return "refused", text
