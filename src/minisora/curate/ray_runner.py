@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from minisora.curate.pool import Engine, Pool, Stage
 from minisora.errors import UsageError
+from minisora.workers.pool import Engine, Pool, Stage
 
 _ROWS_OF_A_BLOCK = 8  # what an actor takes at a time
 _REFUSED, _REFUSED_END = "<refused>", "</refused>"  # about what a user can mend: Ray hands on the text of errors alone

@@ -21,10 +21,10 @@ from minisora import webpage
 from minisora.curate.decide import Decisions, Limits
 from minisora.curate.ledger import Ledger, ledger_lines
 from minisora.curate.look import PLACES, Look
-from minisora.curate.pool import Engine
 from minisora.curate.recipe import Recipe, scores_of
 from minisora.video.files import replacing
 from minisora.webpage import table
+from minisora.workers.pool import Engine
 
 KEPT = ("kept", "")
 _MOST_KEPT, _MOST_DROPPED = 12, 6  # clips shown, of those kept and of each reason

@@ -28,7 +28,6 @@ import torch
 from torch import nn
 
 from minisora.curate.decode import Decode, decoded
-from minisora.curate.pool import Pool
 from minisora.data.latents import to_members
 from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip
@@ -39,6 +38,7 @@ from minisora.video import to_float
 from minisora.video.files import replacing
 from minisora.workers.ahead import ahead
 from minisora.workers.lock import one_run
+from minisora.workers.pool import Pool
 from minisora.worlds.clip import Clip
 from minisora.worlds.playroom import WORLD_VERSION
 

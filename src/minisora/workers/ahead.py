@@ -7,7 +7,7 @@ Items are dealt out in turn, so what is made does not hang on how many processes
 its time is replaced, and makes once more what it was given; an item that costs two of them ends the run.
 
 Here: the processes, and what they have to say. Not here: what a sample is (data/shards.py), work whose failures are
-rows of a table (curate/pool.py).
+rows of a table (pool.py).
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from minisora.curate.lost import MediaError
-from minisora.curate.pool import Pool
 from minisora.errors import UsageError
+from minisora.workers.pool import Pool
 
 
 @dataclass(frozen=True)
