@@ -14,7 +14,7 @@ What is done is in whole files, and the same command goes on from there, whateve
 is new, decides anew, and writes what has changed. Nothing but events.jsonl knows of time or of workers, so a broken run
 ends with the same bytes as an unbroken one.
 
-Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/, ray_runner.py), the
+Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/), the
 terminal (command.py).
 """
 

@@ -4,7 +4,7 @@ Each process does one row at a time. A row that raises, outlasts its time or tak
 row with the reason; the process is replaced and the rest goes on. Results come in the order of the rows, whatever
 finishes first, and no more than a few rows are ahead of what was taken, so memory does not grow with their number.
 
-Here: stages, and running one on this machine. Not here: running one on Ray (curate/ray_runner.py), what the stages do
+Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), what the stages do
 (curate/).
 """
 

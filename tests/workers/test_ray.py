@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from minisora.curate.ray_runner import ray_engine
 from minisora.curate.runner import run
 from minisora.errors import UsageError
+from minisora.workers.ray_runner import ray_engine
 from tests.curate.test_runner import bytes_of, curate, recipe, videos
 from tests.workers.test_pool import ACTS, SAID, Act, acts_table
 
