@@ -58,7 +58,11 @@ minisora.load(upscale="none").generate("a red ball", seconds=0.5, steps=2, sampl
     ),
     "a colour of the playroom": Change(
         (
-            ("worlds/playroom/scene.py", "COLOURS: dict[str, tuple[float, float, float]] = {", '+\n    "pink": (0.98, 0.45, 0.70),'),
+            (
+                "worlds/playroom/scene.py",
+                "COLOURS: dict[str, tuple[float, float, float]] = {",
+                '+\n    "pink": (0.98, 0.45, 0.70),',
+            ),
             ("worlds/playroom/scene.py", "WORLD_VERSION = 2", "WORLD_VERSION = 3"),
         ),
         """
@@ -79,7 +83,11 @@ else:
     "a score of curation": Change(
         (
             ("curate/scores.py", "SCORES: dict[str, tuple[int, str]] = {", '+\n    "pixels": (1, "of all frames"),'),
-            ("curate/scores.py", '            "frames": len(inside),', '+\n            "pixels": len(inside) * media.width * media.height,'),
+            (
+                "curate/scores.py",
+                '            "frames": len(inside),',
+                '+\n            "pixels": len(inside) * media.width * media.height,',
+            ),
         ),
         """
 from pathlib import Path
@@ -96,9 +104,21 @@ assert pq.read_table("out/table.parquet").column("pixels").to_pylist() == [17 * 
     ),
     "another size to train on": Change(
         (
-            ("sources.py", 'JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, width, frames, how many', '+\n    "playroom-tiny": (PLAYROOM, 32, 32, 9, 4),'),
-            ("sources.py", "ALL_SIZES = {  # shards and how often a sample is drawn from them", '+\n    "playroom-tiny": 0.1,'),
-            ("worlds/seeds.py", "TRAINING = {  # of latents (sources.JOBS), by the name of the job", '+\n    "playroom-tiny": range(11 * MILLION, 12 * MILLION),'),
+            (
+                "sources.py",
+                "JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, width, frames, how many",
+                '+\n    "playroom-tiny": (PLAYROOM, 32, 32, 9, 4),',
+            ),
+            (
+                "sources.py",
+                "ALL_SIZES = {  # shards and how often a sample is drawn from them",
+                '+\n    "playroom-tiny": 0.1,',
+            ),
+            (
+                "worlds/seeds.py",
+                "TRAINING = {  # of latents (sources.JOBS), by the name of the job",
+                '+\n    "playroom-tiny": range(11 * MILLION, 12 * MILLION),',
+            ),
         ),
         """
 from minisora.sources import ALL_SIZES, latent_jobs
@@ -167,7 +187,11 @@ def rows(path: Path) -> Iterator[Row]:
         yield Row(path=name, captions=(caption,))
 ''',
             ),
-            ("curate/importers/__init__.py", "from minisora.curate.importers import internvid,", "from minisora.curate.importers import internvid, mine,"),
+            (
+                "curate/importers/__init__.py",
+                "from minisora.curate.importers import internvid,",
+                "from minisora.curate.importers import internvid, mine,",
+            ),
             ("curate/importers/__init__.py", "IMPORTERS: dict[str, Importer] = {", '+\n    "mine": mine.rows,'),
         ),
         """
@@ -188,7 +212,7 @@ assert b"noise" in Shards(Path("out/clips")).read(0)["json"]
         (
             (
                 "generate/verbs.py",
-                '    candidates: Candidates | None = None\n    one_stage: OneStage = False\n\n    def __post_init__(self) -> None:\n        if self.small',
+                "    candidates: Candidates | None = None\n    one_stage: OneStage = False\n\n    def __post_init__(self) -> None:\n        if self.small",
                 '    twice: Annotated[bool, option("Twice as long.")] = False\n    candidates: Candidates | None = None\n    one_stage: OneStage = False\n\n    def __post_init__(self) -> None:\n        if self.small',
             ),
             (
@@ -207,7 +231,13 @@ assert len(video.frames) == 9 and '"twice": true' in video.request
 """,
     ),
     "how progress shows": Change(
-        (("cli/console.py", "        self._what, self._task = what, self._bars.add_task(what, total=total)", "        self._what, self._task = what, self._bars.add_task(f'[{what}]', total=total)"),),
+        (
+            (
+                "cli/console.py",
+                "        self._what, self._task = what, self._bars.add_task(what, total=total)",
+                "        self._what, self._task = what, self._bars.add_task(f'[{what}]', total=total)",
+            ),
+        ),
         """
 from rich.progress import Progress
 from minisora.cli.console import Bar
@@ -229,7 +259,11 @@ with Progress(disable=True) as bars:
 
 def plain_figures(video: Video)''',
             ),
-            ("eval/plain.py", '        "flicker": flicker(video.frames),', '+\n        "brightness": brightness(video.frames),'),
+            (
+                "eval/plain.py",
+                '        "flicker": flicker(video.frames),',
+                '+\n        "brightness": brightness(video.frames),',
+            ),
         ),
         """
 import torch
@@ -240,7 +274,13 @@ assert len(found) == 1
 """,
     ),
     "a family of weights to plan for": Change(
-        (("runs/known.py", '        _wan("wan-14b", 40, 40, 13824, 16),', '+\n        _wan("wan-tiny", 2, 2, 512, 16),'),),
+        (
+            (
+                "runs/known.py",
+                '        _wan("wan-14b", 40, 40, 13824, 16),',
+                '+\n        _wan("wan-tiny", 2, 2, 512, 16),',
+            ),
+        ),
         """
 from typer.testing import CliRunner
 from minisora.cli import app

@@ -26,11 +26,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.data.ahead import ahead
 from minisora.device import has_fast_bf16
 from minisora.errors import WeightsError
 from minisora.video import fit
 from minisora.video.files import save_tensors
+from minisora.workers.ahead import ahead
 from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_JUDGE, STICKER_JUDGE_UNSEEN
 from minisora.worlds.stickers.backdrop import backdrop
