@@ -1,8 +1,8 @@
 """Metrics and the report: how well a model follows prompts, between floor and ceiling.
 
-Reading order: report.py, score.py, judge.py, tracks.py, segment.py, train.py; metrics.py, figures.py and quality.py
-beside them; stickers.py, sticker_judge.py; rows.py and the families that give rows: verbs.py, aspects.py, motions.py,
-space.py, physics.py, variety.py, folder.py; command.py, which runs them all.
+Reading order: report.py, score.py; metrics.py, figures.py and quality.py beside them; stickers.py; rows.py and the
+families that give rows: verbs.py, aspects.py, motions.py, space.py, physics.py, variety.py, folder.py; command.py,
+which runs them all. The judges are in judge/.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded at first use, so that `python -m minisora.eval.judge` does not import itself first."""
+    """Loaded at first use, so that `python -m minisora.judge.playroom` does not import itself first."""
     if name not in __all__:
         raise AttributeError(f"module 'minisora.eval' has no attribute {name!r}")
     return getattr(import_module(f"minisora.eval.{_PLACES[name]}"), name)

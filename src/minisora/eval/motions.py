@@ -28,11 +28,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import load_judge
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
-from minisora.eval.segment import Segmenter, colour_mask, middles
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.segment import Segmenter, colour_mask, middles
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video
 from minisora.worlds import playroom
@@ -48,7 +49,7 @@ _PAINT = 30.0  # of 255, by which a painted pixel differs from the bare floor
 
 def motion_figures(model: Model, out: Path, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
     """`count` scenes of each motion; motions.json and motions.md go into the folder `out`."""
-    segmenter, size = load_judge().segmenter, model.bundle.sampling.size
+    segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     figures = []
     for number, motion in enumerate(MOTIONS):
         found: list[Marks] = []

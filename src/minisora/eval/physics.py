@@ -29,11 +29,12 @@ import torch
 from torch import Tensor
 
 from minisora.eval import masks
-from minisora.eval.judge import load_judge
 from minisora.eval.rows import Figure, Marks, figure_of
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
-from minisora.eval.segment import Segmenter, places
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.segment import Segmenter, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
 from minisora.video import Video
@@ -63,7 +64,7 @@ class Case:
 
 def physics_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
     """`count` scenes of each kind."""
-    segmenter, size = load_judge().segmenter, model.bundle.sampling.size
+    segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     found: dict[str, list[Marks]] = {}
     overlaps: list[Marks] = []
     chosen = cases(count)

@@ -6,7 +6,7 @@ arXiv:1603.03590), and say so in their names: `dynamic_degree[dis]` is not the s
     flicker, motion_smoothness[dis], dynamic_degree[dis]   Huang et al. 2023, arXiv:2311.17982 (VBench)
     warping_error[dis]                                     Liu et al. 2023, arXiv:2310.11440 (EvalCrafter)
 
-Here: the figures. Not here: distances between sets (frechet.py), clips with a truth (metrics.py, judge.py).
+Here: the figures. Not here: distances between sets (frechet.py), clips with a truth (metrics.py, judge/).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Only what the prompt says is asked: the size of things where the prompt names sizes.
 
-Here: marks of one clip, means and intervals of many. Not here: the judge (judge.py), the table (report.py).
+Here: marks of one clip, means and intervals of many. Not here: the judge (judge/playroom.py), the table (report.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import DIRECTIONS, Description, Found
 from minisora.eval.rows import Marks
+from minisora.judge.playroom import DIRECTIONS, Description, Found
 
 ATTRIBUTES = ("colour", "shape", "count", "size", "motion", "direction", "camera")
 _DRAWS = 2000  # of the bootstrap

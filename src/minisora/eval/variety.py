@@ -20,13 +20,14 @@ from pathlib import Path
 from torch import Tensor
 
 from minisora.eval.frechet import playroom_features
-from minisora.eval.judge import load_judge
 from minisora.eval.plain import distances_to_nearest, diversity
 from minisora.eval.report import FPS, SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
 from minisora.eval.score import prompt_marks
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
 from minisora.progress import Event, OnEvent, unheard
 from minisora.worlds.playroom import Scene
 
@@ -53,7 +54,7 @@ def variety_figures(
 
     training: seeds of the playroom clips that the model was trained on; without any, copying is not measured
     """
-    judge, size = load_judge(), model.bundle.sampling.size
+    judge, size = load_judge(PlayroomJudge), model.bundle.sampling.size
     features, figures = playroom_features(judge.segmenter), list[Figure]()
     total, done = (len(SPLITS) + SEEDS) * count, 0
 

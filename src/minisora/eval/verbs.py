@@ -9,7 +9,7 @@ left out.
     motion   mean difference of neighbouring made frames, over that of the real ones
     way      distance of things from where they really are, in halves of the frame's smaller side
 
-Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge.py).
+Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import Found, Judge, load_judge
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
-from minisora.eval.segment import colour_mask, places
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import Found, PlayroomJudge
+from minisora.judge.segment import colour_mask, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds
@@ -49,12 +50,12 @@ class Case:
     fast: Tensor  # the same seconds at twice the rate
 
 
-Verb = Callable[[Model, Case, Case, Judge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
+Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
 
 
 def verb_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent = unheard) -> list[Figure]:
     """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
-    judge, cases = load_judge(), _cases(count, model.bundle.sampling.size)
+    judge, cases = load_judge(PlayroomJudge), _cases(count, model.bundle.sampling.size)
     figures, rows = list[Figure](), []
     for number, (name, verb) in enumerate(VERBS.items()):
         found: list[Marks] = []
@@ -86,7 +87,7 @@ def _cases(count: int, size: tuple[int, int]) -> list[Case]:
     return cases
 
 
-def _animate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _animate(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     frames = model.animate(case.real[0], case.prompt, seconds=2.0, seed=seed).frames
     return {
         "first frame exact": _exact(frames[:1], case.real[:1]),
@@ -95,7 +96,7 @@ def _animate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     }, frames
 
 
-def _extend(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _extend(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     given = case.real[:GIVEN]
     frames = model.extend(Video(given, FPS), case.prompt, after=(FRAMES - GIVEN) / FPS, seed=seed).frames
     return {
@@ -106,7 +107,7 @@ def _extend(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> t
     }, frames
 
 
-def _extend_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _extend_back(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     given = case.real[-GIVEN + 1 :]
     at = FRAMES - len(given)
     frames = model.extend(Video(given, FPS), case.prompt, before=at / FPS, seed=seed).frames
@@ -117,7 +118,7 @@ def _extend_back(model: Model, case: Case, other: Case, judge: Judge, seed: int)
     }, frames
 
 
-def _connect(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _connect(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     one, two = case.real[:5], case.real[-4:]
     gap = FRAMES - len(one) - len(two)
     frames = model.connect(Video(one, FPS), Video(two, FPS), case.prompt, seconds=gap / FPS, seed=seed).frames
@@ -139,7 +140,7 @@ def _connect(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     }, frames
 
 
-def _loop(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _loop(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     frames = model.loop(case.prompt, seconds=2.0, seed=seed).frames
     rolled = frames.roll(len(frames) // 2, 0)
     seam = _roughness(rolled, len(frames) // 2) / _inside(frames)
@@ -150,7 +151,7 @@ def _loop(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     }, frames
 
 
-def _loop_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _loop_back(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     clip = case.real[:GIVEN]
     frames = model.loop(case.prompt, clip=Video(clip, FPS), seconds=1.0, seed=seed).frames
     rolled = frames.roll(len(frames) - GIVEN, 0)  # the seam of the two rounds is inside
@@ -162,7 +163,7 @@ def _loop_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -
     }, frames
 
 
-def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _edit(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     thing = case.scene.things[0]
     new = _new_colour(case, seed)
     if thing.colour not in case.prompt:
@@ -188,7 +189,7 @@ def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     }, made
 
 
-def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _inpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     """A thing is made anew, in a colour that the clip does not show."""
     thing = case.scene.things[0]
     height, width = case.real.shape[1:3]
@@ -229,7 +230,7 @@ def _recoloured(case: Case, new: str) -> Tensor:
     return playroom.render([scene], height=height, width=width, fps=FPS, num_frames=FRAMES).frames[0]
 
 
-def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     """The middle of a wide clip is given."""
     height, width = case.real.shape[1:3]
     side = 3 * width // 8
@@ -267,7 +268,7 @@ def _edge(frames: Tensor, columns: slice) -> float:
     return float(sum((x[:, :, at] - x[:, :, at - 1]).abs().mean() for at in (columns.start, columns.stop)) / 2)
 
 
-def _storyboard(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     """Two shots of one scene, the first begun by a keyframe."""
     with tempfile.TemporaryDirectory() as folder:
         keyframe = Path(folder) / "keyframe.png"
@@ -293,7 +294,7 @@ def _kept(before: Sequence[Found], after: Sequence[Found], field: str) -> float:
     return sum(same) / len(same) if same else NAN
 
 
-def _interpolate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _interpolate(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     given = case.real[:GIVEN]
     frames = model.interpolate(Video(given, FPS), case.prompt, times=2, seed=seed).frames
     truth = case.fast[1 : 2 * GIVEN - 1 : 2]
@@ -352,7 +353,9 @@ def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
     return (one * (1 - share) + other * share).round().to(torch.uint8)
 
 
-def _way(frames: Tensor, case: Case, judge: Judge, *, first: int, known: int) -> tuple[str, float, float, float]:
+def _way(
+    frames: Tensor, case: Case, judge: PlayroomJudge, *, first: int, known: int
+) -> tuple[str, float, float, float]:
     """Distance from the true places, over frames from `first` on; a thing that is not seen is a whole half side off.
 
     The floor goes straight on from the last two of the `known` places, or stays where only one is known.

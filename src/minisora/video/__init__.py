@@ -1,7 +1,7 @@
 """Files <-> frames: reading and writing videos and pictures, sizes, contact sheets."""
 
 from minisora.video.clip import Source, Stream, Video, read_video
-from minisora.video.frames import fit, fit_size, resize, to_float, to_uint8
+from minisora.video.frames import at_fps, fit, fit_size, resize, to_float, to_uint8
 from minisora.video.pixels import Background
 from minisora.video.read import Probe, probe, read_clip, read_frames, read_image
 from minisora.video.sheet import contact_sheet
@@ -13,6 +13,7 @@ __all__ = [
     "Source",
     "Stream",
     "Video",
+    "at_fps",
     "check_writable",
     "contact_sheet",
     "fit",
