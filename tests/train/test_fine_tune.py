@@ -21,13 +21,13 @@ from minisora.cli import app
 from minisora.curate.write import encode
 from minisora.data.clips import on_grid, to_clip
 from minisora.data.latents import to_members
-from minisora.data.lock import one_run
 from minisora.data.shards import Shards, ShardWriter
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.train import latents, loop
 from minisora.train.latents import LatentJob, encode_clips, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
+from minisora.workers.lock import one_run
 from minisora.worlds import playroom
 from tests.helpers.tiny import DIT, VAE
 

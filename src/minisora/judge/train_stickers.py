@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.data.ahead import ahead
 from minisora.device import has_fast_bf16
 from minisora.judge.network import save_judge
 from minisora.judge.stickers import (
@@ -36,6 +35,7 @@ from minisora.judge.stickers import (
     singles,
     words,
 )
+from minisora.workers.ahead import ahead
 from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_JUDGE, STICKER_JUDGE_UNSEEN
 from minisora.worlds.stickers.backdrop import backdrop

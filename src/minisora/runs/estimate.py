@@ -25,10 +25,10 @@ from minisora.data.latents import LatentBatch
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.plan.devices import HERE, Device, this_machine
-from minisora.plan.known import Known
-from minisora.plan.layouts import FLOAT, HALF, Placed, Work, fastest
-from minisora.plan.memory import StepMemory, trace
+from minisora.runs.devices import HERE, Device, this_machine
+from minisora.runs.known import Known
+from minisora.runs.layouts import FLOAT, HALF, Placed, Work, fastest
+from minisora.runs.memory import StepMemory, trace
 from minisora.train.config import Batch, OptimConfig, RunConfig
 from minisora.train.latents import INSIDE
 from minisora.train.parallel import recompute_parts

@@ -6,8 +6,8 @@ any core that is taken from them, and those of a worker's operators would take t
 Items are dealt out in turn, so what is made does not hang on how many processes there are. One that ends or outlasts
 its time is replaced, and makes once more what it was given; an item that costs two of them ends the run.
 
-Here: the processes, and what they have to say. Not here: what a sample is (shards.py), work whose failures are rows of
-a table (curate/pool.py).
+Here: the processes, and what they have to say. Not here: what a sample is (data/shards.py), work whose failures are
+rows of a table (pool.py).
 """
 
 from __future__ import annotations

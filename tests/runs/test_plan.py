@@ -30,12 +30,12 @@ from minisora.device import default_device, has_fast_bf16
 from minisora.dit.lora import add_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.plan import estimate
-from minisora.plan.devices import DEVICES, Device, devices_named
-from minisora.plan.estimate import describe, estimate_memory, plan_model, plan_run
-from minisora.plan.known import known
-from minisora.plan.layouts import Work, candidates, fastest, memory_of, seconds_of
-from minisora.plan.memory import trace
+from minisora.runs import estimate
+from minisora.runs.devices import DEVICES, Device, devices_named
+from minisora.runs.estimate import describe, estimate_memory, plan_model, plan_run
+from minisora.runs.known import known
+from minisora.runs.layouts import Work, candidates, fastest, memory_of, seconds_of
+from minisora.runs.memory import trace
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import run
 from minisora.train.optim import build_optimizers
@@ -105,7 +105,7 @@ RECIPES = {"narrow": narrow, "wide": wide, "frames": frames}
 def test_memory_is_within_a_fifth_of_what_a_run_takes(name):
     """In a process of its own, whose allocator gives back what is freed, so that its most is the step's most."""
     child = subprocess.run(
-        [sys.executable, "-m", "tests.plan.test_plan", name],
+        [sys.executable, "-m", "tests.runs.test_plan", name],
         cwd=ROOT,
         env={"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -335,7 +335,7 @@ def test_a_recipe_on_other_devices():
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, "narrow", narrow)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "planned_by_me.py").write_text("from tests.plan.test_plan import narrow as recipe\n")
+    (tmp_path / "planned_by_me.py").write_text("from tests.runs.test_plan import narrow as recipe\n")
     mine = CliRunner().invoke(app, ["plan", str(tmp_path / "planned_by_me.py"), "--gpus", "1xH100", "--json"])
     assert json.loads(mine.stdout)["parameters"] > 0
     plan = CliRunner().invoke(app, ["plan", "narrow", "--gpus", "4xL40S", "--price", "1", "--json"])

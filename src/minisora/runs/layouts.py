@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minisora.errors import UsageError
-from minisora.plan.devices import GB, Device
+from minisora.runs.devices import GB, Device
 from minisora.train.parallel import Layout
 
 ROOM = 0.9  # share of a device's memory that may be planned for; the rest is the allocator's and the runtime's

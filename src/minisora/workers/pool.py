@@ -5,7 +5,7 @@ row with the reason; the process is replaced and the rest goes on. Results come 
 finishes first, and no more than a few rows are ahead of what was taken, so memory does not grow with their number.
 
 Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), what the stages do
-(measure.py, write.py, look.py).
+(curate/).
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from minisora.curate.lost import MediaError
-from minisora.errors import UsageError
+from minisora.errors import InputError, UsageError
 from minisora.video.files import cannot_write
 
 _BYTES = 256 << 20  # of a file, for each of which there is the whole time again
@@ -204,7 +203,7 @@ def _answer(stage: Stage, row: pa.Table) -> tuple[str, Any]:
         return "done", stage(row)
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, MediaError):
+        if isinstance(error, InputError):
             return "failed", (error.reason, text)
         if isinstance(error, UsageError):
             return "refused", text

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import random
-import re
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,12 @@ from typer.testing import CliRunner
 from minisora.cli import app
 from minisora.errors import UsageError
 from minisora.recipes import RECIPES
+from minisora.runs.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard, whole_run
+from minisora.runs.page import write_page
+from minisora.runs.picture import picture
 from minisora.train import reference as references
 from minisora.train.reference import Row, keep, make_reference, off_course, reference_of
-from minisora.watch.logs import blocks, chart, find_runs, quantities, read_log, to_tensorboard, whole_run
-from minisora.watch.page import write_page
-from minisora.watch.picture import picture
+from tests.helpers.html import parsed
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -104,11 +104,11 @@ def test_the_page_stands_alone_and_shows_all(tmp_path):
     (one / "samples" / "step-00000500").mkdir(parents=True)
     (one / "samples" / "step-00000500" / "sheet.png").write_bytes(PIXEL)
     runs = find_runs(tmp_path)
-    html = write_page(runs, tmp_path / "page.html").read_text()
-    assert html.count("<polyline") == 2 * len(quantities(runs))
-    assert "step-00000500/sheet.png" in html
-    assert not re.search(r"(src|href)=\"(?!data:)", html)
-    assert "nan" not in html
+    page = parsed(write_page(runs, tmp_path / "page.html"))
+    assert page.tags.count("polyline") == 2 * len(quantities(runs))
+    assert "step-00000500/sheet.png" in page.text
+    assert page.addresses == ["data:image/png;base64," + base64.b64encode(PIXEL).decode()]
+    assert "nan" not in (tmp_path / "page.html").read_text()
 
 
 def test_tensorboard_reads_what_was_logged(tmp_path):
