@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from minisora.eval import physics
-from minisora.eval.physics import FPS, FRAMES, GIVEN, LOST, TIMES
+from minisora.eval.physics import FRAMES, GIVEN, LOST, TIMES
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.worlds import playroom
 from minisora.worlds.playroom.motion import after_collision
 

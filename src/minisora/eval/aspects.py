@@ -10,12 +10,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from minisora.eval.report import FPS, SECONDS, prompts, render_all
+from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Findings, figure_of, write_rows
 from minisora.eval.score import Asked, prompt_marks
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import Segmenter, colour_mask
 from minisora.progress import Event, OnEvent, unheard
 

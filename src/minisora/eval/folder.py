@@ -15,11 +15,11 @@ from pathlib import Path
 
 from minisora.errors import UsageError
 from minisora.eval.quality import quality_figures
-from minisora.eval.report import FPS, SECONDS, prompts, render_all
+from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import Figure, figure_of, write_rows
 from minisora.eval.score import ATTRIBUTES, prompt_marks
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import SIDE
 from minisora.video import read_video
 from minisora.worlds import playroom

@@ -32,13 +32,13 @@ from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_r
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import Segmenter, colour_mask, middles
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video
 from minisora.worlds import playroom
 
-FPS, FRAMES, GIVEN = 8.0, 33, 9
+FRAMES, GIVEN = 33, 9
 MOTIONS = (
     *("passes_behind", "leaves_and_returns", "struck", "trail"),
     *("rolls_left", "rolls_right", "rolls_toward", "rolls_away", "bounces", "circles"),

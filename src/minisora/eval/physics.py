@@ -33,7 +33,7 @@ from minisora.eval.rows import Figure, Marks, figures_of
 from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of, shown
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import Segmenter, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
@@ -43,7 +43,7 @@ from minisora.worlds.playroom.camera import views
 from minisora.worlds.playroom.motion import Array, positions
 from minisora.worlds.playroom.scene import Thing
 
-FPS, FRAMES, GIVEN = 8.0, 25, 5  # collisions come at 0.6 s or later
+FRAMES, GIVEN = 25, 5  # collisions come at 0.6 s or later
 TIMES = np.arange(FRAMES) / FPS
 LOST = 2.0  # units: about from the middle to the edge of the frame
 SPEEDS = {"slow": 0.4, "fast": 1.6}  # times a speed that training had; it had 0.48 to 0.76 units/s

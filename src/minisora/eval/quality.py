@@ -22,9 +22,9 @@ from minisora.errors import UsageError
 from minisora.eval.frechet import Features, clip_features, frechet_distance, load_i3d, playroom_features
 from minisora.eval.plain import flicker, plain_figures
 from minisora.eval.rows import Figure, Marks, figure_of_set, figures_of
+from minisora.judge.playroom import FPS
 from minisora.video import Video
 
-FPS = 8.0
 MOST_CLIPS = 48  # that the plain figures are taken of
 
 

@@ -25,14 +25,14 @@ from minisora.eval.rows import Figure, Findings, plain, verb_table
 from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, shuffled
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import Description, PlayroomJudge
+from minisora.judge.playroom import FPS, Description, PlayroomJudge
 from minisora.progress import OnEvent, unheard
 from minisora.video import at_fps
 from minisora.worlds import playroom
 from minisora.worlds.playroom import WORLD_VERSION
 from minisora.worlds.seeds import REPORT, REPORT_OTHERS
 
-SECONDS, FPS = 2.0, 8.0  # what the judge was trained to look at
+SECONDS = 2.0  # as of the clips that the judge was trained on
 REAL = "real renders"
 FIGURE_CLIPS = 16
 _RENDERED_AT_ONCE = 20

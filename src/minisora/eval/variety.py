@@ -21,13 +21,13 @@ from torch import Tensor
 
 from minisora.eval.frechet import playroom_features
 from minisora.eval.plain import distances_to_nearest, diversity
-from minisora.eval.report import FPS, SECONDS, prompts, render_all
+from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Findings, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
 from minisora.eval.score import prompt_marks
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.progress import Event, OnEvent, unheard
 from minisora.worlds.playroom import Scene
 

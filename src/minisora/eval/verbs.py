@@ -28,14 +28,14 @@ from minisora.eval.scenes import prompt_of, shown
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
 from minisora.judge.network import load_judge
-from minisora.judge.playroom import Found, PlayroomJudge
+from minisora.judge.playroom import FPS, Found, PlayroomJudge
 from minisora.judge.segment import colour_mask, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS
 
-FPS, SECONDS = 8.0, 2.0
+SECONDS = 2.0
 FRAMES = round(SECONDS * FPS) + 1
 GIVEN = 9  # frames of the clip that a verb is given
 LEAST_MOTION = 0.3  # of a real clip, in 0..255 a frame: figures are shares of it
@@ -235,7 +235,7 @@ def _recoloured(case: Case, new: str) -> Tensor:
 
 
 def _colours(frames: Tensor, judge: PlayroomJudge) -> set[str]:
-    """Of the things that a clip shows."""
+    """Colours of the things that a clip shows."""
     return {one.colour for one in judge.describe([frames])[0].things}
 
 

@@ -26,6 +26,7 @@ from minisora.worlds.playroom.scene import MOTIONS, MOVES, SHAPES, SIZES
 MOTIONS_TOLD = (*MOTIONS, "leaves", "returns", "turns_back", "moves")
 DIRECTIONS = ("none", "left", "right", "toward", "away")
 HEADS = {"shape": SHAPES, "size": tuple(SIZES), "motion": MOTIONS_TOLD, "direction": DIRECTIONS}
+FPS = 8.0  # of the clips that it was trained on and reads
 LOOK_EVERY = 2  # frames; each look is at one crop and its change since the frame before
 _LOOK = 32  # width of what is kept of one crop
 _WIDTH = 64
@@ -147,7 +148,7 @@ class PlayroomJudge(Network):
 
     @torch.inference_mode()
     def describe(self, clips: Sequence[Tensor]) -> list[Description]:
-        """What clips show, each (T, H, W, 3) uint8 at 8 frames per second."""
+        """What clips show, each (T, H, W, 3) uint8 at FPS."""
         return self.read([measure(frames, self.segmenter) for frames in clips])
 
     @torch.inference_mode()

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from minisora.judge.network import save_judge
 from minisora.judge.playroom import (
     DIRECTIONS,
+    FPS,
     HEADS,
     CameraReader,
     PlayroomJudge,
@@ -37,7 +38,7 @@ from minisora.worlds.playroom.scene import MOVES
 from minisora.worlds.seeds import JUDGE
 from minisora.worlds.wear import wear
 
-NUM_FRAMES, FPS = 17, 8.0
+NUM_FRAMES = 17
 CHUNK = 25  # clips rendered at once
 FRAMES_OF_A_CLIP = 8  # that the segmenter learns from
 _MIRROR = {"left": "right", "right": "left"}
