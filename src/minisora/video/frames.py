@@ -1,4 +1,4 @@
-"""Frames in memory: sizes, crops, rates, and the two scales of their values.
+"""Frames in memory: their shape, sizes, crops, rates, and the two scales of their values.
 
 Here: resizing, cropping, the frames nearest to another rate's, uint8 0..255 <-> float -1..1, sizes as people write them
 and as suit a model.
@@ -9,12 +9,28 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from minisora.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How many frames of which size, and how fast they follow one another."""
+
+    num_frames: int
+    height: int  # pixels
+    width: int
+    fps: float
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the last."""
+        return (self.num_frames - 1) / self.fps
 
 
 def to_float(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
