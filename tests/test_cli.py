@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.helpers.tiny import bundle
 from typer.testing import CliRunner
 
 import minisora
@@ -24,6 +23,7 @@ from minisora.generate.plan import Work
 from minisora.generate.request import Request
 from minisora.generate.verbs import Generate
 from minisora.video import Video, read_image, read_video
+from tests.helpers.tiny import bundle
 
 __all__ = ["bundle"]  # a fixture
 

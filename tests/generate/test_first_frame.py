@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,19 +12,27 @@ import torch
 from torch import Tensor
 
 from minisora import device
+from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.eval.report import prompts, render_all
-from minisora.generate import first_frame, fitting, tasks
+from minisora.generate import first_frame, fitting
+from minisora.generate import frames as ways
 from minisora.generate.canvas import Shape, build
 from minisora.generate.first_frame import FirstFrame, chooser, first_latent, likelihoods, picture_first
+from minisora.generate.frames import ENLARGED_NOISE, Sampling, enlarged
 from minisora.generate.model import Model
+from minisora.generate.plan import Stopped
 from minisora.generate.rollout import roll_out
-from minisora.generate.schedule import parts
-from minisora.generate.window import sample, tell
+from minisora.generate.schedule import Schedule
+from minisora.generate.verbs import Generate
+from minisora.generate.window import Settings, decode, sample, tell
+from minisora.progress import Event, Watch
 from minisora.video import Video, resize
-from tests.helpers.tiny import SHAPE, bundle, picture, settings
+from tests.helpers.tiny import SHAPE, bundle, picture, sampled, settings
 
 __all__ = ["bundle"]  # a fixture
+
+BALL = Schedule.parse("a ball")
 
 
 class Prefers:
@@ -48,13 +56,21 @@ def choosing(candidates: int, number: int) -> FirstFrame:
     return FirstFrame(candidates, Prefers(number))  # type: ignore[arg-type]
 
 
+def made(bundle: Bundle, shape: Shape, how: Settings, first: FirstFrame | None = None) -> Tensor:
+    return sampled(Sampling(bundle, shape, BALL, how, first=first))
+
+
+def first_of(bundle: Bundle, text: str, how: Settings, first: FirstFrame) -> Tensor:
+    return first_latent(bundle, text, SHAPE, how, first, Watch())
+
+
 def test_the_chosen_latent_is_held_exactly_and_the_rest_is_made(bundle):
     canvas = build(bundle, SHAPE)
     how = choosing(3, 1)
-    begun, after = picture_first(bundle, "a ball", canvas, settings(steps=6), how)
-    chosen = first_latent(bundle, "a ball", SHAPE, settings(steps=3), choosing(3, 1))
+    begun, rest = picture_first(bundle, BALL, canvas, settings(steps=6), how, Watch())
+    chosen = first_of(bundle, "a ball", settings(steps=3), choosing(3, 1))
     assert begun.held() == [True, False, False, False]
-    latents = torch.cat(list(roll_out(bundle, begun, parts("a ball"), after)), 1)
+    latents = torch.cat(list(roll_out(bundle, begun, BALL, settings(steps=6), rest)), 1)
     assert torch.equal(latents[:, :1], chosen) and latents.isfinite().all()
     assert latents[:, 1:].abs().amin((2, 3, 4)).min() > 0
 
@@ -63,92 +79,95 @@ def test_one_candidate_is_what_the_seed_alone_gives(bundle):
     """As a picture is made in one stage, to the bit; a video begins with the latent of half the steps."""
     still = replace(SHAPE, num_frames=1)
     assert torch.equal(
-        tasks.generate(bundle, "a ball", still, settings(), FirstFrame()).frames,
-        tasks.generate(bundle, "a ball", still, settings()).frames,
+        made(bundle, still, settings(), FirstFrame()),
+        made(bundle, still, settings()),
     )
-    begun = tasks.generate(bundle, "a ball", SHAPE, settings(steps=5), FirstFrame()).frames[:1]
-    alone = tasks.generate(bundle, "a ball", still, settings(steps=3)).frames
+    begun = made(bundle, SHAPE, settings(steps=5), FirstFrame())[:1]
+    alone = made(bundle, still, settings(steps=3))
     assert (begun.int() - alone.int()).abs().max() <= 1  # decoded with the latent after it, it is rounded otherwise
 
 
 def test_one_stage_is_a_single_window_of_noise(bundle):
     canvas = build(bundle, SHAPE)
-    tokens = sample(bundle, canvas, tell(bundle, "a ball"), settings())
-    frames = torch.cat(list(tasks.decode(bundle, [canvas.latents(tokens)], SHAPE, settings())))
-    assert torch.equal(tasks.generate(bundle, "a ball", SHAPE, settings()).frames, frames)
-    assert not torch.equal(tasks.generate(bundle, "a ball", SHAPE, settings(), FirstFrame()).frames, frames)
+    tokens = sample(bundle, canvas, tell(bundle, "a ball"), settings(), Watch())
+    frames = torch.cat(list(decode(bundle, [canvas.latents(tokens)], SHAPE, Watch())))
+    assert torch.equal(made(bundle, SHAPE, settings()), frames)
+    assert not torch.equal(made(bundle, SHAPE, settings(), FirstFrame()), frames)
 
 
 @pytest.mark.parametrize("change", [{}, {"guidance": 1.0}, {"guidance_rescale": 0.5}])
 def test_a_candidate_is_the_same_however_many_there_are(bundle, change):
     """And as its own seed gives it alone: the prompts and null texts of a pack stay with their samples."""
     how = settings(**change)
-    third = [first_latent(bundle, "a red ball", SHAPE, how, choosing(count, 2)) for count in (3, 5, 11)]
+    third = [first_of(bundle, "a red ball", how, choosing(count, 2)) for count in (3, 5, 11)]
     seed = (how.seed + 2 * first_frame._SEED_STRIDE) % 2**63
-    alone = first_latent(bundle, "a red ball", SHAPE, replace(how, seed=seed), FirstFrame())
+    alone = first_of(bundle, "a red ball", replace(how, seed=seed), FirstFrame())
     for one in third:
         torch.testing.assert_close(one, alone, atol=2e-5, rtol=1e-4)
-    assert not torch.allclose(first_latent(bundle, "a red ball", SHAPE, how, choosing(3, 1)), alone, atol=0.1)
+    assert not torch.allclose(first_of(bundle, "a red ball", how, choosing(3, 1)), alone, atol=0.1)
 
 
 def test_the_first_is_taken_where_no_candidate_is_likelier(bundle):
     assert torch.equal(
-        first_latent(bundle, "a ball", SHAPE, settings(), choosing(3, 0)),
-        first_latent(bundle, "a ball", SHAPE, settings(), choosing(3, 99)),
+        first_of(bundle, "a ball", settings(), choosing(3, 0)),
+        first_of(bundle, "a ball", settings(), choosing(3, 99)),
     )
 
 
 def test_of_a_prompt_that_changes_its_beginning_counts(bundle):
-    how = choosing(2, 1)
-    first = first_latent(bundle, "0-1s: a ball | 1s-: two cubes", SHAPE, settings(), how)
+    how, canvas, told = choosing(2, 1), build(bundle, SHAPE), Schedule.parse("0-1s: a ball | 1s-: two cubes")
+    begun, _ = picture_first(bundle, told, canvas, settings(), how, Watch())
     assert how.captioner.texts == ["a ball", "a ball"]  # type: ignore[union-attr]
-    assert torch.equal(first, first_latent(bundle, "a ball", SHAPE, settings(), choosing(2, 1)))
+    first = first_of(bundle, "a ball", settings(steps=2), choosing(2, 1))
+    assert torch.equal(begun.latents(begun.known)[:, :1], first)
 
 
 def test_a_long_video_goes_on_from_its_first_frame(bundle):
     short = replace(bundle, sampling=replace(bundle.sampling, window=3, context=1))
     shape = replace(SHAPE, num_frames=33)
-    whole = tasks.generate(short, "a ball", shape, settings(), choosing(2, 1)).frames
-    streamed = torch.cat(list(tasks.stream(short, "a ball", shape, [], settings(), choosing(2, 1))))
-    assert len(whole) == 33 and torch.equal(whole, streamed)
+    whole = made(short, shape, settings(), choosing(2, 1))
+    assert len(whole) == 33
     half = settings(steps=first_frame.first_steps(settings().steps))
-    still = tasks.generate(short, "a ball", replace(shape, num_frames=1), half, choosing(2, 1)).frames
+    still = made(short, replace(shape, num_frames=1), half, choosing(2, 1))
     assert torch.equal(whole[:1], still)
 
 
 def test_what_is_made_small_first_begins_with_a_chosen_frame(bundle):
     narrow = replace(bundle, sampling=replace(bundle.sampling, tile=2, size=(32, 32)))
     shape = Shape(num_frames=5, height=64, width=64, fps=8.0)
-    small = tasks.generate(narrow, "a ball", replace(shape, height=32, width=32), settings(), choosing(2, 1)).frames
-    large = tasks.generate(narrow, "a ball", shape, settings(), choosing(2, 1)).frames
-    enlarged = resize(small, 64, 64)
-    again = tasks.enlarge(narrow, enlarged, "a ball", shape, tasks.ENLARGED_NOISE, settings()).frames
+    small = made(narrow, replace(shape, height=32, width=32), settings(), choosing(2, 1))
+    large = made(narrow, shape, settings(), choosing(2, 1))
+    again = sampled(enlarged(Sampling(narrow, shape, BALL, settings()), resize(small, 64, 64), ENLARGED_NOISE))
     assert torch.equal(large, again)
 
 
 @pytest.mark.parametrize(("num_frames", "windows"), [(1, 0), (13, 1), (33, 4)])
 def test_both_stages_are_counted_as_one(bundle, num_frames, windows):
     short = replace(bundle, sampling=replace(bundle.sampling, window=4 if windows < 2 else 3, context=1))
-    told: list[tuple[int, int]] = []
-    how = settings(steps=3, on_step=lambda *at: told.append(at))
-    tasks.generate(short, "a ball", replace(SHAPE, num_frames=num_frames), how, choosing(2, 0))
-    assert {total for _, total in told} == {2 + 3 * windows if windows else 3}
-    done = [at for at, _ in told]
-    assert all(before <= after <= before + 1 for before, after in pairwise(done)) and done[-1] == told[0][1]
+    told: list[Event] = []
+    watch, shape = Watch(on_event=told.append), replace(SHAPE, num_frames=num_frames)
+    sampled(Sampling(short, shape, BALL, settings(steps=3), first=choosing(2, 0)), watch)
+    assert {event.total for event in told} == {2 + 3 * windows if windows else 3}
+    assert [stage for stage, _ in groupby(event.stage for event in told)] == ["first frame", "denoise"][
+        : 1 + (windows > 0)
+    ]
+    done = [event.done for event in told]
+    assert all(before <= after <= before + 1 for before, after in pairwise(done)) and done[-1] == told[0].total
     stages = ["canvas", "text", "first frame", "choose", *(["denoise"] if windows else []), "decode"]
-    assert list(how.timings) == stages
+    assert list(watch.seconds) == stages
 
 
 @pytest.mark.parametrize("at", [1, 3])
 def test_either_stage_can_be_cancelled(bundle, at):
-    def cancel(done: int, total: int) -> None:
-        assert done <= at
-        if done == at:
+    def cancel(event: Event) -> None:
+        assert event.done <= at
+        if event.done == at:
             raise KeyboardInterrupt
 
+    begins = replace(bundle, sampling=replace(bundle.sampling, size=(32, 48), candidates=1))
     with pytest.raises(KeyboardInterrupt) as stopped:
-        tasks.generate(bundle, "a ball", SHAPE, settings(steps=3, on_step=cancel), FirstFrame())
-    assert not isinstance(stopped.value, tasks.Stopped)
+        Model(begins).run(Generate("a ball", seconds=1.5, steps=3), on_event=cancel)
+    assert not isinstance(stopped.value, Stopped)
 
 
 def test_the_true_frame_is_likelier_than_those_of_other_scenes(toybox):
@@ -177,24 +196,26 @@ FEW: dict[str, Any] = {"steps": 2, "guidance": 1.0, "seed": 3}
 
 
 def test_candidates_as_users_ask_for_them(model, monkeypatch):
-    made: list[FirstFrame | None] = []
-    real = tasks.stream
-    monkeypatch.setattr(tasks, "stream", lambda *given: made.append(given[5]) or real(*given))
+    firsts: list[FirstFrame | None] = []
+    real = Sampling._sampled
+    monkeypatch.setattr(Sampling, "_sampled", lambda self, watch: firsts.append(self.first) or real(self, watch))
     monkeypatch.setattr(fitting, "chooser", lambda *_: Prefers(0))
     model.image("a ball", **FEW)
     model.image("a ball", candidates=1, **FEW)
     model.generate("a ball", seconds=0.5, candidates=3, **FEW)
     model.generate("a ball", seconds=0.5, one_stage=True, **FEW)
-    list(model.stream("a ball", seconds=4.0, candidates=2, **FEW).pieces)
-    counts = [first and first.candidates for first in made]
-    assert counts == [4, 1, 3, None, 2]
+    asked = Generate("a ball", seconds=4.0, candidates=2, **FEW)
+    streamed = torch.cat(list(model.stream(asked).video.pieces))
+    assert torch.equal(streamed, model.run(asked).video.frames)
+    counts = [first and first.candidates for first in firsts]
+    assert counts == [4, 1, 3, None, 2, 2]
     for verb in (model.generate, model.image):
-        with pytest.raises(UsageError, match="nothing to choose from 0 candidates"):
+        with pytest.raises(UsageError, match="candidates 0: give 1 or more"):
             verb("a ball", candidates=0)
-    with pytest.raises(UsageError, match="one stage has no first frame"):
+    with pytest.raises(UsageError, match="one_stage makes no first frame to choose: leave out candidates"):
         model.generate("a ball", candidates=2, one_stage=True)
     for asked in ({"candidates": 2}, {"one_stage": True}):
-        with pytest.raises(UsageError, match="preview has its first frame"):
+        with pytest.raises(UsageError, match="preview has its first frame already: leave out candidates and one_stage"):
             model.generate("a ball", seconds=1.0, preview=Video(picture(9, 32, 32), 8.0), **asked)
 
 
@@ -239,8 +260,8 @@ def test_scenes_of_a_storyboard_without_keyframes_begin_with_a_chosen_frame(mode
         "shots:\n  - {prompt: a ball, seconds: 0.5}\n"
         "  - {prompt: a cube, seconds: 0.5, keyframes: {0: a.png}}\n  - {prompt: a cone, seconds: 0.5}\n"
     )
-    began, real = [], tasks.picture_first
-    monkeypatch.setattr(tasks, "picture_first", lambda *given: began.append(given[1]) or real(*given))
+    began, real = [], ways.picture_first
+    monkeypatch.setattr(ways, "picture_first", lambda *given: began.append(given[1].first) or real(*given))
     frames = model.storyboard(tmp_path / "film.yaml", candidates=1, **FEW).frames
     assert began == ["a ball", "a cone"] and torch.equal(frames[5], picture(1, 32, 32)[0])
     scene = model.generate("a ball", seconds=0.5, candidates=1, **FEW).frames

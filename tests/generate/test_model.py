@@ -9,8 +9,23 @@ import torch
 from PIL import Image
 
 from minisora.errors import UsageError
-from minisora.generate import tasks
+from minisora.generate.frames import Returning, Sampling
 from minisora.generate.model import Model
+from minisora.generate.plan import Work
+from minisora.generate.request import Request
+from minisora.generate.schedule import Part
+from minisora.generate.verbs import (
+    Animate,
+    Connect,
+    Edit,
+    Extend,
+    Generate,
+    Inpaint,
+    Interpolate,
+    Loop,
+    Outpaint,
+)
+from minisora.progress import Event
 from minisora.video import Video, read_video, resize
 from tests.helpers.tiny import bundle, picture
 
@@ -37,38 +52,44 @@ def test_a_clip_of_another_size_and_rate_is_fitted(model, tmp_path):
         assert torch.equal(video.frames[:5], resize(source.frames[::2], 32, 32))
 
 
+def notes(model: Model, request: Request) -> tuple[str, ...]:
+    return model.run(request).notes
+
+
 def test_extend_both_ways(model):
     given = clip(6)
     video = model.extend(given, "a ball", before=1.0, after=1.5, **FEW)
     assert len(video.frames) == 8 + 6 + 12 and torch.equal(video.frames[8:14], given.frames)
-    for nothing in ({}, {"after": 0.05}, {"before": 0.01}):
+    with pytest.raises(UsageError, match="say how much to add: after SECONDS, before SECONDS, or both"):
+        model.extend(given, "a ball")
+    for nothing in ({"after": 0.05}, {"before": 0.01}):
         with pytest.raises(UsageError, match="are no frame at 8 fps"):
             model.extend(given, "a ball", **nothing)
     for odd in (float("inf"), float("nan"), -1.0):
-        with pytest.raises(UsageError, match="cannot be made"):
+        with pytest.raises(UsageError, match=f"after {odd:g}: give 0 to"):
             model.extend(given, "a ball", after=odd)
 
 
 def test_a_clip_may_be_extended_at_its_own_rate(model):
     given = clip(6, fps=16.0)
-    video = model.extend(given, "a ball", after=0.5, fps=16.0, **FEW)
+    result = model.run(Extend(given, "a ball", after=0.5, fps=16.0, **FEW))
+    video = result.video
     assert video.fps == 16.0 and len(video.frames) == 14 and torch.equal(video.frames[:6], given.frames)
-    assert model.remarks == []
+    assert result.notes == ()
 
 
 def test_what_was_fitted_is_said(model, tmp_path):
-    model.extend(clip(9, 64, 48, fps=16.0), "a ball", after=0.5, size=(32, 32), **FEW)
-    assert model.remarks == [
+    assert notes(model, Extend(clip(9, 64, 48, fps=16.0), "a ball", after=0.5, size=(32, 32), **FEW)) == (
         "the clip (48x64) was fitted to 32x32; 25% of the picture is cut away",
         "the clip (16 fps) was brought to 8 fps",
-    ]
-    model.connect(clip(5), clip(4, 64, 32), "a ball", seconds=1.0, **FEW)
-    assert model.remarks == ["the second clip (32x64) was fitted to 32x32; 50% of the picture is cut away"]
+    )
+    assert notes(model, Connect(clip(5), clip(4, 64, 32), "a ball", seconds=1.0, **FEW)) == (
+        "the second clip (32x64) was fitted to 32x32; 50% of the picture is cut away",
+    )
     Image.fromarray(picture(1, 64, 64)[0].numpy()).save(tmp_path / "photo.png")
-    model.animate(tmp_path / "photo.png", "a ball", seconds=0.5, **FEW)
-    assert model.remarks == [f"{tmp_path / 'photo.png'} (64x64) was fitted to 32x32"]
-    model.outpaint(clip(5), "a ball", size=(40, 51), **FEW)
-    assert model.remarks == []
+    photo = tmp_path / "photo.png"
+    assert notes(model, Animate(photo, "a ball", seconds=0.5, **FEW)) == (f"{photo} (64x64) was fitted to 32x32",)
+    assert notes(model, Outpaint(clip(5), "a ball", to=(40, 51), **FEW)) == ()
 
 
 def test_a_preview_is_made_large_at_the_rate_that_is_asked_for(model):
@@ -83,6 +104,8 @@ def test_what_no_memory_holds_is_refused_before_it_is_asked_for(model, verb):
     with pytest.raises(UsageError, match="would need"):
         if verb == "generate":
             model.generate("a ball", size=size)
+        elif verb == "outpaint":
+            model.outpaint(clip(5), "a ball", to=size)
         elif verb == "extend":
             model.extend(clip(5), "a ball", after=1.0, size=size)
         else:
@@ -96,15 +119,14 @@ def test_a_prompt_of_moments_that_the_video_does_not_have_is_refused(model):
         with pytest.raises(UsageError, match="does not change over time"):
             one("0-0.5s: a ball | 0.5s-: two balls")
     with pytest.raises(UsageError, match="too long"):
-        model.stream(f"0-1s: a ball | 1s-: {'a ball ' * 600}", seconds=4.0)
+        model.stream(Generate(f"0-1s: a ball | 1s-: {'a ball ' * 600}", seconds=4.0))
 
 
-def test_the_way_back_of_a_loop_is_told_what_is_said_of_it(model, monkeypatch):
-    told, connect = [], tasks.connect
-    monkeypatch.setattr(tasks, "connect", lambda *given: told.append(given[3]) or connect(*given))
-    model.loop("0-3s: a ball | 3s-: two balls", clip=clip(17), seconds=2.0, **FEW)
+def test_the_way_back_of_a_loop_is_told_what_is_said_of_it(model):
+    plan = Loop("0-3s: a ball | 3s-: two balls", clip=clip(17), seconds=2.0, **FEW).plan(model.bundle)
     held = 1 + model.bundle.sampling.context * 4
-    assert told == [f"0.000-{3 - (17 - held) / 8:.3f}: a ball | {3 - (17 - held) / 8:.3f}-: two balls"]
+    assert isinstance(plan.frames, Returning)
+    assert plan.frames.around.prompt.parts == (Part(0.0, "a ball"), Part(3 - (17 - held) / 8, "two balls"))
 
 
 def test_connect_fits_the_second_to_the_first(model):
@@ -135,27 +157,56 @@ def test_edit_with_and_without_what_it_shows_now(model):
     assert not torch.equal(
         model.edit(given, "a blue ball", source="a red ball", strength=0.1, **few).frames, given.frames
     )
-    with pytest.raises(UsageError, match="euler alone can"):
+    with pytest.raises(UsageError, match=r"source draws new noise .* as euler alone can: leave out sampler"):
         model.edit(given, "a blue ball", source="a red ball", sampler="heun")
+    with pytest.raises(UsageError, match=r"takes 13 frames at most, not 17\. Cut the clip"):
+        model.edit(clip(17), "a blue ball", source="a red ball")
     for strength in (-0.1, 1.5, float("nan")):
-        with pytest.raises(UsageError, match="0 \\(keep all\\) to 1"):
+        with pytest.raises(UsageError, match=rf"strength {strength:g}: give 0 \(keep all\) to 1"):
             model.edit(given, "a blue ball", strength=strength)
 
 
 def test_inpaint_and_outpaint_keep_the_rest(model):
     given = clip(5)
-    frames = model.inpaint(given, (8, 4, 24, 20), "a ball", **FEW).frames
     hole = torch.zeros(32, 32, dtype=torch.bool)
     hole[4:20, 8:24] = True
-    assert torch.equal(frames[:, ~hole], given.frames[:, ~hole]) and not torch.equal(frames, given.frames)
-    with pytest.raises(UsageError, match="does not lie inside 32x32"):
-        model.inpaint(given, (8, 4, 40, 20), "a ball")
-    with pytest.raises(UsageError, match="mask of 16x16"):
-        model.inpaint(given, torch.ones(16, 16, dtype=torch.bool), "a ball")
-    frames = model.outpaint(given, "a ball", size=(40, 51), **FEW).frames
+    parts = (
+        {"box": (8, 4, 16, 16)},
+        {"mask": hole},
+        {"mask": Video(255 * hole[None, :, :, None].expand(1, 32, 32, 3).byte(), 1.0)},
+    )
+    made = [model.inpaint(given, "a ball", **part, **FEW).frames for part in parts]
+    for frames in made:
+        assert torch.equal(frames[:, ~hole], given.frames[:, ~hole]) and not torch.equal(frames, given.frames)
+        assert torch.equal(frames, made[0])
+    with pytest.raises(UsageError, match="box 8,4,32,16 does not lie inside the clip, 32x32"):
+        model.inpaint(given, "a ball", box=(8, 4, 32, 16))
+    with pytest.raises(UsageError, match=r"the mask is 16x16, the clip 32x32\. Make them equal"):
+        model.inpaint(given, "a ball", mask=torch.ones(16, 16, dtype=torch.bool))
+    with pytest.raises(UsageError, match="the region is the whole frame"):
+        model.inpaint(given, "a ball", mask=torch.ones(32, 32, dtype=torch.bool))
+    for several in ({}, {"box": (8, 4, 8, 8), "mask": hole}, {"box": (8, 4, 8, 8), "colour": (0, 0, 0)}):
+        with pytest.raises(UsageError, match="say which part: box X,Y,WIDTH,HEIGHT, mask FILE or colour R,G,B"):
+            model.inpaint(given, "a ball", **several)
+    frames = model.outpaint(given, "a ball", to=(40, 51), **FEW).frames
     assert frames.shape == (5, 40, 51, 3) and torch.equal(frames[:, 4:36, 9:41], given.frames)
-    with pytest.raises(UsageError, match="larger frame"):
-        model.outpaint(given, "a ball", size=(32, 32))
+    frames = model.outpaint(given, "a ball", to=(40, 51), corner=(1, 7), **FEW).frames
+    assert torch.equal(frames[:, 7:39, 1:33], given.frames)
+    for outside in ({"to": (32, 32)}, {"to": (40, 40), "corner": (9, 0)}, {"to": (40, 40), "corner": (0, 9)}):
+        with pytest.raises(UsageError, match="larger frame"):
+            model.outpaint(given, "a ball", **outside)
+
+
+def test_a_colour_names_what_is_ever_near_it(model):
+    given = clip(5)
+    frames = torch.full_like(given.frames, 200)
+    frames[2, 4:20, 8:24] = torch.tensor([250, 30, 10], dtype=torch.uint8)
+    hole = torch.zeros(32, 32, dtype=torch.bool)
+    hole[4:20, 8:24] = True
+    made = model.inpaint(Video(frames, 8.0), "a ball", colour=(255, 0, 0), **FEW).frames
+    assert torch.equal(made[:, ~hole], frames[:, ~hole]) and not torch.equal(made[0, hole], frames[0, hole])
+    with pytest.raises(UsageError, match="colour 0,0,255: no pixel of the clip is within 60 of it"):
+        model.inpaint(Video(frames, 8.0), "a ball", colour=(0, 0, 255))
 
 
 def test_interpolate_keeps_the_rate_of_the_file_times_n(model):
@@ -166,31 +217,65 @@ def test_interpolate_keeps_the_rate_of_the_file_times_n(model):
 
 def test_pictures_at_several_moments(model):
     first, last = picture(1, 32, 32)[0], picture(1, 32, 32, seed=2)[0]
-    video = model.animate({0.0: first, 1.0: last}, "a ball", seconds=1.0, **FEW)
+    video = model.animate(first, "a ball", at={1.0: last}, seconds=1.0, **FEW)
     assert torch.equal(video.frames[0], first) and torch.equal(video.frames[8], last) and len(video.frames) == 9
+    with pytest.raises(UsageError, match=r"at 1.5: give a moment above 0, within 1 s"):
+        model.animate(first, "a ball", at={1.5: last}, seconds=1.0)
+    with pytest.raises(UsageError, match=r"at 0: give a moment above 0, within 1 s"):
+        model.animate(first, "a ball", at={0: last}, seconds=1.0)
+    with pytest.raises(UsageError, match="overlap"):
+        model.animate(first, "a ball", at={0.01: last}, seconds=1.0)
 
 
 def test_a_long_video_goes_to_the_file_as_it_is_made(model, tmp_path):
     how = {**FEW, "seed": 5}
-    stream = model.stream("0-2s: a ball | 2s-: two balls", seconds=4.0, **how)
-    assert not model.sees_at_once(4.0, None)
+    asked = Generate("0-2s: a ball | 2s-: two balls", seconds=4.0, **how)
+    assert (
+        Work.of(model.bundle, asked).is_long
+        and not Work.of(model.bundle, replace(asked, seconds=1.0, prompt="a ball")).is_long
+    )
+    stream = model.stream(asked).video
     stream.save(tmp_path / "long.mkv")
-    whole = model.generate("0-2s: a ball | 2s-: two balls", seconds=4.0, **how).frames
+    whole = model.run(asked).video.frames
     assert stream.made == 33 and torch.equal(read_video(tmp_path / "long.mkv").frames, whole)
 
 
 def test_an_interrupted_stream_keeps_what_is_made(model, tmp_path):
-    def interrupt(done: int, total: int) -> None:
-        if done > total // 2:
+    def interrupt(event: Event) -> None:
+        if event.done > event.total // 2:
             raise KeyboardInterrupt
 
-    stream = model.stream("a ball", seconds=4.0, on_step=interrupt, **FEW)
+    def at_once(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    asked = Generate("a ball", seconds=4.0, **FEW)
+    stream = model.stream(asked, on_event=interrupt).video
     stream.save(tmp_path / "part.mkv")
     assert 0 < stream.made < 33 and len(read_video(tmp_path / "part.mkv").frames) == stream.made
-    stream = model.stream("a ball", seconds=4.0, on_step=lambda *_: interrupt(1, 0), **FEW)
+    stream = model.stream(asked, on_event=at_once).video
     with pytest.raises(KeyboardInterrupt):
         stream.save(tmp_path / "none.mkv")
     assert not (tmp_path / "none.mkv").exists()
+
+
+@pytest.mark.parametrize("verb", ["extend", "connect", "loop", "edit", "inpaint", "outpaint", "interpolate"])
+def test_any_verb_can_be_streamed(model, verb):
+    """With notes, and with the same frames as in one go; long clips are made window by window."""
+    given = clip(21, 64, 64, seed=3)
+    asked = {
+        "extend": lambda: Extend(given, "a ball", before=1.0, after=1.0, **FEW),
+        "connect": lambda: Connect(given, given, "a ball", seconds=0.5, **FEW),
+        "loop": lambda: Loop("a ball", clip=given, seconds=0.5, **FEW),
+        "edit": lambda: Edit(given, "a ball", strength=0.5, **FEW),
+        "inpaint": lambda: Inpaint(given, "a ball", box=(2, 2, 30, 30), **FEW),
+        "outpaint": lambda: Outpaint(given, "a ball", to=(48, 48), **FEW),
+        "interpolate": lambda: Interpolate(given, "a ball", **FEW),
+    }[verb]()
+    stream, whole = model.stream(asked), model.run(asked)
+    pieces = list(stream.video.pieces)
+    assert len(pieces) > 1 and torch.equal(torch.cat(pieces), whole.video.frames)
+    assert stream.video.num_frames == len(whole.video.frames) and stream.notes == whole.notes
+    assert list(stream.timings) == list(whole.timings)
 
 
 def test_a_storyboard_keeps_its_keyframes(model, tmp_path):
@@ -213,7 +298,7 @@ def test_a_storyboard_has_its_own_size_and_is_refused_before_any_of_it_is_made(m
     film = tmp_path / "film.yaml"
     film.write_text("size: 40x24\nshots: [{prompt: a ball, seconds: 0.5}]")
     assert model.storyboard(film, **FEW).frames.shape[1:3] == (24, 40)
-    monkeypatch.setattr(tasks, "animate", lambda *_: pytest.fail("a scene was made"))
+    monkeypatch.setattr(Sampling, "__call__", lambda *_: pytest.fail("a scene was made"))
     first = "shots:\n  - {prompt: a ball, seconds: 1, keyframes: {1: a.png}}\n"
     for second, says in {
         "  - {prompt: further, seconds: 1, same_scene: true, keyframes: {0: b.png}}": "at one moment",

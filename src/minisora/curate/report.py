@@ -17,9 +17,9 @@ import pyarrow as pa
 from minisora.curate.decide import Decisions
 from minisora.curate.ledger import Ledger, ledger_lines
 from minisora.curate.look import PLACES, Look
-from minisora.curate.pool import Engine
 from minisora.curate.recipe import Recipe, scores_of
 from minisora.pages import charts, write_page
+from minisora.workers.pool import Engine
 
 KEPT = ("kept", "")
 _MOST_KEPT, _MOST_DROPPED = 12, 6  # clips shown, of those kept and of each reason

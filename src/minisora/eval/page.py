@@ -22,7 +22,6 @@ from minisora.pages import charts
 from minisora.video.files import replacing
 
 SHEETS = {"sheet.png": "Prompts", "stickers.png": "Stickers", "verbs.png": "Verbs"}
-TITLES = dict(zip(ROWS, ("Verbs", "Aspects", "Motions", "World", "Variety", "A folder of videos"), strict=True))
 KINDS = {
     "results.json": ("Prompt following", "held-out playroom prompts"),
     "stickers.json": ("Stickers", "one sticker each"),
@@ -46,7 +45,7 @@ def write_page(folder: Path, other: Path | None = None) -> Path:
             "name": next((str(data[name]["model"]) for name in KINDS if name in data), folder.name),
             "changes": None if other is None else _changes(folder, other),
             "reports": [_report(data[name], *words) for name, words in KINDS.items() if name in data],
-            "families": [(TITLES[name], _rows(data[name])) for name in ROWS if name in data],
+            "families": [(ROWS[name], _rows(data[name])) for name in ROWS if name in data],
             "around": _around(data[FILES[0]]) if FILES[0] in data else None,
         }
     except (AttributeError, KeyError, TypeError, IndexError) as error:

@@ -1,7 +1,7 @@
 """The verbs that change a clip: by other words, in a part of it, around it.
 
-Here: `Edit`, `Inpaint`, `Outpaint`. Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are
-made of a plan (frames.py).
+Here: `Edit`, `Inpaint`, `Outpaint`.
+Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are made of a plan (frames.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from minisora.errors import UsageError
 from minisora.generate import media
 from minisora.generate.media import Picture
 from minisora.generate.request import (
+    AS_TEXT,
     ClipFile,
     FieldError,
     Flag,
@@ -87,13 +88,13 @@ class Edit(Sampled):
             start = canvas.Condition(frames.to_whole_latents(bundle, video.frames), noise=self.strength)
             made = frames.Sampling(bundle, shape, prompt, settings, (start,))
             return Plan(shape=shape, frames=made, conditions=(start,), notes=tuple(notes), sound=sound)
+        source, _ = fitting.unchanging(bundle, Schedule.parse(self.source), shape)
+        target, _ = fitting.unchanging(bundle, prompt, shape)
         most = bundle.vae.strides.num_frames(bundle.sampling.window)
         if len(video.frames) > most:
             raise UsageError(
                 f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
             )
-        source, _ = fitting.unchanging(bundle, Schedule.parse(self.source), shape)
-        target, _ = fitting.unchanging(bundle, prompt, shape)
         changed = partial(frames.edited, bundle, video.frames, video.fps, (source, target), self.strength, settings)
         return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
 
@@ -108,6 +109,7 @@ class Inpaint(Sampled):
     box: (
         Annotated[
             Corners,
+            AS_TEXT,
             option("What to make anew, in pixels.", unit="pixels", give="4 whole numbers with commas between them"),
             BeforeValidator(numbers(4)),
             PlainSerializer(with_commas, return_type=str),
@@ -119,6 +121,7 @@ class Inpaint(Sampled):
     colour: (
         Annotated[
             tuple[int, int, int],
+            AS_TEXT,
             option("All that is ever near this colour.", give="3 whole numbers with commas between them"),
             BeforeValidator(numbers(3)),
             PlainSerializer(with_commas, return_type=str),
@@ -173,6 +176,7 @@ class Outpaint(Sampled):
     corner: (
         Annotated[
             tuple[int, int],
+            AS_TEXT,
             option(
                 "Where the clip's upper left corner is; the middle if not given.",
                 unit="pixels",
@@ -194,9 +198,10 @@ class Outpaint(Sampled):
 
     def plan(self, bundle: Bundle) -> Plan:
         video, said = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
-        framed, hole = regions.in_frame(video.frames, self.to, self.corner)
-        shape, prompt = fitting.around(bundle, replace(video, frames=framed), len(framed)), Schedule.parse(self.prompt)
+        seconds = (len(video.frames) - 1) / video.fps
+        shape, prompt = fitting.shape_of(bundle, seconds, self.to, video.fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
+        framed, hole = regions.in_frame(video.frames, self.to, self.corner)
         sampling = regions.made_anew(bundle, framed, hole, shape, prompt, self.settings(bundle))
         return Plan(
             shape=shape,

@@ -8,7 +8,7 @@ Sources: a first frame from the text, then the video from both, Girdhar et al. 2
 best of several noises by a verifier, Ma et al. 2025 (arXiv:2501.09732).
 
 Here: the candidates and the choice. Not here: the rest of the video (rollout.py), the captioner (caption/model.py),
-which verbs begin so (tasks.py), how many candidates (model.py).
+which verbs begin so (verbs.py), how many candidates (fitting.py).
 """
 
 from __future__ import annotations

@@ -64,16 +64,12 @@ def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage:
 
     candidates: to choose from; if None, as many as the bundle says, but one where it names no captioner to choose
 
-    Raises UsageError where there cannot be so many, no memory holds them, or nobody could choose.
+    Raises UsageError where no memory holds so many, or nobody could choose.
     """
-    if one_stage and candidates is not None:
-        raise UsageError("one stage has no first frame to choose. Leave out the candidates, or one_stage.")
     captioner, own = bundle.trained.get("captioner"), bundle.sampling.candidates
     if one_stage or (candidates is None and not own):
         return None
     count = candidates if candidates is not None else own if captioner else 1
-    if count < 1:
-        raise UsageError(f"there is nothing to choose from {count} candidates. Give 1, which takes it, or more.")
     if count == 1:
         return FirstFrame()
     if captioner is None:
@@ -161,16 +157,9 @@ def said(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
     return [f"{what} ({was[1]}x{was[0]}) was fitted to {now[1]}x{now[0]}{cut}"]
 
 
-def frames_in(seconds: float, rate: float) -> int:
-    """How many frames a stretch has."""
-    if not 0 <= seconds < float("inf"):
-        raise UsageError(f"{seconds:g} s cannot be made. Give a number of seconds, 0 or more.")
-    return round(seconds * rate)
-
-
 def some_frames(seconds: float, rate: float) -> int:
-    """Like `frames_in`, but raises UsageError if there are none."""
-    if not (count := frames_in(seconds, rate)):
+    """How many frames a stretch has. Raises UsageError if there are none."""
+    if not (count := round(seconds * rate)):
         raise UsageError(f"{seconds:g} s hold no frame at {rate:g} fps. Ask for more.")
     return count
 

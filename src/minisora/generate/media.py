@@ -39,7 +39,7 @@ def _media(value: Any) -> Any:
     if isinstance(value, str):
         return Path(value)
     if isinstance(value, Mapping):
-        if value.keys() != {"name", "sha256"}:
+        if value.keys() != {"name", "sha256"} or not isinstance(value["sha256"], str):
             raise ValueError("a file, or a name and its sha256")
         return Named(**value)
     if isinstance(value, Path | Named):

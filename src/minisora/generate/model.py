@@ -5,9 +5,9 @@ Here: loading, and a method for each verb. Not here: what they are told and come
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
-from functools import update_wrapper
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
@@ -54,7 +54,11 @@ def verb(request: Callable[Fields, Request]) -> Callable[Concatenate[Model, Fiel
     def method(self: Model, /, *values: Fields.args, **named: Fields.kwargs) -> Video:
         return self.run(request(*values, **named)).video
 
-    update_wrapper(method, request, assigned=("__doc__",), updated=())
+    signature, own = inspect.signature(request), inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    method.__name__, method.__doc__ = request.__name__.lower(), request.__doc__
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[own, *signature.parameters.values()], return_annotation=Video
+    )
     return method
 
 

@@ -10,13 +10,33 @@ pictures (media.py), running a plan (plan.py), requests in files (saved.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
+from operator import index
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    SupportsIndex,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_type_hints,
+)
 
 import pydantic
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.fields import FieldInfo
 
 from minisora.errors import UsageError
@@ -36,6 +56,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value", bound=type[Any])
 BOUNDS = ("gt", "ge", "lt", "le")
+UNKNOWN = ("unexpected_keyword_argument", "invalid_key")  # as pydantic calls these mistakes
 
 
 class FieldError(UsageError):
@@ -70,9 +91,11 @@ def as_size(value: object) -> object:
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", value)
         value = (int(found[2]), int(found[1])) if found else ()
-    if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(n, int) and n > 0 for n in value):
-        raise ValueError("not a size")
-    return tuple(value)
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise ValueError("not a size")  # a list would be read as width and height as well
+    if not all(isinstance(n, SupportsIndex) and index(n) > 0 for n in value):
+        raise ValueError("not pixels")
+    return tuple(index(n) for n in value)
 
 
 def numbers(count: int) -> Callable[[object], object]:
@@ -82,7 +105,7 @@ def numbers(count: int) -> Callable[[object], object]:
         if isinstance(value, str):
             value = value.split(",")
         assert isinstance(value, tuple | list) and len(value) == count
-        return tuple(int(each) for each in value)
+        return tuple(int(each) if isinstance(each, str) else each for each in value)
 
     return read
 
@@ -95,8 +118,10 @@ def _prompt(text: str) -> str:
 Prompt = Annotated[str, option("What to show, in English."), AfterValidator(_prompt)]
 Seconds = Annotated[float, option("Length of the video.", unit="s", gt=0, le=1e9)]
 Fps = Annotated[float, option("Frames per second; the model's own if not given.", unit="1/s", ge=0.01, le=1000)]
+AS_TEXT = WithJsonSchema({"type": "string"})  # what files hold in place of a tuple
 Size = Annotated[
     tuple[int, int],
+    AS_TEXT,
     option(
         "As delivered, in pixels; the model's own if not given, four times that with an upscaler.",
         unit="pixels",
@@ -118,7 +143,7 @@ OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 def verb(cls: Value) -> Value:
     """Make a frozen, checked dataclass of a request's class. A value that cannot be raises UsageError."""
     config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True, extra="forbid")
-    made = pydantic.dataclasses.dataclass(frozen=True, config=config, repr=False)(cls)
+    made = pydantic.dataclasses.dataclass(frozen=True, config=config, repr=not issubclass(cls, Request))(cls)
     checked = made.__init__
 
     def __init__(self: Any, *values: Any, **named: Any) -> None:
@@ -216,7 +241,7 @@ class Sampled(Request):
         ]
         | None
     ) = None
-    sampler: Annotated[str, option("dpmpp_2m if not given; or unipc, heun, euler.")] | None = None
+    sampler: Annotated[str, option("A name in diffusion.SAMPLERS; dpmpp_2m if not given.")] | None = None
     context_noise: Annotated[float, option("How noisy the network sees what is given, 0 to 1.", ge=0, le=1)] = 0.0
     guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
     guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None
@@ -282,20 +307,31 @@ def _about(hint: Any) -> About:
 
 def _within(bounds: Mapping[str, float]) -> str:
     """Bounds in words."""
-    most = f"{bounds['le']:g}" if "le" in bounds else ""
+    most = f"{bounds['le']:.12g}" if "le" in bounds else ""
     if "gt" in bounds:
-        return f"a number above {bounds['gt']:g}" + (f", at most {most}" if most else "")
+        return f"a number above {bounds['gt']:.12g}" + (f", at most {most}" if most else "")
     if "ge" in bounds:
-        return f"{bounds['ge']:g} to {most}" if most else f"{bounds['ge']:g} or more"
+        return f"{bounds['ge']:.12g} to {most}" if most else f"{bounds['ge']:.12g} or more"
     return ""
+
+
+def first_mistake(error: ValidationError) -> Any:
+    """What is said of a refused value: an unknown field before one that is missing, which it may be meant for."""
+    found = error.errors(include_url=False)
+    return next((each for each in found if each["type"] in UNKNOWN), found[0])
 
 
 def refusal(cls: type[Any], error: ValidationError) -> UsageError:
     """The first mistake in a value of a class, as one sentence with what to give."""
-    first = error.errors(include_url=False)[0]
-    name, known, what = str(first["loc"][0]) if first["loc"] else "", about(cls), cls.__name__.lower()
+    first = first_mistake(error)
     kind, value = first["type"], first.get("input")
-    if kind.startswith("unexpected"):
+    if kind == "unexpected_positional_argument":
+        return UsageError(
+            f"{cls.__name__.lower()} takes {' and '.join(_positional(cls))} by position, all else by name."
+        )
+    cls, name = _place(cls, first["loc"])
+    known, what = about(cls), cls.__name__.lower()
+    if kind in UNKNOWN:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(known)}."
         return UsageError(f"{what} has no field {name!r}. {hint}")
@@ -303,6 +339,38 @@ def refusal(cls: type[Any], error: ValidationError) -> UsageError:
         return UsageError(f"{what} needs {name}: {known[name].help}")
     if name not in known:
         return UsageError(f"{what}: {first['msg']}.")
-    told = f"{value:g}" if isinstance(value, float) else str(value)
-    give = known[name].give or str(first.get("ctx", {}).get("error", first["msg"]))
-    return FieldError(f"{{{name}}} {told}: give {give}.")
+    give, said = known[name].give or first.get("ctx", {}).get("error"), first["msg"]
+    return FieldError(f"{{{name}}} {_shown(value)}: {f'give {give}' if give else said[0].lower() + said[1:]}.")
+
+
+def _place(cls: type[Any], at: Sequence[int | str]) -> tuple[type[Any], str]:
+    """The innermost class with a mistake in it, and the field of that class."""
+    name = ""
+    for number, step in enumerate(at):
+        if name:
+            inner = _class_in(about(cls)[name].type)
+            if inner is None:
+                break
+            cls, name = inner, ""
+        if isinstance(step, str):
+            name = step
+        elif number == 0:
+            name = _positional(cls)[step]
+    return cls, name
+
+
+def _positional(cls: type[Any]) -> list[str]:
+    return [f.name for f in fields(cls) if not f.kw_only]
+
+
+def _class_in(hint: Any) -> type[Any] | None:
+    """The class of values that are checked themselves, in such types as tuple[Shot, ...]."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return hint
+    return next((found for each in get_args(hint) if (found := _class_in(each))), None)
+
+
+def _shown(value: object) -> str:
+    """A refused value, in a few words."""
+    told = " ".join((f"{value:.12g}" if isinstance(value, float) else str(value)).split())
+    return told if len(told) <= 60 else f"{told[:57]}..."

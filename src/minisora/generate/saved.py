@@ -67,8 +67,12 @@ def read(path: Path) -> Saved:
     except ValueError:
         data = None
     if not isinstance(data, dict) or "verb" not in data or "format" not in data:
-        raise UsageError(f"{path} holds no request. Give a file of --save-request, or a video that minisora made.")
+        raise _none(path)
     return _parsed(data, path)
+
+
+def _none(path: Path) -> UsageError:
+    return UsageError(f"{path} holds no request. Give a file of --save-request, or a video that minisora made.")
 
 
 def _parsed(data: Mapping[str, Any], path: Path) -> Saved:
@@ -79,15 +83,17 @@ def _parsed(data: Mapping[str, Any], path: Path) -> Saved:
             f"{path} was written by minisora {data.get('minisora', 'of another version')}, in format {data['format']}; "
             f"this one reads format {FORMAT}. Update minisora."
         )
-    if data["verb"] not in VERBS:
-        near = get_close_matches(str(data["verb"]), VERBS, n=1)
+    verb, values, used = data["verb"], data.get("request"), data.get("model") or {}
+    if not (isinstance(verb, str) and isinstance(values, dict) and isinstance(used, dict)):
+        raise _none(path)
+    if verb not in VERBS:
+        near = get_close_matches(verb, VERBS, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(VERBS)}."
-        raise UsageError(f"{path}: there is no verb {data['verb']!r}. {hint}")
+        raise UsageError(f"{path}: there is no verb {verb!r}. {hint}")
     try:
-        request = VERBS[data["verb"]].of_data(data["request"])
+        request = VERBS[verb].of_data(values)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    used = data.get("model") or {}
     return Saved(request, used.get("name"), used.get("digest", ""), used.get("upscale"))
 
 

@@ -17,19 +17,28 @@ Here: the file, and the verb. Not here: the other verbs (verbs.py), how frames a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+)
 
 from minisora.errors import UsageError
 from minisora.generate import media
 from minisora.generate.media import Picture
 from minisora.generate.request import (
+    UNKNOWN,
     Candidates,
     Flag,
     Fps,
@@ -39,6 +48,7 @@ from minisora.generate.request import (
     Size,
     about,
     check_first_frame,
+    first_mistake,
     option,
     verb,
 )
@@ -73,18 +83,20 @@ class Shot:
 
     _: KW_ONLY
     prompt: Annotated[str, option("What to show.", give="words without |"), AfterValidator(_words)]
-    seconds: Annotated[float, option("Length of the shot.", unit="s", gt=0, lt=1e6, give="seconds above 0")]
+    seconds: Annotated[
+        float, option("Length of the shot.", unit="s", gt=0, lt=1e6, give="seconds above 0, below 1000000")
+    ]
     keyframes: Annotated[
-        Mapping[float, Picture], option("Pictures by second.", give="moments of the shot, each with a picture")
+        Mapping[float, Picture], option("Pictures by second.", give="moments of the shot, each with a picture's file")
     ] = field(default_factory=dict)
     same_scene: Annotated[bool, option("Made with the shot before in view.", give="true or false")] = False
 
-    @model_validator(mode="after")
-    def _moments(self) -> Self:
-        for moment in self.keyframes:
-            if not 0 <= moment <= self.seconds:
-                raise ValueError(f"keyframes: {moment:g} is no moment of the shot")
-        return self
+    @field_validator("keyframes")
+    @classmethod
+    def _moments(cls, keyframes: Mapping[float, Picture], told: ValidationInfo) -> Mapping[float, Picture]:
+        if not all(0 <= moment <= told.data.get("seconds", moment) for moment in keyframes):
+            raise ValueError("not within the shot")
+        return keyframes
 
 
 @verb
@@ -107,6 +119,21 @@ class Board:
         return scenes
 
 
+def _board_or_file(value: Any, board: Callable[[Any], Board]) -> Board | Path:
+    return Path(value) if isinstance(value, str | Path) else board(value)
+
+
+if TYPE_CHECKING:
+    BoardFile = Board | str | Path
+else:
+    BoardFile = Annotated[
+        Board,
+        option("The shots, or a file of them."),
+        WrapValidator(_board_or_file),
+        Flag(metavar="FILE.yaml", text=Path),
+    ]
+
+
 @verb
 class Storyboard(Sampled):
     """A film of several shots, from a file that says what is in each; see `minisora.generate.storyboard`.
@@ -116,7 +143,7 @@ class Storyboard(Sampled):
     frames; a scene of its own has one more, its first.
     """
 
-    board: Annotated[Board | Path, option("The shots, or a file of them."), Flag(metavar="FILE.yaml", text=Path)]
+    board: BoardFile
     _: KW_ONLY
     candidates: Candidates | None = None
     one_stage: OneStage = False
@@ -133,7 +160,7 @@ class Storyboard(Sampled):
         return replace(self, board=replace(board, shots=shots))
 
     def _board(self) -> Board:
-        return read_storyboard(self.board) if isinstance(self.board, Path) else self.board
+        return self.board if isinstance(self.board, Board) else read_storyboard(self.board)
 
     def plan(self, bundle: Bundle) -> Plan:
         scenes, needed, notes = list[frames.Sampling](), 0, list[str]()
@@ -153,7 +180,8 @@ class Storyboard(Sampled):
         seconds = sum(shot.seconds for shot in scene)
         shape = fitting.shape_of(bundle, seconds, self.size or board.size, board.fps)
         notes = [*fitting.checked(bundle, prompt, shape), *fitting.in_parts(bundle, shape)]
-        pictures, start = dict[float, Video](), 0.0
+        pictures: dict[float, Video] = {}
+        start = 0.0
         for shot in scene:
             for moment, one in sorted(shot.keyframes.items()):
                 picture = media.picture(one)
@@ -207,17 +235,17 @@ class _Lines:
 
     def refused(self, error: ValidationError) -> UsageError:
         """The first mistake, with its line."""
-        first = error.errors(include_url=False)[0]
+        first = first_mistake(error)
         at: tuple[Any, ...] = tuple(first["loc"])
         kind = Shot if at[:1] == ("shots",) and len(at) > 1 else Board
-        if first["type"].startswith("unexpected"):
+        if first["type"] in UNKNOWN:
             return self.unknown(at, kind)
         shot = f"shot {at[1] + 1}" if kind is Shot else "a storyboard"
         name = at[2] if kind is Shot and len(at) > 2 else at[0] if kind is Board and at else ""
         if first["type"].startswith("missing"):
             return self.wrong(at[:-1], f"{shot} has no {name}")
         if not name:
-            return self.wrong(at, f"{shot}: {first['msg'].removeprefix('Value error, ')}")
+            return self.wrong(at, f"{shot} is a list of names and values")
         return self.wrong(at[: 3 if kind is Shot else 1], f"{name}: {first['input']!r}: give {about(kind)[name].give}")
 
     def unknown(self, at: Sequence[Any], kind: type[Any]) -> UsageError:
@@ -231,7 +259,7 @@ class _Lines:
     def _line(self, at: Sequence[Any]) -> int:
         node, line = self.root, 1
         for step in at:
-            if isinstance(step, int):
+            if node.id == "sequence":
                 node = node.value[step]
                 line = node.start_mark.line + 1
                 continue

@@ -86,8 +86,8 @@ class Video:
 
     def reversed(self) -> Self:
         """The last frame first, the sound backwards too."""
-        sound = tuple(replace(one, backwards=not one.backwards) for one in self.sound)
-        return replace(self, frames=self.frames.flip(0), sound=sound, source=None)
+        sound = tuple(one.reversed(self.seconds) for one in self.sound)
+        return replace(self, frames=self.frames.flip(0), sound=sound, source=None, request="")
 
     def at_rate(self, fps: float) -> Self:
         """What is on show at 0, 1/fps, 2/fps ..., as `read_frames` has it of a file; the sound stays."""
@@ -96,7 +96,7 @@ class Video:
         slack = min(1 / self.fps, 1 / fps) / 4
         moments = torch.arange(math.ceil((self.seconds - slack) * fps - 1e-9), dtype=torch.float64) / fps
         shown = ((moments + slack) * self.fps + 1e-9).long().clamp(max=len(self.frames) - 1)
-        return replace(self, frames=self.frames[shown], fps=fps, source=None)
+        return replace(self, frames=self.frames[shown], fps=fps, source=None, request="")
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6, most: int = MOST_TILES) -> Image.Image:
         """Its frames on one picture, numbered; written to `path` (a .png) where one is given.

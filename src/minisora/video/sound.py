@@ -25,11 +25,20 @@ _BLOCK = 48_000  # samples handed to the encoder at a time
 
 @dataclass(frozen=True)
 class Sound:
-    """The sound of a file, begun `at` seconds into a video; or backwards, so that its beginning ends the video."""
+    """The sound of a file, heard from `at` seconds into a video on.
+
+    back_from: it is heard backwards, from this second of the file to the file's beginning; forwards, if None
+    """
 
     path: Path
     at: float = 0.0
-    backwards: bool = False
+    back_from: float | None = None
+
+    def reversed(self, seconds: float) -> Sound:
+        """As it is heard where the video, of so many seconds, is shown backwards."""
+        if self.back_from is None:
+            return Sound(self.path, back_from=seconds - self.at)
+        return Sound(self.path, at=seconds - self.at - self.back_from)
 
 
 def has_sound(path: Path) -> bool:
@@ -57,17 +66,19 @@ def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | N
     track, notes = np.zeros((2, round(seconds * RATE)), dtype=np.float32), []
     for sound in sounds:
         start = round(sound.at * RATE)
+        most = track.shape[1] - start if sound.back_from is None else round(sound.back_from * RATE)
         try:
-            heard = _decoded(sound.path, most=max(0, track.shape[1] - start))
+            heard = _decoded(sound.path, most=max(0, most))
         except (av.FFmpegError, OSError, ValueError) as error:  # it may have changed since it was seen
             notes.append(f"the sound of {sound.path} cannot be read ({error}) and is left out")
             continue
-        if sound.backwards:
-            track[:, track.shape[1] - heard.shape[1] :] += heard[:, ::-1]
-            notes.append(f"the sound of {sound.path} is played backwards")
-            continue
-        track[:, start : start + heard.shape[1]] += heard
-        notes.append(f"the sound of {sound.path} is kept, from {sound.at:.2f} s on")
+        if sound.back_from is not None:
+            start += most - heard.shape[1]
+            heard = heard[:, ::-1]
+        heard = heard[:, max(0, -start) : max(0, track.shape[1] - start)]
+        track[:, max(0, start) : max(0, start) + heard.shape[1]] += heard
+        told = f"kept, from {max(0.0, sound.at):.2f} s on" if sound.back_from is None else "played backwards"
+        notes.append(f"the sound of {sound.path} is {told}")
     return track.clip(-1, 1), notes
 
 

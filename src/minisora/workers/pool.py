@@ -5,7 +5,7 @@ row with the reason; the process is replaced and the rest goes on. Results come 
 finishes first, and no more than a few rows are ahead of what was taken, so memory does not grow with their number.
 
 Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), what the stages do
-(measure.py, write.py, look.py).
+(curate/).
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -29,9 +27,9 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from minisora.curate.lost import MediaError
-from minisora.errors import UsageError
+from minisora.errors import InputError, UsageError
 from minisora.video.files import cannot_write
+from minisora.workers.process import become_worker
 
 _BYTES = 256 << 20  # of a file, for each of which there is the whole time again
 _AHEAD = 8  # rows for each process that may be done before the oldest of them is
@@ -185,12 +183,7 @@ def _ending(status: int | None) -> str:
 
 
 def _work(stage: Stage, pipe: Connection) -> None:
-    import torch
-
-    for number in (signal.SIGINT, signal.SIGTERM):  # they go to the whole group; stopping is the parent's to do
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    become_worker()
     try:
         pipe.send(("ready", None))
         while True:
@@ -204,18 +197,10 @@ def _answer(stage: Stage, row: pa.Table) -> tuple[str, Any]:
         return "done", stage(row)
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, MediaError):
+        if isinstance(error, InputError):
             return "failed", (error.reason, text)
         if isinstance(error, UsageError):
             return "refused", text
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the file's fault
             return "refused", str(cannot_write(Path(tempfile.gettempdir()), error))
         return "failed", ("error", f"{type(error).__name__}: {text}")
-
-
-def _end_with_parent() -> None:
-    """A process that hangs in a decoder would outlive a parent that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "only a worker has a parent"
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)

@@ -1,10 +1,10 @@
 """How the judge was trained: on real renders of seeds that neither a model nor the report is ever given.
 
-    python -m minisora.eval.judge
+    python -m minisora.judge playroom
 
-makes `judge.safetensors` anew; whoever changes how the playroom looks runs it again.
+makes `playroom.safetensors` anew; whoever changes how the playroom looks runs it again.
 
-Here: renders to tracks, and the three fits. Not here: the networks (segment.py, judge.py).
+Here: renders to tracks, and the three fits. Not here: the networks (segment.py, playroom.py).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.eval.judge import (
+from minisora.judge.network import save_judge
+from minisora.judge.playroom import (
     DIRECTIONS,
+    FPS,
     HEADS,
-    WEIGHTS,
     CameraReader,
-    Judge,
+    PlayroomJudge,
     ThingReader,
     Tracked,
-    save_judge,
     stack_things,
     together,
 )
-from minisora.eval.segment import SIDE, Segmenter, targets
-from minisora.eval.tracks import Tracks, camera_features, measure
+from minisora.judge.segment import SIDE, Segmenter, targets
+from minisora.judge.tracks import Tracks, camera_features, measure
 from minisora.worlds import playroom
 from minisora.worlds.playroom.scene import MOVES
 from minisora.worlds.seeds import JUDGE
 from minisora.worlds.wear import wear
 
-NUM_FRAMES, FPS = 17, 8.0
+NUM_FRAMES = 17
 CHUNK = 25  # clips rendered at once
 FRAMES_OF_A_CLIP = 8  # that the segmenter learns from
 _MIRROR = {"left": "right", "right": "left"}
@@ -53,9 +53,10 @@ class Example:
     camera: str
 
 
-def train_judge(path: Path = WEIGHTS, *, segment_clips: int = 600, clips: int = 3400, seed: int = 0) -> Judge:
+def train(path: Path | None = None, *, segment_clips: int = 600, clips: int = 3400, seed: int = 0) -> PlayroomJudge:
     """Render, fit the segmenter, measure, fit the readers, save. About a quarter of an hour of one quiet core.
 
+    path:          of the weights; None: in place of those that come with the package
     segment_clips: that the segmenter learns from
     clips:         that are measured for the readers, each also mirrored
     """
@@ -66,7 +67,7 @@ def train_judge(path: Path = WEIGHTS, *, segment_clips: int = 600, clips: int = 
     def tell(line: str) -> None:
         print(f"{time.perf_counter() - began:5.0f} s  {line}", file=sys.stderr, flush=True)
 
-    judge = Judge()
+    judge = PlayroomJudge()
     frames, shares = [], []
     for scenes, rendered in _renders(segment_clips, truth=True):
         true = targets(scenes, rendered)

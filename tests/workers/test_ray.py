@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from minisora.curate.ray_runner import ray_engine
 from minisora.curate.runner import run
 from minisora.errors import UsageError
-from tests.curate.test_pool import ACTS, SAID, Act, acts_table
+from minisora.workers.ray_runner import ray_engine
 from tests.curate.test_runner import bytes_of, curate, recipe, videos
+from tests.workers.test_pool import ACTS, SAID, Act, acts_table
 
 __all__ = ["recipe", "videos"]  # fixtures
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.video import resize
+from minisora.judge.network import conv
+from minisora.video import resize, to_float
 from minisora.worlds.playroom.render import Rendered
 from minisora.worlds.playroom.scene import COLOURS, Scene
 
@@ -31,14 +32,14 @@ class Segmenter(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.PixelUnshuffle(CELL), _conv(3 * CELL**2, _WIDTH), _conv(_WIDTH, _WIDTH))
-        self.coarse = nn.Sequential(_conv(_WIDTH, 32, stride=2), _conv(32, 32))
-        self.coarser = nn.Sequential(_conv(32, 32, stride=2), _conv(32, 32))
-        self.join = _conv(32, 32)
-        self.leave = nn.Sequential(_conv(32 + _WIDTH, _WIDTH), nn.Conv2d(_WIDTH, CLASSES, 1))
+        self.enter = nn.Sequential(nn.PixelUnshuffle(CELL), conv(3 * CELL**2, _WIDTH), conv(_WIDTH, _WIDTH))
+        self.coarse = nn.Sequential(conv(_WIDTH, 32, stride=2), conv(32, 32))
+        self.coarser = nn.Sequential(conv(32, 32, stride=2), conv(32, 32))
+        self.join = conv(32, 32)
+        self.leave = nn.Sequential(conv(32 + _WIDTH, _WIDTH), nn.Conv2d(_WIDTH, CLASSES, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = (frames.float() / 127.5 - 1).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        x = to_float(frames).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         fine = self.enter(x)
         coarse = self.coarse(fine)
         coarse = self.join(coarse + F.interpolate(self.coarser(coarse), scale_factor=2.0))
@@ -46,18 +47,20 @@ class Segmenter(nn.Module):
         return logits
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
+def fitted(frames: Tensor) -> Tensor:
+    """Frames at the size that the segmenter looks at: a smaller side of SIDE pixels, both sides multiples of 8.
+
+    frames: (T, H, W, 3) uint8, as the result
+    """
+    scale = SIDE / min(frames.shape[1:3])
+    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
+    return resize(frames, height, width)
 
 
 def colour_mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
     """(T, rows, columns) bool: cells that show a colour's thing."""
-    scale = SIDE / min(frames.shape[1:3])
-    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
     with torch.inference_mode():
-        top = segmenter(resize(frames, height, width)).argmax(1)
+        top = segmenter(fitted(frames)).argmax(1)
     mask: Tensor = top == FIRST_COLOUR + list(COLOURS).index(colour)
     return mask
 

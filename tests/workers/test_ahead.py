@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from minisora.data.ahead import ahead
 from minisora.data.order import sample_at
 from minisora.data.shards import BrokenSample, Shards, ShardWriter
 from minisora.errors import UsageError
+from minisora.workers.ahead import ahead
 
 SAMPLES = 12
 GARBAGE, HANGS, UNDECODABLE = 5, 3, 8
@@ -81,7 +81,7 @@ def shards(tmp_path) -> Shards:
 def test_any_number_of_processes_gives_the_same_batches_and_passes_over_the_same(shards, monkeypatch, capfd):
     made, said = {}, {}
     for workers in (0, 1, 3):
-        monkeypatch.setattr(sys.modules["minisora.data.ahead"], "_passed", {})
+        monkeypatch.setattr(sys.modules["minisora.workers.ahead"], "_passed", {})
         made[workers] = list(ahead(Batches(shards), range(4), workers=workers))
         said[workers] = capfd.readouterr().err
     keys = [f"clip-{sample_at(1, position, SAMPLES)}" for position in range(12)]  # each once

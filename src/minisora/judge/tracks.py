@@ -6,7 +6,7 @@ with the things left out and outliers weighed down once.
 
 Coordinates are in halves of the frame's smaller side from its middle, y down.
 
-Here: measuring. Not here: what the tracks mean (judge.py).
+Here: measuring. Not here: what the tracks mean (playroom.py).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from minisora.eval.segment import CELL, FIRST_COLOUR, SIDE, SKY, Segmenter
-from minisora.video import resize
+from minisora.judge.segment import CELL, FIRST_COLOUR, SKY, Segmenter, fitted
 from minisora.worlds.playroom.scene import COLOURS
 
 LEAST_CELLS = 6.0  # a blob of fewer is not a thing
@@ -53,10 +52,8 @@ class Tracks:
 
 @torch.inference_mode()
 def measure(frames: Tensor, segmenter: Segmenter) -> Tracks:
-    """(T, H, W, 3) uint8 -> its tracks. Of any size; looked at with a smaller side of SIDE pixels."""
-    scale = SIDE / min(frames.shape[1:3])
-    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
-    frames = resize(frames, height, width)
+    """The tracks of a clip (T, H, W, 3) uint8, of any size."""
+    frames = fitted(frames)
     frames = frames[: first_cut(frames)]
     shares = torch.cat([segmenter(part).softmax(1) for part in frames.split(32)])
     top = shares.argmax(1)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 
-from minisora.curate.pool import Pool
-from minisora.curate.signals import MediaError
+from minisora.curate.lost import MediaError
 from minisora.errors import UsageError
+from minisora.workers.pool import Pool
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,17 @@ any core that is taken from them, and those of a worker's operators would take t
 Items are dealt out in turn, so what is made does not hang on how many processes there are. One that ends or outlasts
 its time is replaced, and makes once more what it was given; an item that costs two of them ends the run.
 
-Here: the processes, and what they have to say. Not here: what a sample is (shards.py), work whose failures are rows of
-a table (curate/pool.py).
+Here: the processes, and what they have to say. Not here: what a sample is (data/shards.py), work whose failures are
+rows of a table (pool.py).
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
-import os
 import reprlib
 import signal
 import sys
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -27,9 +25,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
 from typing import Any, Generic, TypeVar
 
-import torch
-
 from minisora.errors import UsageError
+from minisora.workers.process import become_worker
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -147,7 +144,7 @@ class _Worker(Generic[Item, Made]):
 
 def _work(make: Callable[[Any], Any], pipe: Connection) -> None:
     global _is_worker
-    _become_worker()
+    become_worker()
     _is_worker = True
     try:
         pipe.send(True)
@@ -162,18 +159,3 @@ def _work(make: Callable[[Any], Any], pipe: Connection) -> None:
             pipe.send((kind, content, list(_passed)))
     except (EOFError, OSError):
         pass  # the parent is gone
-
-
-def _become_worker() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # they go to the whole group; stopping is the parent's to do
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """A worker that makes something, or hangs, does not see its pipe close when the parent is killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "only a worker has a parent"
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)

@@ -1,10 +1,11 @@
-"""The same stages on Ray Data: one machine, or a cluster that sees the same folders.
+"""Stages of the pool on Ray Data: one machine, or a cluster that sees the same folders.
 
 Each actor keeps a process of its own for the work (pool.py), so that a file that crashes or hangs is quarantined here
 as there, and loses no actor. Results are taken in the order of the rows, and the driver writes all files: what comes
 out has the same bytes as a local run's.
 
-Here: a stage on Ray. Not here: stages, the order of the work (runner.py). Ray is imported when it is asked for.
+Here: a stage on Ray. Not here: stages (pool.py), the order of the work (curate/runner.py). Ray is imported when it is
+asked for.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from minisora.curate.pool import Engine, Pool, Stage
 from minisora.errors import UsageError
+from minisora.workers.pool import Engine, Pool, Stage
 
 _ROWS_OF_A_BLOCK = 8  # what an actor takes at a time
 _REFUSED, _REFUSED_END = "<refused>", "</refused>"  # about what a user can mend: Ray hands on the text of errors alone

@@ -1,33 +1,32 @@
 """The judge: frames to a description, by networks trained on real renders of the playroom alone.
 
-It sees no prompt and no model. Its own mistakes are measured on real renders, beside every score it gives (report.py).
+It sees no prompt and no model. Its own mistakes are measured on real renders, beside every score it gives
+(eval/report.py).
 
 Here: the two readers of tracks, and the judge that puts all parts together.
-Not here: the segmenter (segment.py), tracks (tracks.py), how they were trained (train.py), comparing (score.py).
+Not here: the segmenter (segment.py), tracks (tracks.py), how they were trained (train_playroom.py), comparing
+(eval/score.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.errors import WeightsError
-from minisora.eval.segment import Segmenter
-from minisora.eval.tracks import CLIP_FEATURES, CROP, SUMMED, THING_FEATURES, Tracks, camera_features, measure
-from minisora.video.files import save_tensors
+from minisora.judge.network import Network
+from minisora.judge.segment import Segmenter
+from minisora.judge.tracks import CLIP_FEATURES, CROP, SUMMED, THING_FEATURES, Tracks, camera_features, measure
 from minisora.worlds.playroom import WORLD_VERSION
 from minisora.worlds.playroom.scene import MOTIONS, MOVES, SHAPES, SIZES
 
-WEIGHTS: Path = Path(__file__).parent / "judge.safetensors"
 MOTIONS_TOLD = (*MOTIONS, "leaves", "returns", "turns_back", "moves")
 DIRECTIONS = ("none", "left", "right", "toward", "away")
 HEADS = {"shape": SHAPES, "size": tuple(SIZES), "motion": MOTIONS_TOLD, "direction": DIRECTIONS}
+FPS = 8.0  # of the clips that it was trained on and reads
 LOOK_EVERY = 2  # frames; each look is at one crop and its change since the frame before
 _LOOK = 32  # width of what is kept of one crop
 _WIDTH = 64
@@ -136,8 +135,10 @@ class _Time(nn.Module):
         return pooled
 
 
-class Judge(nn.Module):
+class PlayroomJudge(Network):
     """All parts. `describe` is what the report calls."""
+
+    name, world = "playroom", WORLD_VERSION
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     def describe(self, clips: Sequence[Tensor]) -> list[Description]:
-        """What clips show, each (T, H, W, 3) uint8 at 8 frames per second."""
+        """What clips show, each (T, H, W, 3) uint8 at FPS."""
         return self.read([measure(frames, self.segmenter) for frames in clips])
 
     @torch.inference_mode()
@@ -192,38 +193,3 @@ def together(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     filled = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows])
     return filled, torch.arange(filled.shape[1]) < lengths[:, None]
-
-
-def load_judge(path: Path = WEIGHTS) -> Judge:
-    """The judge that comes with the package.
-
-    Raises WeightsError where its weights are missing, do not fit, or were trained on another version of the world.
-    """
-    judge = Judge()
-    try:
-        with safe_open(path, framework="pt") as file:
-            world = int((file.metadata() or {}).get("world", 1))
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  # it is no dict
-        if world != WORLD_VERSION:
-            raise WeightsError(
-                f"the judge reads world {world}, this minisora draws world {WORLD_VERSION}: "
-                "train it with `python -m minisora.eval.judge`."
-            )
-        # norms count their batches in whole numbers, which only training needs
-        counted = {name: value for name, value in judge.state_dict().items() if not value.is_floating_point()}
-        judge.load_state_dict({**counted, **weights})
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{path} is missing or damaged. Make it again: python -m minisora.eval.judge.") from error
-    return judge.eval().requires_grad_(False)
-
-
-def save_judge(judge: Judge, path: Path = WEIGHTS) -> None:
-    """Weights in float16, and the world that they were trained on."""
-    state = {name: value.half().contiguous() for name, value in judge.state_dict().items() if value.is_floating_point()}
-    save_tensors(state, path, metadata={"world": str(WORLD_VERSION)})
-
-
-if __name__ == "__main__":
-    from minisora.eval.train import train_judge
-
-    train_judge()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from minisora.eval.segment import BACKGROUND, CLASSES, FIRST_COLOUR, SKY, Segmenter, targets
-from minisora.eval.tracks import FIELD, LEAST_CELLS, first_cut, measure
+from minisora.judge.segment import BACKGROUND, CLASSES, FIRST_COLOUR, SKY, Segmenter, targets
+from minisora.judge.tracks import FIELD, LEAST_CELLS, first_cut, measure
 from minisora.worlds import playroom
 
 
