@@ -14,9 +14,9 @@ SOURCE = ROOT / "src" / "minisora"
 
 # A part may import from those before it in this list, and from itself.
 ORDER = [
-    *("errors", "progress", "lazy", "device", "diffusion", "webpage", "video", "worlds", "workers", "data", "curate"),
-    *("vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train", "watch", "sources"),
-    *("eval", "tuning", "recipes", "plan", "cli", "__main__", "studio"),
+    *("errors", "progress", "lazy", "device", "diffusion", "webpage", "video", "network_files", "worlds", "workers"),
+    *("data", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train", "watch"),
+    *("sources", "eval", "tuning", "recipes", "plan", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420
 
