@@ -23,7 +23,7 @@ from torch import Tensor
 from minisora import sources
 from minisora.bundle import Sampling, find, load_part, save_part
 from minisora.bundle import save as save_bundle
-from minisora.caption.adapters import captioner_folder
+from minisora.caption.files import captioner_folder
 from minisora.caption.train import caption_run
 from minisora.data.frames import FrameBatches
 from minisora.data.latents import LatentBatches
