@@ -85,8 +85,8 @@ def flatten(
         focal=flat(focal * focal_scale),
         centre=flat(np.nan_to_num(centre)),
         thing_turn=flat(turn),
-        **{name: flat(np.repeat(looks[name][:, None], length, axis=1)) for name in _LOOK.names},
-        **{name: flat(np.repeat(things[name][:, None], length, axis=1)) for name in _THING.names},
+        **{name: flat(np.repeat(looks[name][:, None], length, axis=1)) for name in _LOOK.names or ()},
+        **{name: flat(np.repeat(things[name][:, None], length, axis=1)) for name in _THING.names or ()},
     )
     shape = (count, length)
     return (
