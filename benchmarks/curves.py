@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from PIL import ImageDraw, ImageFont
 
-from minisora.plan.estimate import si
+from minisora.runs.plan import si
 
 WIDE, HIGH, EDGE = 300, 200, 46  # pixels of a curve, and of the space around it for words
 Point = tuple[float, float, float, float]

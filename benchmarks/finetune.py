@@ -34,11 +34,12 @@ from torch import Tensor
 import minisora
 from minisora.curate.recipe import read_recipe
 from minisora.curate.runner import local_engine, run
-from minisora.eval.judge import load_judge
 from minisora.eval.report import prompts, render_all
-from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
+from minisora.eval.rows import Marks, figures_of, verb_table, write_rows
 from minisora.eval.score import ATTRIBUTES, marks
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
 from minisora.train import loop
 from minisora.tuning import fine_tune
 from minisora.vae.codec import round_trip
@@ -175,7 +176,7 @@ def measure(folder: Path, pink: Pink, base: Model, after: Model, count: int, ste
         shown = ("higher", float(a >= truth / 4), float(b >= truth / 4), float(c >= truth / 4))
         new.append({"shown": shown, "area": ("higher", likeness(a, truth), likeness(b, truth), likeness(c, truth))})
 
-    judge = load_judge()
+    judge = load_judge(PlayroomJudge)
     others, asked = prompts(count, split="train")
     known = {"real": [round_trip(base.bundle.vae, clip) for clip in render_all(others, (SIDE, SIDE))]}
     wanted = [one.prompt for one in asked]
@@ -187,7 +188,7 @@ def measure(folder: Path, pink: Pink, base: Model, after: Model, count: int, ste
         after_marks, before_marks, best_marks = (marks(told[name][n], one) for name in ("tuned", "base", "real"))
         judged = zip(ATTRIBUTES, after_marks, before_marks, best_marks, strict=True)
         old.append({"unasked": ("lower", a, b, c)} | {name: ("higher", x, y, z) for name, x, y, z in judged})
-    figures = [figure_of(NAME, name, new) for name in new[0]] + [figure_of("others", name, old) for name in old[0]]
+    figures = figures_of(NAME, new) + figures_of("others", old)
     write_rows(figures, folder, "finetune")
     print(verb_table(figures))
     rows = [(f"{name}: {words[n]}", clips[name][n], FPS) for n in range(min(4, count)) for name in clips]

@@ -18,11 +18,12 @@ from curves import EDGE, HIGH, PAPER, WIDE, curve
 from PIL import Image, ImageDraw
 
 import minisora
-from minisora.eval.judge import load_judge
 from minisora.eval.metrics import motion_energy
 from minisora.eval.report import prompts
 from minisora.eval.score import marks
 from minisora.generate.verbs import Generate
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
 
 WAYS = (  # what is changed of the settings, and of the bundle's sampling
     ("as it is", {}, {}),
@@ -69,7 +70,7 @@ def memory(seconds: float, size: tuple[int, int] | None, plot: Path) -> None:
 
 
 def drift(seconds: float, count: int) -> None:
-    judge, (_, asked) = load_judge(), prompts(count)
+    judge, (_, asked) = load_judge(PlayroomJudge), prompts(count)
     print("| way | second | colour moved | colours found | marks | motion |\n| --- | --- | --- | --- | --- | --- |")
     for way, settings, sampling in WAYS:
         model = minisora.load(upscale="none")

@@ -7,7 +7,7 @@ The plan knows the rate of a matmul and of memory, measured in the same run, and
 lines. How far they stray from it says how far one MFU serves all sizes. Medians, with the fastest and the slowest step;
 eager, AdamW, float32 weights, bf16 products where the CPU has them fast.
 
-Memory is held against the system's count in tests/plan/test_plan.py, one process for each recipe.
+Memory is held against the system's count in tests/runs/test_plan.py, one process for each recipe.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from train_step import WORDS, batch_of
 
 from minisora.device import default_device, has_fast_bf16, use_affinity_threads
 from minisora.dit.model import DiT, DiTConfig
-from minisora.plan.devices import Device, this_machine
-from minisora.plan.estimate import dit_work
-from minisora.plan.layouts import Work, seconds_of
+from minisora.runs.devices import Device, this_machine
+from minisora.runs.estimate import dit_work
+from minisora.runs.layouts import Work, seconds_of
 from minisora.train.config import OptimConfig
 from minisora.train.optim import EMA, build_optimizers
 from minisora.train.parallel import Layout

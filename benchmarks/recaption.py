@@ -32,13 +32,13 @@ from minisora.data.latents import LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.dit.model import DiT
-from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
+from minisora.eval.rows import Marks, figures_of, verb_table, write_rows
 from minisora.train import loop
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import LatentJob, write_latents
 from minisora.train.velocity import dit_loss
 from minisora.tuning import windows_of
-from minisora.video import Video
+from minisora.video import Shape, Video
 from minisora.worlds import playroom
 from minisora.worlds.clip import Caption, Clip
 from minisora.worlds.seeds import RECAPTIONED, RECAPTIONED_ASKED
@@ -55,7 +55,7 @@ def captioner_at(name: str) -> Captions:
 
 def told(way: str, name: str, split: str, seeds: Sequence[int], height: int, width: int, num_frames: int) -> list[Clip]:
     """Clips with a short and a long caption each."""
-    clips = playroom.clips(seeds, split=split, height=height, width=width, fps=FPS, num_frames=num_frames)
+    clips = playroom.clips(seeds, Shape(num_frames=num_frames, height=height, width=width, fps=FPS), split=split)
     if way == "ours":
         videos = [Video(clip.frames, FPS) for clip in clips]
         said = zip(*(captioner_at(name)(videos, long=long) for long in (False, True)), strict=True)
@@ -160,7 +160,7 @@ def main() -> None:
                 "base_worth": ("higher", worth["base"], worth["other"], worth["true"]),
             }
         )
-    figures = [figure_of("recaption", name, rows) for name in rows[0]]
+    figures = figures_of("recaption", rows)
     write_rows(figures, folder, "recaption")
     print(verb_table(figures))
 

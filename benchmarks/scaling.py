@@ -36,7 +36,7 @@ from PIL import Image, ImageDraw
 
 from minisora.device import has_fast_bf16, keep_freed_memory, peak_memory_bytes
 from minisora.dit.model import DiT, DiTConfig
-from minisora.plan.estimate import gb, si
+from minisora.runs.plan import gb, si
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import State
 from minisora.train.parallel import Layout, Ranks, joined, leave, syncs

@@ -10,7 +10,8 @@ import sys, time
 began = time.perf_counter()
 import minisora
 seconds = time.perf_counter() - began
-heavy = [name for name in ("torch", "numpy", "av", "PIL", "transformers", "typer", "rich") if name in sys.modules]
+names = ("torch", "numpy", "av", "PIL", "transformers", "typer", "rich", "jinja2", "pydantic")
+heavy = [name for name in names if name in sys.modules]
 print(seconds, *heavy)
 print(*sorted(dir(minisora)))
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -14,9 +15,9 @@ SOURCE = ROOT / "src" / "minisora"
 
 # A part may import from those before it in this list, and from itself.
 ORDER = [
-    *("errors", "progress", "lazy", "device", "diffusion", "webpage", "video", "worlds", "data", "curate", "vae"),
-    *("upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train", "watch", "sources", "eval"),
-    *("tuning", "recipes", "plan", "cli", "__main__", "studio"),
+    *("errors", "progress", "lazy", "device", "diffusion", "video", "pages", "network_files", "worlds", "workers"),
+    *("data", "judge", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train"),
+    *("sources", "eval", "runs", "tuning", "recipes", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420
 
@@ -28,18 +29,30 @@ def part(path: Path) -> str:
     return first.removesuffix(".py")
 
 
-def imported_parts(path: Path, text: str) -> set[str]:
-    """The parts of minisora that the text of a file names anywhere, inside functions too."""
+def imported_names(path: Path, text: str, *, for_types: bool = True) -> set[str]:
+    """Modules, and names in them, that the text of a file imports anywhere, inside functions too.
+
+    for_types: also where only a type checker comes
+    """
     names: set[str] = set()
     package = ("minisora", *path.relative_to(SOURCE).parent.parts)
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not for_types:
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *([node.module] if node.module else [])])
             names.update(f"{module}.{alias.name}" for alias in node.names)
-    pieces = [name.split(".") for name in names if name.startswith("minisora.")]
+    return names
+
+
+def imported_parts(path: Path, text: str) -> set[str]:
+    """The parts of minisora that the text of a file names anywhere."""
+    pieces = [name.split(".") for name in imported_names(path, text) if name.startswith("minisora.")]
     return {piece[1] for piece in pieces if piece[1] in ORDER}
 
 
@@ -66,6 +79,16 @@ def late():
     from ..data import pack
 """
     assert imported_parts(SOURCE / "text" / "unwritten.py", text) == {"vae", "dit", "data", "text"}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    modules = {".".join(("minisora", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in FILES}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    graph = {}
+    for name, path in modules.items():
+        names = imported_names(path, path.read_text(encoding="utf-8"), for_types=False)
+        graph[name] = {each if each in modules else each.rpartition(".")[0] for each in names} & set(modules) - {name}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the files
 
 
 def test_files_stay_short():

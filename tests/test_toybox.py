@@ -8,7 +8,8 @@ import torch
 import minisora
 from minisora.bundle import available
 from minisora.errors import UsageError, WeightsError
-from minisora.eval.judge import load_judge
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
 from minisora.worlds.playroom import COLOURS
 
 
@@ -16,7 +17,7 @@ def test_the_colour_that_is_asked_for_is_shown_and_hardly_another(toybox):
     """By the judge, which reads pixels. The report's score over 200 prompts is the measure; this is its smoke test."""
     prompts = {colour: f"a large {colour} ball rolls to the left on a grey floor" for colour in COLOURS}
     clips = [toybox.generate(prompt, seed=n).frames for n, prompt in enumerate(prompts.values())]
-    found = [{thing.colour for thing in told.things} for told in load_judge().describe(clips)]
+    found = [{thing.colour for thing in told.things} for told in load_judge(PlayroomJudge).describe(clips)]
     right = sum(colour in seen for colour, seen in zip(prompts, found, strict=True))
     wrong = sum(len(seen - {colour}) for colour, seen in zip(prompts, found, strict=True))
     assert right >= 5 and wrong < right, found

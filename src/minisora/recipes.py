@@ -23,7 +23,7 @@ from torch import Tensor
 from minisora import sources
 from minisora.bundle import Sampling, find, load_part, save_part
 from minisora.bundle import save as save_bundle
-from minisora.caption.adapters import captioner_folder
+from minisora.caption.files import captioner_folder
 from minisora.caption.train import caption_run
 from minisora.data.frames import FrameBatches
 from minisora.data.latents import LatentBatches
@@ -32,6 +32,7 @@ from minisora.data.windows import WindowConfig
 from minisora.device import default_device, has_fast_bf16
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
+from minisora.runs.logs import RUNS
 from minisora.text.encoder import TextEncoder
 from minisora.text.minilm import MiniLM
 from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of, split
@@ -46,7 +47,6 @@ from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
 from minisora.vae.statistics import calibrate
 from minisora.video import Video
-from minisora.watch.logs import RUNS
 from minisora.worlds import seeds
 from minisora.worlds.playroom import WORLD_VERSION
 

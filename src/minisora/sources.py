@@ -11,12 +11,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from minisora.train.latents import LatentJob
+from minisora.video import Shape
 from minisora.worlds.clip import Caption, Clip
 from minisora.worlds.seeds import TRAINING
 
@@ -40,7 +40,7 @@ def sticker_frames(seed: int, num_frames: int, height: int, width: int) -> Tenso
 def footage_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
     from minisora.worlds import footage
 
-    clip = next(footage.train_clips(height=height, width=width, num_frames=num_frames, fps=8.0, seed=seed))
+    clip = next(footage.train_clips(Shape(num_frames=num_frames, height=height, width=width, fps=8.0), seed=seed))
     return clip.frames
 
 
@@ -54,17 +54,19 @@ def playroom_clips(
 ) -> Sequence[Clip]:
     from minisora.worlds import playroom
 
-    size: dict[str, Any] = {"height": height, "width": width, "num_frames": num_frames, "fps": fps}
-    return playroom.clips(seeds, wordings=wordings, dense=wordings, hints=True, **size)
+    shape = Shape(num_frames=num_frames, height=height, width=width, fps=fps)
+    captioning = playroom.Captioning(wordings=wordings, dense=wordings)
+    return playroom.clips(seeds, shape, captioning=captioning, hints=True)
 
 
 def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
     """First frames of clips of two seconds, told as such and as pictures: once densely and once as people would."""
     from minisora.worlds import playroom
 
-    size: dict[str, Any] = {"height": height, "width": width, "num_frames": num_frames}
+    shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
+    captioning = playroom.Captioning(dense=1, seconds=2.0)  # in no key: a change of these needs a job of another name
     pictures = []
-    for seed, clip in zip(seeds, playroom.clips(seeds, dense=1, seconds=2.0, hints=True, **size), strict=True):
+    for seed, clip in zip(seeds, playroom.clips(seeds, shape, captioning=captioning, hints=True), strict=True):
         kinds = dict[tuple[float, bool], list[Caption]]()
         for caption in clip.captions:
             kinds.setdefault((caption.stop, caption.dense), []).append(caption)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minisora.curate.camera import CAMERA_COLUMNS, fit, median_rates, shake, words
+from minisora.video import Shape
 from minisora.worlds.playroom.clips import clips
 from minisora.worlds.playroom.draw import draw
 from tests.curate import films
@@ -85,9 +86,10 @@ def playroom(each, num_frames):
         scene_shots = draw(seed).shots
         if len(scene_shots) == 1:
             seeds.setdefault(scene_shots[0].move, []).append(seed)
+    shape = Shape(num_frames=num_frames, height=96, width=128, fps=1 / SECONDS)
     chosen = [seed for of_move in seeds.values() for seed in of_move[:each]]
     for at in range(0, len(chosen), 7):
-        yield from clips(chosen[at : at + 7], height=96, width=128, fps=1 / SECONDS, num_frames=num_frames)
+        yield from clips(chosen[at : at + 7], shape)
 
 
 def share_right(each, num_frames):

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from minisora.curate.decode import Decode, decoded
-from minisora.curate.pool import Pool
 from minisora.curate.write import encode
 from minisora.data.clips import on_grid, to_clip
 from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
+from minisora.workers.pool import Pool
 from minisora.worlds.clip import Clip
 
 HANGS, CRASHES, GARBAGE, SILENT, SMALL = 1, 2, 3, 4, 5

@@ -16,10 +16,10 @@ from minisora.curate import measure
 from minisora.curate.analyse import Analysis, Cutting, made_by
 from minisora.curate.ledger import Ledger
 from minisora.curate.lost import MediaError
-from minisora.curate.pool import Stage
 from minisora.curate.recipe import Recipe, read_recipe
 from minisora.curate.runner import find, run
 from minisora.curate.scores import SCORES, Scored
+from minisora.workers.pool import Stage
 from tests.curate import films
 from tests.curate.test_runner import bytes_of
 

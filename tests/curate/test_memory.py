@@ -18,12 +18,12 @@ import pyarrow as pa
 import pytest
 
 from minisora.curate.measure import Measure, columns
-from minisora.curate.pool import Stage
 from minisora.curate.recipe import read_recipe
 from minisora.curate.runner import run
 from minisora.curate.table import Row
 from minisora.curate.write import Cut
 from minisora.device import peak_memory_bytes
+from minisora.workers.pool import Stage
 
 COUNT, EACH = 100_000, 100  # annotations, and of each file
 MOST_BYTES = 2 * 2**30

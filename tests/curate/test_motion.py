@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minisora.curate.scores import Scored
-from minisora.curate.signals import read_signals
+from minisora.curate.signals import Reading, read_signals
 from tests.curate import films
 
 DIAGONAL = math.hypot(96, 128)
@@ -51,9 +51,11 @@ def test_flow_is_searched_for_where_the_codec_tells_of_motion(tmp_path):
     still, moving = (
         films.write(tmp_path / f"{pixels}.mp4", films.pan(0, 24, 192, 256, right=pixels)) for pixels in (0.02, 3.0)
     )
-    whole, spared = (Scored(read_signals(moving, flow_above=least), ()).scores((0, 1)) for least in (0.0, 0.05))
+    whole, spared = (
+        Scored(read_signals(moving, Reading(flow_above=least)), ()).scores((0, 1)) for least in (0.0, 0.05)
+    )
     assert whole == spared
-    skipped = Scored(read_signals(still, flow_above=0.05), ()).scores((0, 1))
+    skipped = Scored(read_signals(still, Reading(flow_above=0.05)), ()).scores((0, 1))
     assert skipped["motion"] == skipped["codec_motion"] < 0.05 and skipped["pan"] is None and skipped["camera"] == ""
 
 

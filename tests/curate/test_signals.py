@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from minisora.curate.signals import MediaError, perceptual_hash, read_signals
+from minisora.curate.lost import MediaError
+from minisora.curate.signals import Reading, perceptual_hash, read_signals
 from tests.curate import films
 
 
@@ -132,7 +133,7 @@ def test_a_file_that_is_cut_off_is_truncated_with_and_without_sound(tmp_path, su
 
 def test_nothing_is_decoded_far_beyond_what_is_asked_for(tmp_path):
     path = films.write(tmp_path / "film.mp4", films.pan(0, 240, right=0.5))
-    whole, part = read_signals(path), read_signals(path, until=2.0)
+    whole, part = read_signals(path), read_signals(path, Reading(until=2.0))
     assert len(whole) == 240 and 2.0 < part.frames["seconds"][-1] < 8.0
     assert part.media == whole.media
     for name, column in part.frames.items():
@@ -142,7 +143,7 @@ def test_nothing_is_decoded_far_beyond_what_is_asked_for(tmp_path):
 def test_time_is_limited(tmp_path):
     path = films.write(tmp_path / "film.mp4", films.pan(0, 12))
     with pytest.raises(MediaError) as caught:
-        read_signals(path, timeout_seconds=0)
+        read_signals(path, Reading(timeout_seconds=0))
     assert caught.value.reason == "timeout"
 
 
@@ -173,7 +174,7 @@ def check_damaged(folder, count, seconds_each):
         path.write_bytes(films.damaged(whole.read_bytes(), rng))
         begun = time.monotonic()
         try:
-            signals = read_signals(path, timeout_seconds=seconds_each)
+            signals = read_signals(path, Reading(timeout_seconds=seconds_each))
             assert all(np.isfinite(column).all() for column in signals.frames.values())
             end = "signals"
         except MediaError as error:

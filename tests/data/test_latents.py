@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from minisora.data.ahead import ahead
 from minisora.data.latents import LatentBatch, LatentBatches, from_members, to_members
 from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip, WindowConfig
+from minisora.workers.ahead import ahead
 from minisora.worlds.clip import Caption
 
 WINDOWS = WindowConfig(lengths=((2, 0.4), (3, 0.6)), begin_later=0.0, extra_frame=0.0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from minisora.eval.aspects import _cropped, cut_off
-from minisora.eval.judge import load_judge
 from minisora.eval.report import prompts, render_all
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
 
 
 def test_a_crop_cuts_more_than_the_frame():
-    segmenter = load_judge().segmenter
+    segmenter = load_judge(PlayroomJudge).segmenter
     scenes, asked = prompts(4, aspect=88 / 48)
     clips = render_all(scenes, (48, 88))
     whole, cropped = (

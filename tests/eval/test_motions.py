@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from minisora.eval import motions
-from minisora.eval.judge import load_judge
 from minisora.eval.motions import GIVEN, claimed
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
 
 
 def test_after_it_was_hidden():
@@ -19,7 +20,7 @@ def test_after_it_was_hidden():
 
 
 def test_scenes_have_the_motion_and_the_real_clip_is_right():
-    segmenter = load_judge().segmenter
+    segmenter = load_judge(PlayroomJudge).segmenter
     for motion in ("rolls_left", "struck"):
         ((scene, thing, frames, asked),) = motions._scenes(motion, 1, (64, 64))
         assert scene.things[thing].motion == motion and scene.split == "held_out" and asked[GIVEN:].any()

@@ -5,47 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
-from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
 from minisora.errors import UsageError
-from minisora.eval.page import _LEFT, _RIGHT, _bar, write_page
-
-EMPTY = {"img", "input", "meta"}
-
-
-class Balanced(HTMLParser):
-    """Refuses tags that do not close in order; keeps addresses and text."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.addresses, self.text, self.tags = [], [], "", []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, (tag, self.open)
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def parsed(path):
-    parser = Balanced()
-    text = path.read_text(encoding="utf-8")
-    parser.feed(text)
-    assert not parser.open and "http" not in text and "<script" not in text
-    return parser
+from minisora.eval.page import write_page
+from tests.helpers.html import parsed
 
 
 def score(value):
@@ -126,17 +92,6 @@ def test_only_verbs(tmp_path):
         (folder / name).unlink()
     page = parsed(write_page(folder))
     assert page.tags.count("table") == 1 and page.addresses == []
-
-
-def test_a_bar_starts_at_the_floor_and_ends_at_the_value():
-    def numbers(text):
-        rect = {name: float(value) for name, value in re.findall(r' (x|width)="([\d.]+)"', text)}
-        return rect["x"], rect["x"] + rect["width"]
-
-    floor, ceiling = (200 * (at - _LEFT) / (_RIGHT - _LEFT) for at in (0, 1))
-    assert numbers(_bar(1.0, 0.9, 1.1)) == pytest.approx((floor, ceiling), abs=0.1)
-    assert numbers(_bar(-9.0, -10.0, -8.0)) == pytest.approx((0, floor), abs=0.1)  # beyond the axis
-    assert numbers(_bar(0.5, 0.4, 0.6)) == pytest.approx((floor, (floor + ceiling) / 2), abs=0.1)
 
 
 def test_other_files_are_refused(tmp_path):

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from minisora.eval import physics
-from minisora.eval.judge import load_judge
-from minisora.eval.physics import FPS, FRAMES, GIVEN, LOST, TIMES
+from minisora.eval.physics import FRAMES, GIVEN, LOST, TIMES
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.worlds import playroom
 from minisora.worlds.playroom.motion import after_collision
 
@@ -46,7 +47,7 @@ def test_momentum_is_kept_by_a_collision_of_the_simulator(restitution):
 
 def test_real_clips_are_read_as_the_simulator_has_them():
     """On average over three scenes of a kind: slow things leave little room between what is read and the floor."""
-    segmenter, read = load_judge().segmenter, dict[str, list[physics.Marks]]()
+    segmenter, read = load_judge(PlayroomJudge).segmenter, dict[str, list[physics.Marks]]()
     for case in physics.cases(3):
         if case.kind in ("rolls", "collides", "bounces", "fast"):
             rendered = playroom.render([case.scene], height=64, width=64, fps=FPS, num_frames=case.frames)

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from minisora.eval.judge import Description, Found
 from minisora.eval.score import ATTRIBUTES, Asked, marks, match, normalised, shuffled
+from minisora.judge.playroom import Description, Found
 from minisora.worlds import playroom
 
 

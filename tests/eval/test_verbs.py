@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from minisora.eval import verbs
-from minisora.eval.judge import Found, load_judge
 from minisora.eval.rows import NAN, Figure, figure_of, verb_table
 from minisora.eval.verbs import Case
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import Found, PlayroomJudge
 from minisora.video import Video
 from minisora.worlds import playroom
 
@@ -36,7 +37,7 @@ def test_roughness_is_the_second_difference_at_the_join():
 
 
 def test_the_real_clip_goes_the_real_way_and_a_frozen_one_does_not():
-    judge = load_judge()
+    judge = load_judge(PlayroomJudge)
     moving = next(case for case in verbs._cases(12, (64, 64)) if any("rolls" in t.motion for t in case.scene.things))
     better, model, floor, _ = verbs._way(moving.real, moving, judge, first=9, known=9)
     assert better == "lower" and model == 0 <= floor
@@ -61,7 +62,7 @@ def rendered(case, width=64, frames=17):
 
 
 def test_the_truth_around_a_clip_reaches_the_ceiling_and_another_scene_the_floor():
-    judge, (case, other) = load_judge(), verbs._cases(2, (64, 64))
+    judge, (case, other) = load_judge(PlayroomJudge), verbs._cases(2, (64, 64))
     truth, pasted = rendered(case, 112), rendered(other, 112)
     pasted[:, :, 24:88] = truth[:, :, 24:88]
     for frames, place in ((truth, 2), (pasted, 1)):
@@ -73,7 +74,7 @@ def test_the_truth_around_a_clip_reaches_the_ceiling_and_another_scene_the_floor
 
 
 def test_things_of_one_scene_are_kept_over_a_cut_and_those_of_another_are_not():
-    judge, (case, other) = load_judge(), verbs._cases(2, (64, 64))
+    judge, (case, other) = load_judge(PlayroomJudge), verbs._cases(2, (64, 64))
     real = rendered(case, frames=33)
     marks, _ = verbs._storyboard(Answers(real), case, other, judge, 0)
     assert marks["keyframe exact"][1] == 1
@@ -92,7 +93,7 @@ def test_nothing_kept_of_nothing_is_no_figure():
 
 def test_another_colour_is_asked_for_in_a_hole():
     """So what leaks out of the hole scores nothing."""
-    judge = load_judge()
+    judge = load_judge(PlayroomJudge)
     case = next(case for case in verbs._cases(8, (64, 64)) if case.scene.things[0].colour in case.prompt)
     marks, _ = verbs._inpaint(Answers(case.real), case, case, judge, 3)
     _, model, floor, ceiling = marks["new colour in the hole"]

@@ -21,13 +21,14 @@ from minisora.cli import app
 from minisora.curate.write import encode
 from minisora.data.clips import on_grid, to_clip
 from minisora.data.latents import to_members
-from minisora.data.lock import one_run
 from minisora.data.shards import Shards, ShardWriter
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.train import latents, loop
 from minisora.train.latents import LatentJob, encode_clips, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
+from minisora.video import Shape
+from minisora.workers.lock import one_run
 from minisora.worlds import playroom
 from tests.helpers.tiny import DIT, VAE
 
@@ -58,7 +59,7 @@ def curated(folder: Path, *sizes: tuple[int, int, int]) -> Path:
     """Clips of these heights, widths and numbers of frames, as `minisora curate` keeps them."""
     with ShardWriter(folder) as writer:
         for n, (height, width, num_frames) in enumerate(sizes):
-            clip = playroom.clips([n], height=height, width=width, num_frames=num_frames)[0]
+            clip = playroom.clips([n], Shape(num_frames=num_frames, height=height, width=width, fps=8.0))[0]
             video = encode(iter([clip.frames]), fps=clip.fps, codec="lossless", crf=0)
             about = {
                 "captions": [{"text": "a red ball", "start": 0.0, "stop": (num_frames - 1) / clip.fps}],
@@ -120,7 +121,7 @@ def test_pictures_beside_clips_are_a_quarter_of_every_step(tmp_path, base, data,
 def test_a_clip_that_is_larger_than_a_pack_gets_a_larger_one(base, monkeypatch, tmp_path):
     monkeypatch.setattr(tuning, "TUNING_TOKENS", 8)
     bundle = opened(base)
-    clip = playroom.clips([0], height=64, width=48, num_frames=9)[0]
+    clip = playroom.clips([0], Shape(num_frames=9, height=64, width=48, fps=8.0))[0]
     with ShardWriter(tmp_path / "latents") as writer:
         (stored,) = encode_clips(bundle.vae, bundle.text, [0], [clip])
         columns = {"height": 64, "width": 48, "num_frames": 9}
@@ -296,7 +297,7 @@ def test_a_run_may_begin_from_a_bundle(base):
 
 
 def test_a_clip_is_cut_to_the_grid():
-    clip = playroom.clips([0], height=45, width=37, num_frames=12)[0]
+    clip = playroom.clips([0], Shape(num_frames=12, height=45, width=37, fps=8.0))[0]
     cut = on_grid(clip, side=8, group=4)
     assert cut.frames.shape == (9, 40, 32, 3) and torch.equal(cut.frames, clip.frames[:9, 2:42, 2:34])
     assert all(caption.stop <= 8 / clip.fps for caption in cut.captions)

@@ -12,12 +12,12 @@ from torch import Tensor
 from minisora.dit.lora import add_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
+from minisora.runs.logs import read_log
 from minisora.train import loop
 from minisora.train.config import OptimConfig
 from minisora.train.parallel import Layout, Ranks, prepare
 from minisora.train.velocity import dit_loss
 from minisora.vae.model import VideoVAE
-from minisora.watch.logs import read_log
 from tests.train import test_parallel as shared
 from tests.train.test_parallel import CONFIG, VAE, batch, network
 

@@ -20,18 +20,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from minisora.data.ahead import ahead
-from minisora.data.lock import one_run
 from minisora.data.order import sample_at
 from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
+from minisora.runs.logs import find_runs, settings_of
 from minisora.train import checkpoint, loop
 from minisora.train.checkpoint import Checkpoints
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.loop import run
 from minisora.train.parallel import Ranks
 from minisora.train.reference import make_reference
-from minisora.watch.logs import find_runs, settings_of
+from minisora.workers.ahead import ahead
+from minisora.workers.lock import one_run
 
 ROOT = Path(__file__).parents[2]
 

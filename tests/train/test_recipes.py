@@ -16,8 +16,8 @@ from minisora.bundle import Sampling, save
 from minisora.cli import app
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
-from minisora.plan.estimate import largest_batch
-from minisora.plan.known import known
+from minisora.runs.estimate import largest_batch
+from minisora.runs.known import known
 from minisora.train.loop import State
 from minisora.train.parallel import Ranks
 from minisora.vae.model import GROUP, STRIDE, VideoVAE

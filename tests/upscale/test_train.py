@@ -69,7 +69,7 @@ def test_noise_on_latents_reaches_the_small_frames_alone():
 def test_footage_is_reduced_to_the_small_size(tmp_path, monkeypatch):
     large = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
     clip = type("Clip", (), {"frames": large})
-    monkeypatch.setattr(footage, "train_clips", lambda **asked: iter([clip]))
+    monkeypatch.setattr(footage, "train_clips", lambda shape, seed: iter([clip]))
     small, chosen = footage_pairs(0, 8.0, 3, range(1, 3), 16, 4)
     assert torch.equal(chosen, large[1:]) and torch.equal(small, resize(large, 16, 16))
 

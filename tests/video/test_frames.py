@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minisora.video import fit, fit_size, resize, to_float, to_uint8
+from minisora.video import at_fps, fit, fit_size, resize, to_float, to_uint8
 
 
 def test_uint8_survives_the_way_to_float_and_back():
@@ -53,3 +53,10 @@ def test_fit_size_has_the_area_and_the_shape():
         h, w = fit_size(height, width, area=480 * 832, multiple=16)
         assert h % 16 == w % 16 == 0
         assert abs(h * w / (480 * 832) - 1) < 0.06 and abs(w / h / (width / height) - 1) < 0.06
+
+
+@pytest.mark.parametrize("fps", [8.0, 16.0, 24.0])
+def test_the_frames_nearest_to_another_rate(fps):
+    frames = torch.arange(49, dtype=torch.uint8)
+    assert at_fps(frames, fps, 8.0, 5).tolist() == [round(n * fps / 8) for n in range(5)]
+    assert at_fps(frames[:3], 8.0, 8.0, 5).tolist() == [0, 1, 2, 2, 2]  # what is short stands still

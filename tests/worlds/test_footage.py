@@ -1,6 +1,7 @@
 import io
 import json
 import zlib
+from dataclasses import replace
 from itertools import islice
 
 import av
@@ -9,8 +10,11 @@ import pytest
 import torch
 
 from minisora.errors import UsageError
+from minisora.video import Shape
 from minisora.worlds import footage
 from minisora.worlds.footage import Source
+
+SHAPE = Shape(num_frames=5, height=32, width=32, fps=10.0)
 
 
 def _video(frames, fps):
@@ -36,13 +40,13 @@ def source(tmp_path, monkeypatch):
     one = Source("toy", footage.TRAIN[0].asset, "toy.mkv")
     monkeypatch.setattr(footage, "TRAIN", (one,))
     with pytest.raises(UsageError, match="footage of toy"):
-        footage.train_clips(height=32, width=32, num_frames=5, fps=10, seed=0)
+        footage.train_clips(SHAPE, seed=0)
     footage.store("toy", _video(frames, 30))
     return frames
 
 
 def test_clips_lie_in_one_shot_at_the_asked_rate_and_size(source):
-    for clip in islice(footage.train_clips(height=32, width=48, num_frames=5, fps=10, seed=1), 20):
+    for clip in islice(footage.train_clips(replace(SHAPE, width=48), seed=1), 20):
         assert clip.frames.shape == (5, 32, 48, 3) and clip.frames.dtype == torch.uint8
         red, green = clip.frames[..., 0].float().mean((1, 2)), clip.frames[..., 1].float().mean((1, 2))
         assert (red.diff() - 3).abs().max() < 0.5  # 30 frames a second in the file, 10 in the clip
@@ -59,17 +63,16 @@ def test_footage_that_is_decoded_otherwise_lies_in_another_folder():
 
 
 def test_the_same_seed_gives_the_same_clips(source):
-    ask = {"height": 32, "width": 32, "num_frames": 5, "fps": 10}
-    first, again, other = (list(islice(footage.train_clips(**ask, seed=seed), 4)) for seed in (1, 1, 2))
+    first, again, other = (list(islice(footage.train_clips(SHAPE, seed=seed), 4)) for seed in (1, 1, 2))
     assert all(torch.equal(a.frames, b.frames) and a.truth == b.truth for a, b in zip(first, again, strict=True))
     assert any(a.truth != b.truth for a, b in zip(first, other, strict=True))
 
 
 def test_what_no_source_can_give_is_refused(source):
     with pytest.raises(UsageError, match="shorter or smaller"):
-        footage.train_clips(height=32, width=32, num_frames=60, fps=10, seed=0)
+        footage.train_clips(replace(SHAPE, num_frames=60), seed=0)
     with pytest.raises(UsageError, match="shorter or smaller"):
-        footage.train_clips(height=90, width=32, num_frames=5, fps=10, seed=0)
+        footage.train_clips(replace(SHAPE, height=90), seed=0)
 
 
 def test_training_and_evaluation_share_no_video():
@@ -81,5 +84,5 @@ def test_training_and_evaluation_share_no_video():
 def test_the_real_footage_gives_clips_of_every_source():
     if lacking := footage.missing():
         pytest.skip(f"no {', '.join(lacking)} in the cache: run minisora.worlds.footage.prepare()")
-    clips = islice(footage.held_out_clips(height=128, width=128, num_frames=17, fps=8, seed=0), 8)
+    clips = islice(footage.held_out_clips(Shape(num_frames=17, height=128, width=128, fps=8.0), seed=0), 8)
     assert {clip.truth["source"] for clip in clips} == {source.name for source in footage.HELD_OUT}

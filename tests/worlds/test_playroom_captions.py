@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from minisora.errors import UsageError
+from minisora.video import Shape
 from minisora.worlds.playroom import COLOURS, SHAPES, SIZES, Scene, captions, clips, draw, facts, render
 from minisora.worlds.playroom.captions import dense_caption
 from minisora.worlds.playroom.phrases import HELD_OUT, TRAIN
@@ -113,11 +114,12 @@ def test_lengths_are_as_readers_write():
 
 
 def test_clips_carry_captions_and_truth():
-    (short,) = clips([5], height=32, width=48, num_frames=9)
+    shape = Shape(num_frames=9, height=32, width=48, fps=8.0)
+    (short,) = clips([5], shape)
     assert short.frames.shape == (9, 32, 48, 3)
     assert {(c.start, c.stop) for c in short.captions} == {(0.0, 1.0), (0.0, 0.0)}
     assert Scene.from_json(short.truth["scene"]) == draw(5)
-    _, same = clips([4, 5], height=32, width=48, num_frames=9)
+    _, same = clips([4, 5], shape)
     assert torch.equal(same.frames, short.frames) and same.captions == short.captions
 
 

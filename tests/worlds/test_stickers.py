@@ -2,6 +2,7 @@ import io
 import json
 import zlib
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from minisora.errors import UsageError
+from minisora.video import Shape
 from minisora.worlds import stickers
 from minisora.worlds.stickers import drawing, store
 from minisora.worlds.stickers.staging import COLOURS, MOVES, Actor, Background, Staging
@@ -194,10 +196,11 @@ def _still():
 
 
 def test_a_clip_carries_captions_for_what_fits_into_it(red):
-    clip = stickers.clip(3, height=32, width=32)
+    shape = Shape(num_frames=33, height=32, width=32, fps=8.0)
+    clip = stickers.clip(3, shape)
     assert clip.frames.shape == (33, 32, 32, 3)
     assert {(each.start, each.stop) for each in clip.captions} == {(0, 2), (0, 4), (2, 4), (0, 0), (2, 2)}
-    short = stickers.clip(3, height=32, width=32, num_frames=9)
+    short = stickers.clip(3, replace(shape, num_frames=9))
     assert {(each.start, each.stop) for each in short.captions} == {(0, 1), (0, 0)}
     assert torch.equal(short.frames, clip.frames[:9])
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from minisora.caption.endpoint import CACHE, Endpoint
-from minisora.caption.files import ABOUT, EMBEDDED, load_captioner
+from minisora.caption.files import captioner_folder, load_captioner
 from minisora.caption.model import Captioner
 from minisora.caption.said import PROMPTS, Captions, Failed, Said, pictures, plain
 from minisora.device import default_device, has_fast_bf16
@@ -101,14 +101,3 @@ def captions_named(name: str, *, cache: Path = CACHE) -> Captions:
     folder, device = captioner_folder(name), default_device()
     dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
     return OwnCaptioner(load_captioner(folder, device=device, dtype=dtype), name)
-
-
-def captioner_folder(name: str) -> Path:
-    """Of `playroom`, or the folder of another captioner of ours. Raises UsageError where there is none."""
-    folder = EMBEDDED if name == "playroom" else Path(name)
-    if name != "playroom" and not (folder / ABOUT).exists():
-        raise UsageError(
-            f"there is no captioner {name!r}. Choose playroom, the folder of a captioner, "
-            "hf:NAME for a model of transformers, or the URL of a server."
-        )
-    return folder

@@ -35,9 +35,9 @@ def curate(
     from rich.console import Console
 
     from minisora.curate.ledger import ledger_table
-    from minisora.curate.ray_runner import ray_engine
     from minisora.curate.recipe import read_recipe
     from minisora.curate.runner import find, local_engine, run
+    from minisora.workers.ray_runner import ray_engine
 
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers}: give 1 or more.")

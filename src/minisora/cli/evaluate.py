@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minisora.cli.console import make_folder, parse_size, progress
-from minisora.cli.options import taking
+from minisora.cli.options import group, taking
 from minisora.cli.produce import ModelName, load
 from minisora.errors import UsageError
+from minisora.eval.suites import PROMPTS, SUITES
 
 if TYPE_CHECKING:
     from minisora.cli.console import Bar
-    from minisora.eval.command import Counts
     from minisora.generate.model import Model
 
 
@@ -26,7 +26,7 @@ class Evaluate:
 
     model: ModelName = "toybox"
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation")
-    count: Annotated[int, typer.Option(help="Held-out prompts to ask for.")] = 200
+    count: Annotated[int, typer.Option(help=f"{PROMPTS.help}.")] = PROMPTS.count
     size: Annotated[
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; the model's own if not given.")
     ] = None
@@ -36,12 +36,15 @@ class Evaluate:
             min=0, help="First frames to choose from; 0: all frames in one stage; the model's own if not given."
         ),
     ] = None
-    stickers: Annotated[int, typer.Option(help="Held-out stagings of stickers to ask for; 0 for none.")] = 160
-    verbs: Annotated[int, typer.Option(help="Held-out clips that every other verb is measured on; 0 for none.")] = 24
-    aspects: Annotated[int, typer.Option(help="Held-out prompts at each of three aspects; 0 for none.")] = 24
-    motions: Annotated[int, typer.Option(help="Held-out clips of each motion that are extended; 0 for none.")] = 6
-    world: Annotated[int, typer.Option(help="Held-out scenes of each kind for 3D and physics; 0 for none.")] = 6
-    variety: Annotated[int, typer.Option(help="Prompts for combinations, seeds and copying; 0 for none.")] = 8
+    suites: dict[str, int] = field(
+        metadata=group(
+            {
+                suite.name: (Annotated[int, typer.Option(help=f"{suite.help}; 0 for none.")], suite.count)
+                for suite in SUITES
+                if suite is not PROMPTS
+            }
+        )
+    )
     i3d: Annotated[Path | None, typer.Option(metavar="FILE", help="i3d_torchscript.pt, for FVD.")] = None
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="OLD NEW", help="Only say how two reports differ beyond noise.")
@@ -66,11 +69,11 @@ class Evaluate:
     ] = None
 
     @property
-    def counts(self) -> Counts:
-        from minisora.eval.command import Counts
+    def counts(self) -> Mapping[str, int]:
+        """Clips of each suite. Raises UsageError for less than none of one, and for no prompts."""
+        from minisora.eval.command import checked
 
-        names = ("stickers", "verbs", "aspects", "motions", "world", "variety")
-        return Counts(prompts=self.count, **{name: getattr(self, name) for name in names})
+        return checked({PROMPTS.name: self.count, **self.suites})
 
     def loaded(self, bar: Bar) -> Model:
         """The model that is measured: without an upscaler, as what is measured is what the model makes."""
@@ -97,7 +100,7 @@ def evaluate(asked: Evaluate) -> None:
     elif asked.compare is not None:
         _compare(*asked.compare)
     elif asked.write_prompts is not None:
-        folders.write_prompts(asked.write_prompts, asked.counts.prompts)
+        folders.write_prompts(asked.write_prompts, asked.counts["prompts"])
         typer.echo(f"{asked.write_prompts}: {asked.count} held-out prompts")
     elif asked.export is not None:
         _export(asked, asked.export)
@@ -106,7 +109,7 @@ def evaluate(asked: Evaluate) -> None:
 
         counts = asked.counts
         make_folder(asked.out)
-        typer.echo(verb_table(folders.folder_figures(asked.folder, asked.out, count=counts.prompts, i3d=asked.i3d)))
+        typer.echo(verb_table(folders.folder_figures(asked.folder, asked.out, count=counts["prompts"], i3d=asked.i3d)))
     else:
         counts = asked.counts
         parse_size(asked.size)

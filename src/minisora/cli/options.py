@@ -6,18 +6,33 @@ Here: making a command of a function that takes such a value. Not here: the comm
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_type_hints
 
 Options = TypeVar("Options")
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_GROUP = "group"
+
+
+def group(options: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """The metadata of a field that holds many options, by name. options: annotation and default of each"""
+    return {
+        _GROUP: {
+            name: inspect.Parameter(name, KEYWORD, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
+        }
+    }
 
 
 def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
     """Make a command of a function of one value; its docstring is the help."""
+    groups = {f.name: f.metadata[_GROUP] for f in fields(options) if _GROUP in f.metadata}  # type: ignore[arg-type]
 
     def made(run: Callable[[Options], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
+            for name, group in groups.items():
+                given[name] = {key: given.pop(key) for key in group}
             run(options(**given))
 
         command.__name__, command.__doc__ = run.__name__, run.__doc__
@@ -32,8 +47,9 @@ def parameters(options: type[Any], **defaults: Any) -> list[inspect.Parameter]:
     hints = get_type_hints(options, include_extras=True)
     made = []
     for f in fields(options):
+        if _GROUP in f.metadata:
+            made += f.metadata[_GROUP].values()
+            continue
         default = defaults.get(f.name, inspect.Parameter.empty if f.default is MISSING else f.default)
-        made.append(
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[f.name])
-        )
+        made.append(inspect.Parameter(f.name, KEYWORD, default=default, annotation=hints[f.name]))
     return made

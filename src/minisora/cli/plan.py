@@ -1,6 +1,6 @@
 """`minisora plan`: what a training run takes before it is begun.
 
-Here: the command. Not here: planning (plan/estimate.py).
+Here: the command. Not here: planning (runs/estimate.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minisora.cli.options import taking
 from minisora.errors import UsageError
 
 if TYPE_CHECKING:
-    from minisora.plan.estimate import Plan
+    from minisora.runs.plan import Plan
     from minisora.train.config import RunConfig
 
 LETTERS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
@@ -66,27 +66,20 @@ class Planning:
         return RECIPES[self.name](**({} if self.data is None else {"data": self.data}))
 
     def planned(self) -> Plan:
-        from minisora.plan.devices import devices_named
-        from minisora.plan.estimate import MFU, plan_model, plan_run
-        from minisora.plan.known import known
+        from minisora.runs.clips import clips_of
+        from minisora.runs.devices import devices_named
+        from minisora.runs.estimate import MFU, plan_model, plan_run
+        from minisora.runs.known import known
 
         number = None if self.samples is None else parse_count(self.samples)
         count, device = devices_named(self.gpus)
         run = self.recipe()
         if run is not None:
             return plan_run(run, count, device, samples=number, batch=self.batch, mfu=self.mfu, price=self.price)
-        return plan_model(
-            known(self.name),
-            count,
-            device,
-            size=parse_size(self.size),
-            seconds=self.seconds,
-            fps=self.fps,
-            samples=10**6 if number is None else number,
-            batch=self.batch,
-            mfu=MFU if self.mfu is None else self.mfu,
-            price=self.price,
-        )
+        clips = clips_of(known(self.name), size=parse_size(self.size), seconds=self.seconds, fps=self.fps)
+        number = 10**6 if number is None else number
+        mfu = MFU if self.mfu is None else self.mfu
+        return plan_model(clips, count, device, samples=number, batch=self.batch, mfu=mfu, price=self.price)
 
 
 @taking(Planning)

@@ -1,6 +1,6 @@
 """`minisora runs`: how training runs that were begun go.
 
-Here: the command. Not here: logs, pictures and the page (watch/), references (train/reference.py).
+Here: the command. Not here: logs, pictures and the page (runs/), references (train/reference.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from minisora.errors import UsageError
-from minisora.watch.logs import RUNS
+from minisora.runs.logs import RUNS
 
 
 def runs(
@@ -25,8 +25,7 @@ def runs(
     """The training runs here, or one of them: how far, how well, and its curves."""
     from rich.console import Console
 
-    from minisora.train.reference import keep, make_reference
-    from minisora.watch.logs import (
+    from minisora.runs.logs import (
         chart,
         find_runs,
         quantities,
@@ -36,8 +35,9 @@ def runs(
         to_tensorboard,
         whole_run,
     )
-    from minisora.watch.page import write_page
-    from minisora.watch.picture import picture
+    from minisora.runs.page import write_page
+    from minisora.runs.picture import picture
+    from minisora.train.reference import keep, make_reference
 
     found = find_runs(folder)
     whole = whole_run(found)

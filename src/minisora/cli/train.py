@@ -83,8 +83,8 @@ class Train:
 
     def run_folder(self) -> Path:
         """Where the run is kept."""
+        from minisora.runs.logs import RUNS
         from minisora.tuning import called
-        from minisora.watch.logs import RUNS
 
         if self.folder is not None:
             return self.folder
@@ -113,7 +113,7 @@ def train(asked: Train) -> None:
         for name, make in RECIPES.items():
             typer.echo(f"{name}  {(make.__doc__ or '').strip().splitlines()[0]}")
         return
-    from minisora.plan.estimate import describe
+    from minisora.runs.estimate import describe
     from minisora.train.loop import run
     from minisora.train.parallel import Layout, in_turn, joined
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from minisora.errors import UsageError
 from minisora.progress import Event
 
 if TYPE_CHECKING:
+    from minisora.video import Shape
     from minisora.worlds.clip import Clip
 
 WORLDS = ("playroom", "stickers")
@@ -44,6 +45,7 @@ class World:
     def clips(self) -> Iterable[Clip]:
         """Render them, one at a time. Raises UsageError for what no memory holds."""
         from minisora.device import check_memory
+        from minisora.video import Shape
 
         length, rate = 4.0 if self.seconds is None else self.seconds, 8.0 if self.fps is None else self.fps
         check_numbers(seconds=length, fps=self.fps, seed=self.seed, count=self.count, zoom=self.zoom)
@@ -55,8 +57,8 @@ class World:
             return record(name, episodes=self.count, size=size, fps=self.fps, seed=self.seed)
         num_frames = round(length * rate) + 1
         check_memory(num_frames * height * width * 64, f"{length:g} s of {width}x{height}")  # the renderer's planes
-        shape = {"height": height, "width": width, "fps": rate, "num_frames": num_frames}
-        return (_clip(self.name, self.seed + index, **shape) for index in range(self.count))
+        shape = Shape(num_frames=num_frames, height=height, width=width, fps=rate)
+        return (_clip(self.name, self.seed + index, shape) for index in range(self.count))
 
 
 @taking(World)
@@ -88,11 +90,11 @@ def world(asked: World) -> None:
     typer.echo(f"{asked.out}: {asked.count} clips, and the first of them on sheet.png")
 
 
-def _clip(name: str, seed: int, **shape: Any) -> Clip:
+def _clip(name: str, seed: int, shape: Shape) -> Clip:
     if name == "playroom":
         from minisora.worlds import playroom
 
-        return playroom.clips([seed], **shape)[0]
+        return playroom.clips([seed], shape)[0]
     from minisora.worlds import stickers
 
-    return stickers.clip(seed, **shape)
+    return stickers.clip(seed, shape)

@@ -17,7 +17,7 @@ from minisora.curate.learned import Kept, TransNet, columns_of, keeping, package
 from minisora.curate.lost import MediaError
 from minisora.curate.scores import LABELS, SCORES, Scored
 from minisora.curate.shots import Cutting, Span, cuts, shots
-from minisora.curate.signals import Media, read_signals
+from minisora.curate.signals import Media, Reading, read_signals
 from minisora.errors import UsageError
 
 __all__ = ["LABELS", "SCORES", "Analysis", "Cutting", "Media", "MediaError", "all_scores", "analyse"]
@@ -96,17 +96,15 @@ def analyse(
     scorers = [scorer_named(name) for name in settings.scorers]
     network = TransNet() if settings.detector == "transnet" else None
     with keeping() if scorers else nullcontext() as kept:
-        signals = read_signals(
-            path,
+        reading = Reading(
             samples_per_second=settings.samples_per_second,
             flow_above=settings.flow_above,
             until=max((stop for _, stop in spans), default=0.0) if spans is not None else math.inf,
             threads=settings.threads,
             timeout_seconds=settings.timeout_seconds,
-            watch=kept.add if kept else None,
-            every=network.push if network else None,
             pictures=pictures,
         )
+        signals = read_signals(path, reading, watch=kept.add if kept else None, every=network.push if network else None)
         frames, media = signals.frames, signals.media
         if network:
             found = network.cuts(len(signals), settings.transnet_threshold)

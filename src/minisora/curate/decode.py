@@ -1,6 +1,6 @@
 """Curated samples to clips again, in processes that may be lost: what training reads before it encodes.
 
-Here: the stage. Not here: one sample (data/clips.py), the processes (pool.py), latents (train/latents.py).
+Here: the stage. Not here: one sample (data/clips.py), the processes (workers/pool.py), latents (train/latents.py).
 """
 
 from __future__ import annotations

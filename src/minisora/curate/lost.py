@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from minisora.errors import UsageError
+from minisora.errors import InputError
 
 Reason = Literal["missing", "unreadable", "empty", "no_video", "truncated", "too_short", "timeout"]
 
 
-class MediaError(UsageError):
-    """A file that gives no clips. reason: one word, to count by."""
+class MediaError(InputError):
+    """A file that gives no clips."""
 
     def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+        super().__init__(reason, message)

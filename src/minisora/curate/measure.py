@@ -31,10 +31,10 @@ import pyarrow.parquet as pq
 
 from minisora.curate.analyse import Analysis, all_scores, analyse, made_by
 from minisora.curate.learned import reads_captions
-from minisora.curate.pool import Engine
 from minisora.curate.table import Row, annotation
 from minisora.errors import UsageError
 from minisora.video.files import replacing
+from minisora.workers.pool import Engine
 
 NO_SHOT = "no_shot"  # the error of a file that was read, and in which there is nothing to keep
 _FORMAT = 1  # of the parts; in the key of the work too

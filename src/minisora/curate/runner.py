@@ -14,7 +14,7 @@ What is done is in whole files, and the same command goes on from there, whateve
 is new, decides anew, and writes what has changed. Nothing but events.jsonl knows of time or of workers, so a broken run
 ends with the same bytes as an unbroken one.
 
-Here: the order of the work, the lock, the events. Not here: the stages, the processes (pool.py, ray_runner.py), the
+Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/), the
 terminal (command.py).
 """
 
@@ -40,17 +40,17 @@ from minisora.curate.exporters import exporter_named
 from minisora.curate.importers import importer_named, pair, plain
 from minisora.curate.ledger import Ledger, counted, write_ledger
 from minisora.curate.measure import NO_SHOT, Measure, measure, measured, pending, units_of
-from minisora.curate.pool import Engine, Pool, Stage
 from minisora.curate.recipe import Clips, Recipe, scores_of
 from minisora.curate.report import write_report
 from minisora.curate.table import SCHEMA, Row, annotation, merged
 from minisora.curate.told import Told, read_told
 from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
-from minisora.data.lock import one_run
 from minisora.errors import UsageError
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video.files import cannot_write, replacing
+from minisora.workers.lock import one_run
+from minisora.workers.pool import Engine, Pool, Stage
 
 EXPORT_FILES = {"datajuicer": "datajuicer.jsonl", "opensora": "opensora.csv", "fastvideo": "videos2caption.json"}
 Log = Callable[..., None]  # a line of events.jsonl

@@ -97,71 +97,91 @@ class Signals:
         return len(self.frames["seconds"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a file is read.
+
+    until:    seconds after the first frame; a little more is read, as the marks of frames look ahead, and no further
+    pictures: one frame is enough
+    """
+
+    samples_per_second: float = 4.0  # frames that are looked at closely
+    flow_above: float = 0.0  # see motion.py
+    until: float = math.inf
+    threads: int = 1
+    timeout_seconds: float | None = None
+    pictures: bool = False
+
+
+WHOLE = Reading()
+
+
 def read_signals(
-    path: Path,
-    *,
-    samples_per_second: float = 4.0,
-    flow_above: float = 0.0,
-    until: float = math.inf,
-    threads: int = 1,
-    timeout_seconds: float | None = None,
-    watch: Watch | None = None,
-    every: Every | None = None,
-    pictures: bool = False,
+    path: Path, reading: Reading = WHOLE, *, watch: Watch | None = None, every: Every | None = None
 ) -> Signals:
     """Decode a file once.
 
-    until:   seconds after the first frame; a little more is read, as the marks of frames look ahead, and no further
-    watch:   is shown each sampled frame, in full size
-    every:   is shown each frame, BGR, as small as PySceneDetect sees it
-    pictures: one frame is enough
+    watch: is shown each sampled frame, in full size
+    every: is shown each frame, BGR, as small as PySceneDetect sees it
 
     Raises MediaError where the file gives no two frames, ends early or takes too long.
     """
-    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     with _opened(path) as (container, stream):
-        stream.thread_type, stream.codec_context.thread_count = "AUTO", threads
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", reading.threads
         stream.codec_context.options = {"flags2": "+export_mvs", "max_pixels": str(_MOST_PIXELS)}
-        rate = float(stream.guessed_rate or stream.average_rate or 25)
-        measured = _Measured(rate, samples_per_second, Motion(flow_above), watch, every)
-        first: av.VideoFrame | None = None
-        packets = _Packets(container, stream)
-        for frame, failures in packets.frames():
-            if measured.last > until + _BEYOND:
-                break
-            if deadline is not None and time.monotonic() > deadline:
-                raise MediaError(
-                    "timeout", f"{path} took more than {timeout_seconds:g} s, for {measured.last:.1f} s of it."
-                )
-            first = first or frame
-            if (frame.width, frame.height) != (first.width, first.height):  # PySceneDetect leaves them out too
-                measured.failures += 1
-            else:
-                measured.add(frame, failures)
-        if first is None:
-            raise MediaError("unreadable", f"{path} holds no frame that can be decoded. Try another copy.")
+        packets, measured = _Packets(container, stream), _Measured(_fps(stream), reading, watch, every)
+        first = _measure(path, packets, measured, reading)
         length = measured.end
-        if measured.last > until + _BEYOND:
+        if measured.last > reading.until + _BEYOND:
             length = max(length, _told_length(container, stream))
         else:
             _check_length(path, container, stream, measured, packets.end)
-            if measured.last <= 0 and not pictures:
+            if measured.last <= 0 and not reading.pictures:
                 raise MediaError("too_short", f"{path} holds one frame only: it is a picture.")
-        rotation = first.rotation % 360
-        width, height = display_size(first, stream)
-        media = Media(
-            seconds=length,
-            fps=rate,
-            height=width if rotation % 180 else height,
-            width=height if rotation % 180 else width,
-            rotation=rotation,
-            codec=stream.codec_context.name,
-            pixel_format=first.format.name,
-            num_videos=len(container.streams.video),
-            num_sounds=len(container.streams.audio),
-            size_bytes=path.stat().st_size,
-        )
-        return measured.signals(media)
+        return measured.signals(_media(path, container, stream, first, length))
+
+
+def _measure(path: Path, packets: _Packets, measured: _Measured, reading: Reading) -> av.VideoFrame:
+    """Measure frame after frame, as far as is asked for. Returns the first."""
+    limit = reading.timeout_seconds
+    deadline = None if limit is None else time.monotonic() + limit
+    first: av.VideoFrame | None = None
+    for frame, failures in packets.frames():
+        if measured.last > reading.until + _BEYOND:
+            break
+        if deadline is not None and time.monotonic() > deadline:
+            raise MediaError("timeout", f"{path} took more than {limit:g} s, for {measured.last:.1f} s of it.")
+        first = first or frame
+        if (frame.width, frame.height) != (first.width, first.height):  # PySceneDetect leaves them out too
+            measured.failures += 1
+        else:
+            measured.add(frame, failures)
+    if first is None:
+        raise MediaError("unreadable", f"{path} holds no frame that can be decoded. Try another copy.")
+    return first
+
+
+def _media(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, first: av.VideoFrame, seconds: float
+) -> Media:
+    rotation = first.rotation % 360
+    width, height = display_size(first, stream)
+    return Media(
+        seconds=seconds,
+        fps=_fps(stream),
+        height=width if rotation % 180 else height,
+        width=height if rotation % 180 else width,
+        rotation=rotation,
+        codec=stream.codec_context.name,
+        pixel_format=first.format.name,
+        num_videos=len(container.streams.video),
+        num_sounds=len(container.streams.audio),
+        size_bytes=path.stat().st_size,
+    )
+
+
+def _fps(stream: av.VideoStream) -> float:
+    return float(stream.guessed_rate or stream.average_rate or 25)
 
 
 def turned(picture: Array, rotation: int) -> Array:
@@ -183,18 +203,16 @@ def perceptual_hash(luma: Array) -> int:
 class _Measured:
     """The figures as they come in, and what the next frame is compared with."""
 
-    def __init__(
-        self, rate: float, samples_per_second: float, motion: Motion, watch: Watch | None, every: Every | None
-    ) -> None:
+    def __init__(self, rate: float, reading: Reading, watch: Watch | None, every: Every | None) -> None:
         self.failures = 0  # since the last good frame
         self.last = self.end = 0.0  # seconds: the newest frame's, and until it is over
-        self._rate, self._samples_per_second = rate, samples_per_second
+        self._rate, self._samples_per_second = rate, reading.samples_per_second
         self._watch, self._every = watch, every
         self._zero: float | None = None
         self._frames, self._samples, self._hashes = array("d"), array("d"), array("Q")
         self._before: tuple[Array, Array] | None = None  # hue, saturation, value, and brightness of the frame before
         self._next_sample = 0.0
-        self._motion, self._convert = motion, VideoReformatter()
+        self._motion, self._convert = Motion(reading.flow_above), VideoReformatter()
 
     def add(self, frame: av.VideoFrame, failures: int) -> None:
         at = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)

@@ -41,7 +41,6 @@ import pyarrow.parquet as pq
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from torch import Tensor
 
-from minisora.curate.pool import Engine
 from minisora.curate.recipe import Clips
 from minisora.curate.table import Row
 from minisora.curate.told import Told
@@ -51,6 +50,7 @@ from minisora.video.files import cannot_write, replacing
 from minisora.video.frames import fit
 from minisora.video.read import read_clip
 from minisora.video.write import X264
+from minisora.workers.pool import Engine
 
 _FORMAT = 1  # in `made`: raise it where the same piece is read, fitted or coded otherwise
 _MOST_BYTES = 256 << 20  # of decoded frames at a time

@@ -36,9 +36,9 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from minisora.data.ahead import passed_over
 from minisora.errors import UsageError
 from minisora.video.files import cannot_write, replacing
+from minisora.workers.ahead import passed_over
 
 Decoded = TypeVar("Decoded")
 

@@ -1,7 +1,7 @@
 """Sora's claim about native sizes: the prompt is followed at every aspect ratio, and things are not cut by the frame.
 
 Here: prompt following and the share of things cut off, by aspect; of pictures too, small and large.
-Not here: the marks (score.py), the judge (judge.py).
+Not here: the marks (score.py), the judge (judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from minisora.eval.judge import load_judge
-from minisora.eval.report import FPS, SECONDS, prompts, render_all
-from minisora.eval.rows import NAN, Figure, figure_of, write_rows
+from minisora.eval.report import SECONDS, prompts, render_all
+from minisora.eval.rows import NAN, Figure, Findings, figure_of, write_rows
 from minisora.eval.score import Asked, prompt_marks
-from minisora.eval.segment import Segmenter, colour_mask
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, PlayroomJudge
+from minisora.judge.segment import Segmenter, colour_mask
 from minisora.progress import Event, OnEvent, unheard
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
@@ -23,9 +24,9 @@ LARGE = 4  # times the model's own side
 _MEASURES = ("colour", "shape", "count", "things cut off")
 
 
-def aspect_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent = unheard) -> list[Figure]:
-    """`count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
-    judge, figures = load_judge(), list[Figure]()
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+    """Measure `count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
+    judge, figures = load_judge(PlayroomJudge), list[Figure]()
     own = model.bundle.sampling.size
     asks = [(name, model.preview_size((high * 64, wide * 64)), SECONDS) for name, (wide, high) in ASPECTS.items()]
     asks += [("picture", (times * own[0], times * own[1]), 0.0) for times in (1, LARGE)]
@@ -45,8 +46,7 @@ def aspect_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEven
             found[n]["things cut off"] = ("lower", cut[0], cut[1], cut[2])
         label = f"{name}, {size[1]}x{size[0]}"
         figures += [figure_of(label, measure, found) for measure in _MEASURES]
-    write_rows(figures, out, "aspects")
-    return figures
+    return write_rows(figures, out, "aspects")
 
 
 def cut_off(frames: Tensor, asked: Asked, segmenter: Segmenter) -> float:

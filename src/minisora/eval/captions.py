@@ -23,7 +23,8 @@ from pathlib import Path
 from minisora.caption.adapters import OwnCaptioner
 from minisora.caption.files import check_world
 from minisora.caption.said import Captions
-from minisora.eval.rows import Figure, Marks, figure_of, write_rows
+from minisora.eval.rows import Figure, Marks, figures_of, write_rows
+from minisora.eval.scenes import shown
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import watch
@@ -68,7 +69,7 @@ def caption_scores(
         true = own[1 if long and len(own) > 1 else 0].text
         model, floor, ceiling = (marks_of(text, scene, start, stop) for text in (texts[n], texts[n - 1], true))
         found.append({name: (_BETTER.get(name, "higher"), model[name], floor[name], ceiling[name]) for name in model})
-    figures = [figure_of("caption", name, found) for name in (found[0] if found else ())]
+    figures = figures_of("caption", found)
     if out is not None:
         write_rows(figures, out, "captions")
     return figures
@@ -80,7 +81,7 @@ def _span(number: int) -> tuple[float, float]:
 
 def _clip(scene: playroom.Scene, span: tuple[float, float]) -> Video:
     num_frames = round((span[1] - span[0]) * FPS) + 1
-    return Video(playroom.render([scene], height=SIDE, width=SIDE, fps=FPS, num_frames=num_frames).frames[0], FPS)
+    return Video(shown(scene, (SIDE, SIDE), num_frames=num_frames, fps=FPS), FPS)
 
 
 def marks_of(text: str, scene: playroom.Scene, start: float, stop: float) -> dict[str, float]:

@@ -1,29 +1,23 @@
-"""What `minisora evaluate` does, but for its options: every family in turn, other people's benchmarks, one text.
+"""What `minisora evaluate` does, but for its options: every suite in turn, other people's benchmarks, one text.
 
-Here: the order of families, and benchmarks by name. Not here: options and the bar (cli.py), the families themselves.
+Here: running the suites, and benchmarks by name. Not here: which suites there are (suites.py), options and the bar
+(cli/evaluate.py).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.eval import exchange
-from minisora.eval.aspects import aspect_figures
-from minisora.eval.motions import motion_figures
 from minisora.eval.page import write_page
-from minisora.eval.physics import physics_figures
-from minisora.eval.report import evaluate, other_world
-from minisora.eval.rows import Figure, verb_table, write_rows
-from minisora.eval.space import space_figures
-from minisora.eval.stickers import COUNT, left_out, sticker_report
-from minisora.eval.variety import variety_figures
-from minisora.eval.verbs import verb_figures
+from minisora.eval.rows import Findings, verb_table
+from minisora.eval.suites import SUITES
 from minisora.generate.model import Model
 from minisora.progress import OnEvent
 from minisora.train.latents import fingerprint
@@ -33,71 +27,42 @@ Value = TypeVar("Value")
 CONTINUED = 5.0  # seconds that Physics-IQ looks at
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Clips of each family; 0 leaves it out, but for the prompts."""
-
-    prompts: int = 200
-    stickers: int = COUNT
-    verbs: int = 24
-    aspects: int = 24
-    motions: int = 6
-    world: int = 6
-    variety: int = 8
-
-    def __post_init__(self) -> None:
-        if self.prompts < 1 or min(asdict(self).values()) < 0:
-            told = ", ".join(f"{name} {value}" for name, value in asdict(self).items())
-            raise UsageError(f"{told}: give 1 or more prompts, 0 or more of the others.")
+def checked(counts: Mapping[str, int]) -> Mapping[str, int]:
+    """Clips of each suite. Raises UsageError for less than none of one, and for no prompts."""
+    if counts["prompts"] < 1 or min(counts.values()) < 0:
+        told = ", ".join(f"{name} {value}" for name, value in counts.items())
+        raise UsageError(f"{told}: give 1 or more prompts, 0 or more of the others.")
+    return {**counts, "stickers": min(counts["prompts"], counts["stickers"])}
 
 
 def evaluate_all(
     model: Model,
     out: Path,
-    counts: Counts,
+    counts: Mapping[str, int],
     *,
     training: Sequence[int] = (),
     i3d: Path | None = None,
     on_event: OnEvent,
 ) -> str:
-    """All families, each with its files in the folder `out`, and the page of them all.
+    """Run the suites, each with its files in the folder `out`, and write the page of them all.
 
+    counts:   clips of each suite, by its name; 0 leaves it out
     training: seeds of the playroom clips that the model was trained on (variety.py)
+    i3d:      a TorchScript file, for distances that may be called FVD (report.py)
     returns   the tables, and what was left out
     """
-    report = evaluate(model, out, count=counts.prompts, i3d=i3d, on_event=on_event)
-    told, reason = [str(report)], left_out()
-    if reason is None and counts.stickers:
-        count = min(counts.prompts, counts.stickers)
-        stickers = sticker_report(model, out, count=count, on_event=on_event)
-        told.append(str(stickers))
-    figures = list(report.figures)
-    if counts.verbs:
-        figures += verb_figures(model, out, count=counts.verbs, on_event=on_event)
-    if counts.aspects:
-        figures += aspect_figures(model, out, count=counts.aspects, on_event=on_event)
-    if counts.motions:
-        figures += motion_figures(model, out, count=counts.motions, on_event=on_event)
-    if counts.world:
-        figures += world_figures(model, out, count=counts.world, on_event=on_event)
-    if counts.variety:
-        figures += variety_figures(model, out, count=counts.variety, training=training, on_event=on_event)
-    told.append(verb_table(figures))
-    if len(set(report.world.values())) > 1:
-        told.append(f"note: {other_world(**report.world)}")
-    if reason is not None:
-        told.append(f"note: stickers are not judged: {reason}")
-    return "\n\n".join([*told, f"{write_page(out)}: the report"])
-
-
-def world_figures(model: Model, out: Path, *, count: int, on_event: OnEvent) -> list[Figure]:
-    """3D consistency and physics; world.json and world.md go into the folder `out`."""
-    figures = [
-        *space_figures(model, count=count, on_event=on_event),
-        *physics_figures(model, count=count, on_event=on_event),
+    given = {"training": training, "i3d": i3d}
+    found: list[Findings] = [
+        suite.module.run(
+            model, out, count=counts[suite.name], on_event=on_event, **{name: given[name] for name in suite.takes}
+        )
+        for suite in SUITES
+        if counts[suite.name]
     ]
-    write_rows(figures, out, "world")
-    return figures
+    tables = [each.table for each in found if each.table]
+    rows = verb_table([figure for each in found for figure in each.figures])
+    notes = [f"note: {note}" for each in found for note in each.notes]
+    return "\n\n".join([*tables, rows, *notes, f"{write_page(out)}: the report"])
 
 
 def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Path | None = None) -> list[Path]:

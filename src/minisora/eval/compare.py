@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from minisora.errors import UsageError
+from minisora.eval.suites import SUITES
 
-ROWS = ("verbs.json", "aspects.json", "motions.json", "world.json", "variety.json", "folder.json")  # of figures alone
+ROWS = {  # files of figures alone, and what they are called
+    **{f"{suite.name}.json": suite.title for suite in SUITES if suite.title},
+    "folder.json": "A folder of videos",
+}
 FILES = ("results.json", "stickers.json", *ROWS)
 CHANGED, SAME, UNKNOWN = ("worse", "better"), "same", "no interval"
 

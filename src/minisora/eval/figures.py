@@ -17,9 +17,9 @@ from minisora.data.pack import Pack, distinct_times
 from minisora.data.patch import patchify
 from minisora.errors import UsageError
 from minisora.eval.metrics import psnr, ssim
-from minisora.generate.canvas import Shape, build
+from minisora.generate.canvas import build
 from minisora.vae.codec import Codec, round_trip
-from minisora.video import to_float
+from minisora.video import Shape, to_float
 from minisora.worlds import footage, stickers
 from minisora.worlds.seeds import VAE_FIGURES
 
@@ -29,21 +29,13 @@ BINS = 10  # of noise level
 
 def vae_figures(vae: Codec, playroom: Sequence[Tensor], *, count: int, num_frames: int) -> dict[str, dict[str, float]]:
     """PSNR in dB and SSIM over held-out clips of each source; a source that is not in the cache is left out."""
-    side = playroom[0].shape[1:3]
+    height, width = playroom[0].shape[1:3]
+    small = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
+    large = Shape(num_frames=num_frames, height=FOOTAGE_SIDE, width=FOOTAGE_SIDE, fps=8.0)
     sources: dict[str, Callable[[], Iterator[Tensor]]] = {
         "playroom": lambda: iter(playroom[:count]),
-        "stickers": lambda: (
-            stickers.clip(
-                VAE_FIGURES[n], split="held_out", height=side[0], width=side[1], fps=8.0, num_frames=num_frames
-            ).frames
-            for n in range(count)
-        ),
-        "footage": lambda: (
-            clip.frames
-            for clip in footage.held_out_clips(
-                height=FOOTAGE_SIDE, width=FOOTAGE_SIDE, num_frames=num_frames, fps=8.0, seed=VAE_FIGURES.start
-            )
-        ),
+        "stickers": lambda: (stickers.clip(VAE_FIGURES[n], small, split="held_out").frames for n in range(count)),
+        "footage": lambda: (clip.frames for clip in footage.held_out_clips(large, seed=VAE_FIGURES.start)),
     }
     told = {}
     for name, clips in sources.items():

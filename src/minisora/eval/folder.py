@@ -14,12 +14,13 @@ import json
 from pathlib import Path
 
 from minisora.errors import UsageError
-from minisora.eval.judge import load_judge
 from minisora.eval.quality import quality_figures
-from minisora.eval.report import FPS, SECONDS, prompts, render_all
+from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import Figure, figure_of, write_rows
 from minisora.eval.score import ATTRIBUTES, prompt_marks
-from minisora.eval.segment import SIDE
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, PlayroomJudge
+from minisora.judge.segment import SIDE
 from minisora.video import read_video
 from minisora.worlds import playroom
 from minisora.worlds.seeds import REPORT_OTHERS
@@ -59,7 +60,7 @@ def folder_figures(folder: Path, out: Path, *, count: int = 200, i3d: Path | Non
     known = {" ".join(one.prompt.split()): n for n, one in enumerate(asked)}
     pairs = [(n, known[prompt]) for n, (_, prompt) in enumerate(told) if prompt in known]
     if pairs:
-        judge = load_judge()
+        judge = load_judge(PlayroomJudge)
         truth = render_all([scenes[n] for _, n in pairs], size)
         seen = judge.describe([clips[n] for n, _ in pairs])
         found = prompt_marks(seen, judge.describe(truth), [asked[n] for _, n in pairs])

@@ -22,10 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minisora.errors import UsageError, WeightsError
-from minisora.eval.judge import load_judge
-from minisora.eval.segment import SIDE, Segmenter
-from minisora.eval.tracks import FIELD, Tracks, measure
-from minisora.video import resize
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import PlayroomJudge
+from minisora.judge.segment import Segmenter, fitted
+from minisora.judge.tracks import FIELD, Tracks, measure
+from minisora.video import to_float
 
 Features = Callable[[Tensor], Tensor]  # (T, H, W, 3) uint8 -> (D,)
 
@@ -84,7 +85,7 @@ def playroom_features(segmenter: Segmenter | None = None) -> Features:
 
     Raises WeightsError where the judge's weights are missing.
     """
-    network = load_judge().segmenter if segmenter is None else segmenter
+    network = load_judge(PlayroomJudge).segmenter if segmenter is None else segmenter
 
     @torch.inference_mode()
     def features(frames: Tensor) -> Tensor:
@@ -99,9 +100,7 @@ def playroom_features(segmenter: Segmenter | None = None) -> Features:
 
 def _cells(frames: Tensor, network: Segmenter) -> Tensor:
     """(T, H, W, 3) uint8 -> (T, 32, rows, columns), the segmenter's coarse layers joined, before it names anything."""
-    scale = SIDE / min(frames.shape[1:3])
-    height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
-    x = (resize(frames, height, width).float() / 127.5 - 1).permute(0, 3, 1, 2)
+    x = to_float(fitted(frames)).permute(0, 3, 1, 2)
     coarse = network.coarse(network.enter(x))
     cells: Tensor = network.join(coarse + F.interpolate(network.coarser(coarse), scale_factor=2.0))
     return cells

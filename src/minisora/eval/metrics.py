@@ -3,7 +3,7 @@
 SSIM source: Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", with their Gaussian window (deviation
 1.5, 11 pixels) and constants; the mean over channels and over all places where the window fits whole.
 
-Here: figures of pixels. Not here: what a clip shows (judge.py).
+Here: figures of pixels. Not here: what a clip shows (judge/).
 """
 
 from __future__ import annotations

@@ -28,16 +28,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import load_judge
-from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
-from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
-from minisora.eval.segment import Segmenter, colour_mask, middles
+from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
+from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, PlayroomJudge
+from minisora.judge.segment import Segmenter, colour_mask, middles
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video
 from minisora.worlds import playroom
 
-FPS, FRAMES, GIVEN = 8.0, 33, 9
+FRAMES, GIVEN = 33, 9
 MOTIONS = (
     *("passes_behind", "leaves_and_returns", "struck", "trail"),
     *("rolls_left", "rolls_right", "rolls_toward", "rolls_away", "bounces", "circles"),
@@ -46,22 +47,21 @@ _HIDDEN, _SEEN = 0.1, 0.5  # share of its largest area in the clip
 _PAINT = 30.0  # of 255, by which a painted pixel differs from the bare floor
 
 
-def motion_figures(model: Model, out: Path, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
-    """`count` scenes of each motion; motions.json and motions.md go into the folder `out`."""
-    segmenter, size = load_judge().segmenter, model.bundle.sampling.size
-    figures = []
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+    """Measure `count` scenes of each motion; motions.json and motions.md go into the folder `out`."""
+    segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
+    figures = list[Figure]()
     for number, motion in enumerate(MOTIONS):
         found: list[Marks] = []
         for n, (scene, thing, frames, asked) in enumerate(_scenes(motion, count, size)):
             on_event(Event(motion, number * count + n, len(MOTIONS) * count))
-            text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=size[1] / size[0])[0].text
+            text = prompt_of(scene, SECONDS, size)
             given = Video(frames[:GIVEN], FPS)
             made = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames
             marks = _marks(made, frames, asked, scene.things[thing].colour, segmenter)
             found.append(marks | trail_marks(made, scene, thing) if motion == "trail" else marks)
-        figures += [figure_of(motion, name, found) for name in (found[0] if found else ())]
-    write_rows(figures, out, "motions")
-    return figures
+        figures += figures_of(motion, found)
+    return write_rows(figures, out, "motions")
 
 
 def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playroom.Scene, int, Tensor, Tensor]]:

@@ -29,21 +29,21 @@ import torch
 from torch import Tensor
 
 from minisora.eval import masks
-from minisora.eval.judge import load_judge
-from minisora.eval.rows import Figure, Marks, figure_of
-from minisora.eval.scenes import SECONDS, choose, held_still, moving_as
-from minisora.eval.segment import Segmenter, places
+from minisora.eval.rows import Figure, Marks, figures_of
+from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of, shown
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, PlayroomJudge
+from minisora.judge.segment import Segmenter, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.vae.codec import round_trip
 from minisora.video import Video
-from minisora.worlds import playroom
 from minisora.worlds.playroom import Scene
 from minisora.worlds.playroom.camera import views
 from minisora.worlds.playroom.motion import Array, positions
 from minisora.worlds.playroom.scene import Thing
 
-FPS, FRAMES, GIVEN = 8.0, 25, 5  # collisions come at 0.6 s or later
+FRAMES, GIVEN = 25, 5  # collisions come at 0.6 s or later
 TIMES = np.arange(FRAMES) / FPS
 LOST = 2.0  # units: about from the middle to the edge of the frame
 SPEEDS = {"slow": 0.4, "fast": 1.6}  # times a speed that training had; it had 0.48 to 0.76 units/s
@@ -61,25 +61,23 @@ class Case:
     frames: int
 
 
-def physics_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
+def physics_figures(model: Model, *, count: int, on_event: OnEvent = unheard) -> list[Figure]:
     """`count` scenes of each kind."""
-    segmenter, size = load_judge().segmenter, model.bundle.sampling.size
+    segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     found: dict[str, list[Marks]] = {}
     overlaps: list[Marks] = []
     chosen = cases(count)
     for n, case in enumerate(chosen):
         on_event(Event(case.kind, n, len(chosen)))
-        rendered = playroom.render([case.scene], height=size[0], width=size[1], fps=FPS, num_frames=case.frames)
-        real, seconds = rendered.frames[0], (case.frames - 1) / FPS
-        seed, aspect = case.scene.seed, size[1] / size[0]
-        text = playroom.captions(case.scene, seed=seed, start=0.0, stop=seconds, aspect=aspect)[0].text
+        real = shown(case.scene, size, num_frames=case.frames, fps=FPS)
+        text = prompt_of(case.scene, (case.frames - 1) / FPS, size)
         made = model.extend(Video(real[:GIVEN], FPS), text, after=(case.frames - GIVEN) / FPS, seed=n).frames
         found.setdefault(case.kind, []).append(motion_marks(made, real, case, segmenter))
         if case.kind not in SPEEDS:
             through = round_trip(model.bundle.vae, real)
             overlaps.append(mask_marks(made, real, through))
     found |= {"motion masks": overlaps} if overlaps else {}
-    return [figure_of(kind, name, marks) for kind, marks in found.items() for name in marks[0]]
+    return [figure for kind, marks in found.items() for figure in figures_of(kind, marks)]
 
 
 def cases(count: int) -> list[Case]:
@@ -131,10 +129,10 @@ def motion_marks(made: Tensor, real: Tensor, case: Case, segmenter: Segmenter) -
     true = torch.stack([_along(thing, positions(thing, times)) for thing in things])
     seen = torch.stack([read(real, thing, case.scene, segmenter) for thing in things])
     held = seen[:, GIVEN - 1 : GIVEN].expand(-1, case.frames)
-    shown = torch.stack([read(made, thing, case.scene, segmenter) for thing in things])
+    made_ways = torch.stack([read(made, thing, case.scene, segmenter) for thing in things])
     # the middle of what is seen of a thing is not its centre: a cone's lies lower
     aside = (seen - true)[:, :GIVEN].nanmean(1, keepdim=True).nan_to_num(0.0)
-    ways = [way - aside for way in (shown, held, seen)]
+    ways = [way - aside for way in (made_ways, held, seen)]
     measured: dict[str, Callable[[Tensor], float]] = {
         "position, units": lambda way: position_error(way, true),
         "velocity, units/s": lambda way: velocity_error(way, true),

@@ -6,7 +6,7 @@ arXiv:1603.03590), and say so in their names: `dynamic_degree[dis]` is not the s
     flicker, motion_smoothness[dis], dynamic_degree[dis]   Huang et al. 2023, arXiv:2311.17982 (VBench)
     warping_error[dis]                                     Liu et al. 2023, arXiv:2310.11440 (EvalCrafter)
 
-Here: the figures. Not here: distances between sets (frechet.py), clips with a truth (metrics.py, judge.py).
+Here: the figures. Not here: distances between sets (frechet.py), clips with a truth (metrics.py, judge/).
 """
 
 from __future__ import annotations
@@ -142,11 +142,15 @@ def _warped(picture: Tensor, flow: Tensor) -> Tensor:
     """(H, W, C) as seen from where each pixel moves to: what is at x + flow(x), as float; the edge goes on outside."""
     height, width = flow.shape[:2]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([x, y], -1) + flow
-    grid = (2 * places + 1) / torch.tensor([width, height]) - 1
-    planes = picture.float().permute(2, 0, 1)[None]
-    moved = F.grid_sample(planes, grid[None], mode="bilinear", padding_mode="border", align_corners=False)
-    return moved[0].permute(1, 2, 0)
+    return looked_up(picture.float()[None], (torch.stack([x, y], -1) + flow)[None])[0]
+
+
+def looked_up(planes: Tensor, places: Tensor) -> Tensor:
+    """(T, H, W, C) planes at (T, H, W, 2) places in pixels, between pixels by straight lines; the edge goes on."""
+    height, width = planes.shape[1:3]
+    grid = (2 * places.nan_to_num() + 1) / torch.tensor([width, height]) - 1
+    found = F.grid_sample(planes.permute(0, 3, 1, 2), grid, "bilinear", "border", align_corners=False)
+    return found.permute(0, 2, 3, 1)
 
 
 def _need(frames: Tensor, least: int) -> None:

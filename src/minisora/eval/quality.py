@@ -21,10 +21,10 @@ from torch import Tensor
 from minisora.errors import UsageError
 from minisora.eval.frechet import Features, clip_features, frechet_distance, load_i3d, playroom_features
 from minisora.eval.plain import flicker, plain_figures
-from minisora.eval.rows import Figure, Marks, figure_of, figure_of_set
+from minisora.eval.rows import Figure, Marks, figure_of_set, figures_of
+from minisora.judge.playroom import FPS
 from minisora.video import Video
 
-FPS = 8.0
 MOST_CLIPS = 48  # that the plain figures are taken of
 
 
@@ -47,7 +47,7 @@ def quality_figures(
             plain_marks(_plain(clip), floor, ceiling)
             for clip, floor, ceiling in zip(clips[few], worst, best, strict=True)
         ]
-        figures += [figure_of(source, name, found) for name in found[0]]
+        figures += figures_of(source, found)
     if min(len(real), len(others)) < 2:
         return figures
     features, name = (playroom_features(), "Frechet distance") if i3d is None else (load_i3d(i3d), "FVD")

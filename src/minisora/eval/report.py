@@ -1,16 +1,14 @@
 """The report: a model's score between real renders and shuffled captions, and the figures beside it.
 
-Here: what is asked, which rows are judged, and how it is written down.
-Not here: the judge (judge.py), marks and intervals (score.py), other figures (figures.py).
+Here: what is asked of the playroom, and what the report says.
+Not here: the way of a report (following.py), the judge (judge/playroom.py), marks and intervals (score.py), other
+figures (figures.py, quality.py).
 """
 
 from __future__ import annotations
 
-import json
-import math
 import platform
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,23 +19,21 @@ import torch
 from torch import Tensor
 
 from minisora.eval.figures import BINS, loss_by_noise, vae_figures
-from minisora.eval.judge import load_judge
-from minisora.eval.metrics import motion_energy
+from minisora.eval.following import MODEL, PHRASINGS, SHEET_ROWS, SHUFFLED, THROUGH, Subject, follow, score_table, write
 from minisora.eval.quality import quality_figures
-from minisora.eval.rows import Figure, plain, verb_table
-from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, normalised, shuffled
+from minisora.eval.rows import Figure, Findings, plain, verb_table
+from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, shuffled
 from minisora.generate.model import Model
-from minisora.progress import Event, OnEvent, unheard
-from minisora.vae.codec import round_trip
-from minisora.video import contact_sheet
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, Description, PlayroomJudge
+from minisora.progress import OnEvent, unheard
+from minisora.video import at_fps
 from minisora.worlds import playroom
 from minisora.worlds.playroom import WORLD_VERSION
 from minisora.worlds.seeds import REPORT, REPORT_OTHERS
 
-SECONDS, FPS = 2.0, 8.0  # what the judge was trained to look at
-PHRASINGS = ("train", "held_out")  # in turns: half of the prompts use templates that training never saw
-ROWS = ("real renders", "VAE round trip", "model", "captions shuffled")
-SHEET_ROWS = 24
+SECONDS = 2.0  # as of the clips that the judge was trained on
+REAL = "real renders"
 FIGURE_CLIPS = 16
 _RENDERED_AT_ONCE = 20
 
@@ -50,7 +46,7 @@ class Report:
     count: int
     size: tuple[int, int]  # height, width
     world: dict[str, int]  # version of the playroom that the model was trained on, and that it is judged on
-    rows: dict[str, dict[str, float]]  # mean mark of each of ROWS, by attribute
+    rows: dict[str, dict[str, float]]  # mean marks, by row and attribute
     normalised: dict[str, Normalised]
     by_phrasing: dict[str, dict[str, Normalised]]  # over the prompts of each of PHRASINGS
     vae: dict[str, dict[str, float]]  # PSNR and SSIM by source
@@ -67,13 +63,7 @@ class Report:
         return data
 
     def __str__(self) -> str:
-        head = ["", *ROWS, "normalised [95 %]", *(f"{_PHRASES[name]} phrasing" for name in PHRASINGS)]
-        lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-        for name in ATTRIBUTES:
-            cells = [name, *(f"{self.rows[row][name]:.3f}" for row in ROWS), str(self.normalised[name])]
-            cells += [f"{self.by_phrasing[phrasing][name].value:.2f}" for phrasing in PHRASINGS]
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines)
+        return score_table(self, "")
 
     def to_markdown(self) -> str:
         """The table, what its rows are, and the other figures."""
@@ -128,17 +118,14 @@ def other_world(trained: int, judged: int) -> str:
     return f"The model was trained on world {trained}; what it is asked for, and the judge, are of world {judged}."
 
 
-_PHRASES = {"train": "seen", "held_out": "unseen"}
+def run(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = unheard) -> Findings:
+    """`evaluate`, as a suite."""
+    report = evaluate(model, out, count=count, i3d=i3d, on_event=on_event)
+    notes = (other_world(**report.world),) if len(set(report.world.values())) > 1 else ()
+    return Findings(report.figures, str(report), notes)
 
 
-def evaluate(
-    model: Model,
-    out: Path,
-    *,
-    count: int = 200,
-    i3d: Path | None = None,
-    on_event: OnEvent = unheard,
-) -> Report:
+def evaluate(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = unheard) -> Report:
     """Score a model; results.json, report.md and sheet.png go into the folder `out`.
 
     count:   held-out prompts
@@ -147,64 +134,58 @@ def evaluate(
 
     Raises WeightsError where the judge's weights are missing.
     """
-    judge = load_judge()
     out.mkdir(parents=True, exist_ok=True)
-    seconds: dict[str, float] = {}
-    began = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal began
-        now = time.perf_counter()
-        seconds[name], began = now - began, now
-
-    size = model.bundle.sampling.size
-    scenes, asked = prompts(count, aspect=size[1] / size[0])
-    real = render_all(scenes, size)
-    lap("rendering")
-    through = [round_trip(model.bundle.vae, frames) for frames in real]
-    lap("VAE round trip")
-    made = []
-    for number, one in enumerate(asked):
-        video = model.generate(one.prompt, seconds=SECONDS, seed=number)
-        made.append(_at_rate(video.frames, video.fps))
-        on_event(Event("prompts", number + 1, count))
-    lap("generating")
-    told = {name: judge.describe(clips) for name, clips in zip(ROWS, (real, through, made), strict=False)}
-    lap("judging")
-    table = {name: torch.tensor([marks(d, a) for d, a in zip(ds, asked, strict=True)]) for name, ds in told.items()}
-    table[ROWS[3]] = shuffled(told[ROWS[2]], asked).to(table[ROWS[2]].dtype)
-    scored = _normalised(table, range(count))
-    by_phrasing = {
-        name: _normalised(table, [n for n, one in enumerate(asked) if one.phrasing == name]) for name in PHRASINGS
-    }
-    others = render_all([playroom.draw(REPORT_OTHERS[n], split="held_out") for n in range(count)], size)
-    figures = quality_figures({ROWS[2]: made, ROWS[1]: through}, real, others, i3d)
-    lap("beside real clips")
-    some = slice(0, FIGURE_CLIPS)
+    found = follow(_subject(), model, count=count, on_event=on_event)
+    size, timed = model.bundle.sampling.size, found.watch.timed
+    real, through, made = (found.clips[row] for row in (REAL, THROUGH, MODEL))
+    with timed("beside real clips"):
+        others = render_all([playroom.draw(REPORT_OTHERS[n], split="held_out") for n in range(count)], size)
+        figures = quality_figures({MODEL: made, THROUGH: through}, real, others, i3d)
+    with timed("other figures"):
+        some = slice(0, FIGURE_CLIPS)
+        vae = vae_figures(model.bundle.vae, real, count=FIGURE_CLIPS, num_frames=len(real[0]))
+        losses = loss_by_noise(model.bundle, real[some], [one.prompt for one in found.asked[some]], FPS)
+    energy = found.motion_energy()
     report = Report(
         model=model.bundle.name,
         count=count,
         size=size,
         world={"trained": model.bundle.world, "judged": WORLD_VERSION},
-        rows={name: dict(zip(ATTRIBUTES, values.nanmean(0).tolist(), strict=True)) for name, values in table.items()},
-        normalised=scored,
-        by_phrasing=by_phrasing,
-        vae=vae_figures(model.bundle.vae, real, count=FIGURE_CLIPS, num_frames=len(real[0])),
-        loss_by_noise=loss_by_noise(model.bundle, real[some], [one.prompt for one in asked[some]], FPS),
-        motion_energy={
-            "real": sum(map(motion_energy, real)) / count,
-            "model": sum(map(motion_energy, made)) / count,
-        },
+        rows=found.means(),
+        normalised=found.normalised(),
+        by_phrasing=found.by_phrasing(),
+        vae=vae,
+        loss_by_noise=losses,
+        motion_energy={"real": energy[REAL], "model": energy[MODEL]},
         figures=tuple(figures),
         versions=_versions(),
         device=_device(model),
-        seconds=seconds,
+        seconds=found.watch.seconds,
     )
-    lap("other figures")
-    (out / "results.json").write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
-    (out / "report.md").write_text(report.to_markdown(), encoding="utf-8")
-    _sheet(asked, made, real).save(out / "sheet.png")
+    write(report, found.sheet(range(min(count, SHEET_ROWS))), out, ("results.json", "report.md", "sheet.png"))
     return report
+
+
+def _subject() -> Subject[playroom.Scene, Description]:
+    """Prompts of the playroom. Raises WeightsError where the judge's weights are missing."""
+    return Subject(
+        stage="prompts",
+        real=REAL,
+        attributes=ATTRIBUTES,
+        seconds=SECONDS,
+        fps=FPS,
+        prompts=lambda count, size: prompts(count, aspect=size[1] / size[0]),
+        render=render_all,
+        looks=lambda frames, fps: at_fps(frames, fps, FPS, round((len(frames) - 1) / fps * FPS) + 1),
+        judge=load_judge(PlayroomJudge).describe,
+        marks=marks_of,
+    )
+
+
+def marks_of(told: Mapping[str, Sequence[Description]], asked: Sequence[Asked]) -> dict[str, Tensor]:
+    """Descriptions by row -> marks (P, ATTRIBUTES) by row, those of shuffled captions last."""
+    table = {row: torch.tensor([marks(d, a) for d, a in zip(ds, asked, strict=True)]) for row, ds in told.items()}
+    return table | {SHUFFLED: shuffled(told[MODEL], asked).to(table[MODEL].dtype)}
 
 
 def prompts(count: int, *, aspect: float = 1.0, split: str = "held_out") -> tuple[list[playroom.Scene], list[Asked]]:
@@ -215,7 +196,7 @@ def prompts(count: int, *, aspect: float = 1.0, split: str = "held_out") -> tupl
     scenes = [playroom.draw(REPORT[n], split=split) for n in range(count)]
     asked = []
     for n, scene in enumerate(scenes):
-        phrasing = PHRASINGS[n % 2]
+        phrasing = list(PHRASINGS)[n % 2]
         written = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, phrasing=phrasing, aspect=aspect)
         text = Random(f"prompt {scene.seed}").choice(written).text
         asked.append(Asked(text, playroom.facts(scene, 0.0, SECONDS, aspect=aspect), phrasing))
@@ -229,31 +210,6 @@ def render_all(scenes: Sequence[playroom.Scene], size: tuple[int, int]) -> list[
         rendered = playroom.render(part, height=size[0], width=size[1], fps=FPS, num_frames=round(SECONDS * FPS) + 1)
         clips += list(rendered.frames)
     return clips
-
-
-def _at_rate(frames: Tensor, fps: float) -> Tensor:
-    """The frames nearest to the moments that the judge looks at."""
-    moments = torch.arange(round((len(frames) - 1) / fps * FPS) + 1) / FPS
-    return frames[(moments * fps).round().long().clamp(max=len(frames) - 1)]
-
-
-def _normalised(table: dict[str, Tensor], rows: Sequence[int]) -> dict[str, Normalised]:
-    if not rows:
-        nothing = Normalised(math.nan, math.nan, math.nan)
-        return dict.fromkeys(ATTRIBUTES, nothing)
-    chosen = torch.tensor(list(rows))
-    ceiling, model, floor = (table[name][chosen] for name in (ROWS[0], ROWS[2], ROWS[3]))
-    return dict(zip(ATTRIBUTES, normalised(model, floor, ceiling), strict=True))
-
-
-def _sheet(asked: Sequence[Asked], made: Sequence[Tensor], real: Sequence[Tensor]) -> Any:
-    """The model's frames, and under them the real ones."""
-    rows = []
-    for one, ours, theirs in list(zip(asked, made, real, strict=True))[:SHEET_ROWS]:
-        length = min(len(ours), len(theirs))
-        beside = torch.cat([ours[:length], theirs[:length]], 1) if ours.shape[1:] == theirs.shape[1:] else ours
-        rows.append((f"{one.prompt} (above the model, below real)", beside, FPS))
-    return contact_sheet(rows, tile=rows[0][1].shape[1])
 
 
 def _versions() -> dict[str, str]:

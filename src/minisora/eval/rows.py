@@ -1,7 +1,7 @@
-"""A measure as every family gives it: the model between a floor and a ceiling, over n clips, with an interval.
+"""A measure as every suite gives it: the model between a floor and a ceiling, over n clips, with an interval.
 
-Here: figures, from marks of single clips or of whole sets, and how they are written down.
-Not here: what is measured (verbs.py, motions.py, space.py, physics.py, quality.py, variety.py, folder.py).
+Here: figures, from marks of single clips or of whole sets, how they are written down, and what a suite gives back.
+Not here: what is measured (the suites, quality.py, folder.py), which suites there are (suites.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor
 
 NAN = float("nan")
 Marks = dict[str, tuple[str, float, float, float]]  # measure -> (better, model, floor, ceiling) of one clip
-_DRAWS, _HALVES, _INTERVAL = 2000, 100, (0.025, 0.975)
+DRAWS, INTERVAL = 2000, (0.025, 0.975)  # of the bootstrap
+_HALVES = 100
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,33 @@ def verb_table(figures: Sequence[Figure]) -> str:
     return "\n".join([head, "|" + " --- |" * 8, *(figure.row() for figure in figures)])
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a suite found.
+
+    figures: rows of the one table of all suites
+    table:   a table of its own
+    notes:   what has to be said of either
+    """
+
+    figures: tuple[Figure, ...] = ()
+    table: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def figures_of(verb: str, found: Sequence[Marks]) -> list[Figure]:
+    """A figure of each measure, over clips that all have the same; none of no clips."""
+    return [figure_of(verb, name, found) for name in (found[0] if found else ())]
+
+
 def figure_of(verb: str, name: str, found: Sequence[Marks]) -> Figure:
     """The mean of one measure over clips; those that cannot tell (NaN) are left out."""
     values = torch.tensor([marks[name][1:] for marks in found], dtype=torch.float64)
     values = values[~values.isnan().any(1)]
     if not len(values):
         return Figure(verb, name, found[0][name][0], 0, NAN, NAN, NAN, NAN, NAN)
-    draws = torch.randint(len(values), (_DRAWS, len(values)), generator=torch.Generator().manual_seed(0))
-    low, high = (float(values[:, 0][draws].mean(1).quantile(share)) for share in _INTERVAL)
+    draws = torch.randint(len(values), (DRAWS, len(values)), generator=torch.Generator().manual_seed(0))
+    low, high = (float(values[:, 0][draws].mean(1).quantile(share)) for share in INTERVAL)
     mean, floor, ceiling = values.mean(0).tolist()
     return Figure(verb, name, found[0][name][0], len(values), mean, low, high, floor, ceiling)
 
@@ -76,15 +96,16 @@ def figure_of_set(
         generator = torch.Generator().manual_seed(0)
         drawn = [of(rows[torch.randperm(count, generator=generator)[: count // 2]]) for _ in range(_HALVES)]
         halves = torch.tensor(drawn, dtype=torch.float64)
-        low, high = (value + float((halves - halves.mean()).quantile(share)) for share in _INTERVAL)
+        low, high = (value + float((halves - halves.mean()).quantile(share)) for share in INTERVAL)
     return Figure(verb, name, better, count, value, low, high, floor, ceiling)
 
 
-def write_rows(figures: Sequence[Figure], out: Path, name: str) -> None:
-    """name.json and name.md into the folder `out`."""
+def write_rows(figures: Sequence[Figure], out: Path, name: str) -> Findings:
+    """Write name.json and name.md into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
     (out / f"{name}.md").write_text(verb_table(figures) + "\n")
+    return Findings(tuple(figures))
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 Drawing a scene takes milliseconds and choosing among drawn ones nothing, so each seed is drawn once, whoever looks.
 
-Here: looking through the seeds. Not here: what a family looks for (motions.py, space.py, physics.py, variety.py).
+Here: looking through the seeds, and how a scene looks and is asked for. Not here: what a suite looks for (motions.py,
+space.py, physics.py, variety.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import islice
+
+from torch import Tensor
 
 from minisora.worlds import playroom
 from minisora.worlds.playroom import Scene
@@ -40,6 +43,16 @@ def moving_as(scene: Scene, motion: str) -> int | None:
 def held_still(scene: Scene) -> bool:
     """Whether the camera does not move."""
     return all(shot.move == "static" for shot in scene.shots)
+
+
+def prompt_of(scene: Scene, seconds: float, size: tuple[int, int]) -> str:
+    """What the scene's own caption says of its first seconds, in frames of a size (height, width)."""
+    return playroom.captions(scene, seed=scene.seed, start=0.0, stop=seconds, aspect=size[1] / size[0])[0].text
+
+
+def shown(scene: Scene, size: tuple[int, int], *, num_frames: int, fps: float) -> Tensor:
+    """(num_frames, height, width, 3) uint8 from the scene's start. size: (height, width)"""
+    return playroom.render([scene], height=size[0], width=size[1], fps=fps, num_frames=num_frames).frames[0]
 
 
 @cache

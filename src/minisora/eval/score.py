@@ -2,7 +2,7 @@
 
 Only what the prompt says is asked: the size of things where the prompt names sizes.
 
-Here: marks of one clip, means and intervals of many. Not here: the judge (judge.py), the table (report.py).
+Here: marks of one clip, means and intervals of many. Not here: the judge (judge/playroom.py), the table (report.py).
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import DIRECTIONS, Description, Found
-from minisora.eval.rows import Marks
+from minisora.eval.rows import DRAWS, INTERVAL, Marks
+from minisora.judge.playroom import DIRECTIONS, Description, Found
 
 ATTRIBUTES = ("colour", "shape", "count", "size", "motion", "direction", "camera")
-_DRAWS = 2000  # of the bootstrap
-_INTERVAL = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def prompt_marks(told: Sequence[Description], truth: Sequence[Description], aske
 def normalised(model: Tensor, floor: Tensor, ceiling: Tensor, *, seed: int = 0) -> list[Normalised]:
     """For each attribute; (P, A) marks each, NaN where a prompt asks for none. Every draw is of prompts."""
     generator = torch.Generator().manual_seed(seed)
-    draws = torch.randint(len(model), (_DRAWS, len(model)), generator=generator)
+    draws = torch.randint(len(model), (DRAWS, len(model)), generator=generator)
 
     def ratio(rows: Tensor) -> Tensor:
         top, bottom, high = (marks[rows].nanmean(-2) for marks in (model, floor, ceiling))
@@ -130,5 +128,5 @@ def normalised(model: Tensor, floor: Tensor, ceiling: Tensor, *, seed: int = 0) 
     value = ratio(torch.arange(len(model)))
     drawn = torch.stack([ratio(rows) for rows in draws])
     drawn = torch.where(drawn.isfinite(), drawn, float("nan"))
-    low, high = (drawn.nanquantile(share, 0) for share in _INTERVAL)
+    low, high = (drawn.nanquantile(share, 0) for share in INTERVAL)
     return [Normalised(float(v), float(a), float(b)) for v, a, b in zip(value, low, high, strict=True)]

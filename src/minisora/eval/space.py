@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minisora.errors import UsageError
-from minisora.eval.plain import Flow, dis_flow
-from minisora.eval.rows import NAN, Figure, Marks, figure_of
-from minisora.eval.scenes import choose, held_still
+from minisora.eval.plain import Flow, dis_flow, looked_up
+from minisora.eval.rows import NAN, Figure, Marks, figures_of
+from minisora.eval.scenes import choose, held_still, prompt_of
 from minisora.generate.model import Model
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import resize
@@ -38,19 +38,19 @@ FRAMES = round(SECONDS * FPS) + 1
 FLOW_SIDE = 128  # pixels
 
 
-def space_figures(model: Model, *, count: int = 6, on_event: OnEvent = unheard) -> list[Figure]:
+def space_figures(model: Model, *, count: int, on_event: OnEvent = unheard) -> list[Figure]:
     """Over `count` held-out scenes whose camera moves."""
-    height, width = model.bundle.sampling.size
+    size = model.bundle.sampling.size
     found: list[Marks] = []
     scenes = choose(lambda scene: not held_still(scene), count)
     for n, scene in enumerate(scenes):
         on_event(Event("camera", n, len(scenes)))
-        rendered = playroom.render([scene], height=height, width=width, fps=FPS, num_frames=FRAMES, truth=True)
+        rendered = playroom.render([scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES, truth=True)
         real = rendered.frames[0]
-        text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, aspect=width / height)[0].text
-        made = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=(height, width), seed=n).frames
+        text = prompt_of(scene, SECONDS, size)
+        made = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=size, seed=n).frames
         found.append(space_marks(made, rendered))
-    return [figure_of("camera", name, found) for name in (found[0] if found else ())]
+    return figures_of("camera", found)
 
 
 def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:
@@ -122,11 +122,3 @@ def way_error(frames: Tensor, way: Tensor, seen: Tensor, flow: Flow) -> float:
     off = (looked_up(flows, way[:-1]) - way.diff(dim=0)).norm(dim=-1)
     both = seen[:-1] & seen[1:]
     return 100 * float(off[both].median()) / min(height, width) if both.any() else NAN
-
-
-def looked_up(planes: Tensor, way: Tensor) -> Tensor:
-    """(T, H, W, C) planes at (T, H, W, 2) places in pixels, between pixels by straight lines; the edge goes on."""
-    height, width = planes.shape[1:3]
-    grid = (2 * way.nan_to_num() + 1) / torch.tensor([width, height]) - 1
-    found = F.grid_sample(planes.permute(0, 3, 1, 2), grid, "bilinear", "border", align_corners=False)
-    return found.permute(0, 2, 3, 1)

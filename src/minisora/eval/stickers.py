@@ -4,16 +4,14 @@ Asked are unseen stagings of one sticker each. Names of the training set: is the
 are the frames in order, where the judge is sure of the real clip's order. Held-out combinations: is each of person,
 activity and skin tone right.
 
-Here: what is asked, marks, rows and the table. Not here: the judge (sticker_judge.py), intervals (score.py), the
-playroom's report (report.py).
+Here: what is asked of stickers, marks, and what the report says. Not here: the way of a report (following.py), the
+judge (judge/stickers.py), the playroom's report (report.py).
 """
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -23,26 +21,33 @@ import torch
 from torch import Tensor
 
 from minisora.errors import UsageError
-from minisora.eval import sticker_judge
-from minisora.eval.metrics import motion_energy
-from minisora.eval.score import Asked, Normalised, normalised
-from minisora.eval.sticker_judge import FPS, NUM_FRAMES, SURE, Reading, load_sticker_judge, looks, rendered, singles
+from minisora.eval.following import MODEL, PHRASINGS, SHEET_ROWS, SHUFFLED, Subject, follow, score_table, write
+from minisora.eval.rows import Findings, plain
+from minisora.eval.score import Asked, Normalised
 from minisora.generate.model import Model
-from minisora.progress import Event, OnEvent, unheard
-from minisora.vae.codec import round_trip
-from minisora.video import contact_sheet
+from minisora.judge.network import load_judge
+from minisora.judge.stickers import (
+    BEST,
+    FPS,
+    NUM_FRAMES,
+    SURE,
+    Reading,
+    StickerJudge,
+    looks,
+    rendered,
+    singles,
+    words,
+)
+from minisora.progress import OnEvent, unheard
 from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_REPORT
 from minisora.worlds.stickers.staging import Staging
 
-COUNT = 160
 NAMES_SHARE = 5 / 8  # of the prompts; the others are of held-out combinations
 SECONDS = (NUM_FRAMES - 1) / FPS
-PHRASINGS = ("train", "held_out")  # in turns: half of the prompts use templates that training never saw
+REAL = "real clips"
 ATTRIBUTES = ("name", "order", "person", "activity", "tone")
-ROWS = ("real clips", "VAE round trip", "model", "captions shuffled")
 CHANCE = 0.5  # of an order; it is in no caption, so shuffling captions says nothing of it
-SHEET_ROWS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,30 +57,23 @@ class StickerReport:
     model: str
     count: int
     asked: dict[str, int]  # of how many prompts each of ATTRIBUTES was asked
-    rows: dict[str, dict[str, float]]  # mean mark of each of ROWS, by attribute
+    rows: dict[str, dict[str, float]]  # mean marks, by row and attribute
     normalised: dict[str, Normalised]
     by_phrasing: dict[str, dict[str, Normalised]]  # over the prompts of each of PHRASINGS
-    motion_energy: dict[str, float]  # of the first three of ROWS
+    motion_energy: dict[str, float]  # by row, but for the last
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; what was not asked or could not be worked out is null."""
-        data: dict[str, Any] = json.loads(json.dumps(asdict(self)), parse_constant=lambda name: None)
+        data: dict[str, Any] = plain(asdict(self))
         return data
 
     def __str__(self) -> str:
-        head = ["stickers", "prompts", *ROWS, "normalised [95 %]", "seen phrasing", "unseen phrasing"]
-        lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-        for name in ATTRIBUTES:
-            cells = [name, str(self.asked[name]), *(f"{self.rows[row][name]:.3f}" for row in ROWS)]
-            cells += [str(self.normalised[name])]
-            cells += [f"{self.by_phrasing[phrasing][name].value:.2f}" for phrasing in PHRASINGS]
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines)
+        return score_table(self, "stickers", {"prompts": self.asked})
 
     def to_markdown(self) -> str:
         energy = self.motion_energy
-        share = 100 * energy[ROWS[2]] / max(energy[ROWS[0]], 1e-9)
+        share = 100 * energy[MODEL] / max(energy[REAL], 1e-9)
         told = ", ".join(f"{row} {value:.2f}" for row, value in energy.items())
         timed = ", ".join(f"{name} {value:.0f}" for name, value in self.seconds.items())
         return "\n".join(
@@ -88,8 +86,8 @@ class StickerReport:
                 "against other prompts. Normalised is (model - floor) / (ceiling - floor), with a bootstrap over "
                 "prompts.",
                 "",
-                f"Name: of the training set, among the judge's best {sticker_judge.BEST} of "
-                f"{len(sticker_judge.words())}. Order: the frames run forward, asked where the judge is sure "
+                f"Name: of the training set, among the judge's best {BEST} of "
+                f"{len(words())}. Order: the frames run forward, asked where the judge is sure "
                 f"({SURE:.0%}) of the real clip's order; its floor is chance. "
                 "Person, activity and tone: of combinations that training never showed.",
                 "",
@@ -114,13 +112,20 @@ def left_out() -> str | None:
         keys = [each.key for each in stickers.names()]
         if missing := len(stickers.missing(keys)):
             return f"{missing} of {len(keys)} are not in the cache. Fetch them: minisora.worlds.stickers.prepare()."
-        load_sticker_judge()
+        load_judge(StickerJudge)
     except UsageError as error:  # no names, or no weights
         return str(error)
     return None
 
 
-def sticker_report(model: Model, out: Path, *, count: int = COUNT, on_event: OnEvent = unheard) -> StickerReport:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+    """`sticker_report`, as a suite; a note where stickers cannot be judged."""
+    if (reason := left_out()) is not None:
+        return Findings(notes=(f"stickers are not judged: {reason}",))
+    return Findings(table=str(sticker_report(model, out, count=count, on_event=on_event)))
+
+
+def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> StickerReport:
     """Score a model; stickers.json, stickers.md and stickers.png go into the folder `out`.
 
     What is in stickers.md is added to a report.md that is there, in place of an earlier one.
@@ -130,44 +135,38 @@ def sticker_report(model: Model, out: Path, *, count: int = COUNT, on_event: OnE
 
     Raises UsageError where the stickers are not in the cache, WeightsError where the judge's weights are missing.
     """
-    judge = load_sticker_judge()
     out.mkdir(parents=True, exist_ok=True)
-    seconds: dict[str, float] = {}
-    began = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal began
-        now = time.perf_counter()
-        seconds[name], began = now - began, now
-
-    stagings, asked = prompts(count)
-    real = [rendered(staging, *model.bundle.sampling.size) for staging in stagings]
-    lap("rendering")
-    through = [round_trip(model.bundle.vae, frames) for frames in real]
-    lap("VAE round trip")
-    made = []
-    for number, one in enumerate(asked):
-        video = model.generate(one.prompt, seconds=SECONDS, seed=number)
-        made.append(looks(video.frames, video.fps))
-        on_event(Event("stickers", number + 1, count))
-    lap("generating")
-    clips = dict(zip(ROWS, ([looks(c, FPS) for c in real], [looks(c, FPS) for c in through], made), strict=False))
-    told = {row: judge.read(looked) for row, looked in clips.items()}
-    lap("judging")
-    table = marks_of(told, asked)
+    found = follow(_subject(), model, count=count, on_event=on_event)
     report = StickerReport(
         model=model.bundle.name,
         count=count,
-        asked=dict(zip(ATTRIBUTES, table[ROWS[0]].isfinite().sum(0).tolist(), strict=True)),
-        rows={row: dict(zip(ATTRIBUTES, values.nanmean(0).tolist(), strict=True)) for row, values in table.items()},
-        normalised=_normalised(table, asked, PHRASINGS),
-        by_phrasing={phrasing: _normalised(table, asked, (phrasing,)) for phrasing in PHRASINGS},
-        motion_energy={row: sum(map(motion_energy, looked)) / count for row, looked in clips.items()},
-        seconds=seconds,
+        asked=dict(zip(ATTRIBUTES, found.table[REAL].isfinite().sum(0).tolist(), strict=True)),
+        rows=found.means(),
+        normalised=found.normalised(),
+        by_phrasing=found.by_phrasing(),
+        motion_energy=found.motion_energy(),
+        seconds=found.watch.seconds,
     )
-    _write(report, out)
-    _sheet(asked, clips[ROWS[2]], clips[ROWS[0]]).save(out / "stickers.png")
+    write(report, found.sheet(_shown(found.asked)), out, ("stickers.json", "stickers.md", "stickers.png"))
+    _add(report, out / "report.md")
     return report
+
+
+def _subject() -> Subject[Staging, Reading]:
+    """Prompts of stickers. Raises WeightsError where the judge's weights are missing."""
+    return Subject(
+        stage="stickers",
+        real=REAL,
+        attributes=ATTRIBUTES,
+        seconds=SECONDS,
+        fps=FPS,
+        prompts=lambda count, size: prompts(count),
+        render=lambda stagings, size: [rendered(staging, *size) for staging in stagings],
+        looks=looks,
+        judge=load_judge(StickerJudge).read,
+        marks=marks_of,
+        all_drawn=True,
+    )
 
 
 def prompts(count: int) -> tuple[list[Staging], list[Asked]]:
@@ -179,7 +178,7 @@ def prompts(count: int) -> tuple[list[Staging], list[Asked]]:
     ]
     asked = []
     for n, (seed, staging) in enumerate(drawn):
-        phrasing = PHRASINGS[n % 2]
+        phrasing = list(PHRASINGS)[n % 2]
         written = stickers.captions(staging, seed=seed, start=0.0, stop=SECONDS, phrasing=phrasing)
         text = Random(f"prompt {staging.split} {seed}").choice(written).text
         asked.append(Asked(text, stickers.facts(staging), phrasing))
@@ -204,49 +203,38 @@ def marks(reading: Reading, asked: Asked, *, sure: bool) -> list[float]:
     return [float(actor["words"] in reading.names), order if sure else math.nan, *[math.nan] * 3]
 
 
-def marks_of(told: dict[str, list[Reading]], asked: Sequence[Asked]) -> dict[str, Tensor]:
-    """The readings of the first three of ROWS -> the marks (P, ATTRIBUTES) of all of them.
+def marks_of(told: Mapping[str, Sequence[Reading]], asked: Sequence[Asked]) -> dict[str, Tensor]:
+    """Readings by row -> marks (P, ATTRIBUTES) by row, those of shuffled captions last.
 
     Captions are shuffled among prompts that are asked for the same, each prompt against several clips.
     """
-    sure = [max(one.forward, 1 - one.forward) >= SURE for one in told[ROWS[0]]]
+    sure = [max(one.forward, 1 - one.forward) >= SURE for one in told[REAL]]
     cases = list(zip(asked, sure, strict=True))
     table = {
         row: torch.tensor([marks(r, a, sure=s) for r, (a, s) in zip(readings, cases, strict=True)])
         for row, readings in told.items()
     }
-    made, floor = told[ROWS[2]], []
+    made, floor = told[MODEL], []
     for n, (one, known) in enumerate(cases):
         alike = [m for m, other in enumerate(asked) if other.facts["split"] == one.facts["split"]]
         place, length = alike.index(n), len(alike)
         others = [alike[(place + shift) % length] for shift in (1, 2, 3, 5, 8, 13, 21) if shift < length]
         against = torch.tensor([marks(made[m], one, sure=known) for m in others]).reshape(len(others), len(ATTRIBUTES))
         floor.append(against.mean(0))
-    table[ROWS[3]] = torch.stack(floor)
-    table[ROWS[3]][:, ATTRIBUTES.index("order")] = torch.where(torch.tensor(sure), CHANCE, math.nan)
+    table[SHUFFLED] = torch.stack(floor)
+    table[SHUFFLED][:, ATTRIBUTES.index("order")] = torch.where(torch.tensor(sure), CHANCE, math.nan)
     return table
 
 
-def _normalised(table: dict[str, Tensor], asked: Sequence[Asked], phrasings: Sequence[str]) -> dict[str, Normalised]:
-    chosen = torch.tensor([one.phrasing in phrasings for one in asked])[:, None]
-    ceiling, model, floor = (table[row].where(chosen, math.nan) for row in (ROWS[0], ROWS[2], ROWS[3]))
-    return dict(zip(ATTRIBUTES, normalised(model, floor, ceiling), strict=True))
-
-
-def _write(report: StickerReport, out: Path) -> None:
-    text = report.to_markdown()
-    (out / "stickers.json").write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
-    (out / "stickers.md").write_text(text, encoding="utf-8")
-    whole = out / "report.md"
+def _add(report: StickerReport, whole: Path) -> None:
+    """Put a report at the end of another, if that is there, in place of an earlier one."""
     if whole.exists():
         before = whole.read_text(encoding="utf-8").split(_heading(report.model))[0].rstrip()
-        whole.write_text(f"{before}\n\n{text}", encoding="utf-8")
+        whole.write_text(f"{before}\n\n{report.to_markdown()}", encoding="utf-8")
 
 
-def _sheet(asked: Sequence[Asked], made: Sequence[Tensor], real: Sequence[Tensor]) -> Any:
-    """The model's frames, and under them the real ones: half of the rows of names, half of held-out combinations."""
+def _shown(asked: Sequence[Asked]) -> list[int]:
+    """The prompts of a sheet: half of names, half of held-out combinations."""
     held_out = [n for n, one in enumerate(asked) if one.facts["split"] == "held_out"]
     named = [n for n in range(len(asked)) if n not in held_out]
-    chosen = [*named[: SHEET_ROWS // 2], *held_out[: SHEET_ROWS // 2]]
-    rows = [(f"{asked[n].prompt} (above the model, below real)", torch.cat([made[n], real[n]], 1), FPS) for n in chosen]
-    return contact_sheet(rows, tile=rows[0][1].shape[1])
+    return [*named[: SHEET_ROWS // 2], *held_out[: SHEET_ROWS // 2]]

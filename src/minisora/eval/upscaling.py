@@ -1,6 +1,6 @@
 """What the upscaler gains over bicubic enlargement, against held-out scenes drawn large.
 
-Here: figures of pixels. Not here: how the VAE itself does (figures.py), what a clip shows (judge.py).
+Here: figures of pixels. Not here: how the VAE itself does (figures.py), what a clip shows (judge/).
 """
 
 from __future__ import annotations

@@ -20,13 +20,14 @@ from pathlib import Path
 from torch import Tensor
 
 from minisora.eval.frechet import playroom_features
-from minisora.eval.judge import load_judge
 from minisora.eval.plain import distances_to_nearest, diversity
-from minisora.eval.report import FPS, SECONDS, prompts, render_all
-from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
+from minisora.eval.report import SECONDS, prompts, render_all
+from minisora.eval.rows import NAN, Figure, Findings, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as
 from minisora.eval.score import prompt_marks
 from minisora.generate.model import Model
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.progress import Event, OnEvent, unheard
 from minisora.worlds.playroom import Scene
 
@@ -41,19 +42,12 @@ DOES = {
 }
 
 
-def variety_figures(
-    model: Model,
-    out: Path,
-    *,
-    count: int = 8,
-    training: Sequence[int] = (),
-    on_event: OnEvent = unheard,
-) -> list[Figure]:
-    """`count` prompts of each kind; variety.json and variety.md go into the folder `out`.
+def run(model: Model, out: Path, *, count: int, training: Sequence[int] = (), on_event: OnEvent = unheard) -> Findings:
+    """Measure `count` prompts of each kind; variety.json and variety.md go into the folder `out`.
 
     training: seeds of the playroom clips that the model was trained on; without any, copying is not measured
     """
-    judge, size = load_judge(), model.bundle.sampling.size
+    judge, size = load_judge(PlayroomJudge), model.bundle.sampling.size
     features, figures = playroom_features(judge.segmenter), list[Figure]()
     total, done = (len(SPLITS) + SEEDS) * count, 0
 
@@ -80,8 +74,7 @@ def variety_figures(
         ways = diversity([make(prompt, seed) for seed in range(SEEDS)], features)
         varied.append({"distance": ("higher", ways, 0.0, diversity(render_all(scenes, size), features))})
     figures.append(figure_of("diversity over seeds", "distance", varied))
-    write_rows(figures, out, "variety")
-    return figures
+    return write_rows(figures, out, "variety")
 
 
 def same_prompt(count: int) -> list[tuple[str, list[Scene]]]:

@@ -9,7 +9,7 @@ left out.
     motion   mean difference of neighbouring made frames, over that of the real ones
     way      distance of things from where they really are, in halves of the frame's smaller side
 
-Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge.py).
+Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -22,39 +22,46 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minisora.eval.judge import Found, Judge, load_judge
 from minisora.eval.metrics import motion_energy, psnr
-from minisora.eval.rows import NAN, Figure, Marks, figure_of, write_rows
-from minisora.eval.segment import colour_mask, places
+from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
+from minisora.eval.scenes import prompt_of, shown
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
+from minisora.judge.network import load_judge
+from minisora.judge.playroom import FPS, Found, PlayroomJudge
+from minisora.judge.segment import colour_mask, places
 from minisora.progress import Event, OnEvent, unheard
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS
 
-FPS = 8.0
-FRAMES = 17
+SECONDS = 2.0
+FRAMES = round(SECONDS * FPS) + 1
 GIVEN = 9  # frames of the clip that a verb is given
 LEAST_MOTION = 0.3  # of a real clip, in 0..255 a frame: figures are shares of it
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A held-out scene: its prompt for two seconds, and what is really seen."""
+    """A held-out scene: its prompt for SECONDS, and what is really seen."""
 
     scene: playroom.Scene
     prompt: str
     real: Tensor  # (FRAMES, H, W, 3) uint8
     fast: Tensor  # the same seconds at twice the rate
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
+        return self.real.shape[1], self.real.shape[2]
 
-Verb = Callable[[Model, Case, Case, Judge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
+
+Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
 
 
-def verb_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent = unheard) -> list[Figure]:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
     """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
-    judge, cases = load_judge(), _cases(count, model.bundle.sampling.size)
+    judge, cases = load_judge(PlayroomJudge), _cases(count, model.bundle.sampling.size)
     figures, rows = list[Figure](), []
     for number, (name, verb) in enumerate(VERBS.items()):
         found: list[Marks] = []
@@ -64,10 +71,10 @@ def verb_figures(model: Model, out: Path, *, count: int = 24, on_event: OnEvent 
             found.append(marks)
             if n < 2:
                 rows.append((f"{name}: {case.prompt}", frames, FPS))
-        figures += [figure_of(name, measure, found) for measure in found[0]]
-    write_rows(figures, out, "verbs")
+        figures += figures_of(name, found)
+    findings = write_rows(figures, out, "verbs")
     contact_sheet(rows, columns=9, tile=96).save(out / "verbs.png")
-    return figures
+    return findings
 
 
 def _cases(count: int, size: tuple[int, int]) -> list[Case]:
@@ -78,16 +85,15 @@ def _cases(count: int, size: tuple[int, int]) -> list[Case]:
         scene = playroom.draw(seed, split="held_out")
         if scene.cut is not None:
             continue
-        text = playroom.captions(scene, seed=scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
-        fast = playroom.render([scene], height=size[0], width=size[1], fps=2 * FPS, num_frames=2 * FRAMES - 1)
-        case = Case(scene, text, fast.frames[0, ::2], fast.frames[0])
+        fast = shown(scene, size, num_frames=2 * FRAMES - 1, fps=2 * FPS)
+        case = Case(scene, prompt_of(scene, SECONDS, size), fast[::2], fast)
         if motion_energy(case.real) >= LEAST_MOTION:
             cases.append(case)
     return cases
 
 
-def _animate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
-    frames = model.animate(case.real[0], case.prompt, seconds=2.0, seed=seed).frames
+def _animate(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
+    frames = model.animate(case.real[0], case.prompt, seconds=SECONDS, seed=seed).frames
     return {
         "first frame exact": _exact(frames[:1], case.real[:1]),
         "motion": ("higher", _motion(frames, case.real), 0.0, 1.0),
@@ -95,7 +101,7 @@ def _animate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     }, frames
 
 
-def _extend(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _extend(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     given = case.real[:GIVEN]
     frames = model.extend(Video(given, FPS), case.prompt, after=(FRAMES - GIVEN) / FPS, seed=seed).frames
     return {
@@ -106,7 +112,7 @@ def _extend(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> t
     }, frames
 
 
-def _extend_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _extend_back(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     given = case.real[-GIVEN + 1 :]
     at = FRAMES - len(given)
     frames = model.extend(Video(given, FPS), case.prompt, before=at / FPS, seed=seed).frames
@@ -117,7 +123,7 @@ def _extend_back(model: Model, case: Case, other: Case, judge: Judge, seed: int)
     }, frames
 
 
-def _connect(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _connect(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     one, two = case.real[:5], case.real[-4:]
     gap = FRAMES - len(one) - len(two)
     frames = model.connect(Video(one, FPS), Video(two, FPS), case.prompt, seconds=gap / FPS, seed=seed).frames
@@ -139,8 +145,8 @@ def _connect(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     }, frames
 
 
-def _loop(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
-    frames = model.loop(case.prompt, seconds=2.0, seed=seed).frames
+def _loop(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
+    frames = model.loop(case.prompt, seconds=SECONDS, seed=seed).frames
     rolled = frames.roll(len(frames) // 2, 0)
     seam = _roughness(rolled, len(frames) // 2) / _inside(frames)
     cut = _roughness(case.real[:16].roll(8, 0), 8) / _inside(case.real)
@@ -150,7 +156,7 @@ def _loop(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     }, frames
 
 
-def _loop_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _loop_back(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     clip = case.real[:GIVEN]
     frames = model.loop(case.prompt, clip=Video(clip, FPS), seconds=1.0, seed=seed).frames
     rolled = frames.roll(len(frames) - GIVEN, 0)  # the seam of the two rounds is inside
@@ -162,7 +168,7 @@ def _loop_back(model: Model, case: Case, other: Case, judge: Judge, seed: int) -
     }, frames
 
 
-def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _edit(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     thing = case.scene.things[0]
     new = _new_colour(case, seed)
     if thing.colour not in case.prompt:
@@ -175,7 +181,7 @@ def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     was = colour_mask(case.real, thing.colour, judge.segmenter)
 
     def found(frames: Tensor) -> float:
-        return float(new in [one.colour for one in judge.describe([frames])[0].things])
+        return float(new in _colours(frames, judge))
 
     def overlap(frames: Tensor) -> float:
         now = colour_mask(frames, new, judge.segmenter)
@@ -188,7 +194,7 @@ def _edit(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tup
     }, made
 
 
-def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _inpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     """A thing is made anew, in a colour that the clip does not show."""
     thing = case.scene.things[0]
     height, width = case.real.shape[1:3]
@@ -207,12 +213,12 @@ def _inpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> 
     frames = model.inpaint(Video(case.real, FPS), prompt, mask=hole, seed=seed).frames
     truth = _recoloured(case, new)
 
-    def shown(clip: Tensor) -> float:
-        return float(new in [one.colour for one in judge.describe([clip])[0].things])
+    def found(clip: Tensor) -> float:
+        return float(new in _colours(clip, judge))
 
     return {
         "outside exact": _exact(frames[:, ~hole], case.real[:, ~hole]),
-        "new colour in the hole": ("higher", shown(frames), shown(case.real), shown(truth)),
+        "new colour in the hole": ("higher", found(frames), found(case.real), found(truth)),
     }, frames
 
 
@@ -224,24 +230,25 @@ def _new_colour(case: Case, seed: int) -> str:
 def _recoloured(case: Case, new: str) -> Tensor:
     """The same scene, its first thing in another colour."""
     first, *others = case.scene.things
-    height, width = case.real.shape[1:3]
     scene = replace(case.scene, things=(replace(first, colour=new), *others))
-    return playroom.render([scene], height=height, width=width, fps=FPS, num_frames=FRAMES).frames[0]
+    return shown(scene, case.size, num_frames=FRAMES, fps=FPS)
 
 
-def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _colours(frames: Tensor, judge: PlayroomJudge) -> set[str]:
+    """Colours of the things that a clip shows."""
+    return {one.colour for one in judge.describe([frames])[0].things}
+
+
+def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     """The middle of a wide clip is given."""
     height, width = case.real.shape[1:3]
     side = 3 * width // 8
     size = height, width + 2 * side
-    truth, elsewhere = (
-        playroom.render([one.scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES).frames[0]
-        for one in (case, other)
-    )
+    truth, elsewhere = (shown(one.scene, size, num_frames=FRAMES, fps=FPS) for one in (case, other))
     middle = slice(side, side + width)
     pasted = elsewhere.clone()
     pasted[:, :, middle] = truth[:, :, middle]
-    prompt = playroom.captions(case.scene, seed=case.scene.seed, start=0.0, stop=2.0, aspect=size[1] / size[0])[0].text
+    prompt = prompt_of(case.scene, SECONDS, size)
     clip = Video(truth[:, :, middle].contiguous(), FPS)
     frames = model.outpaint(clip, prompt, to=size, corner=(side, 0), seed=seed).frames
     usual = max(0.5, _edge(truth, middle))
@@ -250,13 +257,13 @@ def _outpaint(model: Model, case: Case, other: Case, judge: Judge, seed: int) ->
     def around(frames: Tensor) -> float:
         return psnr(*(torch.cat([x[:, :, :side], x[:, :, side + width :]], 2) for x in (frames, truth)))
 
-    def shown(frames: Tensor) -> float:
-        return len(wanted & {one.colour for one in judge.describe([frames])[0].things}) / len(wanted)
+    def found(frames: Tensor) -> float:
+        return len(wanted & _colours(frames, judge)) / len(wanted)
 
     return {
         "clip exact": _exact(frames[:, :, middle], clip.frames),
         "edge": ("lower", _edge(frames, middle) / usual, _edge(pasted, middle) / usual, _edge(truth, middle) / usual),
-        "colours": ("higher", shown(frames), shown(pasted), shown(truth)),
+        "colours": ("higher", found(frames), found(pasted), found(truth)),
         "PSNR around it, dB": ("higher", around(frames), around(pasted), 50.0),
     }, frames
 
@@ -267,16 +274,15 @@ def _edge(frames: Tensor, columns: slice) -> float:
     return float(sum((x[:, :, at] - x[:, :, at - 1]).abs().mean() for at in (columns.start, columns.stop)) / 2)
 
 
-def _storyboard(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     """Two shots of one scene, the first begun by a keyframe."""
     with tempfile.TemporaryDirectory() as folder:
         keyframe = Path(folder) / "keyframe.png"
         Video(case.real[:1], FPS).save(keyframe)
-        first = Shot(prompt=case.prompt, seconds=2.0, keyframes={0.0: keyframe})
-        second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=2.0, same_scene=True)
+        first = Shot(prompt=case.prompt, seconds=SECONDS, keyframes={0.0: keyframe})
+        second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=SECONDS, same_scene=True)
         frames = model.storyboard(Board((first, second), fps=FPS), seed=seed).frames
-    size = case.real.shape[1:3]
-    real = playroom.render([case.scene], height=size[0], width=size[1], fps=FPS, num_frames=2 * FRAMES - 1).frames[0]
+    real = shown(case.scene, case.size, num_frames=2 * FRAMES - 1, fps=FPS)
     shots = [frames[:FRAMES], frames[FRAMES:], case.real, other.real, real[FRAMES:]]
     one, two, truth, elsewhere, later = (shot.things for shot in judge.describe(shots))
     marks: Marks = {"keyframe exact": _exact(frames[:1], case.real[:1])}
@@ -293,7 +299,7 @@ def _kept(before: Sequence[Found], after: Sequence[Found], field: str) -> float:
     return sum(same) / len(same) if same else NAN
 
 
-def _interpolate(model: Model, case: Case, other: Case, judge: Judge, seed: int) -> tuple[Marks, Tensor]:
+def _interpolate(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     given = case.real[:GIVEN]
     frames = model.interpolate(Video(given, FPS), case.prompt, times=2, seed=seed).frames
     truth = case.fast[1 : 2 * GIVEN - 1 : 2]
@@ -352,7 +358,9 @@ def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
     return (one * (1 - share) + other * share).round().to(torch.uint8)
 
 
-def _way(frames: Tensor, case: Case, judge: Judge, *, first: int, known: int) -> tuple[str, float, float, float]:
+def _way(
+    frames: Tensor, case: Case, judge: PlayroomJudge, *, first: int, known: int
+) -> tuple[str, float, float, float]:
     """Distance from the true places, over frames from `first` on; a thing that is not seen is a whole half side off.
 
     The floor goes straight on from the last two of the `known` places, or stays where only one is known.

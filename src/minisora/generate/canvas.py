@@ -26,6 +26,7 @@ from minisora.bundle import Bundle
 from minisora.data.patch import grid_positions, patchify, unpatchify
 from minisora.errors import UsageError
 from minisora.vae.codec import Codec, Strides, encode_latent
+from minisora.video import Shape as Shape
 from minisora.video import to_float
 
 
@@ -60,21 +61,6 @@ class Condition:
     @property
     def end(self) -> int:
         return self.at + len(self.media)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What is asked for. It is made on the next larger grid that the network knows, and cropped."""
-
-    num_frames: int
-    height: int  # pixels
-    width: int
-    fps: float
-
-    def grid(self, bundle: Bundle) -> tuple[int, int, int]:
-        """Tokens along time, rows and columns that cover the shape."""
-        height, width = bundle.token_size
-        return bundle.vae.strides.num_latents(self.num_frames), -(-self.height // height), -(-self.width // width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +128,8 @@ class Canvas:
 def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) -> Canvas:
     """Encode what is given and set the levels.
 
+    shape: what is asked for; it is made on the next larger grid that the network knows, and cropped
+
     Raises UsageError where a condition is of another size than the video, ends after it, or overlaps another; but a
     clean one may overlap a noised one, and is held.
     """
@@ -151,7 +139,7 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
     check_apart(clean)
     check_apart(noised)
     patch, codec, strides = bundle.dit.config.patch, bundle.vae, bundle.vae.strides
-    grid = t, rows, columns = shape.grid(bundle)
+    grid = t, rows, columns = _grid(bundle, shape)
     device = codec.latent_mean.device
     group_seconds = strides.frames / shape.fps
     known = torch.zeros(1, t, rows * patch[1], columns * patch[2], codec.channels, device=device)
@@ -185,6 +173,12 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
         single=_each_token([True] + [False] * (t - 1) + [True] * len(beside), rows * columns).to(device),
         conditions=tuple(conditions),
     )
+
+
+def _grid(bundle: Bundle, shape: Shape) -> tuple[int, int, int]:
+    """Tokens along time, rows and columns that cover the shape."""
+    height, width = bundle.token_size
+    return bundle.vae.strides.num_latents(shape.num_frames), -(-shape.height // height), -(-shape.width // width)
 
 
 def check_fits(condition: Condition, shape: Shape) -> None:

@@ -49,8 +49,7 @@ class FirstFrame:
 @lru_cache(maxsize=2)
 def chooser(name: str, device: torch.device, dtype: torch.dtype) -> Captioner:
     """The captioner that a bundle names, read once: `playroom` is the one that is shipped; else its folder."""
-    from minisora.caption.adapters import captioner_folder
-    from minisora.caption.files import load_captioner
+    from minisora.caption.files import captioner_folder, load_captioner
 
     return load_captioner(captioner_folder(name), device=device, dtype=dtype)
 

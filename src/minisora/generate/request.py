@@ -241,7 +241,7 @@ class Sampled(Request):
         ]
         | None
     ) = None
-    sampler: Annotated[str, option("dpmpp_2m if not given; or unipc, heun, euler.")] | None = None
+    sampler: Annotated[str, option("A name in diffusion.SAMPLERS; dpmpp_2m if not given.")] | None = None
     context_noise: Annotated[float, option("How noisy the network sees what is given, 0 to 1.", ge=0, le=1)] = 0.0
     guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
     guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None

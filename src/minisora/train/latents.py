@@ -28,10 +28,7 @@ import torch
 from torch import nn
 
 from minisora.curate.decode import Decode, decoded
-from minisora.curate.pool import Pool
-from minisora.data.ahead import ahead
 from minisora.data.latents import to_members
-from minisora.data.lock import one_run
 from minisora.data.shards import Shards, ShardWriter
 from minisora.data.windows import StoredClip
 from minisora.errors import UsageError
@@ -39,6 +36,9 @@ from minisora.text.encoder import TextEncoder
 from minisora.vae.codec import Codec, Strides
 from minisora.video import to_float
 from minisora.video.files import replacing
+from minisora.workers.ahead import ahead
+from minisora.workers.lock import one_run
+from minisora.workers.pool import Pool
 from minisora.worlds.clip import Clip
 from minisora.worlds.playroom import WORLD_VERSION
 

@@ -30,8 +30,6 @@ import torch
 from torch import Tensor, nn
 
 from minisora.bundle import save_part
-from minisora.data.ahead import ahead
-from minisora.data.lock import one_run
 from minisora.device import (
     give_back_freed_memory,
     has_fast_bf16,
@@ -47,6 +45,8 @@ from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_state
 from minisora.train.parallel import Ranks, check_context, in_turn, joined, mean_of_rows, prepare, syncs, use_float8
 from minisora.train.reference import Reference, off_course, reference_of
 from minisora.video.files import cannot_write
+from minisora.workers.ahead import ahead
+from minisora.workers.lock import one_run
 
 NEVER_CHANGED = ("recipe", "seed", "packs", "origin")  # of a run's settings, on the way
 MOST_SKIPS = 10  # steps in a row that may be not finite before the run gives up

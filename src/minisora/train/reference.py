@@ -5,7 +5,7 @@ around the smooth curve, and at least TOLERANCE of it, as other seeds and machin
 recipe with its settings: other rates, other data or other weights to begin with give another curve. It is of the stable
 phase, where the loss does not hang on how long the run will be; a cool-down is told nothing.
 
-Here: making, finding and asking references. Not here: the logs they are made from (watch/logs.py).
+Here: making, finding and asking references. Not here: the logs they are made from (runs/logs.py).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from minisora.upscale.model import Upscaler, bicubic
 from minisora.vae.codec import Codec, round_trip
-from minisora.video import resize, to_float
+from minisora.video import Shape, resize, to_float
 from minisora.worlds.seeds import UPSCALER
 
 LATENTS = 3  # that the VAE is given together: the first frame and two groups
@@ -51,8 +51,8 @@ def footage_pairs(
     """Freely licensed footage, and the same reduced."""
     from minisora.worlds import footage
 
-    size = factor * side
-    clip = next(footage.train_clips(height=size, width=size, num_frames=num_frames, fps=fps, seed=seed))
+    shape = Shape(num_frames=num_frames, height=factor * side, width=factor * side, fps=fps)
+    clip = next(footage.train_clips(shape, seed=seed))
     return resize(clip.frames, side, side), clip.frames[large.start : large.stop]
 
 

@@ -1,6 +1,7 @@
-"""Frames in memory: sizes, crops, and the two scales of their values.
+"""Frames in memory: their shape, sizes, crops, rates, and the two scales of their values.
 
-Here: resizing, cropping, uint8 0..255 <-> float -1..1, sizes as people write them and as suit a model.
+Here: resizing, cropping, the frames nearest to another rate's, uint8 0..255 <-> float -1..1, sizes as people write them
+and as suit a model.
 Not here: files (read.py, write.py).
 """
 
@@ -8,12 +9,28 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from minisora.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How many frames of which size, and how fast they follow one another."""
+
+    num_frames: int
+    height: int  # pixels
+    width: int
+    fps: float
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the last."""
+        return (self.num_frames - 1) / self.fps
 
 
 def to_float(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -26,6 +43,16 @@ def to_uint8(frames: Tensor) -> Tensor:
     """(*) float -1..1 -> (*) uint8 0..255, rounded; what lies outside is clipped."""
     assert frames.is_floating_point(), frames.dtype
     return ((frames.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def at_fps(frames: Tensor, fps: float, wanted: float, num_frames: int) -> Tensor:
+    """The frames nearest to the moments of another rate; a clip that ends early stands still at its end.
+
+    frames:  (T, ...) at `fps` frames per second
+    returns  (num_frames, ...) at `wanted` frames per second
+    """
+    moments = torch.arange(num_frames) / wanted
+    return frames[(moments * fps).round().long().clamp(max=len(frames) - 1)]
 
 
 def resize(frames: Tensor, height: int, width: int) -> Tensor:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from minisora.errors import UsageError
+from minisora.video import Shape
 from minisora.worlds.clip import Clip
 from minisora.worlds.fetch import Asset, cache_folder, fetch, members
 
@@ -139,17 +140,17 @@ def missing(sources: tuple[Source, ...] = (*TRAIN, *HELD_OUT)) -> list[str]:
     return [source.name for source in sources if not _description(source).exists()]
 
 
-def train_clips(*, height: int, width: int, num_frames: int, fps: float, seed: int) -> Iterator[Clip]:
+def train_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
     """Clips without end from the training sources: random moment, place, scale, and half of them mirrored.
 
     Raises UsageError when the sources are not in the cache, or none is large and long enough.
     """
-    return _clips(TRAIN, height, width, num_frames, fps, Random(f"footage train {seed}"), mirror=True)
+    return _clips(TRAIN, shape, Random(f"footage train {seed}"), mirror=True)
 
 
-def held_out_clips(*, height: int, width: int, num_frames: int, fps: float, seed: int) -> Iterator[Clip]:
-    """The same from sources that are never trained on, each in its turn, never mirrored."""
-    return _clips(HELD_OUT, height, width, num_frames, fps, Random(f"footage held out {seed}"), mirror=False)
+def held_out_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
+    """Like `train_clips`, from sources that are never trained on, each in its turn, never mirrored."""
+    return _clips(HELD_OUT, shape, Random(f"footage held out {seed}"), mirror=False)
 
 
 def store(name: str, video: bytes) -> None:
@@ -212,9 +213,7 @@ def _decode(video: bytes) -> tuple[NDArray[np.uint8], float]:
     return np.stack(frames), rate / stride
 
 
-def _clips(
-    sources: tuple[Source, ...], height: int, width: int, num_frames: int, fps: float, random: Random, *, mirror: bool
-) -> Iterator[Clip]:
+def _clips(sources: tuple[Source, ...], shape: Shape, random: Random, *, mirror: bool) -> Iterator[Clip]:
     if lacking := missing(sources):
         raise UsageError(
             f"there is no footage of {', '.join(lacking)} in {_folder()}. "
@@ -224,27 +223,25 @@ def _clips(
     for source in sources:
         about = json.loads(_description(source).read_text())
         frames: NDArray[np.uint8] = np.load(_description(source).with_suffix(".npy"), mmap_mode="r")
-        needed = math.ceil((num_frames - 1) / fps * about["fps"] - 1e-6) + 1
+        needed = math.ceil(shape.seconds * about["fps"] - 1e-6) + 1
         long_enough = [(first, last) for first, last in about["shots"] if last - first >= needed]
-        if long_enough and frames.shape[1] >= height and frames.shape[2] >= width:
+        if long_enough and frames.shape[1] >= shape.height and frames.shape[2] >= shape.width:
             fitting.append((source.name, frames, about["fps"], needed, long_enough))
     if not fitting:
         raise UsageError(
-            f"no footage holds {num_frames} frames at {fps:g} fps of {height}x{width} in one shot. "
-            "Ask for a shorter or smaller clip."
+            f"no footage holds {shape.num_frames} frames at {shape.fps:g} fps of {shape.height}x{shape.width} in one "
+            "shot. Ask for a shorter or smaller clip."
         )
-    return _endless(fitting, height, width, num_frames, fps, random, mirror)
+    return _endless(fitting, shape, random, mirror)
 
 
 def _endless(
     fitting: list[tuple[str, NDArray[np.uint8], float, int, list[tuple[int, int]]]],
-    height: int,
-    width: int,
-    num_frames: int,
-    fps: float,
+    shape: Shape,
     random: Random,
     mirror: bool,
 ) -> Iterator[Clip]:
+    height, width = shape.height, shape.width
     weights = [math.sqrt(sum(last - first for first, last in shots) / rate) for _, _, rate, _, shots in fitting]
     number = 0
     while True:
@@ -252,7 +249,7 @@ def _endless(
         name, frames, rate, needed, long_enough = chosen
         first, last = random.choices(long_enough, [last - first for first, last in long_enough])[0]
         begin = random.randint(first, last - needed)
-        rows = [begin + min(needed - 1, round(frame / fps * rate)) for frame in range(num_frames)]
+        rows = [begin + min(needed - 1, round(frame / shape.fps * rate)) for frame in range(shape.num_frames)]
         largest = min(frames.shape[1] / height, frames.shape[2] / width)
         scale = math.exp(random.uniform(0, math.log(largest)))
         crop = min(frames.shape[1], round(height * scale)), min(frames.shape[2], round(width * scale))
@@ -266,7 +263,7 @@ def _endless(
             small = small.flip(3)
         pixels = (small + 0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         truth = {"source": name, "start": begin / rate, "top": top, "left": left, "crop": list(crop)}
-        yield Clip(key=f"footage-{name}-{number}", frames=pixels, fps=fps, truth={**truth, "mirrored": mirrored})
+        yield Clip(key=f"footage-{name}-{number}", frames=pixels, fps=shape.fps, truth={**truth, "mirrored": mirrored})
         number += 1
 
 

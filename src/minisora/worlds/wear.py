@@ -1,6 +1,6 @@
 """Wear: true clips made as soft and as noisy as a codec or a model leaves them, for whoever is to read those.
 
-Here: `wear`. Not here: who is trained on it (eval/train.py, caption/train.py).
+Here: `wear`. Not here: who is trained on it (judge/, caption/train.py).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Reading order: scene.py, motion.py, camera.py, draw.py, render.py, facts.py, cap
 """
 
 from minisora.worlds.playroom.captions import captions
-from minisora.worlds.playroom.clips import clips
+from minisora.worlds.playroom.clips import Captioning, clips
 from minisora.worlds.playroom.draw import draw
 from minisora.worlds.playroom.facts import facts
 from minisora.worlds.playroom.render import Rendered, render
@@ -22,6 +22,7 @@ __all__ = [
     "SHAPES",
     "SIZES",
     "WORLD_VERSION",
+    "Captioning",
     "Rendered",
     "Scene",
     "captions",

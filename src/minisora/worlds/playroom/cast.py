@@ -6,6 +6,7 @@ Not here: where a ray meets a shape (shapes.py), laying the patches over (render
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -29,106 +30,143 @@ class Patch:
     label: Tensor  # (I, 1, 1) uint8
     depth: Tensor | None  # (I, P, Q)
 
+    def part(self, chosen: Tensor) -> Patch:
+        """Some of the I."""
+        return Patch(
+            self.index[chosen],
+            self.cover[chosen],
+            tuple(plane[chosen] for plane in self.colour),
+            self.label[chosen],
+            None if self.depth is None else self.depth[chosen],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Boxes:
+    """I things of one shape and size, each in a box of P x Q pixels that holds it."""
+
+    frames: Frames
+    height: int  # pixels of a frame
+    width: int
+    frame: Tensor  # (I,) in which frame each is
+    thing: Tensor  # (I,) which of its things it is
+    to_camera: Tensor  # (I, 3, 3) the thing's axes to the camera's
+    middle: Tensor  # (I, 3) of the thing, in the camera's axes
+    top: Tensor  # (I,) pixels
+    left: Tensor  # (I,)
+    rows: int  # P
+    columns: int  # Q
+
 
 def patches(frames: Frames, height: int, width: int, *, with_depth: bool) -> list[list[Patch]]:
     """The things, cast in patches: a list for each rank, from the farthest thing of each frame to the nearest."""
-    present = frames.shape >= 0
     offset = frames.centre - frames.position[:, None]
     power = (offset * offset).sum(-1) - frames.across.square()
-    order = torch.where(present, power, -torch.inf).argsort(dim=1, descending=True).argsort(dim=1)
+    order = torch.where(frames.shape >= 0, power, -torch.inf).argsort(dim=1, descending=True).argsort(dim=1)
+    ranks: list[list[Patch]] = [[] for _ in range(frames.shape.shape[1])]
+    for boxes in _boxes(frames, height, width):
+        patch, rank_of = _cast(boxes, with_depth), order[boxes.frame, boxes.thing]
+        for rank, own in enumerate(ranks):
+            chosen = (rank_of == rank).nonzero()[:, 0]
+            if len(chosen):
+                own.append(patch if len(chosen) == len(rank_of) else patch.part(chosen))
+    return ranks
 
+
+def _boxes(frames: Frames, height: int, width: int) -> Iterator[_Boxes]:
+    """The boxes of all things that are in the frame, by shape and size."""
     extents = torch.stack([frames.across, frames.across, frames.half_height], dim=-1)  # (F, N, 3)
     signs = torch.tensor([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], device=extents.device)
     to_camera = frames.turn[:, None] @ frames.thing_turn  # (F, N, 3, 3)
-    middle = (frames.turn[:, None] @ offset[..., None])[..., 0]
+    middle = (frames.turn[:, None] @ (frames.centre - frames.position[:, None])[..., None])[..., 0]
     corners = (to_camera[:, :, None] @ (extents[:, :, None] * signs)[..., None])[..., 0] + middle[:, :, None]
-    nearest = corners[..., 2].amin(-1)
     scale = frames.focal[:, None, None, None]
-    centre = torch.tensor([width / 2, height / 2], device=extents.device)
-    screen = corners[..., :2] / corners[..., 2:].clamp_min(NEAREST) * scale + centre
-    low, high = screen.amin(2).floor(), screen.amax(2).ceil()  # (F, N, 2)
     limits = torch.tensor([width, height], device=extents.device)
-    visible = present & (nearest > NEAREST) & (low < limits).all(-1) & (high > 0).all(-1)
+    screen = corners[..., :2] / corners[..., 2:].clamp_min(NEAREST) * scale + limits / 2
+    low, high = screen.amin(2).floor(), screen.amax(2).ceil()  # (F, N, 2)
+    in_front = (frames.shape >= 0) & (corners[..., 2].amin(-1) > NEAREST)
+    visible = in_front & (low < limits).all(-1) & (high > 0).all(-1)
 
-    ranks: list[list[Patch]] = [[] for _ in range(frames.shape.shape[1])]
     group = torch.where(visible, frames.shape * len(SIZES) + frames.size, -1)
     for kind in torch.unique(group).tolist():
         if kind < 0:
             continue
         f, n = (group == kind).nonzero(as_tuple=True)
         size = (high - low)[f, n].amax(0)
-        size_x, size_y = min(int(size[0]), width), min(int(size[1]), height)
-        x0 = low[f, n, 0].clamp(0, width - size_x)
-        y0 = low[f, n, 1].clamp(0, height - size_y)
-        patch = _cast(
-            frames, f, n, to_camera[f, n], middle[f, n], x0, y0, (size_y, size_x), (height, width), with_depth
+        columns, rows = min(int(size[0]), width), min(int(size[1]), height)
+        yield _Boxes(
+            frames=frames,
+            height=height,
+            width=width,
+            frame=f,
+            thing=n,
+            to_camera=to_camera[f, n],
+            middle=middle[f, n],
+            top=low[f, n, 1].clamp(0, height - rows),
+            left=low[f, n, 0].clamp(0, width - columns),
+            rows=rows,
+            columns=columns,
         )
-        for rank, own in enumerate(ranks):
-            chosen = (order[f, n] == rank).nonzero()[:, 0]
-            if len(chosen) == len(f):
-                own.append(patch)
-            elif len(chosen):
-                own.append(
-                    Patch(
-                        patch.index[chosen],
-                        patch.cover[chosen],
-                        tuple(plane[chosen] for plane in patch.colour),
-                        patch.label[chosen],
-                        None if patch.depth is None else patch.depth[chosen],
-                    )
-                )
-    return ranks
 
 
-def _cast(
-    frames: Frames,
-    f: Tensor,
-    n: Tensor,
-    to_camera: Tensor,
-    middle: Tensor,
-    x0: Tensor,
-    y0: Tensor,
-    size: tuple[int, int],
-    whole: tuple[int, int],
-    with_depth: bool,
-) -> Patch:
-    """Cast I patches of things of one shape, four rays to a pixel.
-
-    f, n:    (I,) frame and thing of each patch
-    middle:  (I, 3) of the thing in the camera's axes; x0, y0: (I,) the patch's corner in pixels
-    """
-    size_y, size_x = size
-    height, width = whole
-    shape = SHAPES[int(frames.shape[f[0], n[0]])]
-    radius = frames.half_height[f, n]  # units for one local unit: the shapes of radius 1 are this much smaller
-    radius = radius / EXTENTS[shape][1]
-    focal = frames.focal[f, None]
-    steps_x = torch.arange(2 * size_x, device=f.device) / 2 + (0.25 - width / 2)
-    steps_y = torch.arange(2 * size_y, device=f.device) / 2 + (0.25 - height / 2)
-    u = ((x0[:, None] + steps_x) / focal)[:, None, :]  # (I, 1, Q)
-    v = ((y0[:, None] + steps_y) / focal)[:, :, None]  # (I, P, 1)
-
-    local = to_camera.mT / radius[:, None, None]  # camera to the thing's space; t stays depth along the view
-    origin = -(local @ middle[..., None])[..., 0]  # (I, 3)
+def _cast(boxes: _Boxes, with_depth: bool) -> Patch:
+    """Cast the things in their boxes, four rays to a pixel."""
+    shape = SHAPES[int(boxes.frames.shape[boxes.frame[0], boxes.thing[0]])]
+    origin, direction = _rays(boxes, shape)
     o = origin[:, 0, None, None], origin[:, 1, None, None], origin[:, 2, None, None]
-    columns = local[..., None, None]  # (I, 3, 3, 1, 1)
-    d0, d1, d2 = (columns[:, i, 0] * u + (columns[:, i, 1] * v + columns[:, i, 2]) for i in range(3))
-    hit, t, normal, dark = SHAPE_HITS[shape](o, (d0, d1, d2))
-
-    own_turn = frames.thing_turn[f, n]
-    sun = (own_turn.mT @ frames.sun[f][..., None])[..., 0]  # in the thing's axes
-    view = functional.normalize(origin, dim=-1)
-    half = functional.normalize(sun + view, dim=-1)
-    direct = _along(normal, sun).add_(WRAP).mul_(1 / (1 + WRAP)).clamp_(0, 1)
-    sky = _along(normal, own_turn[:, 2]).clamp_(-1, 1) * 0.22 + 0.78  # floor and sky light from below and above
-    gloss = _along(normal, half).clamp_(0, 1)  # off the hit the normal may be anything
-    gloss = gloss.square_().square_().square_().square_().square_()  # ** 32
+    hit, t, normal, dark = SHAPE_HITS[shape](o, direction)
+    sky, direct, gloss = _light(boxes, origin, normal)
     shown = hit.to(direct.dtype)
     paint_shown = torch.where(dark, DARK, 1.0) * shown
     cover, sky, direct, gloss = (
         _halve(plane) for plane in (shown, sky * paint_shown, direct * paint_shown, gloss * shown)
     )
+    index = (
+        (boxes.frame * boxes.height + boxes.top.long())[:, None, None] * boxes.width
+        + boxes.left.long()[:, None, None]
+        + torch.arange(boxes.rows, device=cover.device)[:, None] * boxes.width
+        + torch.arange(boxes.columns, device=cover.device)
+    )
+    label = (boxes.thing + 1).to(torch.uint8)[:, None, None]
+    depth = _halve(torch.where(hit, t, 0.0)) / cover.clamp_min(0.25) if with_depth else None
+    return Patch(index, cover, _colour(boxes, sky, direct, gloss), label, depth)
 
+
+def _rays(boxes: _Boxes, shape: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Rays in the space of each thing, where it has radius 1; their parameter stays depth along the view.
+
+    returns  their origin (I, 3), and directions: x, y and z of (I, 2P, 2Q)
+    """
+    frames, f, n = boxes.frames, boxes.frame, boxes.thing
+    radius = frames.half_height[f, n] / EXTENTS[shape][1]
+    focal = frames.focal[f, None]
+    steps_x = torch.arange(2 * boxes.columns, device=f.device) / 2 + (0.25 - boxes.width / 2)
+    steps_y = torch.arange(2 * boxes.rows, device=f.device) / 2 + (0.25 - boxes.height / 2)
+    u = ((boxes.left[:, None] + steps_x) / focal)[:, None, :]  # (I, 1, 2Q)
+    v = ((boxes.top[:, None] + steps_y) / focal)[:, :, None]  # (I, 2P, 1)
+    local = boxes.to_camera.mT / radius[:, None, None]  # the camera's axes to the thing's space
+    origin = -(local @ boxes.middle[..., None])[..., 0]
+    columns = local[..., None, None]  # (I, 3, 3, 1, 1)
+    x, y, z = (columns[:, i, 0] * u + (columns[:, i, 1] * v + columns[:, i, 2]) for i in range(3))
+    return origin, (x, y, z)
+
+
+def _light(boxes: _Boxes, origin: Tensor, normal: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """How much light of the sky, of the sun and of its reflection each ray sees, (I, 2P, 2Q) each."""
+    turn = boxes.frames.thing_turn[boxes.frame, boxes.thing]
+    sun = (turn.mT @ boxes.frames.sun[boxes.frame][..., None])[..., 0]  # in the thing's axes
+    view = functional.normalize(origin, dim=-1)
+    half = functional.normalize(sun + view, dim=-1)
+    direct = _along(normal, sun).add_(WRAP).mul_(1 / (1 + WRAP)).clamp_(0, 1)
+    sky = _along(normal, turn[:, 2]).clamp_(-1, 1) * 0.22 + 0.78  # floor and sky light from below and above
+    gloss = _along(normal, half).clamp_(0, 1)  # off the hit the normal may be anything
+    gloss = gloss.square_().square_().square_().square_().square_()  # ** 32
+    return sky, direct, gloss
+
+
+def _colour(boxes: _Boxes, sky: Tensor, direct: Tensor, gloss: Tensor) -> tuple[Tensor, ...]:
+    """Three planes of (I, P, Q), 0..255, of light as (I, P, Q) that is times cover."""
+    frames, f, n = boxes.frames, boxes.frame, boxes.thing
     shiny = frames.shiny[f, n, None, None]
     direct_strength, gloss_strength = 1.0 - 0.12 * shiny, 0.8 * shiny
     planes = []
@@ -137,14 +175,7 @@ def _cast(
         sun_light, ambient = (frames.light[f, i, channel, None, None] for i in range(2))
         plane = sky * (colour * ambient) + direct * (colour * sun_light * direct_strength)
         planes.append(torch.addcmul(plane, gloss, 255 * (sun_light + ambient) * gloss_strength))
-    index = (
-        (f * height + y0.long())[:, None, None] * width
-        + x0.long()[:, None, None]
-        + torch.arange(size_y, device=f.device)[:, None] * width
-        + torch.arange(size_x, device=f.device)
-    )
-    depth = _halve(torch.where(hit, t, 0.0)) / cover.clamp_min(0.25) if with_depth else None
-    return Patch(index, cover, tuple(planes), (n + 1).to(torch.uint8)[:, None, None], depth)
+    return tuple(planes)
 
 
 def _along(normal: tuple[Tensor, Tensor, Tensor], direction: Tensor) -> Tensor:

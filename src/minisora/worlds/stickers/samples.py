@@ -6,6 +6,7 @@ Not here: drawing, rendering and describing a staging (staging.py, drawing.py, w
 
 from __future__ import annotations
 
+from minisora.video import Shape
 from minisora.worlds.clip import Caption, Clip
 from minisora.worlds.stickers.drawing import render
 from minisora.worlds.stickers.staging import Staging, draw, facts
@@ -14,16 +15,7 @@ from minisora.worlds.stickers.wording import captions
 _STRETCHES = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))  # seconds
 
 
-def clip(
-    seed: int,
-    *,
-    split: str = "train",
-    height: int,
-    width: int,
-    fps: float = 8.0,
-    num_frames: int = 33,
-    phrasing: str = "train",
-) -> Clip:
+def clip(seed: int, shape: Shape, *, split: str = "train", phrasing: str = "train") -> Clip:
     """The clip of a seed; of any size and length, it is the same scene.
 
     split, phrasing: "train" or "held_out"; what is shown (`draw`) and how it is said (`captions`)
@@ -31,13 +23,12 @@ def clip(
     Raises UsageError when the stickers are not in the cache.
     """
     staging = draw(seed, split=split)
-    frames = render([staging], height=height, width=width, fps=fps, num_frames=num_frames)[0]
-    seconds = (num_frames - 1) / fps
+    frames = render([staging], **vars(shape))[0]
     return Clip(
         key=f"stickers-{split}-{seed}",
         frames=frames,
-        fps=fps,
-        captions=tuple(_within(staging, seed, seconds, phrasing)),
+        fps=shape.fps,
+        captions=tuple(_within(staging, seed, shape.seconds, phrasing)),
         truth=facts(staging),
     )
 

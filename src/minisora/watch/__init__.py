@@ -1,1 +1,0 @@
-"""Runs that were begun, and how they go: in the terminal, as a page, for TensorBoard."""

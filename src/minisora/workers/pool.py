@@ -1,0 +1,206 @@
+"""Work on files that may crash, hang or eat a process, done in processes that may be lost.
+
+Each process does one row at a time. A row that raises, outlasts its time or takes its process down becomes a failed
+row with the reason; the process is replaced and the rest goes on. Results come in the order of the rows, whatever
+finishes first, and no more than a few rows are ahead of what was taken, so memory does not grow with their number.
+
+Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), what the stages do
+(curate/).
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import multiprocessing.connection
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import pyarrow as pa
+
+from minisora.errors import InputError, UsageError
+from minisora.video.files import cannot_write
+from minisora.workers.process import become_worker
+
+_BYTES = 256 << 20  # of a file, for each of which there is the whole time again
+_AHEAD = 8  # rows for each process that may be done before the oldest of them is
+
+
+class Stage(Protocol):
+    """Rows to rows. It must pickle; what is heavy is loaded when it is first called."""
+
+    def __call__(self, rows: pa.Table, /) -> pa.Table:
+        """At least one row for each of `rows`, in their order. What it raises is told to `failed`."""
+
+    def failed(self, rows: pa.Table, reason: str, message: str) -> pa.Table:
+        """The result for rows that could not be done. reason: one word, which the ledger counts by"""
+
+
+Engine = Callable[[Stage, pa.Table], Iterator[pa.Table]]  # the results for the rows of a table, in order
+
+
+class _Worker:
+    """A process, and the row it is at."""
+
+    def __init__(self, stage: Stage) -> None:
+        # forkserver: a new process in milliseconds, and no copy of our threads' locks
+        forks = "forkserver" in multiprocessing.get_all_start_methods()
+        context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
+        if forks:
+            context.set_forkserver_preload([__name__, "torch", type(stage).__module__])
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_work, args=(stage, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.ready = False  # it has loaded what it needs, which is not time of a row
+        self.row: int | None = None
+        self.deadline = 0.0  # of time.monotonic()
+
+    def end(self) -> int | None:
+        """The exit status; negative where a signal ended it, ours too."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        return self.process.exitcode
+
+
+@dataclass(eq=False)
+class Pool:
+    """Processes for one stage, started when there are rows; as a context manager they are gone at its end.
+
+    timeout_seconds: for one row, and once more for each 256 MB of the file that its `size_bytes` tells of
+    """
+
+    stage: Stage
+    workers: int
+    timeout_seconds: float
+
+    def __post_init__(self) -> None:
+        assert self.workers > 0 and self.timeout_seconds > 0, (self.workers, self.timeout_seconds)
+        self._pool: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._pool:
+            worker.end()
+        self._pool = []
+
+    def run(self, rows: pa.Table) -> Generator[pa.Table]:
+        """stage(row) for each row, in order.
+
+        Raises UsageError where the stage does: that is no fault of a row.
+        """
+        done: dict[int, pa.Table] = {}
+        begun = taken = 0
+        while taken < rows.num_rows:
+            while len(self._pool) < min(self.workers, rows.num_rows - taken - len(done)):
+                self._pool.append(_Worker(self.stage))
+            for worker in self._pool:
+                if worker.ready and worker.row is None and begun < min(rows.num_rows, taken + _AHEAD * self.workers):
+                    worker.row, worker.deadline = begun, time.monotonic() + self._patience(rows.slice(begun, 1))
+                    begun += 1
+                    _send(worker.pipe, rows.slice(worker.row, 1))
+            for worker in self._wait():
+                row, result = worker.row, self._receive(worker, rows)
+                if row is not None and result is not None:
+                    done[row] = result
+            while taken in done:
+                yield done.pop(taken)
+                taken += 1
+
+    def _patience(self, row: pa.Table) -> float:
+        size = row.column("size_bytes")[0].as_py() if "size_bytes" in row.column_names else 0
+        return self.timeout_seconds * (1 + size // _BYTES)
+
+    def _wait(self) -> list[_Worker]:
+        """Those that have said something, have ended or are out of time."""
+        busy = [worker for worker in self._pool if worker.row is not None or not worker.ready]
+        deadline = min((worker.deadline for worker in busy if worker.row is not None), default=None)
+        patience = None if deadline is None else max(0.0, deadline - time.monotonic())
+        handles = [handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)]
+        heard = set(multiprocessing.connection.wait(handles, patience))
+        now = time.monotonic()
+        return [
+            worker
+            for worker in busy
+            if worker.pipe in heard
+            or worker.process.sentinel in heard
+            or (worker.row is not None and now >= worker.deadline)
+        ]
+
+    def _receive(self, worker: _Worker, rows: pa.Table) -> pa.Table | None:
+        """The result of the row that the worker was at, where it is done with it in one way or the other."""
+        said = None
+        if worker.pipe.poll():
+            try:
+                said = worker.pipe.recv()
+            except (EOFError, OSError):  # it ended, perhaps in the middle of what it said
+                worker.process.join()
+        row = None if worker.row is None else rows.slice(worker.row, 1)
+        if said is None:
+            crashed = not worker.process.is_alive()
+            self._pool.remove(worker)
+            status = worker.end()
+            if row is None:
+                raise RuntimeError(f"a worker ended before its first row, with status {status}")
+            if crashed:
+                return self.stage.failed(row, "crashed", _ending(status))
+            waited = self._patience(row)
+            each = " for each 256 MB" if waited > self.timeout_seconds else ""
+            return self.stage.failed(row, "timeout", f"not done after {waited:g} s, the `timeout_seconds`{each}")
+        kind, content = said
+        worker.row = None
+        if kind == "refused":
+            raise UsageError(content)
+        if kind == "ready":
+            worker.ready = True
+            return None
+        return content if kind == "done" else self.stage.failed(row, *content)
+
+
+def _send(pipe: Connection, row: pa.Table) -> None:
+    with suppress(OSError):  # the process may have ended, as its sentinel will tell
+        pipe.send(pa.Table.from_pylist(row.to_pylist(), schema=row.schema))  # a slice would pickle with its whole table
+
+
+def _ending(status: int | None) -> str:
+    if status is not None and status < 0:
+        return f"its process was ended by {signal.Signals(-status).name}"
+    return f"its process ended with status {status}"
+
+
+def _work(stage: Stage, pipe: Connection) -> None:
+    become_worker()
+    try:
+        pipe.send(("ready", None))
+        while True:
+            pipe.send(_answer(stage, pipe.recv()))
+    except (EOFError, OSError):
+        pass  # the parent is gone
+
+
+def _answer(stage: Stage, row: pa.Table) -> tuple[str, Any]:
+    try:
+        return "done", stage(row)
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, InputError):
+            return "failed", (error.reason, text)
+        if isinstance(error, UsageError):
+            return "refused", text
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the file's fault
+            return "refused", str(cannot_write(Path(tempfile.gettempdir()), error))
+        return "failed", ("error", f"{type(error).__name__}: {text}")

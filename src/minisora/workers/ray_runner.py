@@ -1,0 +1,89 @@
+"""Stages of the pool on Ray Data: one machine, or a cluster that sees the same folders.
+
+Each actor keeps a process of its own for the work (pool.py), so that a file that crashes or hangs is quarantined here
+as there, and loses no actor. Results are taken in the order of the rows, and the driver writes all files: what comes
+out has the same bytes as a local run's.
+
+Here: a stage on Ray. Not here: stages (pool.py), the order of the work (curate/runner.py). Ray is imported when it is
+asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from minisora.errors import UsageError
+from minisora.workers.pool import Engine, Pool, Stage
+
+_ROWS_OF_A_BLOCK = 8  # what an actor takes at a time
+_REFUSED, _REFUSED_END = "<refused>", "</refused>"  # about what a user can mend: Ray hands on the text of errors alone
+
+
+def ray_engine(workers: int | None, timeout_seconds: float, address: str | None = None) -> Engine:
+    """
+    workers: actors, of one CPU each; None: as many as the cluster has
+    address: of a running cluster, None to start Ray on this machine
+
+    Raises UsageError when Ray is not installed, or no cluster answers at the address.
+    """
+    ray = _connected(workers or os.cpu_count() or 1, address)
+    size = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - (address is None))
+
+    def engine(stage: Stage, rows: pa.Table) -> Iterator[pa.Table]:
+        if not rows.num_rows:
+            return
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        starts = range(0, rows.num_rows, _ROWS_OF_A_BLOCK)
+        blocks = [rows.slice(start, _ROWS_OF_A_BLOCK).combine_chunks() for start in starts]
+        results = ray.data.from_arrow(blocks).map_batches(
+            _Guarded,
+            fn_constructor_args=(stage, timeout_seconds),
+            batch_format="pyarrow",
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(size=size),
+            num_cpus=1,
+        )
+        try:
+            yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
+        except ray.exceptions.RayError as error:
+            if _REFUSED in str(error):
+                said = str(error).rpartition(_REFUSED)[2].split(_REFUSED_END)[0]
+                raise UsageError(" ".join(said.split())) from None
+            raise
+
+    return engine
+
+
+class _Guarded:
+    """An actor: a pool of one process."""
+
+    def __init__(self, stage: Stage, timeout_seconds: float) -> None:
+        self._pool = Pool(stage, 1, timeout_seconds)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        try:
+            return pa.concat_tables(self._pool.run(rows))
+        except UsageError as error:
+            raise RuntimeError(f"{_REFUSED}{error}{_REFUSED_END}") from error
+
+
+def _connected(workers: int, address: str | None) -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise UsageError("Ray is not installed. Run: pip install 'minisora[ray]', or leave out --engine ray.") from None
+    if not ray.is_initialized():
+        try:
+            options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers + 1}
+            ray.init(log_to_driver=False, include_dashboard=False if address is None else None, **options)
+        except Exception as error:  # Ray raises bare ones too
+            said = " ".join(str(error).split())[:200].rstrip(".")
+            raise UsageError(f"Ray cannot be reached at {address or 'this machine'}: {said}.") from error
+    return ray
