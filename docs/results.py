@@ -8,7 +8,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import fill
 
+COLUMNS = 100  # of a line of prose
 LARGE = "large"  # a folder in it: of `minisora evaluate --size 96x96 --count 48`, the other families left out
 PARTS = (  # files of the report, and the heading over those that have none
     ("report.md", ""),
@@ -24,12 +26,22 @@ PARTS = (  # files of the report, and the heading over those that have none
 )
 
 
+def wrapped(text: str) -> str:
+    """Lines of prose to COLUMNS; tables and headings as they are."""
+    lines = text.splitlines()
+    return "".join(
+        (line if line.startswith(("|", "#")) else fill(line, COLUMNS, break_long_words=False, break_on_hyphens=False))
+        + "\n"
+        for line in lines
+    )
+
+
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("out/evaluation")
     if len(sys.argv) < 2:
         subprocess.run([sys.executable, "-m", "minisora", "evaluate", "--out", str(folder)], check=True)
     parts = [heading + (folder / name).read_text() for name, heading in PARTS if (folder / name).exists()]
-    Path(__file__).with_name("results.md").write_text("\n".join(parts), encoding="utf-8")
+    Path(__file__).with_name("results.md").write_text(wrapped("\n".join(parts)), encoding="utf-8")
 
 
 if __name__ == "__main__":
