@@ -25,7 +25,7 @@ from minisora.errors import UsageError, WeightsError
 from minisora.eval.judge import load_judge
 from minisora.eval.segment import SIDE, Segmenter
 from minisora.eval.tracks import FIELD, Tracks, measure
-from minisora.video import resize
+from minisora.video import resize, to_float
 
 Features = Callable[[Tensor], Tensor]  # (T, H, W, 3) uint8 -> (D,)
 
@@ -101,7 +101,7 @@ def _cells(frames: Tensor, network: Segmenter) -> Tensor:
     """(T, H, W, 3) uint8 -> (T, 32, rows, columns), the segmenter's coarse layers joined, before it names anything."""
     scale = SIDE / min(frames.shape[1:3])
     height, width = (max(8, round(side * scale / 8) * 8) for side in frames.shape[1:3])
-    x = (resize(frames, height, width).float() / 127.5 - 1).permute(0, 3, 1, 2)
+    x = to_float(resize(frames, height, width)).permute(0, 3, 1, 2)
     coarse = network.coarse(network.enter(x))
     cells: Tensor = network.join(coarse + F.interpolate(network.coarser(coarse), scale_factor=2.0))
     return cells

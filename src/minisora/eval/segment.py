@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minisora.video import resize
+from minisora.video import resize, to_float
 from minisora.worlds.playroom.render import Rendered
 from minisora.worlds.playroom.scene import COLOURS, Scene
 
@@ -38,7 +38,7 @@ class Segmenter(nn.Module):
         self.leave = nn.Sequential(_conv(32 + _WIDTH, _WIDTH), nn.Conv2d(_WIDTH, CLASSES, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = (frames.float() / 127.5 - 1).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        x = to_float(frames).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
         fine = self.enter(x)
         coarse = self.coarse(fine)
         coarse = self.join(coarse + F.interpolate(self.coarser(coarse), scale_factor=2.0))

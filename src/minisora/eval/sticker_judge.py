@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from minisora.device import has_fast_bf16
 from minisora.errors import WeightsError
-from minisora.video import fit
+from minisora.video import fit, to_float
 from minisora.video.files import save_tensors
 from minisora.workers.ahead import ahead
 from minisora.worlds import stickers
@@ -152,7 +152,7 @@ def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.
 
 def _scaled(frames: Tensor) -> Tensor:
     """(B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float"""
-    return frames.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+    return to_float(frames.permute(0, 1, 4, 2, 3))
 
 
 def _planes(x: Tensor) -> Tensor:
