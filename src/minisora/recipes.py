@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from minisora import sources
-from minisora.bundle import Sampling, find, load_part, save_part
+from minisora.bundle import Bundle, Sampling, find, load_part, save_part
 from minisora.bundle import save as save_bundle
 from minisora.caption.files import captioner_folder
 from minisora.caption.train import caption_run
@@ -29,7 +29,7 @@ from minisora.data.frames import FrameBatches
 from minisora.data.latents import LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
-from minisora.device import default_device, has_fast_bf16
+from minisora.device import default_device, working_dtype
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.text.encoder import TextEncoder
@@ -238,7 +238,7 @@ def _toybox(
     @cache
     def encoders() -> tuple[VideoVAE, TextEncoder]:
         device = default_device()
-        dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+        dtype = working_dtype(device)
         return _trained_vae(base).to(device, dtype), MiniLM(device=device, dtype=dtype)
 
     def prepare(run: RunConfig) -> RunConfig:
@@ -258,15 +258,10 @@ def _toybox(
             "least_similarity": least,
             "captioner": "playroom",
         }
+        vae, text = _trained_vae(base), encoders()[1]
         save_bundle(
             folder / "bundle",
-            name="toybox",
-            vae=_trained_vae(base),
-            dit=dit,
-            sampling=SAMPLING,
-            trained=trained,
-            card=CARD,
-            known=known,
+            Bundle("toybox", vae, dit, text, SAMPLING, trained=trained, known=known, card=CARD),
         )
 
     return RunConfig(
@@ -334,8 +329,7 @@ def toybox_upscale(steps: int = 6000) -> RunConfig:
 
         if footage.missing():
             footage.prepare()
-        fast = has_fast_bf16(torch.device("cpu"))  # the processes that make batches have no other device
-        vae = _trained_vae().to(torch.bfloat16 if fast else torch.float32)
+        vae = _trained_vae().to(working_dtype(torch.device("cpu")))  # processes that make batches have no other device
         return replace(run, batch=replace(batches, vae=vae))
 
     def publish(upscaler: Upscaler, folder: Path, taken: int) -> None:

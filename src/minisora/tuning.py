@@ -23,7 +23,7 @@ from minisora.bundle import save as save_bundle
 from minisora.data.latents import LatentBatch, LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
-from minisora.device import default_device, has_fast_bf16
+from minisora.device import default_device, working_dtype
 from minisora.dit.lora import adapters_of, add_lora, merge_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
@@ -93,13 +93,16 @@ def fine_tune(
         tuned = {"base": bundle.name, "clips": sum(map(len, shards)), "steps": taken}
         save_bundle(
             run_folder / "bundle",
-            name=f"{bundle.name}-{called(data)}",
-            vae=_stored_vae(bundle, base),
-            dit=merge_lora(dit),
-            sampling=how,
-            trained={**bundle.trained, "fine_tuned": tuned},
-            card=CARD,
-            known=known if bundle.known is None else torch.cat([bundle.known.float().cpu(), known]),
+            replace(
+                bundle,
+                name=f"{bundle.name}-{called(data)}",
+                vae=_stored_vae(bundle, base),
+                dit=merge_lora(dit),
+                trained={**bundle.trained, "fine_tuned": tuned},
+                card=CARD,
+                known=known if bundle.known is None else torch.cat([bundle.known.float().cpu(), known]),
+                student=None,
+            ),
         )
 
     stable_steps, cooldown_steps = split(steps, cooldown=0.4)
@@ -157,14 +160,12 @@ def distilled(
     def publish(dit: DiT, folder: Path, taken: int) -> None:
         save_bundle(
             folder / "bundle",
-            name=bundle.name,
-            vae=_stored_vae(bundle, base),
-            dit=bundle.dit,
-            sampling=bundle.sampling,
-            trained={**bundle.trained, "student": {"recipe": name, "steps": taken}},
-            card=bundle.card,
-            known=bundle.known,
-            student=student(dit),
+            replace(
+                bundle,
+                vae=_stored_vae(bundle, base),
+                trained={**bundle.trained, "student": {"recipe": name, "steps": taken}},
+                student=student(dit),
+            ),
         )
 
     how, teacher = bundle.sampling, settings_for(replace(bundle, student=None), {})
@@ -190,7 +191,7 @@ def distilled(
 
 def _opened(base: str | Path) -> Bundle:
     device = default_device()
-    return load_bundle(base, device=device, dtype=torch.bfloat16 if has_fast_bf16(device) else torch.float32)
+    return load_bundle(base, device=device, dtype=working_dtype(device))
 
 
 def _begun(bundle: Bundle, lora: int | None) -> Callable[[], DiT]:

@@ -30,7 +30,7 @@ from minisora.vae.model import STRIDE, VideoVAE
 from minisora.video import Shape
 from minisora.workers.lock import one_run
 from minisora.worlds import playroom
-from tests.helpers.tiny import DIT, VAE
+from tests.helpers.tiny import DIT, VAE, Words
 
 DIT_384 = replace(DIT, text_width=384)
 
@@ -51,7 +51,7 @@ def base(tmp_path: Path) -> Path:
             parameter.add_(torch.randn_like(parameter) * 0.1)
     sampling = Sampling(size=(32, 32), seconds=0.5)
     trained = {"recipe": "none", "captioner": "playroom", "upscaler": "toybox"}
-    save(tmp_path / "base", name="tiny", vae=vae, dit=dit, sampling=sampling, trained=trained, card="")
+    save(tmp_path / "base", Bundle("tiny", vae, dit, Words(), sampling, trained=trained))
     return tmp_path / "base"
 
 

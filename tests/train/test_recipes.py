@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 import minisora.recipes as recipes
-from minisora.bundle import Sampling, save
+from minisora.bundle import Bundle, Sampling, save
 from minisora.cli import app
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
@@ -22,7 +22,7 @@ from minisora.train.loop import State
 from minisora.train.parallel import Ranks
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
 from minisora.video import read_image
-from tests.helpers.tiny import DIT, VAE
+from tests.helpers.tiny import DIT, VAE, Words
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def test_a_mistake_inside_a_recipe_keeps_its_own_error(tmp_path):
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    save(tmp_path / "small", name="small", vae=VideoVAE(VAE), dit=DiT(DIT), sampling=Sampling(), trained={}, card="")
+    save(tmp_path / "small", Bundle("small", VideoVAE(VAE), DiT(DIT), Words(), Sampling()))
     return tmp_path / "small"
 
 
@@ -125,7 +125,7 @@ def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
     embedded = recipes._trained_vae()
     with torch.no_grad():
         embedded.latent_mean.add_(1.0)
-    save(tmp_path / "other", name="other", vae=embedded, dit=DiT(recipes.DIT), sampling=Sampling(), trained={}, card="")
+    save(tmp_path / "other", Bundle("other", embedded, DiT(recipes.DIT), Words(), Sampling()))
     for recipe in (recipes.toybox_pictures, recipes.toybox):
         run = recipe(base=tmp_path / "other")
         assert run.origin == f"from {tmp_path / 'other'}"
