@@ -39,8 +39,8 @@ from minisora.eval.report import prompts, render_all
 from minisora.eval.rows import Marks, figure_of, verb_table, write_rows
 from minisora.eval.score import ATTRIBUTES, marks
 from minisora.generate.model import Model
+from minisora.recipes.tuning import fine_tune
 from minisora.train import loop
-from minisora.tuning import fine_tune
 from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet, write_video
 from minisora.worlds import playroom

@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "minisora"
 ORDER = [
     *("errors", "progress", "lazy", "device", "diffusion", "webpage", "video", "network_files", "worlds", "workers"),
     *("data", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train", "watch"),
-    *("sources", "eval", "tuning", "recipes", "plan", "cli", "__main__", "studio"),
+    *("sources", "eval", "recipes", "plan", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420
 

@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 import minisora.recipes as recipes
-import minisora.tuning as tuning
+import minisora.recipes.tuning as tuning
 from minisora import sources
 from minisora.bundle import Bundle, Sampling, load, save
 from minisora.cli import app
@@ -24,6 +24,7 @@ from minisora.data.latents import to_members
 from minisora.data.shards import Shards, ShardWriter
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
+from minisora.recipes import published
 from minisora.train import latents, loop
 from minisora.train.latents import LatentJob, encode_clips, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
@@ -258,7 +259,7 @@ def test_a_damaged_sample_does_not_stop_previews_and_publishing(tmp_path):
     tar = tmp_path / "some" / "shard-000000.tar"
     tar.write_bytes(tar.read_bytes().replace(b'"clip 1"', b'"clap 1"'))
     shards = Shards(tmp_path / "some")
-    assert [tuning.clip_caption(shards, n) for n in range(3)] == ["clip 0", "clip 2", "clip 2"]
+    assert [published.clip_caption(shards, n) for n in range(3)] == ["clip 0", "clip 2", "clip 2"]
 
 
 def test_the_command_says_what_it_would_take_and_what_it_needs(base, data):

@@ -18,6 +18,8 @@ from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.plan.estimate import largest_batch
 from minisora.plan.known import known
+from minisora.recipes import transformer, upscaler
+from minisora.recipes.vae import trained_vae
 from minisora.train.loop import State
 from minisora.train.parallel import Ranks
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
@@ -51,15 +53,15 @@ def test_a_recipe_is_planned_before_there_is_data(tmp_path, command, monkeypatch
 
 def test_what_is_planned_by_is_of_the_size_that_is_trained_on():
     run = recipes.toybox()
-    height, width = recipes.SAMPLING.size
-    frames = recipes.SAMPLING.seconds * recipes.SAMPLING.fps
-    _, rows, columns = recipes.DIT.patch
-    assert (1 + frames // GROUP, height // STRIDE // rows, width // STRIDE // columns) == recipes.TOKENS
-    assert largest_batch(run).tokens % prod(recipes.TOKENS) == 0
+    height, width = transformer.SAMPLING.size
+    frames = transformer.SAMPLING.seconds * transformer.SAMPLING.fps
+    _, rows, columns = transformer.DIT.patch
+    assert (1 + frames // GROUP, height // STRIDE // rows, width // STRIDE // columns) == transformer.TOKENS
+    assert largest_batch(run).tokens % prod(transformer.TOKENS) == 0
 
 
 def test_the_upscaler_leaves_something_to_look_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "_trained_vae", lambda: VideoVAE(VAE).eval())
+    monkeypatch.setattr(upscaler, "trained_vae", lambda: VideoVAE(VAE).eval())
     run = recipes.toybox_upscale()
     assert run.preview is not None
     run.preview(run.build().eval(), tmp_path)
@@ -122,13 +124,12 @@ def test_a_bundle_that_says_something_else_cannot_be_planned(small, change):
 
 def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
     """Else a transformer would go on with latents of another VAE than its own, and nothing would say so."""
-    embedded = recipes._trained_vae()
+    embedded = trained_vae()
     with torch.no_grad():
         embedded.latent_mean.add_(1.0)
-    save(tmp_path / "other", Bundle("other", embedded, DiT(recipes.DIT), Words(), Sampling()))
+    save(tmp_path / "other", Bundle("other", embedded, DiT(transformer.DIT), Words(), Sampling()))
     for recipe in (recipes.toybox_pictures, recipes.toybox):
         run = recipe(base=tmp_path / "other")
-        assert run.origin == f"from {tmp_path / 'other'}"
-        assert run.build() is not None
-    assert torch.equal(recipes._trained_vae(tmp_path / "other").latent_mean, embedded.latent_mean)
-    assert not torch.equal(recipes._trained_vae().latent_mean, embedded.latent_mean)
+        assert run.origin == f"from {tmp_path / 'other'}" and run.build() is not None
+    assert torch.equal(trained_vae(tmp_path / "other").latent_mean, embedded.latent_mean)
+    assert not torch.equal(trained_vae().latent_mean, embedded.latent_mean)

@@ -1,6 +1,6 @@
 """What a run is: one frozen value that says everything, so that the same value gives the same run.
 
-Here: the types, and asking a user's own file for one. The recipes that fill them in are in recipes.py, the loop that
+Here: the types, and asking a user's own file for one. The recipes that fill them in are in recipes/, the loop that
 runs them in loop.py.
 """
 
