@@ -101,6 +101,17 @@ def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     assert torch.equal(after.vae.state_dict()["latent_mean"], before.vae.state_dict()["latent_mean"])
 
 
+def test_a_run_is_of_the_clips_in_the_folder_and_not_of_its_name(tmp_path, base, data):
+    """Curated anew in the same folder, they are other clips; moved, they are the same."""
+    before = tuning.fine_tune(data, base).origin
+    moved = shutil.copytree(data, tmp_path / "moved")
+    assert tuning.fine_tune(moved, base).origin == before
+    shutil.rmtree(data)
+    curated(data, (32, 48, 9), (44, 36, 11))
+    assert tuning.fine_tune(data, base).origin != before
+    assert tuning.fine_tune(moved, base, pictures=data).origin not in (before, tuning.fine_tune(data, base).origin)
+
+
 @pytest.mark.parametrize("budget", [96, 4])
 def test_pictures_beside_clips_are_a_quarter_of_every_step(tmp_path, base, data, budget, monkeypatch):
     monkeypatch.setattr(tuning, "TUNING_TOKENS", budget)

@@ -24,10 +24,10 @@ from minisora.device import default_device, working_dtype
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
 from minisora.recipes.published import CARD, PREVIEW, known_captions, shown
-from minisora.recipes.vae import trained_vae
+from minisora.recipes.vae import trained_vae, vae_weights
 from minisora.text.encoder import TextEncoder
 from minisora.text.minilm import MiniLM
-from minisora.train.config import OptimConfig, RunConfig, split
+from minisora.train.config import OptimConfig, RunConfig, begun_with, split
 from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
 from minisora.train.velocity import sketch
@@ -96,7 +96,7 @@ def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunCon
         mix=Mix({"playroom-pictures": 1.0}, WindowConfig(lengths=((1, 1.0),), **_SHIFT)),
         build=lambda: HintedDiT(DIT) if weights is None else filled(HintedDiT(DIT), weights),
         base=base,
-        origin=f"from {base}" if base else "",
+        origin="" if weights is None else begun_with(base, weights, vae_weights(base)),
         sampling=replace(SAMPLING, seconds=0.0),
         tokens=(1, *TOKENS[1:]),
         averages_at=(500,),
@@ -133,7 +133,7 @@ def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
         cooldown_mix=ALL_SIZES,
         build=build,
         base=base,
-        origin=f"from {base or 'toybox-pictures'}",
+        origin=begun_with(base or "toybox-pictures", weights, vae_weights(base)),
         sampling=SAMPLING,
         tokens=TOKENS,
         averages_at=(900,),

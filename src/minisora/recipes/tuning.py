@@ -25,7 +25,7 @@ from minisora.errors import UsageError
 from minisora.recipes.published import CARD, begun, clip_caption, known_captions, opened, shown, stored_vae
 from minisora.sources import LATENTS
 from minisora.train.config import OptimConfig, RunConfig, split
-from minisora.train.latents import fingerprint, write_clip_latents
+from minisora.train.latents import clip_marks, digest_of, fingerprint, write_clip_latents
 from minisora.train.velocity import dit_loss, sketch
 
 TUNING_TOKENS = 4096
@@ -83,9 +83,9 @@ class _Tuning:
 
     @property
     def content(self) -> str:
-        by, folders = fingerprint(self.bundle.vae), [each.folder for each in self.curated]
-        told = b" ".join(f"{folder.resolve()} {by}".encode("utf-8", "surrogatepass") for folder in folders)
-        return f"{zlib.crc32(told):08x}"
+        """What the clips are and what encodes them, in eight digits a folder."""
+        vae, text = self.bundle.vae, self.bundle.text
+        return " ".join(digest_of(clip_marks(each, vae, text, side=self.side))[:8] for each in self.curated)
 
     @property
     def side(self) -> int:

@@ -69,7 +69,12 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
 
 def trained_vae(base: str | Path | None = None) -> VideoVAE:
     """The VAE of a base; without one, what a run of vae-toybox left here, or else the embedded one."""
-    own = RUNS / "vae-toybox" / "vae.safetensors"
     vae = VideoVAE(VAEConfig())
-    load_part(vae, own if own.exists() and base is None else find(base or "toybox") / "vae.safetensors")
+    load_part(vae, vae_weights(base))
     return vae.eval().requires_grad_(False)
+
+
+def vae_weights(base: str | Path | None = None) -> Path:
+    """The file of `trained_vae`."""
+    own = RUNS / "vae-toybox" / "vae.safetensors"
+    return own if own.exists() and base is None else find(base or "toybox") / "vae.safetensors"
