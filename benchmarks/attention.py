@@ -12,7 +12,7 @@ import argparse
 import torch
 from torch.utils.benchmark import Compare, Measurement, Timer
 
-from minisora.device import default_device, has_fast_bf16, keep_freed_memory, matmul_peak, use_affinity_threads
+from minisora.device import default_device, keep_freed_memory, matmul_peak, use_affinity_threads, working_dtype
 from minisora.dit import attention as module
 from minisora.dit.attention import Segments, attention
 
@@ -21,7 +21,7 @@ FORMS = {"kept": 1 << 62, "again": 0}  # the most queries times keys whose weigh
 
 def measure(form: str, tokens: int, *, clips: int, heads: int, head_width: int, seconds: float) -> Measurement:
     device = default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    dtype = working_dtype(device)
     module.KEPT_UP_TO = FORMS[form]
     segments = Segments((tokens,) * clips, (tokens,) * clips)
     q, k, v = (
@@ -51,7 +51,7 @@ def main() -> None:
         parser.exit(message="on CUDA one kernel serves all packs: there is nothing to compare here.\n")
     keep_freed_memory()
     threads = use_affinity_threads()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    dtype = working_dtype(device)
     peak = matmul_peak(device, dtype)
     found: list[tuple[Measurement, float]] = []
     for tokens in asked.tokens:

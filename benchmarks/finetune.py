@@ -40,8 +40,8 @@ from minisora.eval.score import ATTRIBUTES, marks
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import PlayroomJudge
+from minisora.recipes.tuning import fine_tune
 from minisora.train import loop
-from minisora.tuning import fine_tune
 from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet, write_video
 from minisora.worlds import playroom

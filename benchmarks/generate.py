@@ -16,11 +16,9 @@ import argparse
 from statistics import median
 from typing import Any
 
-import torch
-
 import minisora
 from minisora.bundle import Bundle, Sampling, available
-from minisora.device import default_device, has_fast_bf16, matmul_peak, use_affinity_threads
+from minisora.device import default_device, matmul_peak, use_affinity_threads, working_dtype
 from minisora.dit.model import DiT, DiTConfig
 from minisora.generate.model import Model
 from minisora.generate.verbs import Generate
@@ -33,7 +31,7 @@ PROMPT = "a small red ball rolls to the left past a green cube, the camera orbit
 def random_model() -> Model:
     """Weights of the embedded shape that were never trained."""
     device = default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    dtype = working_dtype(device)
     vae = VideoVAE(VAEConfig())
     dit = DiT(DiTConfig(width=256, depth=8, num_heads=4, mlp_width=1024, text_width=384))
     for part in (vae, dit):
@@ -66,7 +64,7 @@ def main() -> None:
     asked = parser.parse_args()
     threads = use_affinity_threads()
     device = default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    dtype = working_dtype(device)
     peak = matmul_peak(device, dtype)
     random = asked.model == "toybox" and "toybox" not in available()
     model = random_model() if random else minisora.load(asked.model, upscale="none")

@@ -33,11 +33,11 @@ from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig
 from minisora.dit.model import DiT
 from minisora.eval.rows import Marks, figures_of, verb_table, write_rows
+from minisora.recipes.tuning import windows_of
 from minisora.train import loop
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import LatentJob, write_latents
 from minisora.train.velocity import dit_loss
-from minisora.tuning import windows_of
 from minisora.video import Shape, Video
 from minisora.worlds import playroom
 from minisora.worlds.clip import Caption, Clip

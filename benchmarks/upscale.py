@@ -17,7 +17,7 @@ from PIL import Image
 from torch.utils.benchmark import Timer
 
 import minisora
-from minisora.device import default_device, has_fast_bf16
+from minisora.device import default_device, working_dtype
 from minisora.eval.upscaling import held_out_pairs, upscale_figures
 from minisora.upscale.files import load_upscaler
 from minisora.upscale.model import Upscaler
@@ -34,7 +34,7 @@ def main() -> None:
     asked.add_argument("--picture", type=Path)
     given = asked.parse_args()
     device = default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    dtype = working_dtype(device)
     upscaler = load_upscaler(given.folder, device=device, dtype=dtype)
     vae = minisora.load(given.model).bundle.vae
     for name, figures in upscale_figures(upscaler, vae, count=given.count, side=given.side).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from minisora.dit.lora import adapters_of, add_lora, merge_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError, WeightsError
 from minisora.vae.model import VAEConfig, VideoVAE
+from tests.helpers.tiny import Words
 
 VAE = VAEConfig(latent_channels=4, widths=(4, 4, 8), latent_width=8, latent_blocks=1)
 DIT = DiTConfig(width=16, depth=1, num_heads=2, mlp_width=24, text_width=6, latent_channels=4, time_width=8)
 SAMPLING = Sampling(fps=12.0, size=(48, 64), steps=3)
+
+
+def mine(vae: VideoVAE, dit: DiT) -> bundles.Bundle:
+    return bundles.Bundle("mine", vae, dit, Words(), SAMPLING, trained={"steps": 7}, card="# 我的\n")
 
 
 def read(folder: Path) -> bundles.Bundle:
@@ -33,7 +38,7 @@ def saved(tmp_path: Path) -> tuple[Path, VideoVAE, DiT]:
     vae, dit = VideoVAE(VAE), DiT(DIT)
     vae.calibrate(torch.randn(4), torch.rand(4) + 0.1)
     folder = tmp_path / "mine"
-    save(folder, name="mine", vae=vae, dit=dit, sampling=SAMPLING, trained={"steps": 7}, card="# 我的\n")
+    save(folder, mine(vae, dit))
     return folder, vae, dit
 
 
@@ -54,7 +59,7 @@ def test_comes_back_as_it_was_saved(saved):
 def test_a_second_save_of_the_same_is_the_same_bytes(saved, tmp_path):
     folder, vae, dit = saved
     other = tmp_path / "other"
-    save(other, name="mine", vae=vae, dit=dit, sampling=SAMPLING, trained={"steps": 7}, card="# 我的\n")
+    save(other, mine(vae, dit))
     assert {path.name: path.read_bytes() for path in other.iterdir()} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }
@@ -156,7 +161,7 @@ def test_a_half_written_bundle_is_not_found(saved, monkeypatch):
 
     monkeypatch.setattr(bundles, "save_part", fails)
     with pytest.raises(KeyboardInterrupt):
-        save(folder, name="mine", vae=vae, dit=dit, sampling=SAMPLING, trained={}, card="")
+        save(folder, mine(vae, dit))
     with pytest.raises(UsageError, match="not a bundle"):
         find(folder)
 
@@ -169,7 +174,7 @@ def test_json_says_every_field(saved):
 def with_student(folder: Path, vae: VideoVAE, dit: DiT) -> Student:
     adapters = {name: torch.randn_like(value) for name, value in adapters_of(add_lora(DiT(DIT), 2)).items()}
     student = Student(adapters=adapters, rank=2, steps=3)
-    save(folder, name="mine", vae=vae, dit=dit, sampling=SAMPLING, trained={}, card="", student=student)
+    save(folder, replace(mine(vae, dit), student=student))
     return student
 
 

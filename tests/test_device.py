@@ -8,7 +8,14 @@ import sys
 import pytest
 import torch
 
-from minisora.device import has_fast_bf16, machine_bytes, matmul_peak, peak_memory_bytes, use_affinity_threads
+from minisora.device import (
+    has_fast_bf16,
+    machine_bytes,
+    matmul_peak,
+    peak_memory_bytes,
+    use_affinity_threads,
+    working_dtype,
+)
 
 CPU = torch.device("cpu")
 
@@ -35,7 +42,7 @@ def test_threads_that_were_asked_for_stay(monkeypatch):
 def test_bf16_is_told_by_the_cpu(monkeypatch):
     for flag, fast in (("amx_bf16", True), ("avx512_bf16", True), ("avx2", False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flag=flag: {flag: True})
-        assert has_fast_bf16(CPU) is fast
+        assert has_fast_bf16(CPU) is fast and working_dtype(CPU) == (torch.bfloat16 if fast else torch.float32)
     assert not has_fast_bf16(torch.device("mps"))
 
 

@@ -17,9 +17,10 @@ SOURCE = ROOT / "src" / "minisora"
 ORDER = [
     *("errors", "progress", "lazy", "device", "diffusion", "video", "pages", "network_files", "worlds", "workers"),
     *("data", "judge", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train"),
-    *("sources", "eval", "runs", "tuning", "recipes", "cli", "__main__", "studio"),
+    *("sources", "eval", "runs", "recipes", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420
+LONGEST_FUNCTION, MOST_PARAMETERS = 60, 8
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -94,6 +95,38 @@ def test_no_files_import_each_other_in_a_circle():
 def test_files_stay_short():
     lines = {path.relative_to(SOURCE).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {name: count for name, count in lines.items() if count > LONGEST_FILE} == {}
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Names of all that may be given by name or place, but for the object and the class of a method."""
+    given = function.args
+    names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return names[1:] if names[:1] in (["self"], ["cls"]) else names
+
+
+def too_long(text: str) -> set[str]:
+    """Functions of a file with more than LONGEST_FUNCTION lines or MOST_PARAMETERS."""
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {
+        each.name
+        for each in functions
+        if (each.end_lineno or 0) - each.lineno >= LONGEST_FUNCTION or len(parameters(each)) > MOST_PARAMETERS
+    }
+
+
+def test_functions_stay_short():
+    found = {path.relative_to(SOURCE).as_posix(): too_long(path.read_text(encoding="utf-8")) for path in FILES}
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_long_functions_are_seen():
+    def lines(name: str, count: int) -> str:
+        return f"def {name}():\n" + "    x = 1\n" * (count - 1)
+
+    most = [f"p{n}" for n in range(MOST_PARAMETERS)]
+    text = lines("short", LONGEST_FUNCTION) + lines("long", LONGEST_FUNCTION + 1) + "class A:\n"
+    text += f"    async def few(self, {', '.join(most)}): ...\n    def many(cls, *, {', '.join([*most, 'one'])}): ...\n"
+    assert too_long(text) == {"long", "many"}
 
 
 def normal(name: str) -> str:

@@ -164,40 +164,34 @@ def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype
     )
 
 
-def save(
-    folder: Path,
-    *,
-    name: str,
-    vae: VideoVAE,
-    dit: DiT,
-    sampling: Sampling,
-    trained: Mapping[str, Any],
-    card: str,
-    known: Tensor | None = None,
-    student: Student | None = None,
-) -> None:
-    """Write a bundle; bundle.json comes last, so a half-written one is never found."""
+def save(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle; bundle.json comes last, so a half-written one is never found.
+
+    Its text encoder and its upscaler are not in it: they are found by name.
+    """
+    assert isinstance(bundle.vae, VideoVAE), f"{bundle.name} has a codec of another kind"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bundle.json").unlink(missing_ok=True)
     hashes = {
-        "vae.safetensors": save_part(vae, folder / "vae.safetensors"),
-        "dit.safetensors": save_part(dit, folder / "dit.safetensors"),
+        "vae.safetensors": save_part(bundle.vae, folder / "vae.safetensors"),
+        "dit.safetensors": save_part(bundle.dit, folder / "dit.safetensors"),
     }
-    if known is not None:
-        hashes["known.safetensors"] = _save({"known": known.to(torch.bfloat16)}, folder / "known.safetensors")
+    if bundle.known is not None:
+        known = {"known": bundle.known.to(torch.bfloat16)}
+        hashes["known.safetensors"] = _save(known, folder / "known.safetensors")
     told = {}
-    if student is not None:
+    if (student := bundle.student) is not None:
         adapters = {name: value.to("cpu", torch.bfloat16).contiguous() for name, value in student.adapters.items()}
         hashes["student.safetensors"] = _save(adapters, folder / "student.safetensors")
         told["student"] = {"rank": student.rank, "steps": student.steps}
-    (folder / "card.md").write_text(card, encoding="utf-8")
+    (folder / "card.md").write_text(bundle.card, encoding="utf-8")
     about = {
         "format": FORMAT,
-        "name": name,
-        "vae": asdict(vae.config),
-        "dit": asdict(dit.config),
-        "sampling": asdict(sampling),
-        "trained": dict(trained),
+        "name": bundle.name,
+        "vae": asdict(bundle.vae.config),
+        "dit": asdict(bundle.dit.config),
+        "sampling": asdict(bundle.sampling),
+        "trained": bundle.trained,
         "sha256": hashes,
         **told,
     }

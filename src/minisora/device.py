@@ -72,6 +72,11 @@ def has_fast_bf16(device: torch.device) -> bool:
     return any(capabilities.get(flag, False) for flag in BF16_CPU_FLAGS)
 
 
+def working_dtype(device: torch.device) -> torch.dtype:
+    """In which models run there: bfloat16 where it is fast, else float32."""
+    return torch.bfloat16 if has_fast_bf16(device) else torch.float32
+
+
 def matmul_peak(device: torch.device, dtype: torch.dtype, *, sizes: tuple[int, ...] = (1024, 2048)) -> float:
     """Best FLOP/s of a square matmul on this machine now: the peak that MFU is a share of."""
     best, many = 0.0, 1

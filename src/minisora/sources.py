@@ -1,7 +1,7 @@
 """What the recipes are trained on: which scenes of which worlds, at what sizes, how many, and how often each is drawn.
 
 Here: frames and clips by seed, so that processes can make them ahead; the shards of latents that are made of them.
-Not here: the runs (recipes.py), the worlds (worlds/), how shards are written (train/latents.py).
+Not here: the runs (recipes/), the worlds (worlds/), how shards are written (train/latents.py).
 """
 
 from __future__ import annotations

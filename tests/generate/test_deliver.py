@@ -22,7 +22,7 @@ from minisora.generate.model import Model
 from minisora.generate.schedule import Schedule
 from minisora.generate.verbs import Generate, Image, Reverse
 from minisora.progress import Watch
-from minisora.recipes import SAMPLING
+from minisora.recipes.transformer import SAMPLING
 from minisora.sources import JOBS
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler

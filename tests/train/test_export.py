@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from minisora.bundle import Sampling, load, save
+from minisora.bundle import Bundle, Sampling, load, save
 from minisora.dit.model import DiT
 from minisora.dit.wan import config_from_wan, state_from_wan
 from minisora.errors import UsageError
 from minisora.train.export import export_bundle, export_wan
 from minisora.vae.model import VideoVAE
 from tests.dit.test_wan import TEXT_PAD, both, difference
-from tests.helpers.tiny import VAE
+from tests.helpers.tiny import VAE, Words
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -30,7 +30,7 @@ def bundle(tmp_path: Path) -> Path:
     dit.load_state_dict(state_from_wan(theirs.state_dict(), config))
     folder = tmp_path / "base"
     sampling = Sampling(size=(32, 32), seconds=0.5)
-    save(folder, name="tiny", vae=VideoVAE(VAE), dit=dit, sampling=sampling, trained={"recipe": "none"}, card="")
+    save(folder, Bundle("tiny", VideoVAE(VAE), dit, Words(), sampling, trained={"recipe": "none"}))
     return folder
 
 
@@ -65,7 +65,7 @@ def test_diffusers_opens_what_is_exported_and_says_the_same(bundle, tmp_path):
 def test_what_wan_cannot_say_is_refused(bundle, tmp_path):
     opened = load(bundle, device=torch.device("cpu"), dtype=torch.bfloat16)
     other = DiT(replace(opened.dit.config, frame_kinds=True))
-    save(tmp_path / "other", name="other", vae=opened.vae, dit=other, sampling=opened.sampling, trained={}, card="")
+    save(tmp_path / "other", replace(opened, name="other", dit=other))
     with pytest.raises(UsageError, match="frame_kinds"):
         export_wan(tmp_path / "other", tmp_path / "wan")
     assert not (tmp_path / "wan").exists()

@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 import minisora.recipes as recipes
-import minisora.tuning as tuning
+import minisora.recipes.tuning as tuning
 from minisora import sources
 from minisora.bundle import Bundle, Sampling, load, save
 from minisora.cli import app
@@ -24,13 +24,14 @@ from minisora.data.latents import to_members
 from minisora.data.shards import Shards, ShardWriter
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
+from minisora.recipes import published
 from minisora.train import latents, loop
 from minisora.train.latents import LatentJob, encode_clips, write_clip_latents, write_latents
 from minisora.vae.model import STRIDE, VideoVAE
 from minisora.video import Shape
 from minisora.workers.lock import one_run
 from minisora.worlds import playroom
-from tests.helpers.tiny import DIT, VAE
+from tests.helpers.tiny import DIT, VAE, Words
 
 DIT_384 = replace(DIT, text_width=384)
 
@@ -51,7 +52,7 @@ def base(tmp_path: Path) -> Path:
             parameter.add_(torch.randn_like(parameter) * 0.1)
     sampling = Sampling(size=(32, 32), seconds=0.5)
     trained = {"recipe": "none", "captioner": "playroom", "upscaler": "toybox"}
-    save(tmp_path / "base", name="tiny", vae=vae, dit=dit, sampling=sampling, trained=trained, card="")
+    save(tmp_path / "base", Bundle("tiny", vae, dit, Words(), sampling, trained=trained))
     return tmp_path / "base"
 
 
@@ -98,6 +99,17 @@ def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     changed = {name for name, value in weights(after).items() if not torch.equal(value, weights(before)[name])}
     assert changed and (lora is None or all(name.startswith("blocks.") for name in changed))
     assert torch.equal(after.vae.state_dict()["latent_mean"], before.vae.state_dict()["latent_mean"])
+
+
+def test_a_run_is_of_the_clips_in_the_folder_and_not_of_its_name(tmp_path, base, data):
+    """Curated anew in the same folder, they are other clips; moved, they are the same."""
+    before = tuning.fine_tune(data, base).origin
+    moved = shutil.copytree(data, tmp_path / "moved")
+    assert tuning.fine_tune(moved, base).origin == before
+    shutil.rmtree(data)
+    curated(data, (32, 48, 9), (44, 36, 11))
+    assert tuning.fine_tune(data, base).origin != before
+    assert tuning.fine_tune(moved, base, pictures=data).origin not in (before, tuning.fine_tune(data, base).origin)
 
 
 @pytest.mark.parametrize("budget", [96, 4])
@@ -258,7 +270,7 @@ def test_a_damaged_sample_does_not_stop_previews_and_publishing(tmp_path):
     tar = tmp_path / "some" / "shard-000000.tar"
     tar.write_bytes(tar.read_bytes().replace(b'"clip 1"', b'"clap 1"'))
     shards = Shards(tmp_path / "some")
-    assert [tuning.clip_caption(shards, n) for n in range(3)] == ["clip 0", "clip 2", "clip 2"]
+    assert [published.clip_caption(shards, n) for n in range(3)] == ["clip 0", "clip 2", "clip 2"]
 
 
 def test_the_command_says_what_it_would_take_and_what_it_needs(base, data):

@@ -6,23 +6,28 @@ import json
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import minisora.recipes as recipes
-from minisora.bundle import Sampling, save
+from minisora.bundle import Bundle, Sampling, save, save_part
+from minisora.caption import files as captioner_files
+from minisora.caption.files import load_captioner, save_captioner
 from minisora.cli import app
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
+from minisora.recipes import transformer, upscaler
+from minisora.recipes.vae import trained_vae
 from minisora.runs.estimate import largest_batch
 from minisora.runs.known import known
 from minisora.train.loop import State
 from minisora.train.parallel import Ranks
 from minisora.vae.model import GROUP, STRIDE, VideoVAE
 from minisora.video import read_image
-from tests.helpers.tiny import DIT, VAE
+from tests.helpers.tiny import DIT, VAE, Words
 
 
 @pytest.fixture(autouse=True)
@@ -51,15 +56,15 @@ def test_a_recipe_is_planned_before_there_is_data(tmp_path, command, monkeypatch
 
 def test_what_is_planned_by_is_of_the_size_that_is_trained_on():
     run = recipes.toybox()
-    height, width = recipes.SAMPLING.size
-    frames = recipes.SAMPLING.seconds * recipes.SAMPLING.fps
-    _, rows, columns = recipes.DIT.patch
-    assert (1 + frames // GROUP, height // STRIDE // rows, width // STRIDE // columns) == recipes.TOKENS
-    assert largest_batch(run).tokens % prod(recipes.TOKENS) == 0
+    height, width = transformer.SAMPLING.size
+    frames = transformer.SAMPLING.seconds * transformer.SAMPLING.fps
+    _, rows, columns = transformer.DIT.patch
+    assert (1 + frames // GROUP, height // STRIDE // rows, width // STRIDE // columns) == transformer.TOKENS
+    assert largest_batch(run).tokens % prod(transformer.TOKENS) == 0
 
 
 def test_the_upscaler_leaves_something_to_look_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "_trained_vae", lambda: VideoVAE(VAE).eval())
+    monkeypatch.setattr(upscaler, "trained_vae", lambda: VideoVAE(VAE).eval())
     run = recipes.toybox_upscale()
     assert run.preview is not None
     run.preview(run.build().eval(), tmp_path)
@@ -99,7 +104,7 @@ def test_a_mistake_inside_a_recipe_keeps_its_own_error(tmp_path):
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    save(tmp_path / "small", name="small", vae=VideoVAE(VAE), dit=DiT(DIT), sampling=Sampling(), trained={}, card="")
+    save(tmp_path / "small", Bundle("small", VideoVAE(VAE), DiT(DIT), Words(), Sampling()))
     return tmp_path / "small"
 
 
@@ -122,13 +127,45 @@ def test_a_bundle_that_says_something_else_cannot_be_planned(small, change):
 
 def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
     """Else a transformer would go on with latents of another VAE than its own, and nothing would say so."""
-    embedded = recipes._trained_vae()
+    embedded = trained_vae()
     with torch.no_grad():
         embedded.latent_mean.add_(1.0)
-    save(tmp_path / "other", name="other", vae=embedded, dit=DiT(recipes.DIT), sampling=Sampling(), trained={}, card="")
+    save(tmp_path / "other", Bundle("other", embedded, DiT(transformer.DIT), Words(), Sampling()))
     for recipe in (recipes.toybox_pictures, recipes.toybox):
         run = recipe(base=tmp_path / "other")
-        assert run.origin == f"from {tmp_path / 'other'}"
-        assert run.build() is not None
-    assert torch.equal(recipes._trained_vae(tmp_path / "other").latent_mean, embedded.latent_mean)
-    assert not torch.equal(recipes._trained_vae().latent_mean, embedded.latent_mean)
+        assert run.origin.startswith(f"from {tmp_path / 'other'} ") and run.build() is not None
+    assert torch.equal(trained_vae(tmp_path / "other").latent_mean, embedded.latent_mean)
+    assert not torch.equal(trained_vae().latent_mean, embedded.latent_mean)
+
+
+def test_a_run_says_which_weights_it_begins_with(tmp_path):
+    """Under a name that holds others by now it would go on as if nothing had changed; one from nothing says nothing."""
+    fresh = (recipes.toybox_pictures, recipes.vae_toybox, recipes.captioner_playroom, recipes.toybox_upscale)
+    assert [recipe().origin for recipe in fresh] == [""] * 4
+    save(tmp_path / "base", bundle := Bundle("base", trained_vae(), DiT(transformer.DIT), Words(), Sampling()))
+    captioner = copytree(captioner_files.EMBEDDED, tmp_path / "captioner")
+    begun = (
+        lambda: recipes.toybox_pictures(base=tmp_path / "base"),
+        lambda: recipes.toybox(base=tmp_path / "base"),
+        lambda: recipes.begun_from(recipes.toybox_pictures(), tmp_path / "base"),
+        lambda: recipes.captioner_playroom(base=captioner),
+    )
+    before = [recipe().origin for recipe in begun]
+    assert [recipe().origin for recipe in begun] == before
+    with torch.no_grad():
+        next(bundle.dit.parameters()).add_(1.0)
+    save(tmp_path / "base", bundle)
+    network = load_captioner(captioner)
+    next(network.parameters()).add_(1.0)
+    save_captioner(network, captioner, network.trained)
+    assert all(now != was for now, was in zip([recipe().origin for recipe in begun], before, strict=True))
+
+
+def test_clips_begin_with_the_pictures_that_are_there():
+    pictures = Path(".cache/runs/toybox-pictures/dit.safetensors")
+    pictures.parent.mkdir(parents=True)
+    origins = []
+    for _ in range(2):
+        save_part(DiT(transformer.DIT), pictures)
+        origins += [recipes.toybox().origin, recipes.toybox().origin]
+    assert origins[0] == origins[1] != origins[2] == origins[3]

@@ -19,12 +19,13 @@ from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.model import Model
 from minisora.generate.window import Settings, guided_denoiser, tell
+from minisora.recipes.student import distilled
+from minisora.recipes.tuning import windows_of
 from minisora.train import loop, student
 from minisora.train.config import RunConfig
 from minisora.train.latents import write_clip_latents
 from minisora.train.student import StudentLoss, clips_of, token_times
 from minisora.train.velocity import sketch
-from minisora.tuning import distilled, windows_of
 from tests.helpers.tiny import bundle, picture
 from tests.train.test_fine_tune import DIT_384, base, data, opened, weights
 from tests.train.test_parallel import batch, network

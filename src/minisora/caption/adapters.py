@@ -19,7 +19,7 @@ from minisora.caption.endpoint import CACHE, Endpoint
 from minisora.caption.files import captioner_folder, load_captioner
 from minisora.caption.model import Captioner
 from minisora.caption.said import PROMPTS, Captions, Failed, Said, pictures, plain
-from minisora.device import default_device, has_fast_bf16
+from minisora.device import default_device, working_dtype
 from minisora.errors import UsageError
 from minisora.video import Video
 
@@ -99,5 +99,5 @@ def captions_named(name: str, *, cache: Path = CACHE) -> Captions:
     if name.startswith("hf:"):
         return Pipeline(name.removeprefix("hf:"))
     folder, device = captioner_folder(name), default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    dtype = working_dtype(device)
     return OwnCaptioner(load_captioner(folder, device=device, dtype=dtype), name)

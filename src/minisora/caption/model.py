@@ -27,7 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from minisora.caption.words import AHEAD, END, FIRST_WORD, LONG, SHORT, Vocabulary
 from minisora.errors import UsageError
-from minisora.video import resize
+from minisora.video import resize, to_float
 
 STRIDE = 8  # pixels on a side of a token
 _STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
@@ -267,7 +267,7 @@ class Captioner(nn.Module):
     def patches(self, frames: Tensor) -> Tensor:
         """(B, T, side, side, 3) uint8 -> (B, moments, places, D), which know of no others yet"""
         assert frames.dtype == torch.uint8, frames.dtype
-        x = frames.movedim(-1, 2).to(self.enter.weight.dtype) / 127.5 - 1
+        x = to_float(frames.movedim(-1, 2), self.enter.weight.dtype)
         before = torch.cat([x[:, :1], x[:, :-1]], 1)
         costs = matching_costs(x.flatten(0, 1), before.flatten(0, 1))
         costs = costs.flatten(2).unflatten(0, (-1, self.config.group)).flatten(1, 2)  # (B * moments, C, places)

@@ -70,7 +70,7 @@ class Train:
     def configured(self) -> RunConfig:
         """The run, as the recipe has it and the options change it; but for its layout."""
         from minisora.recipes import RECIPES, begun_from, of_file
-        from minisora.tuning import fine_tune
+        from minisora.recipes.tuning import fine_tune
 
         given = {} if self.steps is None else {"steps": self.steps}
         assert self.recipe is not None
@@ -83,8 +83,8 @@ class Train:
 
     def run_folder(self) -> Path:
         """Where the run is kept."""
+        from minisora.recipes.tuning import called
         from minisora.runs.logs import RUNS
-        from minisora.tuning import called
 
         if self.folder is not None:
             return self.folder

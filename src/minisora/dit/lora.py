@@ -2,7 +2,7 @@
 
 Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), section 4.1: y = W x + (alpha / r) B A x, B starting at zero.
 
-Here: adding, leaving out, merging. Not here: the recipes that train them (tuning.py).
+Here: adding, leaving out, merging. Not here: the recipes that train them (recipes/).
 """
 
 from __future__ import annotations

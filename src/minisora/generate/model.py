@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec
 import torch
 
 from minisora import bundle as bundles
-from minisora.device import default_device, has_fast_bf16, use_affinity_threads
+from minisora.device import default_device, use_affinity_threads, working_dtype
 from minisora.generate import fitting, verbs
 from minisora.generate.deliver import with_upscaler
 from minisora.generate.edits import Edit, Inpaint, Outpaint
@@ -43,7 +43,7 @@ def load(name: str | Path = "toybox", *, device: str | None = None, upscale: str
     began = time.perf_counter()
     use_affinity_threads()
     where = torch.device(device) if device is not None else default_device()
-    dtype = torch.bfloat16 if has_fast_bf16(where) else torch.float32
+    dtype = working_dtype(where)
     loaded = with_upscaler(bundles.load(name, device=where, dtype=dtype), upscale)
     return Model(loaded, load_seconds=time.perf_counter() - began)
 

@@ -1,11 +1,12 @@
 """What a run is: one frozen value that says everything, so that the same value gives the same run.
 
-Here: the types, and asking a user's own file for one. The recipes that fill them in are in recipes.py, the loop that
+Here: the types, and asking a user's own file for one. The recipes that fill them in are in recipes/, the loop that
 runs them in loop.py.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import re
@@ -121,6 +122,12 @@ def split(steps: int, *, cooldown: float) -> tuple[int, int]:
     """`steps` and `cooldown_steps` of a RunConfig that takes `steps` in all. cooldown: their last share, 0..1."""
     last = min(round(cooldown * steps), steps - 1)
     return steps - last, last
+
+
+def begun_with(name: str | Path, *weights: Path) -> str:
+    """For `RunConfig.origin`: what a run begins with, by its name and its content. A file that is missing has none."""
+    content = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in weights if path.is_file())
+    return f"from {name} {hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:

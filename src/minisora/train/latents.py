@@ -109,8 +109,7 @@ def write_clip_latents(
     Raises UsageError where none is left.
     """
     stage, passed = Decode(source, side, vae.strides.frames), 0
-    by = made_of(vae, text, side=side)
-    marks = {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
+    marks = clip_marks(source, vae, text, side=side)
     with _being_made(folder, marks) as writer:
         if writer is None:
             return
@@ -130,6 +129,17 @@ def write_clip_latents(
                     print(f"{source.folder}: {done} of {len(left)} clips encoded", file=sys.stderr, flush=True)
         if not writer.keys_done:
             raise UsageError(f"none of the {len(source)} clips in {source.folder} can be trained on.")
+
+
+def clip_marks(source: Shards, vae: Codec, text: TextEncoder, *, side: int) -> dict[str, str]:
+    """What the latents of curated clips are made of, by the key of the sample: its content, and what encodes it."""
+    by = made_of(vae, text, side=side)
+    return {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
+
+
+def digest_of(marks: Mapping[str, str]) -> str:
+    """SHA-256 of what samples are made of."""
+    return hashlib.sha256(json.dumps(sorted(marks.items())).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def made_of(vae: Codec, text: TextEncoder, **parts: object) -> str:
@@ -169,7 +179,7 @@ def _being_made(folder: Path, marks: Mapping[str, str]) -> Iterator[ShardWriter 
 
     marks: what is wanted, by key
     """
-    told = hashlib.sha256(json.dumps(sorted(marks.items())).encode("utf-8", "surrogatepass")).hexdigest()
+    told = digest_of(marks)
     whole = folder / "whole"
     if whole.exists() and whole.read_text(encoding="utf-8") == told and any(folder.glob("[!.]*.parquet")):
         yield None

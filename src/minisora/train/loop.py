@@ -9,7 +9,7 @@ So a run that was stopped goes on bit for bit as an unbroken one would have, by 
     log.jsonl, samples/           of the stable phase
 
 Here: stepping, skipping what is not finite, the log, when to save.
-Not here: optimiser and clipping (optim.py), files (checkpoint.py), what a run is (config.py, recipes.py).
+Not here: optimiser and clipping (optim.py), files (checkpoint.py), what a run is (config.py, recipes/).
 """
 
 from __future__ import annotations

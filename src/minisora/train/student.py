@@ -11,7 +11,7 @@ Song 2024 (arXiv:2410.11081) have the former too.
 Teacher and student are one network in memory, without its adapters and with them. What is given in a clip is shown to
 the teacher as in sampling: as it is beside the text, and as mere noise beside the null text (generate/window.py).
 
-Here: the loss. Not here: its recipe (tuning.py, recipes.py), sampling by a student (diffusion/samplers.py).
+Here: the loss. Not here: its recipe (recipes/student.py), sampling by a student (diffusion/samplers.py).
 """
 
 from __future__ import annotations

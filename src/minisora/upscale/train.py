@@ -6,7 +6,7 @@ their latents a little wrong, as the transformer's will be. Of footage the small
 The loss is the mean absolute error of pixels, of their differences in space (edges stay sharp) and of their differences
 in time (nothing flickers). No adversary and no perceptual network: what cannot be known stays smooth.
 
-Here: batches as a function of the step, and the loss. Not here: the network (model.py), the run (recipes.py).
+Here: batches as a function of the step, and the loss. Not here: the network (model.py), the run (recipes/).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from minisora.data.frames import FrameBatch
 from minisora.vae.model import VideoVAE, sample
+from minisora.video import to_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class VAELoss:
 
     def __call__(self, vae: VideoVAE, batch: FrameBatch, noise: torch.Generator | None = None) -> dict[str, Tensor]:
         """Returns scalars: `loss`, and its parts for the log."""
-        frames = batch.frames.float() / 127.5 - 1
+        frames = to_float(batch.frames)
         moments = vae.moments(frames)
         decoded, _ = vae.decoder(self._disturbed(sample(moments, noise), noise), None, first_alone=True)
         error = decoded.permute(0, 1, 3, 4, 2).float() - frames

@@ -6,6 +6,7 @@ import torch
 
 from minisora.data.frames import FrameBatches
 from minisora.vae.model import VideoVAE
+from minisora.video import to_float
 
 
 @torch.no_grad()
@@ -14,7 +15,7 @@ def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None
     total = square = torch.zeros(vae.config.latent_channels, dtype=torch.float64)
     count = 0
     for step in range(num_batches):
-        frames = batches(10_000_000 + step).frames.to(vae.latent_mean.device).float() / 127.5 - 1
+        frames = to_float(batches(10_000_000 + step).frames.to(vae.latent_mean.device))
         mean = vae.moments(frames).chunk(2, 2)[0].double().cpu().movedim(2, -1).flatten(0, -2)
         total, square, count = total + mean.sum(0), square + mean.square().sum(0), count + len(mean)
     average = total / count
