@@ -185,11 +185,11 @@ def save(
     }
     if known is not None:
         hashes["known.safetensors"] = _save({"known": known.to(torch.bfloat16)}, folder / "known.safetensors")
-    told = {}
+    extra = {}
     if student is not None:
         adapters = {name: value.to("cpu", torch.bfloat16).contiguous() for name, value in student.adapters.items()}
         hashes["student.safetensors"] = _save(adapters, folder / "student.safetensors")
-        told["student"] = {"rank": student.rank, "steps": student.steps}
+        extra["student"] = {"rank": student.rank, "steps": student.steps}
     (folder / "card.md").write_text(card, encoding="utf-8")
     about = {
         "format": FORMAT,
@@ -199,7 +199,7 @@ def save(
         "sampling": asdict(sampling),
         "trained": dict(trained),
         "sha256": hashes,
-        **told,
+        **extra,
     }
     (folder / "bundle.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 

@@ -23,7 +23,7 @@ class Event:
 OnEvent = Callable[[Event], None]
 
 
-def unheard(event: Event) -> None:
+def no_listener(event: Event) -> None:
     """A listener that does nothing."""
 
 
@@ -37,7 +37,7 @@ class Watch:
     total:   steps in all; None: as many as these
     """
 
-    on_event: OnEvent = unheard
+    on_event: OnEvent = no_listener
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = "denoise"
     before: int = 0

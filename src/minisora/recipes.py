@@ -38,7 +38,7 @@ from minisora.text.minilm import MiniLM
 from minisora.train.config import OptimConfig, RunConfig, on_meta, run_of, split
 from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
-from minisora.train.velocity import sketch
+from minisora.train.velocity import dummy_batch
 from minisora.tuning import CARD, PREVIEW, distilled, fine_tune, known_captions, shown
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler, UpscalerConfig
@@ -174,7 +174,7 @@ def toybox_student(steps: int = 3000, base: str | Path | None = None) -> RunConf
             sources.LATENTS, sources.latent_jobs([*mix.clips, *mix.pictures]), vae, text
         ),
         batches=mix.batches,
-        sketched=sketch(DIT, TOKENS, tokens=BUDGET, words=24),
+        sketched=dummy_batch(DIT, TOKENS, tokens=BUDGET, words=24),
         prompts=PREVIEW,
         steps=steps,
     )
@@ -274,7 +274,7 @@ def _toybox(
         build=begins,
         published=HintedDiT.without_hints,
         prepare=prepare,
-        batch=lambda _: sketch(DIT, tokens, tokens=BUDGET, words=24),
+        batch=lambda _: dummy_batch(DIT, tokens, tokens=BUDGET, words=24),
         loss=hinted_loss,
         publish=publish,
         optim=OptimConfig(lr=1.2e-3, muon_lr=0.016, warmup_steps=60),

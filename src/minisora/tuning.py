@@ -33,7 +33,7 @@ from minisora.text.encoder import TextEncoder, sentences
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import fingerprint, write_clip_latents
 from minisora.train.student import StudentLoss
-from minisora.train.velocity import dit_loss, sketch
+from minisora.train.velocity import dit_loss, dummy_batch
 from minisora.vae.codec import Codec
 from minisora.vae.model import VideoVAE
 from minisora.video import contact_sheet, write_video
@@ -109,7 +109,7 @@ def fine_tune(
         cooldown_steps=cooldown_steps,
         build=_begun(bundle, lora),
         prepare=prepare,
-        batch=lambda _: sketch(bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
+        batch=lambda _: dummy_batch(bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
         loss=dit_loss,
         publish=publish,
         optim=OptimConfig(lr=2e-3 if lora else 2e-4, warmup_steps=20, weight_decay=0.0),

@@ -71,13 +71,17 @@ class Kept:
     def keep(self, texts: Mapping[Shown, str]) -> None:
         for one, text in texts.items():
             known = self.known(one) if self.asked.add else []
-            said = [*known, *([text] if text not in known else [])]
+            captions = [*known, *([text] if text not in known else [])]
             if self.asked.write == "txt" and one.file is not None:
-                write_text(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in said))
+                write_text(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in captions))
             elif self.asked.write == "jsonl":
                 name = row_name(one, self.table)
                 about = one.about or {"path": name}
-                self.rows[name] = {**self.rows.get(name, {}), **about, "text": said[0] if len(said) == 1 else said}
+                self.rows[name] = {
+                    **self.rows.get(name, {}),
+                    **about,
+                    "text": captions[0] if len(captions) == 1 else captions,
+                }
             else:
                 typer.echo(f"{one.name}: {text}")
         if time.monotonic() - self.saved_at > SAVE_SECONDS:

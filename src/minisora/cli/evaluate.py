@@ -117,8 +117,8 @@ def evaluate(asked: Evaluate) -> None:
         with progress() as bar:
             model = asked.loaded(bar)
             seeds = _training_seeds(model)
-            told = command.evaluate_all(model, asked.out, counts, training=seeds, i3d=asked.i3d, on_event=bar.step)
-        typer.echo(told)
+            report = command.evaluate_all(model, asked.out, counts, training=seeds, i3d=asked.i3d, on_event=bar.step)
+        typer.echo(report)
 
 
 def _compare(old: Path, new: Path) -> None:

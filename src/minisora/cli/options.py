@@ -29,7 +29,7 @@ def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Call
     """Make a command of a function of one value; its docstring is the help."""
     groups = {f.name: f.metadata[_GROUP] for f in fields(options) if _GROUP in f.metadata}  # type: ignore[arg-type]
 
-    def made(run: Callable[[Options], None]) -> Callable[..., None]:
+    def decorate(run: Callable[[Options], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
             for name, group in groups.items():
                 given[name] = {key: given.pop(key) for key in group}
@@ -39,17 +39,17 @@ def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Call
         command.__signature__ = inspect.Signature(parameters(options))  # type: ignore[attr-defined]
         return command
 
-    return made
+    return decorate
 
 
 def parameters(options: type[Any], **defaults: Any) -> list[inspect.Parameter]:
     """The fields of a dataclass as typer reads parameters. defaults: in place of the fields' own"""
     hints = get_type_hints(options, include_extras=True)
-    made = []
+    found = []
     for f in fields(options):
         if _GROUP in f.metadata:
-            made += f.metadata[_GROUP].values()
+            found += f.metadata[_GROUP].values()
             continue
         default = defaults.get(f.name, inspect.Parameter.empty if f.default is MISSING else f.default)
-        made.append(inspect.Parameter(f.name, KEYWORD, default=default, annotation=hints[f.name]))
-    return made
+        found.append(inspect.Parameter(f.name, KEYWORD, default=default, annotation=hints[f.name]))
+    return found

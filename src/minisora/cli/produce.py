@@ -78,7 +78,7 @@ def produce(request: Request, given: Given | None, output: Output, *, digest: st
         if loaded is not None:
             _check_digest(loaded, digest)
             share(loaded)
-        result, wanted = _made(request, loaded, bar)
+        result, wanted = _run(request, loaded, bar)
         made, started = result.video, time.perf_counter()
         notes = [*result.notes, *made.save(output.out, zoom=output.zoom)]
         write_seconds = time.perf_counter() - started
@@ -110,7 +110,7 @@ def produce(request: Request, given: Given | None, output: Output, *, digest: st
         raise typer.Exit(130)
 
 
-def _made(request: Request, model: Model | None, bar: Bar) -> tuple[Result[Any], int]:
+def _run(request: Request, model: Model | None, bar: Bar) -> tuple[Result[Any], int]:
     """What comes of a request, or what Ctrl-C left of it; and how many frames there should be.
 
     What the network does not see at once is made while it is written.

@@ -56,7 +56,7 @@ def _command(kind: type[Request]) -> Callable[..., None]:
     """The function that typer makes a command of: the request's fields first."""
     out = Path("out.mp4" if kind.moving else "out.png")
     parts = (Given, Output) if kind.needs_model else (Output,)
-    names = {name: _parameter_name(name, told) for name, told in about(kind).items() if not told.flag.hidden}
+    names = {name: _parameter_name(name, field) for name, field in about(kind).items() if not field.flag.hidden}
     shared = set(about(Sampled)) if kind.needs_model else set()
     ordered = sorted(names, key=lambda name: name in shared)  # the verb's own first
     own = [_parameter(kind, name, about(kind)[name]) for name in ordered]
@@ -73,7 +73,7 @@ def _command(kind: type[Request]) -> Callable[..., None]:
             check_outputs(output.out, output.sheet, output.save_request, moving=kind.moving)
             request = request.opened()
         except FieldError as error:
-            raise UsageError(error.said(lambda name: names.get(name, name))) from None
+            raise UsageError(error.labelled(lambda name: names.get(name, name))) from None
         produce(request, took[0] if isinstance(took[0], Given) else None, output)
 
     command.__name__, command.__doc__ = kind.name(), kind.__doc__
@@ -81,23 +81,23 @@ def _command(kind: type[Request]) -> Callable[..., None]:
     return command
 
 
-def _parameter_name(name: str, told: About) -> str:
+def _parameter_name(name: str, field: About) -> str:
     """How a field is called in messages."""
-    return told.flag.name or f"--{name.replace('_', '-')}"
+    return field.flag.name or f"--{name.replace('_', '-')}"
 
 
-def _parameter(kind: type[Request], name: str, told: About) -> inspect.Parameter:
+def _parameter(kind: type[Request], name: str, field: About) -> inspect.Parameter:
     """A field as an argument, where Python takes it by position, or as an option."""
     found = next(f for f in fields(kind) if f.name == name)  # type: ignore[arg-type]
-    read = told.flag.text or _plain(told.type)
-    positional, metavar = not found.kw_only, told.flag.metavar or None
+    read = field.flag.text or _plain(field.type)
+    positional, metavar = not found.kw_only, field.flag.metavar or None
     if positional:
-        metavar = metavar or (told.flag.name.upper() or None)
+        metavar = metavar or (field.flag.name.upper() or None)
         return inspect.Parameter(
-            name, KEYWORD, annotation=Annotated[read, typer.Argument(help=told.help, metavar=metavar)]
+            name, KEYWORD, annotation=Annotated[read, typer.Argument(help=field.help, metavar=metavar)]
         )
     required = found.default is MISSING and found.default_factory is MISSING
-    info = typer.Option(_parameter_name(name, told), help=told.help, metavar=metavar)
+    info = typer.Option(_parameter_name(name, field), help=field.help, metavar=metavar)
     if read is bool:
         return inspect.Parameter(name, KEYWORD, default=found.default, annotation=Annotated[bool, info])
     default = inspect.Parameter.empty if required else None if found.default is MISSING else found.default

@@ -82,8 +82,8 @@ def world(asked: World) -> None:
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text
             if asked.is_gym:  # one action leads from a frame to the next
                 steps = {name: clip.truth[name][: len(shown) - 1] for name in ("actions", "rewards")}
-                told = json.dumps({"caption": caption, **clip.truth, **steps})
-                (asked.out / f"{clip.key}.json").write_text(told, encoding="utf-8")
+                metadata = json.dumps({"caption": caption, **clip.truth, **steps})
+                (asked.out / f"{clip.key}.json").write_text(metadata, encoding="utf-8")
             rows.append((caption, shown, clip.fps))
             typer.echo(f"{clip.key}.mp4: {caption}")
         contact_sheet(rows[:SHEET_ROWS]).save(asked.out / "sheet.png")

@@ -73,17 +73,17 @@ class LatentBatch:
     """A pack whose tokens are still clean, and which of them carry loss."""
 
     clean: Pack
-    made: Tensor  # (L,) bool
+    loss_mask: Tensor  # (L,) bool
     flops: float
     hints: Tensor | None = None  # (L, questions) int64, where they are known
 
     @property
     def tokens(self) -> int:
-        return len(self.made)
+        return len(self.loss_mask)
 
     def to(self, device: torch.device) -> LatentBatch:
         hints = None if self.hints is None else self.hints.to(device)
-        return replace(self, clean=self.clean.to(device), made=self.made.to(device), hints=hints)
+        return replace(self, clean=self.clean.to(device), loss_mask=self.loss_mask.to(device), hints=hints)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class LatentBatches:
         single = replace(self.windows, lengths=((1, 1.0),))
         chosen = self._filled(step, self.pictures, single, room, 0) if self.pictures else []
         if self.picture_share < 1:
-            taken = sum(window.made.numel() for window in chosen)
+            taken = sum(window.loss_mask.numel() for window in chosen)
             chosen += self._filled(step, self.sources, self.windows, self.budget - taken, len(chosen))
         if not chosen:
             raise UsageError(
@@ -127,7 +127,7 @@ class LatentBatches:
                 f"raise `budget` in the recipe, or give smaller or shorter clips."
             )
         # neighbours of equal length are attended to in one call
-        chosen.sort(key=lambda window: window.made.numel())
+        chosen.sort(key=lambda window: window.loss_mask.numel())
         return self._laid_out(chosen)
 
     def _filled(
@@ -141,29 +141,29 @@ class LatentBatches:
             # a place's position among all draws; the stride only has to exceed the places of a step
             index = sample_at(self.seed, step * 4096 + place + len(chosen), len(shards))
             window = draw_window(shards.read_whole(index, _stored), self.null_text, windows, self.patch[1:], rng)
-            if window.made.numel() > room:
+            if window.loss_mask.numel() > room:
                 return chosen
-            room -= window.made.numel()
+            room -= window.loss_mask.numel()
             chosen.append(window)
 
     def _laid_out(self, windows: list[Window]) -> LatentBatch:
-        lengths = tuple(window.made.numel() for window in windows)
+        lengths = tuple(window.loss_mask.numel() for window in windows)
         text_lengths = tuple(len(window.text) for window in windows)
         times, index = distinct_times(torch.cat([window.times.flatten() for window in windows]))
         pack = Pack(
             tokens=torch.cat([patchify(window.latents[None], self.patch)[0] for window in windows]),
             times=times,
             time_index=index,
-            positions=torch.cat([grid_positions(w.seconds * self.time_rate, *w.made.shape[1:]) for w in windows]),
-            single=torch.cat([window.single.repeat_interleave(window.made[0].numel()) for window in windows]),
+            positions=torch.cat([grid_positions(w.seconds * self.time_rate, *w.loss_mask.shape[1:]) for w in windows]),
+            single=torch.cat([window.single.repeat_interleave(window.loss_mask[0].numel()) for window in windows]),
             lengths=lengths,
             text=torch.cat([window.text for window in windows]),
             text_lengths=text_lengths,
         )
-        made = torch.cat([window.made.flatten() for window in windows])
+        loss_mask = torch.cat([window.loss_mask.flatten() for window in windows])
         known = [window.hints.flatten(0, 2) for window in windows if window.hints is not None]
         hints = torch.cat(known).long() if self.hints and len(known) == len(windows) else None
-        return LatentBatch(pack, made, 3 * self.flops(lengths, text_lengths), hints)
+        return LatentBatch(pack, loss_mask, 3 * self.flops(lengths, text_lengths), hints)
 
 
 def _stored(key: str, members: Mapping[str, bytes]) -> StoredClip:

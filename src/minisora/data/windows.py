@@ -54,7 +54,7 @@ class Window:
     seconds: (n,) of each latent's last frame after the last frame of the window's first latent
     single:  (n,) bool, the latent is of one frame
     times:   (n, Hz/ph, Wz/pw) float32 noise time of each token
-    made:    (n, Hz/ph, Wz/pw) bool, the token carries loss
+    loss_mask: (n, Hz/ph, Wz/pw) bool, the token carries loss
     text:    (S, Dt)
     hints:   (n, Hz/ph, Wz/pw, questions) int8 of each token's first cell, where they are known
     """
@@ -63,7 +63,7 @@ class Window:
     seconds: Tensor
     single: Tensor
     times: Tensor
-    made: Tensor
+    loss_mask: Tensor
     text: Tensor
     hints: Tensor | None = None
 
@@ -106,7 +106,7 @@ def draw_window(
     if text is None or rng.random() < config.drop_text:
         text = null_text
     rows, columns = clip.groups.shape[1] // patch[0], clip.groups.shape[2] // patch[1]
-    times, made = draw_times(len(rows_of), rows, columns, config, rng)
+    times, loss_mask = draw_times(len(rows_of), rows, columns, config, rng)
     if rng.random() < config.extra_frame and len(rows_of) > 1:
         inside = [n for n, f in enumerate(clip.frames) if begin < f / clip.fps < begin + float(seconds[-1])]
         for n in rng.sample(inside, min(len(inside), rng.choice((1, 2, 3, len(inside))))):
@@ -114,10 +114,10 @@ def draw_window(
             seconds = torch.cat([seconds, torch.tensor([clip.frames[n] / clip.fps - begin])])
             single = torch.cat([single, torch.tensor([True])])
             times = torch.cat([times, torch.zeros(1, rows, columns)])
-            made = torch.cat([made, torch.zeros(1, rows, columns, dtype=torch.bool)])
+            loss_mask = torch.cat([loss_mask, torch.zeros(1, rows, columns, dtype=torch.bool)])
     latents = torch.cat([clip.groups, clip.singles])[rows_of]
     hints = None if clip.hints is None else clip.hints[rows_of, :: patch[0], :: patch[1]]
-    return Window(latents, seconds, single, times, made, text, hints)
+    return Window(latents, seconds, single, times, loss_mask, text, hints)
 
 
 def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[list[int], Tensor, Tensor, float]:
@@ -185,25 +185,25 @@ def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: R
     if name == "each":
         times = torch.tensor([draw() for _ in range(count)])
         return times[:, None, None].expand(count, rows, columns), torch.ones(count, rows, columns, dtype=torch.bool)
-    made = torch.ones(count, rows, columns, dtype=torch.bool)
+    loss_mask = torch.ones(count, rows, columns, dtype=torch.bool)
     k = rng.randint(1, count - 1) if count > 1 else 0
     if name == "first":
-        made[0] = False
+        loss_mask[0] = False
     elif name == "first_k":
-        made[:k] = False
+        loss_mask[:k] = False
     elif name == "last_k":
-        made[-k:] = False
+        loss_mask[-k:] = False
     elif name == "ends":
         most = (count - 1) // 2
-        made[: rng.randint(min(1, most), most)] = False
-        made[count - rng.randint(1, max(1, most)) :] = False
+        loss_mask[: rng.randint(min(1, most), most)] = False
+        loss_mask[count - rng.randint(1, max(1, most)) :] = False
     elif name == "some":
-        made[rng.sample(range(count), k)] = False
+        loss_mask[rng.sample(range(count), k)] = False
     elif name == "region":
         height, width = rng.randint(1, rows), rng.randint(1, columns)
         top, left = rng.randint(0, rows - height), rng.randint(0, columns - width)
-        made[:] = False
-        made[:, top : top + height, left : left + width] = True
+        loss_mask[:] = False
+        loss_mask[:, top : top + height, left : left + width] = True
     t = draw()
     given = rng.uniform(0, config.most_context_noise) if rng.random() < config.context_noise else 0.0
-    return torch.where(made, t, min(t, given)), made
+    return torch.where(loss_mask, t, min(t, given)), loss_mask

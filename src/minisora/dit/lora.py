@@ -47,14 +47,14 @@ class LoRALinear(nn.Linear):
 
 
 def add_lora(model: Model, rank: int, *, alpha: float | None = None) -> Model:
-    """Freeze `model` and put an adapter beside every linear layer of its `parts()`; in place.
+    """Freeze `model` and put an adapter beside every linear layer of its `fsdp_units()`; in place.
 
     alpha: the adapters' weight times their rank; the rank itself where it is not given
     """
     if rank < 1:
         raise UsageError(f"an adapter of rank {rank} holds nothing. Use 4 to 64.")
     model.requires_grad_(False)
-    for part in model.parts():  # type: ignore[operator]  # every trainable model has it
+    for part in model.fsdp_units():  # type: ignore[operator]  # every trainable model has it
         for name, layer in part.named_children():
             if isinstance(layer, nn.Linear):
                 setattr(part, name, LoRALinear(layer, rank, float(rank) if alpha is None else alpha))
@@ -64,7 +64,7 @@ def add_lora(model: Model, rank: int, *, alpha: float | None = None) -> Model:
 @torch.no_grad()
 def merge_lora(model: Model) -> Model:
     """Fold every adapter into its layer; in place. What the model says stays the same within rounding."""
-    for part in model.parts():  # type: ignore[operator]
+    for part in model.fsdp_units():  # type: ignore[operator]
         for name, layer in part.named_children():
             if isinstance(layer, LoRALinear):
                 setattr(part, name, layer.merged())

@@ -152,11 +152,11 @@ class DiT(nn.Module):
             time = linear(self.time_mlp[2], F.silu(linear(self.time_mlp[0], features)))  # (K, D)
             return time, linear(self.time_table, F.silu(time)).unflatten(-1, (6, -1))
 
-    def parts(self) -> list[nn.Module]:
+    def fsdp_units(self) -> list[nn.Module]:
         """What is split over processes, recomputed and compiled one by one."""
         return list(self.blocks)
 
-    def matrices(self) -> list[nn.Parameter]:
+    def muon_params(self) -> list[nn.Parameter]:
         """Weights that Muon may take: those inside the blocks, not the layers at the doors."""
         return [p for p in self.blocks.parameters() if p.ndim == 2 and min(p.shape) > 16]
 

@@ -104,8 +104,8 @@ class Canvas:
         end = float(self.positions[stop * cells - 1, 0])
         here = torch.zeros(len(self.levels), dtype=torch.bool, device=self.levels.device)
         here[first * cells : stop * cells] = True
-        beside = self.positions[t * cells :, 0]
-        here[t * cells :] = (beside >= begin) & (beside <= end)
+        extra_frames = self.positions[t * cells :, 0]
+        here[t * cells :] = (extra_frames >= begin) & (extra_frames <= end)
         levels = self.levels.clone()
         levels[: t * cells] *= ~_each_token(list(done), cells).to(levels.device)
         return replace(
@@ -144,7 +144,7 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
     group_seconds = strides.frames / shape.fps
     known = torch.zeros(1, t, rows * patch[1], columns * patch[2], codec.channels, device=device)
     levels = torch.ones(t, rows, columns, device=device)
-    beside: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
+    extra_frames: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
     for condition in (*noised, *clean):
         level = _levels(condition, rows, columns, bundle.token_size).to(device)
         media = _on_grid(condition.media, rows * bundle.token_size[0], columns * bundle.token_size[1]).to(device)
@@ -159,18 +159,18 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
         if condition.noise < 1:
             for frame in left:
                 z = _encode(codec, media[frame - condition.at][None])
-                beside.append((z, level, frame / shape.fps))
+                extra_frames.append((z, level, frame / shape.fps))
     rate = bundle.sampling.time_rate
-    blocks = [known, *(z[:, None] for z, _, _ in beside)]
-    moments = torch.tensor([n * group_seconds for n in range(t)] + [seconds for _, _, seconds in beside])
+    blocks = [known, *(z[:, None] for z, _, _ in extra_frames)]
+    moments = torch.tensor([n * group_seconds for n in range(t)] + [seconds for _, _, seconds in extra_frames])
     return Canvas(
         shape=shape,
         grid=grid,
         patch=patch,
         known=patchify(torch.cat(blocks, 1), patch),
-        levels=torch.cat([levels, *(level[None] for _, level, _ in beside)]).flatten(),
+        levels=torch.cat([levels, *(level[None] for _, level, _ in extra_frames)]).flatten(),
         positions=grid_positions(moments * rate, rows, columns).to(device),
-        single=_each_token([True] + [False] * (t - 1) + [True] * len(beside), rows * columns).to(device),
+        single=_each_token([True] + [False] * (t - 1) + [True] * len(extra_frames), rows * columns).to(device),
         conditions=tuple(conditions),
     )
 

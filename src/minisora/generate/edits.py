@@ -77,9 +77,9 @@ class Edit(Sampled):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
         shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
-        notes = [*fitting.checked(bundle, prompt, shape), *said]
+        notes = [*fitting.checked(bundle, prompt, shape), *fit_notes]
         sound = ((video, 0.0),)
         if self.strength == 0:
             return Plan(shape=shape, frames=lambda watch: iter([video.frames]), notes=tuple(notes), sound=sound)
@@ -141,16 +141,16 @@ class Inpaint(Sampled):
         return opened
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
         shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
-        sampling = regions.made_anew(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
+        sampling = regions.inpainting(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
         return Plan(
             shape=shape,
             frames=sampling,
             conditions=sampling.conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )
 
@@ -197,16 +197,16 @@ class Outpaint(Sampled):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
         seconds = (len(video.frames) - 1) / video.fps
         shape, prompt = fitting.shape_of(bundle, seconds, self.to, video.fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         framed, hole = regions.in_frame(video.frames, self.to, self.corner)
-        sampling = regions.made_anew(bundle, framed, hole, shape, prompt, self.settings(bundle))
+        sampling = regions.inpainting(bundle, framed, hole, shape, prompt, self.settings(bundle))
         return Plan(
             shape=shape,
             frames=sampling,
             conditions=sampling.conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )

@@ -24,7 +24,7 @@ from minisora.bundle import Bundle
 from minisora.generate.canvas import Canvas, Shape, build
 from minisora.generate.rollout import windows_of
 from minisora.generate.schedule import Schedule
-from minisora.generate.window import Settings, sample, tell
+from minisora.generate.window import Settings, encode_prompt, sample
 from minisora.progress import Watch
 from minisora.video import to_uint8
 
@@ -88,9 +88,9 @@ def first_latent(bundle: Bundle, text: str, shape: Shape, settings: Settings, ho
     canvas = build(bundle, replace(shape, num_frames=1))
     seeds = [(settings.seed + n * _SEED_STRIDE) % 2**63 for n in range(how.candidates)]
     with watch.timed("text"):
-        told = tell(bundle, text)
+        encoded = encode_prompt(bundle, text)
     with watch.timed("first frame"):
-        latents = canvas.latents(sample(bundle, canvas, told, settings, watch, seeds=seeds))
+        latents = canvas.latents(sample(bundle, canvas, encoded, settings, watch, seeds=seeds))
     if how.captioner is None:
         return latents
     with watch.timed("choose"):

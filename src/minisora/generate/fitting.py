@@ -18,7 +18,7 @@ from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, Shape, check_apart
 from minisora.generate.deliver import delivery_bytes, own_size, side_seen, working
 from minisora.generate.first_frame import FirstFrame, chooser
-from minisora.generate.media import called
+from minisora.generate.media import display_name
 from minisora.generate.rollout import check_times
 from minisora.generate.schedule import Schedule
 from minisora.text.encoder import sentences
@@ -127,27 +127,27 @@ def fitted(
     at_rate = video if rate is None else video.at_rate(rate)
     shape_of(bundle, (len(at_rate.frames) - 1) / at_rate.fps, (height, width), at_rate.fps)
     frames, _ = fit(at_rate.frames, height, width)
-    notes = said(what, video.frames.shape[1:3], (height, width))
+    notes = fit_notes(what, video.frames.shape[1:3], (height, width))
     if at_rate.fps != video.fps:
         notes.append(f"{what} ({video.fps:g} fps) was brought to {at_rate.fps:g} fps")
     return replace(at_rate, frames=frames), notes
 
 
-def placed(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:
+def conditions_of(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:
     """Pictures by second to conditions of the video's size, in order; and what a user should know.
 
     Raises UsageError for two at one frame.
     """
     conditions, notes = list[Condition](), list[str]()
     for at, picture in sorted(pictures.items()):
-        name = called(picture, "the picture")
-        notes += said(name, picture.frames.shape[1:3], (shape.height, shape.width))
+        name = display_name(picture, "the picture")
+        notes += fit_notes(name, picture.frames.shape[1:3], (shape.height, shape.width))
         conditions.append(Condition(fit(picture.frames, shape.height, shape.width)[0], at=round(at * shape.fps)))
     check_apart(conditions)
     return tuple(conditions), notes
 
 
-def said(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
+def fit_notes(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
     """How something was fitted by `fit`; empty where it was not. was, now: height and width"""
     if tuple(was) == now:
         return []
@@ -185,8 +185,8 @@ def unchanging(bundle: Bundle, prompt: Schedule, shape: Shape) -> tuple[str, lis
 
 def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:
     """What a user should know of a prompt before blaming the video; empty for one the bundle was trained for."""
-    text, told = bundle.text, [part.text for part in prompt.parts]
-    if any(text.unreadable(each) for each in told):
+    encoder, texts = bundle.text, [part.text for part in prompt.parts]
+    if any(encoder.unreadable(each) for each in texts):
         return [
             "the text encoder of this model reads English only, so it cannot follow this prompt. "
             "Released weights, still to come, will read other languages."
@@ -194,7 +194,7 @@ def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:
     known, least = bundle.known, bundle.trained.get("least_similarity")
     if known is None or least is None:
         return []
-    similarity = float((sentences(text, told).cpu() @ known.float().T).amax(1).min())
+    similarity = float((sentences(encoder, texts).cpu() @ known.float().T).amax(1).min())
     if similarity >= least:
         return []
     return [

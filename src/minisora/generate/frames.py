@@ -28,10 +28,10 @@ from minisora.generate.schedule import Schedule
 from minisora.generate.window import (
     Settings,
     decode,
+    encode_prompt,
     guided_denoiser,
     sample,
     schedule,
-    tell,
     watched,
     weights_for,
 )
@@ -115,17 +115,17 @@ class Returning:
 
     clip:   (T, H, W, 3) uint8
     around: the end of the clip, the way back, and its start, which alone the network sees
-    before, way: frames of the end in it, and of the way
+    before, gap: frames of the end in it, and of the way
     """
 
     clip: Tensor
     around: Sampling
     before: int
-    way: int
+    gap: int
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
         yield self.clip
-        skip, left = self.before, self.way
+        skip, left = self.before, self.gap
         for frames in self.around(watch):
             new = frames[skip:][:left]
             skip, left = max(0, skip - len(frames)), left - len(new)
@@ -144,10 +144,10 @@ def closing(bundle: Bundle, shape: Shape) -> int:
         return count
     below = min(most, count * group)
     near = [n for n in (below, below + group) if group <= n <= most]
-    told = " and ".join(f"{n} frames ({n / shape.fps:g} s)" for n in near)
+    nearest = " and ".join(f"{n} frames ({n / shape.fps:g} s)" for n in near)
     raise UsageError(
         f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {group} frames, at most {most}. "
-        f"The nearest {'are' if len(near) > 1 else 'is'} {told}."
+        f"The nearest {'are' if len(near) > 1 else 'is'} {nearest}."
     )
 
 
@@ -172,7 +172,7 @@ def looped(bundle: Bundle, shape: Shape, text: str, settings: Settings, watch: W
         return turned
 
     with watch.timed("denoise"):
-        tokens = sample(bundle, canvas, tell(bundle, text), settings, watch, around=around)
+        tokens = sample(bundle, canvas, encode_prompt(bundle, text), settings, watch, around=around)
     latents = canvas.latents(tokens)
     before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
     frames = torch.cat(list(decode(bundle, [before, latents], made, watch, first_alone=False)))
@@ -197,11 +197,11 @@ def edited(
     canvas = build(bundle, made, reduced(bundle, [Condition(whole, noise=1.0)], shape))  # known, and free
     generator = torch.Generator().manual_seed(settings.seed)
 
-    def told_of(text: str, how: Settings) -> diffusion.Denoiser:
-        return guided_denoiser(bundle, canvas, tell(bundle, text), how, torch.zeros_like(canvas.known))
+    def denoiser_of(text: str, how: Settings) -> diffusion.Denoiser:
+        return guided_denoiser(bundle, canvas, encode_prompt(bundle, text), how, torch.zeros_like(canvas.known))
 
-    of_source = told_of(texts[0], replace(settings, guidance=min(SOURCE_GUIDANCE, settings.guidance)))
-    of_target = told_of(texts[1], settings)
+    of_source = denoiser_of(texts[0], replace(settings, guidance=min(SOURCE_GUIDANCE, settings.guidance)))
+    of_target = denoiser_of(texts[1], settings)
 
     def difference(x: Tensor, t: Tensor) -> Tensor:
         eps = torch.randn(canvas.known.shape, generator=generator).to(x.device)

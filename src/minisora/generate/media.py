@@ -118,7 +118,7 @@ def picture(value: Picture) -> Video:
     return Video(read_image(path)[None], 1.0).of(Source(path, _of_file(path)))
 
 
-def called(value: Video, otherwise: str) -> str:
+def display_name(value: Video, otherwise: str) -> str:
     """How notes call a clip or a picture: by its file, where it came from one."""
     return otherwise if value.source is None else str(value.source.path)
 

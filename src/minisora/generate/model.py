@@ -22,7 +22,7 @@ from minisora.generate.plan import Result, Work
 from minisora.generate.request import Request
 from minisora.generate.schedule import Schedule
 from minisora.generate.storyboard import Storyboard
-from minisora.progress import OnEvent, unheard
+from minisora.progress import OnEvent, no_listener
 from minisora.upscale.files import upscaler_folder
 from minisora.video import Stream, Video
 
@@ -89,11 +89,11 @@ class Model:
     storyboard = verb(Storyboard)
     reverse = verb(verbs.Reverse)
 
-    def run(self, request: Request, *, on_event: OnEvent = unheard) -> Result[Video]:
+    def run(self, request: Request, *, on_event: OnEvent = no_listener) -> Result[Video]:
         """Make a request's video, and say what a user should know of it, and how long each stage took."""
         return Work.of(self.bundle, request, on_event).run()
 
-    def stream(self, request: Request, *, on_event: OnEvent = unheard) -> Result[Stream]:
+    def stream(self, request: Request, *, on_event: OnEvent = no_listener) -> Result[Stream]:
         """Like `run`, of a video that is not to be held in memory: it is made while it is saved."""
         return Work.of(self.bundle, request, on_event).stream()
 

@@ -17,7 +17,7 @@ from minisora.generate import saved
 from minisora.generate.deliver import notes_on_upscaling
 from minisora.generate.fitting import sees_at_once
 from minisora.generate.request import Plan, Request
-from minisora.progress import OnEvent, Watch, unheard
+from minisora.progress import OnEvent, Watch, no_listener
 from minisora.video import Stream, Video
 from minisora.video.sound import Sound
 
@@ -57,7 +57,7 @@ class Work:
     watch: Watch
 
     @classmethod
-    def of(cls, bundle: Bundle | None, request: Request, on_event: OnEvent = unheard) -> Work:
+    def of(cls, bundle: Bundle | None, request: Request, on_event: OnEvent = no_listener) -> Work:
         """Read what the request is given, and plan it.
 
         bundle: None for a request that needs none

@@ -16,7 +16,7 @@ from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, Shape
 from minisora.generate.frames import Sampling, to_whole_latents
-from minisora.generate.media import called
+from minisora.generate.media import display_name
 from minisora.generate.request import FieldError
 from minisora.generate.schedule import Schedule
 from minisora.generate.window import Settings
@@ -37,7 +37,7 @@ def of_mask(clip: Video, mask: Video) -> Tensor:
     """(H, W, 3) uint8 of the clip's size."""
     (rows, columns), (height, width) = mask.frames.shape[1:3], clip.frames.shape[1:3]
     if (rows, columns) != (height, width):
-        name = called(mask, "the mask")
+        name = display_name(mask, "the mask")
         raise UsageError(f"{name} is {columns}x{rows}, the clip {width}x{height}. Make them equal.")
     return mask.frames[0]
 
@@ -47,8 +47,8 @@ def of_colour(clip: Video, colour: tuple[int, int, int], like: int) -> Tensor:
     wanted = torch.tensor(colour)
     near = torch.stack([(frame - wanted).abs().amax(-1) <= like for frame in clip.frames]).any(0)
     if not near.any():
-        told, name = ",".join(map(str, colour)), called(clip, "the clip")
-        raise FieldError(f"{{colour}} {told}: no pixel of {name} is within {like} of it in red, green and blue.")
+        rgb, name = ",".join(map(str, colour)), display_name(clip, "the clip")
+        raise FieldError(f"{{colour}} {rgb}: no pixel of {name} is within {like} of it in red, green and blue.")
     return 255 * near[:, :, None].expand(-1, -1, 3).to(torch.uint8)
 
 
@@ -72,7 +72,7 @@ def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) 
     return F.pad(clip, (0, 0, left, to[1] - left - width, top, to[0] - top - height)), hole
 
 
-def made_anew(
+def inpainting(
     bundle: Bundle, clip: Tensor, hole: Tensor, shape: Shape, prompt: Schedule, settings: Settings
 ) -> Sampling:
     """A video that keeps every pixel of a clip but those of a hole.

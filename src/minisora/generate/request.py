@@ -64,9 +64,9 @@ class FieldError(UsageError):
 
     def __init__(self, text: str) -> None:
         self.text = text
-        super().__init__(self.said(lambda name: name))
+        super().__init__(self.labelled(lambda name: name))
 
-    def said(self, label: Callable[[str], str]) -> str:
+    def labelled(self, label: Callable[[str], str]) -> str:
         """The text, with every field called as its reader knows it."""
         return re.sub(r"\{(\w+)\}", lambda found: label(found[1]), self.text)
 
@@ -208,8 +208,8 @@ class Request:
         return made
 
     def __repr__(self) -> str:
-        told = (f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default)  # type: ignore[arg-type]
-        return f"{type(self).__name__}({', '.join(told)})"
+        changed = (f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
 
 @verb
@@ -289,20 +289,20 @@ def about(cls: Any) -> dict[str, About]:
 def _about(hint: Any) -> About:
     own = getattr(hint, "__metadata__", None)  # or that of the type in `X | None`
     parts = own or [part for each in getattr(hint, "__args__", ()) for part in getattr(each, "__metadata__", ())]
-    told, bounds = About(type=hint), dict[str, float]()
+    found, bounds = About(type=hint), dict[str, float]()
     for part in parts:
         if isinstance(part, Flag):
-            told = replace(told, flag=part)
+            found = replace(found, flag=part)
         elif isinstance(part, FieldInfo):
             extra = part.json_schema_extra if isinstance(part.json_schema_extra, dict) else {}
-            told = replace(
-                told,
-                help=part.description or told.help,
-                unit=str(extra.get("unit") or told.unit),
-                give=str(extra.get("give") or told.give),
+            found = replace(
+                found,
+                help=part.description or found.help,
+                unit=str(extra.get("unit") or found.unit),
+                give=str(extra.get("give") or found.give),
             )
             bounds |= {key: getattr(each, key) for each in part.metadata for key in BOUNDS if hasattr(each, key)}
-    return told if told.give else replace(told, give=_within(bounds))
+    return found if found.give else replace(found, give=_within(bounds))
 
 
 def _within(bounds: Mapping[str, float]) -> str:
@@ -339,8 +339,8 @@ def refusal(cls: type[Any], error: ValidationError) -> UsageError:
         return UsageError(f"{what} needs {name}: {known[name].help}")
     if name not in known:
         return UsageError(f"{what}: {first['msg']}.")
-    give, said = known[name].give or first.get("ctx", {}).get("error"), first["msg"]
-    return FieldError(f"{{{name}}} {_shown(value)}: {f'give {give}' if give else said[0].lower() + said[1:]}.")
+    give, message = known[name].give or first.get("ctx", {}).get("error"), first["msg"]
+    return FieldError(f"{{{name}}} {_shown(value)}: {f'give {give}' if give else message[0].lower() + message[1:]}.")
 
 
 def _place(cls: type[Any], at: Sequence[int | str]) -> tuple[type[Any], str]:
@@ -372,5 +372,5 @@ def _class_in(hint: Any) -> type[Any] | None:
 
 def _shown(value: object) -> str:
     """A refused value, in a few words."""
-    told = " ".join((f"{value:.12g}" if isinstance(value, float) else str(value)).split())
-    return told if len(told) <= 60 else f"{told[:57]}..."
+    text = " ".join((f"{value:.12g}" if isinstance(value, float) else str(value)).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -23,7 +23,7 @@ from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.generate.canvas import Canvas, Shape
 from minisora.generate.schedule import Schedule
-from minisora.generate.window import Settings, Told, sample, tell
+from minisora.generate.window import EncodedPrompt, Settings, encode_prompt, sample
 from minisora.progress import Watch
 from minisora.vae.codec import Strides
 
@@ -98,32 +98,32 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Schedule, settings: Setting
     done, tokens = canvas.held(), canvas.known.clone()
     windows = windows_of(bundle, canvas, prompt)
     total = len(windows) * settings.steps if watch.total is None else watch.total
-    told: dict[str, Told] = {}
+    encoded: dict[str, EncodedPrompt] = {}
     by_text_alone = replace(settings, guidance_given=settings.guidance, history_guidance=False)
     ready = 0
 
-    def told_at(latent: int) -> str:
+    def text_at(latent: int) -> str:
         return [part.text for part, start in zip(prompt.parts, starts, strict=True) if start <= latent][-1]
 
     for number, window in enumerate(windows):
-        made_here = [n for n in range(window.first, window.stop) if not done[n]]
-        beside = made_here[0] - 1 if made_here[0] > window.first else min(made_here[-1] + 1, window.stop - 1)
-        text = told_at(window.new)
-        if text not in told:
+        new = [n for n in range(window.first, window.stop) if not done[n]]
+        neighbour = new[0] - 1 if new[0] > window.first else min(new[-1] + 1, window.stop - 1)
+        text = text_at(window.new)
+        if text not in encoded:
             with watch.timed("text"):
-                told[text] = tell(bundle, text)
+                encoded[text] = encode_prompt(bundle, text)
         here = canvas.window(window.first, window.stop, tokens, done)
         with watch.timed("denoise"):
-            made = sample(
+            sampled = sample(
                 bundle,
                 here,
-                told[text],
-                settings if told_at(beside) == text else by_text_alone,
+                encoded[text],
+                settings if text_at(neighbour) == text else by_text_alone,
                 replace(watch, before=watch.before + number * settings.steps, total=total),
                 seeds=[(settings.seed + number * _SEED_STRIDE) % 2**63],
             )
         span = (window.stop - window.first) * cells
-        tokens[:, window.first * cells : window.stop * cells] = made[:, :span]
+        tokens[:, window.first * cells : window.stop * cells] = sampled[:, :span]
         done[window.first : window.stop] = [True] * (window.stop - window.first)
         if (now := _next(done, False, 0)) > ready:
             yield canvas.latents(tokens)[:, ready:now]

@@ -93,8 +93,8 @@ class Shot:
 
     @field_validator("keyframes")
     @classmethod
-    def _moments(cls, keyframes: Mapping[float, Picture], told: ValidationInfo) -> Mapping[float, Picture]:
-        if not all(0 <= moment <= told.data.get("seconds", moment) for moment in keyframes):
+    def _moments(cls, keyframes: Mapping[float, Picture], info: ValidationInfo) -> Mapping[float, Picture]:
+        if not all(0 <= moment <= info.data.get("seconds", moment) for moment in keyframes):
             raise ValueError("not within the shot")
         return keyframes
 
@@ -166,9 +166,9 @@ class Storyboard(Sampled):
         scenes, needed, notes = list[frames.Sampling](), 0, list[str]()
         board = self._board()
         for scene in board.scenes():  # all that may be refused, before any of it is made
-            made, said = self._scene(bundle, board, scene)
+            made, fit_notes = self._scene(bundle, board, scene)
             scenes.append(made)
-            notes += said
+            notes += fit_notes
             needed += fitting.memory_bytes(bundle, made.shape)
         device.check_memory(needed, f"a film of {len(scenes)} scenes")
         shape = replace(scenes[0].shape, num_frames=sum(scene.shape.num_frames for scene in scenes))
@@ -186,13 +186,13 @@ class Storyboard(Sampled):
             for moment, one in sorted(shot.keyframes.items()):
                 picture = media.picture(one)
                 if (other := pictures.setdefault(start + moment, picture)) is not picture:
-                    names = (media.called(each, "a picture") for each in (other, picture))
+                    names = (media.display_name(each, "a picture") for each in (other, picture))
                     raise UsageError(f"{' and '.join(names)} are at one moment. Move one of them.")
             start += shot.seconds
-        conditions, said = fitting.placed(pictures, shape)
+        conditions, fit_notes = fitting.conditions_of(pictures, shape)
         first = fitting.first_frame(bundle, shape, self.candidates, self.one_stage)
         made = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions, first)
-        return made, [*notes, *said]
+        return made, [*notes, *fit_notes]
 
 
 def read_storyboard(path: str | Path) -> Board:
@@ -216,10 +216,10 @@ def read_storyboard(path: str | Path) -> Board:
         board: Board = TypeAdapter(Board).validate_python(data)
     except ValidationError as error:
         raise lines.refused(error) from None
-    return replace(board, shots=tuple(_beside(path, shot) for shot in board.shots))
+    return replace(board, shots=tuple(_with_paths(path, shot) for shot in board.shots))
 
 
-def _beside(path: Path, shot: Shot) -> Shot:
+def _with_paths(path: Path, shot: Shot) -> Shot:
     """The shot with its pictures' files beside the storyboard's."""
     return replace(shot, keyframes={at: path.parent / str(file) for at, file in shot.keyframes.items()})
 

@@ -96,9 +96,9 @@ class Generate(Sampled):
             asked = replace(asked, first=fitting.first_frame(bundle, shape, self.candidates, self.one_stage))
             return Plan(shape=shape, frames=asked, notes=tuple(notes))
         size = shape.height, shape.width
-        preview, said = fitting.fitted(bundle, media.clip(self.preview), size, shape.fps, "the preview")
+        preview, fit_notes = fitting.fitted(bundle, media.clip(self.preview), size, shape.fps, "the preview")
         large = frames.enlarged(asked, preview.frames[: shape.num_frames], self.strength)
-        return Plan(shape=shape, frames=large, conditions=large.conditions, notes=(*notes, *said))
+        return Plan(shape=shape, frames=large, conditions=large.conditions, notes=(*notes, *fit_notes))
 
     def _small(self, bundle: Bundle) -> Self:
         own = bundle.sampling.seconds
@@ -176,12 +176,12 @@ class Animate(Sampled):
         size = self.size or fitting.size_for(bundle, *pictures[0.0].frames.shape[1:3])
         shape, prompt = fitting.shape_of(bundle, self.seconds, size, self.fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
-        conditions, said = fitting.placed(pictures, shape)
+        conditions, fit_notes = fitting.conditions_of(pictures, shape)
         return Plan(
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
         )
 
 
@@ -210,7 +210,7 @@ class Extend(Sampled):
             raise UsageError(
                 f"{self.before:g} s before and {self.after:g} s after are no frame at {rate:g} fps. Ask for more."
             )
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
         shape, prompt = fitting.around(bundle, video, at + len(video.frames) + end), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         conditions = (canvas.Condition(video.frames, at=at),)
@@ -218,7 +218,7 @@ class Extend(Sampled):
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, at / video.fps),),
         )
 
@@ -239,9 +239,9 @@ class Connect(Sampled):
     def plan(self, bundle: Bundle) -> Plan:
         rate = bundle.sampling.fps
         between = fitting.some_frames(self.seconds, rate)
-        first, said = fitting.fitted(bundle, media.clip(self.one), self.size, rate, "the first clip")
+        first, fit_notes = fitting.fitted(bundle, media.clip(self.one), self.size, rate, "the first clip")
         size = first.frames.shape[1], first.frames.shape[2]
-        second, also = fitting.fitted(bundle, media.clip(self.other), size, rate, "the second clip")
+        second, more_notes = fitting.fitted(bundle, media.clip(self.other), size, rate, "the second clip")
         shape = fitting.around(bundle, first, len(first.frames) + between + len(second.frames))
         prompt, at = Schedule.parse(self.prompt), shape.num_frames - len(second.frames)
         notes = fitting.checked(bundle, prompt, shape)
@@ -250,7 +250,7 @@ class Connect(Sampled):
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said, *also),
+            notes=(*notes, *fit_notes, *more_notes),
             sound=((first, 0.0), (second, at / first.fps)),
         )
 
@@ -280,21 +280,21 @@ class Loop(Sampled):
     def _back(self, bundle: Bundle) -> Plan:
         assert self.clip is not None
         rate = bundle.sampling.fps
-        way = fitting.some_frames(self.seconds, rate)
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
-        shape, prompt = fitting.around(bundle, video, len(video.frames) + way), Schedule.parse(self.prompt)
+        gap = fitting.some_frames(self.seconds, rate)
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
+        shape, prompt = fitting.around(bundle, video, len(video.frames) + gap), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         held = bundle.sampling.context * bundle.vae.strides.frames
         before, after = video.frames[-1 - held :], video.frames[:held]
-        around = replace(shape, num_frames=len(before) + way + len(after))
-        told = prompt.since((len(video.frames) - len(before)) / shape.fps)
+        around = replace(shape, num_frames=len(before) + gap + len(after))
+        later = prompt.since((len(video.frames) - len(before)) / shape.fps)
         conditions = canvas.Condition(before), canvas.Condition(after, at=around.num_frames - len(after))
-        sampling = frames.Sampling(bundle, around, told, self.settings(bundle), conditions)
+        sampling = frames.Sampling(bundle, around, later, self.settings(bundle), conditions)
         return Plan(
             shape=shape,
-            frames=frames.Returning(video.frames, sampling, len(before), way),
+            frames=frames.Returning(video.frames, sampling, len(before), gap),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )
 
@@ -312,7 +312,7 @@ class Interpolate(Sampled):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
         clip, rate = video.frames, self.times * video.fps
         seconds, size = (len(clip) - 1) / video.fps, (clip.shape[1], clip.shape[2])
         shape, prompt = fitting.shape_of(bundle, seconds, size, rate), Schedule.parse(self.prompt)
@@ -327,7 +327,7 @@ class Interpolate(Sampled):
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )
 

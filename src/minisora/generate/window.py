@@ -74,7 +74,7 @@ def weights_for(bundle: Bundle, settings: Settings) -> Bundle:
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class EncodedPrompt:
     """A prompt as the network reads it, beside the null text, with its keys and values worked out once."""
 
     tokens: Tensor  # (S, Dt) of the prompt, then of the null text
@@ -82,7 +82,7 @@ class Told:
     both: Context
     prompt_alone: Context
 
-    def repeated(self, count: int) -> Told:
+    def repeated(self, count: int) -> EncodedPrompt:
         """For `count` videos in one pack: the prompt so many times, then the null text so many times."""
         if count == 1:
             return self
@@ -95,22 +95,22 @@ class Told:
             return Context(keys, values, tuple(length for length in of.lengths for _ in range(count)))
 
         lengths = tuple(length for length in self.lengths for _ in range(count))
-        return Told(again(self.tokens, self.lengths), lengths, copies(self.both), copies(self.prompt_alone))
+        return EncodedPrompt(again(self.tokens, self.lengths), lengths, copies(self.both), copies(self.prompt_alone))
 
 
-def tell(bundle: Bundle, prompt: str) -> Told:
+def encode_prompt(bundle: Bundle, prompt: str) -> EncodedPrompt:
     text = bundle.text.encode([prompt, ""])
     length, null_length = text.lengths
     both = bundle.dit.context(text.tokens, (length, null_length))
     alone = Context(tuple(k[:length] for k in both.keys), tuple(v[:length] for v in both.values), (length,))
-    return Told(text.tokens, (length, null_length), both, alone)
+    return EncodedPrompt(text.tokens, (length, null_length), both, alone)
 
 
 @torch.no_grad()  # not inference_mode, whose tensors their owner could not change
 def sample(
     bundle: Bundle,
     canvas: Canvas,
-    told: Told,
+    prompt: EncodedPrompt,
     settings: Settings,
     watch: Watch,
     *,
@@ -129,15 +129,15 @@ def sample(
         return torch.cat([torch.randn(canvas.known.shape, generator=g) for g in drawn]).to(canvas.known.device)
 
     eps, context_eps = fresh(), fresh()
-    denoise = guided_denoiser(bundle, canvas, told, settings, context_eps)
+    denoise = guided_denoiser(bundle, canvas, prompt, settings, context_eps)
     if around is not None:
         denoise = around(denoise)
     times = schedule(bundle, canvas, settings.steps)
-    told_on = watched(denoise, times, watch)
+    with_progress = watched(denoise, times, watch)
     known = canvas.known.expand_as(eps)
     again = diffusion.consistency(lambda x0, t: diffusion.noised(x0, canvas.levels, fresh(), t))
     sampler = again if settings.student else settings.sampler
-    x = sampler(told_on, diffusion.start(known, canvas.levels, eps), times)
+    x = sampler(with_progress, diffusion.start(known, canvas.levels, eps), times)
     return diffusion.finish(x, known, canvas.levels)
 
 
@@ -151,7 +151,7 @@ def schedule(bundle: Bundle, canvas: Canvas, steps: int, *, start: float = 1.0) 
 
 
 def guided_denoiser(
-    bundle: Bundle, canvas: Canvas, told: Told, settings: Settings, context_eps: Tensor
+    bundle: Bundle, canvas: Canvas, prompt: EncodedPrompt, settings: Settings, context_eps: Tensor
 ) -> diffusion.Denoiser:
     """The network on one canvas, guided away from itself told nothing; both run in one pack.
 
@@ -159,7 +159,7 @@ def guided_denoiser(
     """
     pieces = tiles(canvas, bundle.sampling.tile)
     count = len(context_eps)
-    told = told.repeated(count)
+    prompt = prompt.repeated(count)
 
     def velocity(x: Tensor, times: Tensor) -> Tensor:
         if len(pieces) == 1:
@@ -181,10 +181,10 @@ def guided_denoiser(
             positions=canvas.positions[index].repeat(copies, 1),
             single=canvas.single[index].repeat(copies),
             lengths=(length,) * copies,
-            text=told.tokens[: sum(told.lengths[:copies])],
-            text_lengths=told.lengths[:copies],
+            text=prompt.tokens[: sum(prompt.lengths[:copies])],
+            text_lengths=prompt.lengths[:copies],
         )
-        predicted: Tensor = bundle.dit(pack, told.both if guiding else told.prompt_alone)
+        predicted: Tensor = bundle.dit(pack, prompt.both if guiding else prompt.prompt_alone)
         return predicted.reshape(copies, length, -1)
 
     def denoiser(*context_noise: float) -> diffusion.Denoiser:
@@ -196,8 +196,8 @@ def guided_denoiser(
             context_eps.repeat(len(context_noise), 1, 1),
         )
 
-    untold = 1.0 if settings.history_guidance else settings.context_noise
-    alone, doubled = denoiser(settings.context_noise), denoiser(settings.context_noise, untold)
+    unconditional_noise = 1.0 if settings.history_guidance else settings.context_noise
+    alone, doubled = denoiser(settings.context_noise), denoiser(settings.context_noise, unconditional_noise)
 
     def joint(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         with_prompt, without = doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
@@ -251,12 +251,12 @@ def watched(denoise: diffusion.Denoiser, times: Sequence[float], watch: Watch) -
     """The denoiser, which tells the watch how many of the steps are behind it."""
     steps = len(times) - 1
 
-    def told(x: Tensor, t: Tensor) -> Tensor:
+    def counted(x: Tensor, t: Tensor) -> Tensor:
         estimate = denoise(x, t)
         watch.step(min(steps, sum(time >= float(t[0]) * (1 - 1e-6) for time in times)), steps)
         return estimate
 
-    return told
+    return counted
 
 
 @torch.no_grad()

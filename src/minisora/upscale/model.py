@@ -131,11 +131,11 @@ class Upscaler(nn.Module):
         ends = 3 * (2 * config.neighbours + 1 + config.factor**2)  # channels of one pixel in and out
         return 2.0 * 9 * config.width * (2 * config.blocks * config.width / config.stride**2 + ends)
 
-    def matrices(self) -> list[nn.Parameter]:
+    def muon_params(self) -> list[nn.Parameter]:
         """Weights that Muon may take: those of convolutions between features, not of the ways in and out."""
         return [p for block in self.network if isinstance(block, Block) for p in block.parameters() if p.ndim == 4]
 
-    def parts(self) -> list[nn.Module]:
+    def fsdp_units(self) -> list[nn.Module]:
         """What is split over processes, recomputed and compiled one by one."""
         return [self.network]
 

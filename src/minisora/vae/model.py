@@ -231,7 +231,7 @@ class VideoVAE(nn.Module):
         macs += latent * config.latent_channels * wide * (9 + 2)
         return 2 * macs
 
-    def matrices(self) -> list[nn.Parameter]:
+    def muon_params(self) -> list[nn.Parameter]:
         """Weights that Muon may take: those of convolutions between features, not of the ways in and out."""
         doors = (self.encoder.frame[1], self.encoder.latent[-1], self.decoder.enter, self.decoder.frame[-2])
         direct = (
@@ -243,13 +243,13 @@ class VideoVAE(nn.Module):
         kept = {id(p) for layer in (*doors, *direct) for p in layer.parameters()}
         return [p for p in self.parameters() if p.ndim == 4 and id(p) not in kept]
 
-    def parts(self) -> list[nn.Module]:
+    def fsdp_units(self) -> list[nn.Module]:
         """What is split over processes, recomputed and compiled one by one."""
         return [self.encoder, self.decoder]
 
     def compile_parts(self) -> None:
         """Training only; one size of clip, or each size compiles anew. Needs a C++ compiler on a CPU."""
-        for part in self.parts():
+        for part in self.fsdp_units():
             part.forward = torch.compile(part.forward, dynamic=False)
 
     def _unnormalised(self, z: Tensor) -> Tensor:

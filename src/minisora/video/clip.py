@@ -154,9 +154,9 @@ class Stream:
         leaves no file, and raises KeyboardInterrupt.
         """
         check_writable(path, num_frames=self.num_frames)
-        track, told = mixed(self.sound, self.num_frames / self.fps, Path(path))
+        track, sound_notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
         pieces = self._until_interrupted()
-        notes = write_stream(path, pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + told
+        notes = write_stream(path, pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + sound_notes
         if track is not None:
             put_in(Path(path), track[:, : round(self.made / self.fps * RATE)])
         return notes

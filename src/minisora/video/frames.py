@@ -87,13 +87,13 @@ def fit(frames: Tensor, height: int, width: int) -> tuple[Tensor, str]:
     scaled_height, scaled_width = max(height, round(source_height * scale)), max(width, round(source_width * scale))
     top, left = (scaled_height - height) // 2, (scaled_width - width) // 2
     scaled = resize(frames, scaled_height, scaled_width)
-    said = []
+    notes = []
     if (scaled_height, scaled_width) != (source_height, source_width):
-        said.append(f"scaled from {source_height}x{source_width} to {scaled_height}x{scaled_width} (rows x columns)")
+        notes.append(f"scaled from {source_height}x{source_width} to {scaled_height}x{scaled_width} (rows x columns)")
     if top or left or (scaled_height, scaled_width) != (height, width):
         lost = 1 - height * width / (scaled_height * scaled_width)
-        said.append(f"cropped to the middle {height}x{width} ({lost:.0%} of the picture is cut away)")
-    return scaled[..., top : top + height, left : left + width, :].contiguous(), ", ".join(said)
+        notes.append(f"cropped to the middle {height}x{width} ({lost:.0%} of the picture is cut away)")
+    return scaled[..., top : top + height, left : left + width, :].contiguous(), ", ".join(notes)
 
 
 def size_of(text: str) -> tuple[int, int] | None:

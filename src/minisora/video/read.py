@@ -171,8 +171,8 @@ def read_comment(path: str | Path) -> str:
             with Image.open(path) as picture:
                 return str(getattr(picture, "text", {}).get("Comment", ""))
         with _open(path) as (container, _):
-            told = {name.lower(): value for name, value in container.metadata.items()}
-            return told.get("comment", "")
+            tags = {name.lower(): value for name, value in container.metadata.items()}
+            return tags.get("comment", "")
 
 
 def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
@@ -299,20 +299,20 @@ def _stacked(path: Path, frames: Iterator[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(held))
 
 
-def _constant_rate(seconds: list[float], said: float) -> float | None:
+def _constant_rate(seconds: list[float], stated: float) -> float | None:
     """The frames per second that put every frame at its time; None where the rate varies.
 
     seconds: when each frame is on show
-    said:    frames per second by the file's own account, which is kept where it holds
+    stated:    frames per second by the file's own account, which is kept where it holds
     """
     if max(seconds) <= 0:
-        return said
+        return stated
     measured = (len(seconds) - 1) / max(seconds)
     whole = float(max(1, round(measured)))
     for rate, slack in (
-        (said, 0.002),  # Matroska rounds times to 1 ms
+        (stated, 0.002),  # Matroska rounds times to 1 ms
         (whole, 0.006),  # gif rounds them to 10 ms
-        (said, 0.25 / said),
+        (stated, 0.25 / stated),
         (measured, 0.25 / measured),
     ):
         if all(abs(at - i / rate) < slack for i, at in enumerate(seconds)):

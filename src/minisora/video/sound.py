@@ -77,8 +77,8 @@ def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | N
             heard = heard[:, ::-1]
         heard = heard[:, max(0, -start) : max(0, track.shape[1] - start)]
         track[:, max(0, start) : max(0, start) + heard.shape[1]] += heard
-        told = f"kept, from {max(0.0, sound.at):.2f} s on" if sound.back_from is None else "played backwards"
-        notes.append(f"the sound of {sound.path} is {told}")
+        how = f"kept, from {max(0.0, sound.at):.2f} s on" if sound.back_from is None else "played backwards"
+        notes.append(f"the sound of {sound.path} is {how}")
     return track.clip(-1, 1), notes
 
 

@@ -175,7 +175,7 @@ def _encode_yuv(
     height, width = size
     edge = ((0, height - pictures.height), (0, width - pictures.width), (0, 0))
     with av.open(str(path), "w", format=container_format, options=container_options) as container:
-        _tell(container, pictures.comment)
+        _put_comment(container, pictures.comment)
         stream = cast(av.VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -199,7 +199,7 @@ def _encode_yuv(
 def _write_mkv(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list[str]:
     with replacing(path) as temporary, av.open(str(temporary), "w", format="matroska") as container:
         options = {"level": "3", "slicecrc": "1"}
-        _tell(container, pictures.comment)
+        _put_comment(container, pictures.comment)
         stream = container.add_stream("ffv1", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "bgr0"
         stream.codec_context.time_base = 1 / fps
@@ -273,7 +273,7 @@ def _write_png(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list
     return [f"{path.name}: pictures hold no rate; these were made for {float(fps):g} fps"]
 
 
-def _tell(container: av.container.OutputContainer, comment: str) -> None:
+def _put_comment(container: av.container.OutputContainer, comment: str) -> None:
     if comment:
         container.metadata["comment"] = comment
 
