@@ -1,9 +1,9 @@
-"""Parts of the frame: named by a box, a mask or a colour, or around a clip in a larger frame; what is shown in them.
+"""Regions of the frame: by box, mask or colour, or around a clip in a larger frame; inpainting them.
 
 Source: pull and push, Gortler et al. 1996, "The Lumigraph", section 3.5.
 
-Here: regions as pixels, and the conditions of a video of which a region is made. Not here: the verbs (verbs.py), levels
-of tokens that a region touches (canvas.py).
+Here: regions as pixels, and the condition for inpainting. Not here: the verbs (edits.py), levels of
+tokens that a region touches (canvas.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minisora.video import Video
 
 
 def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
-    """(H, W, 3) uint8, white inside. box: left, top, width, height in pixels of the clip"""
+    """Mask of a box: (H, W, 3) uint8, white inside. box: left, top, width, height in pixels of the clip"""
     (left, top, across, down), (height, width) = box, clip.frames.shape[1:3]
     if not (left >= 0 and top >= 0 and across > 0 < down and left + across <= width and top + down <= height):
         raise FieldError(f"{{box}} {','.join(map(str, box))} does not lie inside the clip, {width}x{height}.")
@@ -34,7 +34,7 @@ def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
 
 
 def of_mask(clip: Video, mask: Video) -> Tensor:
-    """(H, W, 3) uint8 of the clip's size."""
+    """Check a mask's size: returns (H, W, 3) uint8 of the clip's size."""
     (rows, columns), (height, width) = mask.frames.shape[1:3], clip.frames.shape[1:3]
     if (rows, columns) != (height, width):
         name = display_name(mask, "the mask")
@@ -43,7 +43,10 @@ def of_mask(clip: Video, mask: Video) -> Tensor:
 
 
 def of_colour(clip: Video, colour: tuple[int, int, int], like: int) -> Tensor:
-    """(H, W, 3) uint8, white where any frame is near a colour. like: how far off each of red, green and blue may be"""
+    """Mask of a colour: (H, W, 3) uint8, white where any frame is near it.
+
+    like: tolerance of each of red, green and blue
+    """
     wanted = torch.tensor(colour)
     near = torch.stack([(frame - wanted).abs().amax(-1) <= like for frame in clip.frames]).any(0)
     if not near.any():
@@ -53,7 +56,7 @@ def of_colour(clip: Video, colour: tuple[int, int, int], like: int) -> Tensor:
 
 
 def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
-    """A clip in a larger, black frame.
+    """Place a clip in a larger, black frame.
 
     clip:    (T, H, W, 3) uint8
     to:      height and width of the frame
@@ -75,10 +78,10 @@ def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) 
 def inpainting(
     bundle: Bundle, clip: Tensor, hole: Tensor, shape: Shape, prompt: Schedule, settings: Settings
 ) -> Sampling:
-    """A video that keeps every pixel of a clip but those of a hole.
+    """Sampling of a video that keeps every pixel of a clip but those of a hole.
 
     clip: (T, H, W, 3) uint8
-    hole: (H, W) bool, True where it is made
+    hole: (H, W) bool, True where it is generated
     """
     if hole.all():
         raise UsageError("the region is the whole frame: nothing would be kept. Use generate, or a smaller region.")
@@ -89,7 +92,7 @@ def inpainting(
 
 
 def filled(clip: Tensor, hole: Tensor) -> Tensor:
-    """The clip with its surroundings in place of what is in the hole, which latents that touch it are not to show."""
+    """Fill the hole from its surroundings (pull and push): latents at its edge must not show its content."""
 
     def smoothed(x: Tensor, known: Tensor) -> Tensor:
         if known.all():

@@ -5,14 +5,14 @@
     shots:
       - prompt: a large red ball rolls to the left on grass
         seconds: 2
-        keyframes: {0: start.png, 1.5: end.png}     # seconds into the shot; files beside this one
+        keyframes: {0: start.png, 1.5: end.png}     # seconds into the shot; files next to this one
       - prompt: the camera cuts to another angle, the red ball rolls on
         seconds: 2
-        same_scene: true      # made with the shot before in view
+        same_scene: true      # conditioned on the shot before
 
-Shots of one scene are one video with the prompt changing; a new scene begins with nothing in view.
+Shots of one scene are one video with a changing prompt; a new scene is independent of the one before.
 
-Here: the file, and the verb. Not here: the other verbs (verbs.py), how frames are made (frames.py).
+Here: the file, and the verb. Not here: the other verbs (verbs.py), sampling (frames.py).
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def _words(text: str) -> str:
 
 @verb
 class Shot:
-    """What is shown between two cuts.
+    """One shot: a prompt, a length, and pictures.
 
     keyframes:  pictures, by the second of the shot at which each is shown
-    same_scene: made with the shot before in view
+    same_scene: conditioned on the shot before
     """
 
     _: KW_ONLY
@@ -101,7 +101,7 @@ class Shot:
 
 @verb
 class Board:
-    """Shots, and the size and rate of the film, where they are not the model's own."""
+    """A film: its shots; size and fps, or None for the model's own."""
 
     shots: Annotated[tuple[Shot, ...], option("The shots.", give="shots, at least one"), Field(min_length=1)]
     _: KW_ONLY
@@ -109,7 +109,7 @@ class Board:
     fps: Fps | None = None
 
     def scenes(self) -> list[list[Shot]]:
-        """Shots that are made as one video."""
+        """Group the shots by scene: those of one scene are one video."""
         scenes: list[list[Shot]] = []
         for shot in self.shots:
             if shot.same_scene and scenes:
@@ -136,11 +136,11 @@ else:
 
 @verb
 class Storyboard(Sampled):
-    """A film of several shots, from a file that says what is in each; see `minisora.generate.storyboard`.
+    """A film of several shots, from a file; see `minisora.generate.storyboard` for its format.
 
-    Keyframes, once fitted, are kept exactly. Scenes without one begin as `generate` does, which --candidates and
-    --one-stage are said of. Each shot begins where the one before ends, so that it has `seconds` times the rate of new
-    frames; a scene of its own has one more, its first.
+    Keyframes, once fitted, are kept exactly. Scenes without keyframes begin as in `generate`;
+    --candidates and --one-stage apply to these. Each shot begins where the one before ends, so it adds
+    `seconds` times the fps of new frames; the first shot of a scene adds one more.
     """
 
     board: BoardFile
@@ -175,7 +175,7 @@ class Storyboard(Sampled):
         return Plan(shape=shape, frames=partial(frames.in_turn, scenes), notes=tuple(notes))
 
     def _scene(self, bundle: Bundle, board: Board, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
-        """How a scene is made, and what a user should know of it."""
+        """Sampling of a scene, and notes for the user."""
         prompt = Schedule.joined([(Schedule.parse(shot.prompt), shot.seconds) for shot in scene])
         seconds = sum(shot.seconds for shot in scene)
         shape = fitting.shape_of(bundle, seconds, self.size or board.size, board.fps)
@@ -196,7 +196,10 @@ class Storyboard(Sampled):
 
 
 def read_storyboard(path: str | Path) -> Board:
-    """Read the file. Raises UsageError, with file and line, for what cannot be read, is unknown or is missing."""
+    """Read a storyboard's file.
+
+    Raises UsageError, with file and line, for a field that cannot be read, is unknown or is missing.
+    """
     import yaml
 
     path = Path(path)
@@ -220,7 +223,7 @@ def read_storyboard(path: str | Path) -> Board:
 
 
 def _with_paths(path: Path, shot: Shot) -> Shot:
-    """The shot with its pictures' files beside the storyboard's."""
+    """Resolve the picture files of a shot relative to the storyboard's file."""
     return replace(shot, keyframes={at: path.parent / str(file) for at, file in shot.keyframes.items()})
 
 
@@ -228,13 +231,13 @@ _CALLED = {Board: "a storyboard", Shot: "a shot"}
 
 
 class _Lines:
-    """Where in the file a value stands."""
+    """Line numbers of values in the file, for errors."""
 
     def __init__(self, path: Path, root: Any) -> None:
         self.path, self.root = path, root
 
     def refused(self, error: ValidationError) -> UsageError:
-        """The first mistake, with its line."""
+        """First error, with its line."""
         first = first_mistake(error)
         at: tuple[Any, ...] = tuple(first["loc"])
         kind = Shot if at[:1] == ("shots",) and len(at) > 1 else Board

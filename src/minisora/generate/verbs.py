@@ -1,10 +1,12 @@
-"""The verbs, each said once: what it is told, and what that comes to on a bundle.
+"""The verbs, each defined once: its fields, and its plan on a bundle.
 
-A verb's docstring is the help of its command; a field's text, bounds and unit are those of its option, its keyword in
-Python and its place in a saved request. A new verb is a class here, a line in VERBS and a line on `Model`.
+A verb's docstring is the help of its command; a field's help, bounds and unit are those of its option,
+its keyword in Python and its place in a saved request. A new verb is a class here, a line in VERBS and
+a line on `Model`.
 
-Here: the verbs that make what is not there yet, and the table of all. Not here: those that change a clip (edits.py),
-films of several shots (storyboard.py), what a request is (request.py), how frames are made of a plan (frames.py).
+Here: the verbs that generate new frames, and the table of all. Not here: those that change a clip
+(edits.py), films of several shots (storyboard.py), the base of requests (request.py), sampling a plan
+(frames.py).
 """
 
 from __future__ import annotations
@@ -49,18 +51,18 @@ if TYPE_CHECKING:
     from minisora.bundle import Bundle
     from minisora.generate import canvas, fitting, frames, regions
     from minisora.video import frames as sizes
-else:  # so that a command's help costs no import of what makes videos
+else:  # so that a command's help does not import torch
     torch, sizes = Lazy("torch"), Lazy("minisora.video.frames")
     canvas, fitting, frames, regions = (
         Lazy(f"minisora.generate.{name}") for name in ("canvas", "fitting", "frames", "regions")
     )
 
-BLEND_NOISE = 0.7  # from which frames between two are made, where the two are blended
+BLEND_NOISE = 0.7  # level of the blended frames that interpolation starts from
 
 
 @verb
 class Generate(Sampled):
-    """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
+    """A video of what the prompt says. One longer than the context window is made window by window.
 
     A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
     """
@@ -132,7 +134,7 @@ class Image(Sampled):
 
 
 def moments(given: object) -> object:
-    """SECONDS=FILE, as often as given, to files by second."""
+    """Convert a list of SECONDS=FILE to files by second."""
     if not isinstance(given, list | tuple):
         return given
     pairs = [str(each).partition("=") for each in given]
@@ -231,7 +233,7 @@ class Connect(Sampled):
     other: ClipFile
     prompt: Prompt
     _: KW_ONLY
-    seconds: Annotated[Seconds, option("Length of what leads from one to the other.")] = 2.0
+    seconds: Annotated[Seconds, option("Length of the transition.")] = 2.0
 
     def opened(self) -> Self:
         return replace(self, one=media.clip(self.one), other=media.clip(self.other))
@@ -257,12 +259,12 @@ class Connect(Sampled):
 
 @verb
 class Loop(Sampled):
-    """A video without a seam, to be played over and over."""
+    """A seamless loop, to be played over and over."""
 
     prompt: Prompt
     _: KW_ONLY
     clip: Annotated[Clip, option("Begin with this video, kept.")] | None = None
-    seconds: Annotated[Seconds, option("Of one round; with a clip, of the way back to its start.")] = 2.0
+    seconds: Annotated[Seconds, option("Length of the loop; with a clip, of the transition back to its start.")] = 2.0
 
     def opened(self) -> Self:
         return self if self.clip is None else replace(self, clip=media.clip(self.clip))
@@ -301,12 +303,12 @@ class Loop(Sampled):
 
 @verb
 class Interpolate(Sampled):
-    """A clip at a multiple of its rate; its own frames are kept."""
+    """A clip at a multiple of its fps; its own frames are kept."""
 
     clip: ClipFile
     prompt: Prompt
     _: KW_ONLY
-    times: Annotated[int, option("How many times the rate.", ge=2)] = 2
+    times: Annotated[int, option("How many times the fps.", ge=2)] = 2
 
     def opened(self) -> Self:
         return replace(self, clip=media.clip(self.clip))
