@@ -1,13 +1,13 @@
 """Wan's released weights in our transformer: names, shapes and configs of `diffusers.WanTransformer3DModel`.
 
-The two networks are one; only the way they are written down differs. Ours fuses queries, keys and values of
-self-attention, and keys and values of cross-attention, and reads patches with a matrix where Wan has a convolution.
-Wan's timestep is our t times 1000, which `time_features` multiplies by itself.
+The two networks are equal; only their parameters are laid out differently. Ours fuses queries, keys
+and values of self-attention, and keys and values of cross-attention, and embeds patches with a matrix
+where Wan has a convolution. Wan's timestep is our t times 1000, a factor that `time_features` applies.
 
 Source: Wan (arXiv:2503.20314); names as in diffusers 0.42, models/transformers/transformer_wan.py.
 
-Not here: files (train/export.py writes them), Wan's VAE and its text encoder. Image-to-video variants, which add
-channels and an image encoder to the same network, are refused.
+Not here: files (train/export.py writes them), Wan's VAE and its text encoder. Image-to-video variants,
+which add channels and an image encoder to the same network, are refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _GAINS = {
 
 
 def config_from_wan(config: Mapping[str, Any], *, text_pad: int = TEXT_PAD) -> DiTConfig:
-    """Our config of the same network.
+    """Convert a Wan config to ours.
 
     config:   of a `WanTransformer3DModel`: its config.json, or `model.config`
 
@@ -89,9 +89,9 @@ def config_from_wan(config: Mapping[str, Any], *, text_pad: int = TEXT_PAD) -> D
 
 
 def state_from_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, Tensor]:
-    """Weights of a `WanTransformer3DModel` under our names, for `DiT.load_state_dict`. Each keeps its dtype.
+    """Convert Wan weights to our names, for `DiT.load_state_dict`. Each tensor keeps its dtype.
 
-    Raises WeightsError where a tensor is missing, or is left over.
+    Raises WeightsError if a tensor is missing, or left over.
     """
     left = dict(state)
     ours: dict[str, Tensor] = {}
@@ -129,9 +129,9 @@ def state_from_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, 
 
 
 def config_to_wan(config: DiTConfig) -> dict[str, Any]:
-    """What `config_from_wan` reads back: the config.json of a `WanTransformer3DModel`.
+    """Inverse of `config_from_wan`: the config.json of a `WanTransformer3DModel`.
 
-    Raises UsageError where Wan's network cannot say it.
+    Raises UsageError for a config that Wan's network cannot express.
     """
     if config.frame_kinds:
         raise UsageError(
@@ -156,7 +156,7 @@ def config_to_wan(config: DiTConfig) -> dict[str, Any]:
 
 
 def state_to_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, Tensor]:
-    """The inverse of `state_from_wan`."""
+    """Inverse of `state_from_wan`."""
     pt, ph, pw = config.patch
     shape = {"pt": pt, "ph": ph, "pw": pw}
     theirs = {
