@@ -1,4 +1,4 @@
-"""`minisora world`: true clips of a world that models are trained on."""
+"""`minisora world`: render clips of a training world."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SHEET_ROWS = 12  # clips on the contact sheet of a world
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The options."""
+    """Options of `minisora world`."""
 
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(WORLDS)}; or gym:ENV, any of Gymnasium.")]
-    seed: Annotated[int, typer.Option(help="Of the first clip; each next one adds 1.")] = 0
+    seed: Annotated[int, typer.Option(help="Seed of the first clip; each next one adds 1.")] = 0
     count: Annotated[int, typer.Option(help="Clips to render.")] = 4
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the clips.")] = Path("out/world")
     seconds: Annotated[float | None, typer.Option(help="4; of gym:ENV the whole episode.")] = None
@@ -43,7 +43,7 @@ class World:
         return self.name.startswith("gym:")
 
     def clips(self) -> Iterable[Clip]:
-        """Render them, one at a time. Raises UsageError for what no memory holds."""
+        """Render the clips, one at a time. Raises UsageError for sizes that exceed the memory."""
         from minisora.device import check_memory
         from minisora.video import Shape
 
@@ -63,9 +63,10 @@ class World:
 
 @taking(World)
 def world(asked: World) -> None:
-    """True clips of a world that models are trained on, with their captions, to look at.
+    """Render clips of a training world, with their captions.
 
-    Of an environment a JSON file lies beside each clip: its actions, its rewards, how it ended.
+    For an environment a JSON file next to each clip holds its actions, its rewards, and how it
+    ended.
     """
     if asked.name not in WORLDS and not asked.is_gym:
         raise UsageError(f"there is no world {asked.name!r}. There are: {', '.join(WORLDS)}, gym:ENV.")
