@@ -1,6 +1,6 @@
 """A bundle: a whole model in one folder.
 
-    bundle.json          configs, sampling defaults, training facts, the SHA-256 of each weights file;
+    bundle.json          configs, sampling defaults, training facts, SHA-256 of each weights file;
                          trained.captioner, if any, chooses among first frames
                          (generate/first_frame.py), trained.upscaler enlarges frames
                          (generate/deliver.py)
@@ -99,7 +99,7 @@ class Bundle:
     upscale: str | None = None  # name of the requested upscaler, see generate/deliver.py
 
     def with_student(self) -> Bundle:
-        """Bundle with the student as its transformer: a copy of the blocks, made at the first use."""
+        """Bundle with the student as its transformer: a copy of the blocks, made at first use."""
         assert self.student is not None, f"{self.name} has no student"
         return replace(self, dit=_merged(self.dit, self.student), student=None)
 
@@ -145,7 +145,8 @@ def find(name_or_folder: str | Path) -> Path:
 def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype) -> Bundle:
     """Read a bundle, checking every file against its hash.
 
-    Raises WeightsError for a file that is missing, cut short, changed, or of another shape than its config says.
+    Raises WeightsError for a file that is missing, cut short, changed, or of another shape than its
+    config says.
     """
     folder = find(name_or_folder)
     about = _about(folder)

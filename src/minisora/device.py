@@ -25,7 +25,7 @@ def default_device() -> torch.device:
 
 
 def use_affinity_threads() -> int:
-    """Set torch's threads to the cores this process may run on: a container often has fewer than the machine.
+    """Set torch's threads to the cores of this process: a container may have few of the machine's.
 
     returns  the number of threads; OMP_NUM_THREADS, if set, is kept
     """
@@ -42,8 +42,8 @@ MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TU
 def keep_freed_memory() -> bool:
     """Keep freed memory in this process: a training step allocates the same tensors every time.
 
-    Otherwise the system takes back every large one, and hands it out again page by page, which costs a
-    tenth of a step's time.
+    Otherwise the system takes back every large one, and hands it out again page by page, which
+    costs a tenth of a step's time.
 
     returns  True if set; False without glibc, or if the environment sets malloc already
     """
@@ -54,7 +54,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Return freed memory to the system; to be called at times, as steps of unequal sizes leave holes."""
+    """Return freed memory to the system: steps of unequal sizes leave holes that add up."""
     if malloc_trim := _of_glibc("malloc_trim"):
         malloc_trim(0)
 
@@ -94,7 +94,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, *, sizes: tuple[int, .
 
 
 def peak_memory_bytes(device: torch.device | None = None) -> int:
-    """Peak memory of this process, on the GPU if `device` is one; 0 if the system does not report it."""
+    """Peak memory of this process in bytes, on the GPU if `device` is one; 0 if unknown."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

@@ -42,7 +42,7 @@ def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
 
 
 def on_grid(clip: Clip, *, side: int, group: int) -> Clip:
-    """Crop to a size that a model takes: the first 1 + k * `group` frames, sides multiples of `side`.
+    """Crop to what a model takes: the first 1 + k * `group` frames, sides multiples of `side`.
 
     Raises BrokenSample for a clip smaller than one cell.
     """

@@ -1,4 +1,4 @@
-"""Batches of frames for the VAE: every sample is drawn from a source by (seed, step, place in the batch).
+"""Batches of frames for the VAE: each sample is drawn by (seed, step, place in the batch).
 
 Sources are the worlds and footage; each is a function of a seed and a size, so a step's batch is
 always the same.

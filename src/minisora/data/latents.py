@@ -1,10 +1,10 @@
-"""Batches for the transformer from shards of latents: one pack a micro-batch, filled to a token budget.
+"""Batches for the transformer from shards of latents: packs, filled to a token budget.
 
 A sample in a shard:
 
     latents.safetensors  groups (1 + K, Hz, Wz, Cz) and singles (M, Hz, Wz, Cz), float16
     text.safetensors     tokens (S, Dt) float16 of all captions end to end
-    hints.safetensors    content labels of each cell of both, (1 + K + M, Hz, Wz, questions) int8, if known
+    hints.safetensors    content labels of the cells, (1 + K + M, Hz, Wz, questions) int8, if known
     json                 fps, frames in a group, frame numbers of the singles; captions, the seconds
                          they hold for, their lengths, whether they are dense
 

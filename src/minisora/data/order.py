@@ -1,9 +1,9 @@
 """Order of the samples: a pure function of (seed, position), so that resuming needs one integer.
 
-Every epoch is another permutation of the samples, computed one element at a time: nothing is stored,
-whatever the size. A Feistel network permutes the smallest square power of two that holds all samples;
-an image outside the set is permuted again until it falls inside, which is still a permutation ("cycle
-walking").
+Every epoch is another permutation of the samples, computed one element at a time: nothing is
+stored, whatever the size. A Feistel network permutes the smallest square power of two that holds
+all samples; an image outside the set is permuted again until it falls inside, which is still a
+permutation ("cycle walking").
 
 Source: Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains", section 3. SplitMix64, the
 round function: Steele, Lea and Flood 2014.
@@ -18,7 +18,7 @@ _MASK = (1 << 64) - 1
 
 
 def sample_at(seed: int, position: int, size: int) -> int:
-    """Sample at one position of an endless stream in which every `size` positions hold each sample once.
+    """Sample at a position of an endless stream: each `size` positions hold every sample once.
 
     seed:     any integer
     position: how many samples came before, over all epochs

@@ -1,8 +1,8 @@
 """Pack: clips of any size and length, laid end to end in one stream of tokens.
 
-Nothing is padded and there are no buckets: a pack holds the length of each clip, and attention stays
-inside a clip.
-Source: Dehghani et al. 2023, "Patch n' Pack: NaViT" (arXiv:2307.06304), section 2.1.
+Nothing is padded and there are no buckets: a pack holds the length of each clip, and attention
+stays inside a clip. Source: Dehghani et al. 2023, "Patch n' Pack: NaViT" (arXiv:2307.06304),
+section 2.1.
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
-"""Shards: tar archives of samples that any WebDataset reader streams, with an index that reads any one at once.
+"""Shards: tar archives of samples in WebDataset format, with an index for random access.
 
     shard-000000.tar        members `key.suffix`, the members of one sample next to each other
-    shard-000000.parquet    a row for each member: key, suffix, shard, offset and size in bytes, CRC-32, columns (JSON)
+    shard-000000.parquet    a row for each member: key, suffix, shard, offset and size in bytes,
+                            CRC-32, columns (JSON)
 
-`columns` holds metadata of the sample; it is the same in all rows of one sample. A shard exists when
-its index does: the index is put in place last, so a writer that is killed leaves whole shards only,
-and the next one continues after them. The same samples give the same bytes. The CRC finds changed
-bytes, which weights and pictures do not reveal themselves; an index of the first format has none.
+`columns` holds metadata of the sample; it is the same in all rows of one sample. A shard exists
+when its index does: the index is put in place last, so a writer that is killed leaves whole shards
+only, and the next one continues after them. The same samples give the same bytes. The CRC finds
+changed bytes, which weights and pictures do not reveal themselves; an index of the first format has
+none.
 
-Source: the WebDataset convention, https://github.com/webdataset/webdataset (a key ends at the first dot; suffixes are
-lower case).
+Source: the WebDataset convention, https://github.com/webdataset/webdataset (a key ends at the first
+dot; suffixes are lower case).
 
-Here: bytes to and from shards, and replacing broken samples. Not here: what the bytes mean (clips.py,
-latents.py), the order of samples (order.py).
+Here: bytes to and from shards, and replacing broken samples. Not here: what the bytes mean
+(clips.py, latents.py), the order of samples (order.py).
 """
 
 from __future__ import annotations
@@ -69,11 +71,12 @@ class BrokenSample(UsageError):
 
 
 class ShardWriter:
-    """Write samples into shards of one folder; as a context manager, closed only if the block did not raise.
+    """Write samples into shards of one folder; a context manager closes it unless the block raises.
 
     folder:    created if missing
     prefix:    several writers may share a folder, each under its own prefix
-    max_bytes: a shard is closed before the sample that would exceed it; a larger sample is a shard alone
+    max_bytes: a shard is closed before the sample that would exceed it; a larger sample is a shard
+               alone
     """
 
     def __init__(self, folder: Path, *, prefix: str = "shard", max_bytes: int = 256 * 2**20) -> None:
@@ -176,7 +179,8 @@ class Shards:
 
     Holds no open file: threads, forks and spawned workers may share it.
 
-    Raises UsageError when the folder holds no index, or a shard is missing or shorter than its index says.
+    Raises UsageError when the folder holds no index, or a shard is missing or shorter than its
+    index says.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -219,7 +223,8 @@ class Shards:
     def read(self, i: int) -> dict[str, bytes]:
         """Read the members of one sample, by suffix, in one read of the shard.
 
-        Raises UsageError if the shard is gone, BrokenSample if the bytes are not as they were written.
+        Raises UsageError if the shard is gone, BrokenSample if the bytes are not as they were
+        written.
         """
         rows = range(self._rows[i], self._ends[i])
         start = int(self._offsets[rows[0]])
@@ -251,8 +256,8 @@ class Shards:
     ) -> Decoded:
         """Decode a sample, or the first whole one after it; samples passed over are reported.
 
-        A sample is broken if reading or decoding it raises BrokenSample, or hangs. Its replacement is the
-        same for any number of workers and after resuming.
+        A sample is broken if reading or decoding it raises BrokenSample, or hangs. Its replacement
+        is the same for any number of workers and after resuming.
 
         Raises UsageError if MOST_BROKEN samples in a row are broken, or all are.
         """
@@ -308,7 +313,10 @@ def _read_index(index: Path) -> pa.Table:
 
 @contextmanager
 def _limited(seconds: float, what: str) -> Iterator[None]:
-    """Raise BrokenSample if the block takes longer. Uses a signal, so only the main thread is limited."""
+    """Raise BrokenSample if the block takes longer.
+
+    Uses a signal, so only the main thread is limited.
+    """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,7 +1,7 @@
-"""Training samples from stored latents: a window of a clip, its caption, and a time t for each token.
+"""Training samples from stored latents: a window of a clip, a caption, a time t for each token.
 
-A time for each token is the one idea of this project. The pattern "all" has one time for all tokens,
-as text to video needs. "each" has one for each latent (diffusion forcing, Chen et al. 2024,
+A time for each token is the one idea of this project. The pattern "all" has one time for all
+tokens, as text to video needs. "each" has one for each latent (diffusion forcing, Chen et al. 2024,
 arXiv:2407.01392). The other patterns are tasks: the first frame, the first or last latents, both
 ends, some latents, or all but a region are conditioning, at time 0 or slightly noised, and carry no
 loss. Open-Sora 1.1's report: a network can only be conditioned in ways that it was trained on.
@@ -50,7 +50,7 @@ class StoredClip:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """One training sample: latents in the order of their tokens, the network's other inputs, and a text.
+    """One training sample: latents in the order of their tokens, other inputs, and a text.
 
     latents:   (n, Hz, Wz, Cz)
     seconds:   (n,) from the last frame of the window's first latent to each latent's last frame
@@ -123,8 +123,8 @@ def draw_window(
 
 
 def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[list[int], Tensor, Tensor, float]:
-    """Cut a window: numbers of its latents (groups before singles), their seconds, which of them are of
-    one frame, and the second of the clip at which the window begins.
+    """Cut a window: numbers of its latents (groups before singles), their seconds, True for
+    those of one frame, and the second of the clip at which the window begins.
     """
     most = len(clip.groups)
     length = min(most, rng.choices([n for n, _ in config.lengths], [w for _, w in config.lengths])[0])
@@ -143,10 +143,11 @@ def _cut(clip: StoredClip, config: WindowConfig, rng: Random) -> tuple[list[int]
 
 
 def _caption(clip: StoredClip, start: float, stop: float, config: WindowConfig, rng: Random) -> Tensor | None:
-    """Text of a caption whose seconds are nearest to these; None if all are of another part of the clip.
+    """Text of the caption nearest to these seconds; None if all are of another part of the clip.
 
-    A single frame may take the caption of the clip that it begins: a ball that will roll to the left
-    starts on the right. Captions that all have one stretch are of the whole clip, and hold for any part.
+    A single frame may take the caption of the clip that it begins: a ball that will roll to the
+    left starts on the right. Captions that all have one stretch are of the whole clip, and hold for
+    any part.
     """
 
     def distance(caption: Caption) -> float:
@@ -166,7 +167,7 @@ def _caption(clip: StoredClip, start: float, stop: float, config: WindowConfig, 
 
 
 def _dense_or_not(clip: StoredClip, captions: list[int], config: WindowConfig, rng: Random) -> int:
-    """Draw one of some captions: with probability `config.dense` a dense one, if there are both kinds."""
+    """Draw one of some captions, a dense one with probability `config.dense` if both exist."""
     wanted = rng.random() < config.dense
     return rng.choice([n for n in captions if clip.captions[n].dense == wanted] or captions)
 
@@ -174,7 +175,8 @@ def _dense_or_not(clip: StoredClip, captions: list[int], config: WindowConfig, r
 def draw_times(count: int, rows: int, columns: int, config: WindowConfig, rng: Random) -> tuple[Tensor, Tensor]:
     """Draw the times of `count` latents of rows x columns tokens, and the loss mask.
 
-    returns  (count, rows, columns) float32 t, and bool: True for tokens to be generated, at least one
+    returns  (count, rows, columns) float32 t, and bool: True for tokens to be generated, at least
+             one
     """
     name = rng.choices([n for n, _ in config.patterns], [w for _, w in config.patterns])[0] if count > 1 else "all"
     tokens = count * rows * columns

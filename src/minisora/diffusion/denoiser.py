@@ -3,7 +3,7 @@
 Two words, used alike everywhere:
 
     time    t in 0..1, a place on the path of path.py. The sampler has one; every token has its own
-    level   c in 0..1, a token's share of the sampler's time: at sampler time t the token's time is c t.
+    level   c in 0..1, a token's share of it: at sampler time t the token's own time is c t.
             0: conditioning, clean throughout. 1: generated from pure noise. Between: noised in part
 
 For a token of level c:
@@ -77,7 +77,10 @@ def start(known: Tensor, levels: Tensor, eps: Tensor) -> Tensor:
 
 
 def noised(x0: Tensor, levels: Tensor, eps: Tensor, t: float) -> Tensor:
-    """The state at t, each token at its own time. x0, eps: (B, L, C), levels: (L,) or (B, L) -> (B, L, C)."""
+    """The state at t, each token at its own time.
+
+    x0, eps: (B, L, C), levels: (L,) or (B, L) -> (B, L, C).
+    """
     return interpolate(x0, eps, (levels * t).expand(x0.shape[:2]))
 
 

@@ -34,7 +34,8 @@ def guided_joint(
     scale:     1 adds nothing, and never calls `both`
     with_text: called alone where nothing is guided
     interval:  times between which to guide, see `in_interval`; outside, only with_text is called
-    rescale:   0..1, how far to bring the spread of the result back to that of with_text; `_rescaled`
+    rescale:   0..1, how far to bring the spread of the result back to that of with_text;
+               `_rescaled`
 
     Over `from_velocity`, with known latents and levels repeated to the doubled batch:
     both = lambda x, t: denoise(torch.cat([x, x]), torch.cat([t, t])).chunk(2)

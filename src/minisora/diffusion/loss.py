@@ -2,7 +2,8 @@
 
     loss = mean over the tokens of `loss_mask` of |v_predicted - (eps - x0)|^2 / channels
 
-A conditioning token (clean, or slightly noised) carries no loss: the network generates nothing there.
+A conditioning token (clean, or slightly noised) carries no loss: the network generates nothing
+there.
 
 Source: Lipman et al. 2022, "Flow Matching for Generative Modeling", arXiv:2210.02747, Eq. 9
 (conditional flow matching), on the straight path of path.py.
@@ -36,7 +37,7 @@ def velocity_error(predicted_v: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
 
 
 def mean_loss(per_token_loss: Tensor, t: Tensor) -> dict[str, Tensor]:
-    """Mean over tokens as `loss`; for the log, means over each of BINS intervals of t: `t0`, `t1` ...
+    """Mean over tokens, `loss`; for the log, means over each of BINS intervals of t, `t0`, ...
 
     per_token_loss, t: (n,), of the tokens to be generated
     """
@@ -45,7 +46,7 @@ def mean_loss(per_token_loss: Tensor, t: Tensor) -> dict[str, Tensor]:
 
 
 def loss_by_bin(per_token_loss: Tensor, t: Tensor, bins: int) -> Tensor:
-    """Mean loss by time, for the log: a loss that falls at one t can hide one that rises at another.
+    """Mean loss by time, for the log: a loss falling at one t can hide one rising at another.
 
     per_token_loss: (...) of the tokens to be generated: select them before the call
     t:       the same shape, each token's own time

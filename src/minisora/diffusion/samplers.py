@@ -3,18 +3,20 @@
     dx/dt = (x - x0(x, t)) / t
 
 This is the slope on the straight path for a token of any level (denoiser.py), and on the
-variance-exploding path too. In u = -log t it reads dx/du = x0 - x, whose linear part is solved exactly:
+variance-exploding path too. In u = -log t it reads dx/du = x0 - x, whose linear part is solved
+exactly:
 
     x_s = (s/t) x_t + (integral from u_t to u_s of exp(u - u_s) x0(u) du)
 
 The multistep samplers replace x0(u) by a polynomial through the last estimates, so they use log t
-alone and need no signal-to-noise ratio, which would differ from token to token. (The papers use half
-the log-SNR for u; the two agree where the signal coefficient is 1.)
+alone and need no signal-to-noise ratio, which would differ from token to token. (The papers use
+half the log-SNR for u; the two agree where the signal coefficient is 1.)
 
 In every sampler the last step, to t = 0, is of first order: it returns the x0 estimate at the time
 before. Its error is h^2 once, which leaves a second-order sampler of second order.
 
-Here: samplers, functions of a denoiser and times. Not here: which times (times.py), guidance (guidance.py).
+Here: samplers, functions of a denoiser and times. Not here: which times (times.py), guidance
+(guidance.py).
 """
 
 import math
@@ -60,8 +62,8 @@ def heun(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
 def dpmpp_2m(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order with one network call a step: DPM-Solver++(2M). Shapes as in `heun`.
 
-    Lu et al. 2022 (arXiv:2211.01095), Algorithm 2, with u = -log t as its lambda. The first step is of
-    first order. With n times even in t the log-steps grow towards 0 and the error falls as
+    Lu et al. 2022 (arXiv:2211.01095), Algorithm 2, with u = -log t as its lambda. The first step is
+    of first order. With n times even in t the log-steps grow towards 0 and the error falls as
     log(n) / n^2; times denser towards 0, such as the squares of even ones, give the full order.
     """
     previous: tuple[float, Tensor] | None = None
@@ -75,10 +77,11 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
 def unipc(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
     """Predict as `dpmpp_2m`, then correct with the new estimate: one network call a step.
 
-    Zhao et al. 2023 (arXiv:2302.04867), UniPC-2 with B2(h) for data prediction, with u = -log t as its
-    lambda. The estimate at the predicted state corrects that state and serves the next step too.
-    Corrected steps are of third order; the first-order last step limits the whole to second order for
-    times even in t, and leaves third order for times denser towards 0. Shapes as in `heun`.
+    Zhao et al. 2023 (arXiv:2302.04867), UniPC-2 with B2(h) for data prediction, with u = -log t as
+    its lambda. The estimate at the predicted state corrects that state and serves the next step
+    too. Corrected steps are of third order; the first-order last step limits the whole to second
+    order for times even in t, and leaves third order for times denser towards 0. Shapes as in
+    `heun`.
     """
     previous: tuple[float, Tensor] | None = None
     x0 = _x0(denoise, x, times[0])
@@ -93,10 +96,10 @@ def unipc(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
 
 
 def consistency(noised: Noised) -> Sampler:
-    """Multistep consistency sampling: one call to the data, noise again to the next time, and so on.
+    """Multistep consistency sampling: one call to the data, noised again to the next time, ...
 
-    For a consistency function: a denoiser that returns the end of the trajectory through a state, not
-    the mean of x0. Song et al. 2023 (arXiv:2303.01469), Algorithm 1. Shapes as in `heun`.
+    For a consistency function: a denoiser that returns the end of the trajectory through a state,
+    not the mean of x0. Song et al. 2023 (arXiv:2303.01469), Algorithm 1. Shapes as in `heun`.
 
     noised: includes the levels of the tokens and the generator
     """
@@ -132,7 +135,7 @@ def _slope(denoise: Denoiser, x: Tensor, t: float) -> Tensor:
 
 
 def _step_2m(x: Tensor, x0: Tensor, previous: tuple[float, Tensor] | None, t: float, s: float) -> Tensor:
-    """Step from t to s with x0(u) constant, extrapolated from the last two estimates to mid-step."""
+    """Step from t to s with constant x0(u), extrapolated from two estimates to mid-step."""
     if s == 0:
         return x0
     if previous is not None:
@@ -142,10 +145,10 @@ def _step_2m(x: Tensor, x0: Tensor, previous: tuple[float, Tensor] | None, t: fl
 
 
 def _corrected(x: Tensor, x0: Tensor, previous: tuple[float, Tensor] | None, t: float, new: Tensor, s: float) -> Tensor:
-    """Step from t to s > 0 with x0(u) a polynomial through the estimates before t, at t and at s (`new`).
+    """Step from t to s > 0; x0(u): polynomial through estimates before t, at t and at s (`new`).
 
-    With w = u - u_t and h = u_s - u_t the polynomial is x0 + a w + b w^2, and the weights of its terms
-    are the integrals from 0 to h of exp(w - h) w^n dw.
+    With w = u - u_t and h = u_s - u_t the polynomial is x0 + a w + b w^2, and the weights of its
+    terms are the integrals from 0 to h of exp(w - h) w^n dw.
     """
     h = math.log(t / s)
     weight0 = -math.expm1(-h)

@@ -5,7 +5,8 @@
     shift          t -> s t / (1 + (s - 1) t): more tokens of one picture need more noise to hide it
                    as well, so a larger video moves its times towards 1 with s > 1
 
-Shifts compose by multiplication: shifting by a and then by b is shifting by a b, and 1 / s undoes s.
+Shifts compose by multiplication: shifting by a and then by b is shifting by a b, and 1 / s undoes
+s.
 
 Source: Esser et al. 2024 (Stable Diffusion 3), arXiv:2403.03206, section 3.1 (logit-normal),
 section 5.3.2 (shift).
@@ -50,8 +51,8 @@ def unshift_times(t: Time, shift: float) -> Time:
 def shift_for_tokens(tokens: int, *, base_tokens: int, base_shift: float = 1.0) -> float:
     """Shift at which `tokens` are as hidden by noise as `base_tokens` are at `base_shift`.
 
-    Esser et al. 2024, Eq. 23: the uncertainty about a picture conditioned on its noised pixels falls
-    with the square root of their number.
+    Esser et al. 2024, Eq. 23: the uncertainty about a picture conditioned on its noised pixels
+    falls with the square root of their number.
     """
     assert tokens > 0 and base_tokens > 0, (tokens, base_tokens)
     return base_shift * math.sqrt(tokens / base_tokens)

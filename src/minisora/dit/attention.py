@@ -1,8 +1,8 @@
 """Attention inside each clip of a pack: one function for all devices.
 
-On CUDA, in half precision, `torch.nn.attention.varlen` takes the packed stream. Elsewhere neighbours
-of equal length go into one batched call, a few queries at a time (kernels/attention.py): torch's fused
-CPU kernel is slower (docs/log.md).
+On CUDA, in half precision, `torch.nn.attention.varlen` takes the packed stream. Elsewhere
+neighbours of equal length go into one batched call, a few queries at a time (kernels/attention.py):
+torch's fused CPU kernel is slower (docs/log.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KEPT_UP_TO = 512 * 512  # queries times keys of a clip: up to this, weights are 
 
 
 class Segments:
-    """Lengths of each clip's queries and keys, summing to L and to S: attention stays inside a clip.
+    """Lengths of each clip's queries and keys (sums L and S): attention stays inside a clip.
 
     Also as tensors, for a compiled block: with Python numbers it would recompile for every pack.
     """

@@ -1,12 +1,13 @@
-"""The transformer's block: self-attention, cross-attention to the text and an MLP, modulated by each token's time.
+"""Transformer block: self-attention, cross-attention to the text, MLP; modulated by token times.
 
-Source: Peebles and Xie 2022 (DiT, arXiv:2212.09748). Chen et al. 2023 (PixArt-alpha, arXiv:2310.00426,
-section 2.3) for one time MLP shared by all blocks with a table in each. Wan (arXiv:2503.20314) for the
-rest: RMS norm of queries and keys over all heads together, rotary positions in self-attention, an
-affine norm before cross-attention, which has no gate.
+Source: Peebles and Xie 2022 (DiT, arXiv:2212.09748). Chen et al. 2023 (PixArt-alpha,
+arXiv:2310.00426, section 2.3) for one time MLP shared by all blocks with a table in each. Wan
+(arXiv:2503.20314) for the rest: RMS norm of queries and keys over all heads together, rotary
+positions in self-attention, an affine norm before cross-attention, which has no gate.
 
-Modulation (tables, shifts, scales and gates) is float32 whatever the dtype of the stream. A norm with
-its modulation, and a gated sum, are computed in float32 and rounded once to the stream's dtype.
+Modulation (tables, shifts, scales and gates) is float32 whatever the dtype of the stream. A norm
+with its modulation, and a gated sum, are computed in float32 and rounded once to the stream's
+dtype.
 
 Here: the block. Not here: embedding and head (model.py), attention masks (attention.py). `linear`,
 `modulated` and the like compute their plain forms (kernels/).
@@ -36,7 +37,7 @@ class RMSNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention to the text, MLP; the first and the last modulated by the token's time."""
+    """Self-attention, cross-attention, MLP; first and last modulated by the token's time."""
 
     def __init__(self, width: int, num_heads: int, mlp_width: int, cross_norm: bool, eps: float) -> None:
         super().__init__()
@@ -74,7 +75,8 @@ class Block(nn.Module):
         """Apply the block.
 
         x:          (L, D)
-        modulation: (K, 6, D) of the distinct times, no narrower than float32; the block adds its table
+        modulation: (K, 6, D) of the distinct times, no narrower than float32; the block adds its
+                    table
         times:      index of each token's time
         rope:       (L, head_width/2, 2)
         clips:      segments of self-attention

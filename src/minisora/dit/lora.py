@@ -1,6 +1,7 @@
 """Low-rank adapters (LoRA): small trained matrices added to frozen weights, merged after training.
 
-Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), section 4.1: y = W x + (alpha / r) B A x, B starting at zero.
+Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), section 4.1: y = W x + (alpha / r) B A x, B
+starting at zero.
 
 Here: adding, disabling, merging. Not here: the recipes that train them (tuning.py).
 """
@@ -23,7 +24,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class LoRALinear(nn.Linear):
-    """A frozen linear layer, its parameter names unchanged, plus `down` (r, in) and `up` (out, r)."""
+    """A frozen linear layer, parameter names unchanged, plus `down` (r, in) and `up` (out, r)."""
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
@@ -94,8 +95,8 @@ def adapters_of(model: nn.Module) -> dict[str, Tensor]:
 def adapted(dit: DiT, rank: int, adapters: Mapping[str, Tensor]) -> DiT:
     """Plain transformer equal to `dit` with these adapters merged; alpha is the rank.
 
-    Shares all weights of `dit` that the adapters do not change. Raises RuntimeError for adapters that
-    do not fit.
+    Shares all weights of `dit` that the adapters do not change. Raises RuntimeError for adapters
+    that do not fit.
     """
     with torch.device("meta"):
         other = DiT(dit.config)

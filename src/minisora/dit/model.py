@@ -1,7 +1,8 @@
 """Diffusion transformer: a pack of noised tokens, each with its own time, to their velocities.
 
-Here: the network as a whole and its config; `DiTConfig` covers the shapes of Wan2.1 and 2.2 exactly.
-Read next: its block (block.py). Its input is in data/pack.py, the velocity in diffusion/path.py.
+Here: the network as a whole and its config; `DiTConfig` covers the shapes of Wan2.1 and 2.2
+exactly. Read next: its block (block.py). Its input is in data/pack.py, the velocity in
+diffusion/path.py.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class DiTConfig:
         return pt * ph * pw * self.latent_channels
 
     def flops(self, lengths: tuple[int, ...], text_lengths: tuple[int, ...]) -> float:
-        """FLOPs of one forward pass over a pack (a multiply-add is 2); a training step takes three times as many.
+        """FLOPs of a forward pass over a pack (multiply-add: 2); a training step takes 3 times.
 
         All matmuls, and full attention; without norms, activations and the time MLP.
         """
@@ -122,7 +123,10 @@ class DiT(nn.Module):
         return Context(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), lengths)
 
     def forward(self, pack: Pack, context: Context | None = None) -> Tensor:
-        """Velocities of the pack's tokens, (L, Ct) float32. `context`: of the pack's text, if computed before."""
+        """Velocities of the pack's tokens, (L, Ct) float32.
+
+        `context`: of the pack's text, if computed before.
+        """
         if context is None:
             context = self.context(pack.text, pack.text_lengths)
         own = self.across.mine if self.across is not None else lambda rows: rows  # this process's rows of L
@@ -142,7 +146,7 @@ class DiT(nn.Module):
         return velocity if self.across is None else self.across.whole(velocity, len(pack.tokens))
 
     def _time(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Time embedding (K,) -> (K, D), and modulation (K, 6, D): float32 for any weights, and under autocast."""
+        """Time embedding (K,) -> (K, D), and modulation (K, 6, D): always float32."""
         wide = torch.promote_types(self.enter.weight.dtype, torch.float32)
 
         def linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -163,12 +167,15 @@ class DiT(nn.Module):
         return [p for p in self.blocks.parameters() if p.ndim == 2 and min(p.shape) > 16]
 
     def compile_parts(self) -> None:
-        """Compile the block once for all blocks and packs; training only. Needs a C++ compiler on a CPU."""
+        """Compile the block once for all blocks and packs; training only.
+
+        Needs a C++ compiler on a CPU.
+        """
         for block in self.blocks:
             block.forward = torch.compile(block.forward, dynamic=True)
 
     def _init(self) -> None:
-        """Xavier init; gates and the head start at zero (Peebles and Xie 2022, section 3.2: adaLN-Zero)."""
+        """Xavier; gates and head start at zero (adaLN-Zero: Peebles and Xie 2022, section 3.2)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

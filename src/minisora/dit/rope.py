@@ -1,8 +1,9 @@
 """Rotary positions over time, rows and columns.
 
-Source: Su et al. 2021 (arXiv:2104.09864), Eq. 34, with the features of a head divided among three axes
-as in Wan (arXiv:2503.20314): rows and columns take 2 * (head_width // 6) features each, time the rest;
-pairs are neighbours. Positions are real numbers, so any fps and any time between frames is possible.
+Source: Su et al. 2021 (arXiv:2104.09864), Eq. 34, with the features of a head divided among three
+axes as in Wan (arXiv:2503.20314): rows and columns take 2 * (head_width // 6) features each, time
+the rest; pairs are neighbours. Positions are real numbers, so any fps and any time between frames
+is possible.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor
 
 
 def rope_table(positions: Tensor, head_width: int, theta: float = 10_000.0) -> Tensor:
-    """Cosine and sine of every pair of features: (L, 3) positions -> (L, head_width/2, 2) float32."""
+    """Cosine, sine of each pair of features: (L, 3) positions -> (L, head_width/2, 2) float32."""
     side = 2 * (head_width // 6)
     angles = []
     for axis, features in enumerate((head_width - 2 * side, side, side)):

@@ -1,4 +1,4 @@
-"""Ulysses context parallelism: each process holds a slice of the tokens, and for attention a slice of the heads.
+"""Ulysses context parallelism: processes hold slices of tokens, for attention slices of heads.
 
 Two all-to-alls around attention convert between the two; the rest of the network acts on each token
 alone. Source: Jacobs et al. 2023, "DeepSpeed Ulysses" (arXiv:2309.14509), section 3.1.
@@ -55,7 +55,7 @@ class Across:
         return x.chunk(self.count, 1)[self.rank]
 
     def whole(self, rows: Tensor, tokens: int) -> Tensor:
-        """All-gather: (own tokens, C) -> (all tokens, C) on every process; gradients are summed over processes."""
+        """All-gather (own tokens, C) -> (all tokens, C); gradients are summed over processes."""
         gathered: Tensor = _Whole.apply(rows, self, tokens)  # type: ignore[no-untyped-call]
         return gathered
 

@@ -1,13 +1,14 @@
-"""Wan's released weights in our transformer: names, shapes and configs of `diffusers.WanTransformer3DModel`.
+"""Wan's released weights in our transformer: conversion of names, shapes and configs.
 
 The two networks are equal; only their parameters are laid out differently. Ours fuses queries, keys
-and values of self-attention, and keys and values of cross-attention, and embeds patches with a matrix
-where Wan has a convolution. Wan's timestep is our t times 1000, a factor that `time_features` applies.
+and values of self-attention, and keys and values of cross-attention, and embeds patches with a
+matrix where Wan has a convolution. Wan's timestep is our t times 1000, a factor that
+`time_features` applies.
 
-Source: Wan (arXiv:2503.20314); names as in diffusers 0.42, models/transformers/transformer_wan.py.
+Source: Wan (arXiv:2503.20314); names of `WanTransformer3DModel` in diffusers 0.42.
 
-Not here: files (train/export.py writes them), Wan's VAE and its text encoder. Image-to-video variants,
-which add channels and an image encoder to the same network, are refused.
+Not here: files (train/export.py writes them), Wan's VAE and its text encoder. Image-to-video
+variants, which add channels and an image encoder to the same network, are refused.
 """
 
 from __future__ import annotations

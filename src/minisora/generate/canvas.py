@@ -1,17 +1,17 @@
 """Conditions to a canvas: the known latents, and the level of every token.
 
 A canvas is one video as the network sees it: tokens in time, row and column, each with a level c in
-0..1, its share of the sampler's time t (diffusion/denoiser.py). Level 0: conditioning, kept as it is.
-Level 1: generated from noise. Between: starts from the known latent, noised in part (SDEdit). Every
-verb is such a pattern; nothing here depends on the verb.
+0..1, its share of the sampler's time t (diffusion/denoiser.py). Level 0: conditioning, kept as it
+is. Level 1: generated from noise. Between: starts from the known latent, noised in part (SDEdit).
+Every verb is such a pattern; nothing here depends on the verb.
 
-Conditioning frames that fill a whole group are held as that group's latent. Frames of a group filled
-only in part are extra frames: one-frame latents next to the grid, each at its own time, so that the
-network sees them too. Clean conditions may overlap noised ones: the frames between the clean ones
-then start from the noised ones.
+Conditioning frames that fill a whole group are held as that group's latent. Frames of a group
+filled only in part are extra frames: one-frame latents next to the grid, each at its own time, so
+that the network sees them too. Clean conditions may overlap noised ones: the frames between the
+clean ones then start from the noised ones.
 
-Here: the pattern. Not here: sampling (window.py), restoring exact frames after decoding (restore.py),
-the rule of levels (diffusion/denoiser.py).
+Here: the pattern. Not here: sampling (window.py), restoring exact frames after decoding
+(restore.py), the rule of levels (diffusion/denoiser.py).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Condition:
     at:      output frame at which they begin
     noise:   level of their tokens: 0 keeps them exactly, 1 frees them; between, they are noised in
              part (SDEdit)
-    region:  (H, W) bool, True where the condition applies; None: everywhere. A token that lies partly
-             outside is free
+    region:  (H, W) bool, True where the condition applies; None: everywhere. A token that lies
+             partly outside is free
     """
 
     media: Tensor
@@ -81,7 +81,7 @@ class Canvas:
     conditions: tuple[Condition, ...]
 
     def latents(self, tokens: Tensor) -> Tensor:
-        """Unpatchify the grid, without the extra frames: (1, L, Ct) tokens -> (1, Tz, Hz, Wz, Cz)"""
+        """Unpatchify the grid, without extra frames: (1, L, Ct) -> (1, Tz, Hz, Wz, Cz)"""
         t, h, w = self.grid
         return unpatchify(tokens[:, : t * h * w], self.patch, self.grid)
 
@@ -134,8 +134,8 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
 
     shape: of the video; it is generated on the next larger grid of tokens, and cropped
 
-    Raises UsageError for a condition of another size than the video, one that ends after it, and two
-    that overlap. A clean condition may overlap a noised one: the clean one is kept.
+    Raises UsageError for a condition of another size than the video, one that ends after it, and
+    two that overlap. A clean condition may overlap a noised one: the clean one is kept.
     """
     for condition in conditions:
         check_fits(condition, shape)
@@ -224,7 +224,7 @@ def _latents_of(condition: Condition, strides: Strides) -> tuple[list[int], list
 
 
 def _levels(condition: Condition, rows: int, columns: int, cell: tuple[int, int]) -> Tensor:
-    """Level of each token, (rows, columns): `noise` where the region covers the whole token, else 1.
+    """Level of each token, (rows, columns): `noise` if the region covers the whole token, else 1.
 
     cell: height and width of a token in pixels
     """

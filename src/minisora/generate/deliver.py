@@ -1,11 +1,11 @@
 """Delivery: videos are generated at the model's own size, and enlarged to the requested size.
 
-With an upscaler in the bundle a `Shape` is the delivered one. Conditions are fitted to the delivered
-size from the user's own file, reduced from there for the network, and restored exactly over the
-enlarged frames.
+With an upscaler in the bundle a `Shape` is the delivered one. Conditions are fitted to the
+delivered size from the user's own file, reduced from there for the network, and restored exactly
+over the enlarged frames.
 
-Here: the size of generation, conditions at that size, frames at the delivered size, the choice of the
-upscaler. Not here: the upscaler's network (upscale/), restoring exact frames (restore.py).
+Here: the size of generation, conditions at that size, frames at the delivered size, the choice of
+the upscaler. Not here: the upscaler's network (upscale/), restoring exact frames (restore.py).
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Resampling:
 def with_upscaler(bundle: Bundle, name: str | None) -> Bundle:
     """Add an upscaler to a bundle.
 
-    name: an upscaler, see `upscaler_folder`; None for the bundle's own, or plain resampling if it has
-          none; "none" to deliver at the size of generation
+    name: an upscaler, see `upscaler_folder`; None for the bundle's own, or plain resampling if it
+          has none; "none" to deliver at the size of generation
 
     Raises UsageError for an unknown name, WeightsError for damaged files.
     """
@@ -81,10 +81,10 @@ def side_seen(bundle: Bundle) -> int:
 def working(bundle: Bundle, shape: Shape) -> Shape:
     """Shape of generation for a delivered shape, at its aspect.
 
-    Usually the delivered size over the upscaler's factor, so that nothing is resampled twice, if the
-    weights were trained on frames so large: from the model's own area to MOST_AREA and MOST_SIDE, and
-    no larger than the network sees at once. Smaller deliveries are generated at the model's own area;
-    larger ones at the largest of these sizes and enlarged further, so no tiles are needed.
+    Usually the delivered size over the upscaler's factor, so that nothing is resampled twice, if
+    the weights were trained on frames so large: from the model's own area to MOST_AREA and
+    MOST_SIDE, and no larger than the network sees at once. Smaller deliveries are generated at the
+    model's own area; larger ones at the largest of these sizes and enlarged further, without tiles.
     """
     if bundle.upscaler is None:
         return shape
@@ -143,7 +143,7 @@ def delivered(
 
 
 def delivery_bytes(bundle: Bundle, shape: Shape) -> int:
-    """Approximate memory of delivery in bytes, without the frames: a few enlarged ones in float32."""
+    """Approximate memory of delivery in bytes: a few enlarged frames in float32."""
     if bundle.upscaler is None:
         return 0
     made = working(bundle, shape)

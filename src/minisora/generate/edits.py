@@ -56,9 +56,10 @@ def with_commas(values: tuple[int, ...]) -> str:
 
 @verb
 class Edit(Sampled):
-    """A clip changed as the prompt says: regenerated from noise, or, with --source, edited along the difference.
+    """A clip changed as the prompt says: from noise, or, with --source, along the difference.
 
-    Without a source this is SDEdit; with one it is FlowEdit, whose Euler steps each draw their own noise.
+    Without a source this is SDEdit; with one it is FlowEdit, whose Euler steps each draw their own
+    noise.
     """
 
     clip: ClipFile
@@ -158,7 +159,7 @@ class Inpaint(Sampled):
         )
 
     def _hole(self) -> Tensor:
-        """Mask of the region to regenerate: (H, W, 3) uint8 of the clip's own size, white inside."""
+        """Mask of the region to regenerate: (H, W, 3) uint8 of the clip's size, white inside."""
         clip = media.clip(self.clip)
         if self.mask is not None:
             return regions.of_mask(clip, media.picture(self.mask))

@@ -1,9 +1,9 @@
 """First frame before the rest: generated from the prompt, then conditioning for the other frames.
 
 Several candidates are sampled in one pack; the captioner's likelihood of the prompt chooses one. A
-picture has a fifth of the tokens of two seconds, so candidates cost little, and an error in the first
-frame would be in all that follow. The chosen latent goes into the canvas directly: it is not decoded
-and encoded again.
+picture has a fifth of the tokens of two seconds, so candidates cost little, and an error in the
+first frame would be in all that follow. The chosen latent goes into the canvas directly: it is not
+decoded and encoded again.
 
 Sources: a first frame from the text, then the video from both, Girdhar et al. 2023 (Emu Video,
 arXiv:2311.10709); the best of several noises by a verifier, Ma et al. 2025 (arXiv:2501.09732).
@@ -38,7 +38,7 @@ _SEED_STRIDE = 0xD1B54A32D192ED03  # between seeds of candidates; differs from t
 
 @dataclass(frozen=True)
 class FirstFrame:
-    """Settings of a first frame: number of candidates, and the captioner that chooses, if there are several."""
+    """Settings of a first frame: number of candidates, and the captioner that chooses one."""
 
     candidates: int = 1
     captioner: Captioner | None = None
@@ -60,7 +60,8 @@ def picture_first(
 ) -> tuple[Canvas, Watch]:
     """Generate the first frame of a canvas without conditions.
 
-    returns  the canvas conditioned on that frame's latent, and a watch that counts on from these steps
+    returns  the canvas conditioned on that frame's latent, and a watch that counts on from these
+             steps
     """
     blank = canvas.beginning_with(canvas.latents(canvas.known)[:, :1])
     windows = len(windows_of(bundle, blank, prompt))

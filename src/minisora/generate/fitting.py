@@ -118,7 +118,7 @@ def around(bundle: Bundle, video: Video, num_frames: int) -> Shape:
 def fitted(
     bundle: Bundle, video: Video, size: tuple[int, int] | None, rate: float | None, what: str
 ) -> tuple[Video, list[str]]:
-    """Fit a clip to `size`, or to the model's pixel area at its own aspect; and to `rate` fps, or its own.
+    """Fit a clip to `size`, or the model's area at the clip's aspect, and to `rate` fps.
 
     what:    name of the clip in notes
     returns  the clip, and notes for the user
@@ -134,7 +134,7 @@ def fitted(
 
 
 def conditions_of(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:
-    """Conditions from pictures by second, fitted to the video's size, in order; and notes for the user.
+    """Conditions from pictures by second, fitted to the video's size; and notes for the user.
 
     Raises UsageError for two at one frame.
     """

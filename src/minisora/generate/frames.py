@@ -1,11 +1,12 @@
-"""Sampling a plan to frames: a canvas, a preview regenerated larger, a seamless loop, an edit by FlowEdit.
+"""Sampling plans to frames: a canvas, a preview made larger, a seamless loop, FlowEdit.
 
 Sources: loops by shifting latents around a circle while denoising, Bi et al. 2025 (Mobius,
 arXiv:2502.20307); editing along the difference of two velocities, Kulikov et al. 2024 (FlowEdit,
 arXiv:2412.08629), and from part of the noise, Meng et al. 2021 (SDEdit, arXiv:2108.01073).
 
-Here: functions that yield frames as they are generated. Not here: the verbs that use them (verbs.py),
-the canvas (canvas.py), one window (window.py) and many (rollout.py), the mathematics (diffusion/).
+Here: functions that yield frames as they are generated. Not here: the verbs that use them
+(verbs.py), the canvas (canvas.py), one window (window.py) and many (rollout.py), the mathematics
+(diffusion/).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ WARM_UP = 6  # latents decoded before the first of a loop: no frame depends on m
 class Sampling:
     """Sampling of one video: of `shape`, from `prompt`, conditioned on `conditions`.
 
-    first: settings of a first frame before the rest, for videos without conditions, which that frame
-           could not depend on; None: one stage
+    first: settings of a first frame before the rest, for videos without conditions, which that
+           frame could not depend on; None: one stage
     """
 
     bundle: Bundle
@@ -59,7 +60,10 @@ class Sampling:
     first: FirstFrame | None = None
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
-        """Yield pieces of (n, H, W, 3) uint8. Frames larger than the network sees are made small first."""
+        """Yield pieces of (n, H, W, 3) uint8.
+
+        Frames larger than the network sees are made small first.
+        """
         seen = working(self.bundle, self.shape)
         if self.conditions or max(seen.height, seen.width) <= side_seen(self.bundle):
             return self._sampled(watch)
@@ -105,7 +109,7 @@ def enlarged(asked: Sampling, preview: Tensor, strength: float) -> Sampling:
 
 
 def to_whole_latents(bundle: Bundle, clip: Tensor) -> Tensor:
-    """Pad a clip to whole latents by repeating its last frame: a latent filled in part is held less well."""
+    """Repeat the last frame to fill the last latent: one filled in part is kept less well."""
     return torch.cat([clip, clip[-1:].expand(bundle.vae.strides.missing(len(clip)), -1, -1, -1)])
 
 
@@ -137,8 +141,8 @@ class Returning:
 def closing(bundle: Bundle, shape: Shape) -> int:
     """Number of latents of a seamless loop.
 
-    Raises UsageError for a length that is no multiple of the frames in a latent, or exceeds the context
-    window.
+    Raises UsageError for a length that is no multiple of the frames in a latent, or exceeds the
+    context window.
     """
     group, most = bundle.vae.strides.frames, bundle.sampling.window * bundle.vae.strides.frames
     count = shape.num_frames // group
@@ -191,8 +195,9 @@ def edited(
     texts:    the source, then the target
     strength: time t at which the change begins; the source is guided by SOURCE_GUIDANCE, or less
 
-    Every step draws its own noise, so the sampler is Euler, whatever the settings say. For a student
-    this is Xu et al. 2023 (InfEdit, arXiv:2312.04965, Algorithm 2) without their attention control.
+    Every step draws its own noise, so the sampler is Euler, whatever the settings say. For a
+    student this is Xu et al. 2023 (InfEdit, arXiv:2312.04965, Algorithm 2) without their attention
+    control.
     """
     whole = to_whole_latents(bundle, clip)
     shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)

@@ -1,7 +1,8 @@
 """Clips and pictures of a request: from files, from memory, or named by a saved request.
 
-A saved request holds no paths and no pixels. It names a file by its name and the SHA-256 of its bytes,
-and frames from memory by the SHA-256 of their size and pixels; both can be found in a folder again.
+A saved request holds no paths and no pixels. It names a file by its name and the SHA-256 of its
+bytes, and frames from memory by the SHA-256 of their size and pixels; both can be found in a folder
+again.
 
 Here: the types of such fields, opening and finding media. Not here: reading files (video/), the
 requests (verbs.py).
@@ -100,7 +101,10 @@ else:
 
 
 def clip(value: Clip) -> Video:
-    """Read a clip; a Video is returned unchanged. Raises UsageError for a file that cannot be read."""
+    """Read a clip; a Video is returned unchanged.
+
+    Raises UsageError for a file that cannot be read.
+    """
     from minisora.video import Source, Video, read_video
 
     if isinstance(value, Video):

@@ -1,7 +1,7 @@
 """`Model`: a bundle with the verbs as methods.
 
-Here: loading, and a method for each verb. Not here: the verbs' fields and plans (verbs.py), running a
-request (plan.py).
+Here: loading, and a method for each verb. Not here: the verbs' fields and plans (verbs.py), running
+a request (plan.py).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def load(name: str | Path = "toybox", *, device: str | None = None, upscale: str
     """Load a model by name (see `minisora models`), or from a bundle's folder.
 
     device:  such as "cuda" or "cpu"; None: the fastest there is
-    upscale: an upscaler, toybox or a folder: sizes are then those after enlargement; "none": sizes of
-             the model itself; None: the bundle's own
+    upscale: an upscaler, toybox or a folder: sizes are then those after enlargement; "none": sizes
+             of the model itself; None: the bundle's own
 
     Raises UsageError for an unknown name, WeightsError for damaged files.
     """
@@ -66,9 +66,10 @@ def verb(request: Callable[Fields, Request]) -> Callable[Concatenate[Model, Fiel
 class Model:
     """The verbs on one bundle. Stateless between calls: threads may share it.
 
-    Sizes are those of delivery, (height, width) in pixels. Any size and length works: it is generated
-    on the next larger grid of tokens, and cropped. Defaults come from `bundle.sampling`; a student, if
-    the bundle has one, serves requests that set no steps, sampler or guidance (window.settings_for).
+    Sizes are those of delivery, (height, width) in pixels. Any size and length works: it is
+    generated on the next larger grid of tokens, and cropped. Defaults come from `bundle.sampling`;
+    a student, if the bundle has one, serves requests that set no steps, sampler or guidance
+    (window.settings_for).
 
     load_seconds: time of reading the bundle
     """

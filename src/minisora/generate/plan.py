@@ -1,6 +1,7 @@
 """Running a request: its plan on a bundle, and the resulting video.
 
-Here: planning, running, the result. Not here: each verb's plan (verbs.py), sampling a plan (frames.py).
+Here: planning, running, the result. Not here: each verb's plan (verbs.py), sampling a plan
+(frames.py).
 """
 
 from __future__ import annotations

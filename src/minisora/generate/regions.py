@@ -1,4 +1,4 @@
-"""Regions of the frame: by box, mask or colour, or around a clip in a larger frame; inpainting them.
+"""Regions by box, mask or colour, or around a clip in a larger frame; inpainting them.
 
 Source: pull and push, Gortler et al. 1996, "The Lumigraph", section 3.5.
 
@@ -24,7 +24,10 @@ from minisora.video import Video
 
 
 def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
-    """Mask of a box: (H, W, 3) uint8, white inside. box: left, top, width, height in pixels of the clip"""
+    """Mask of a box: (H, W, 3) uint8, white inside.
+
+    box: left, top, width, height in pixels of the clip
+    """
     (left, top, across, down), (height, width) = box, clip.frames.shape[1:3]
     if not (left >= 0 and top >= 0 and across > 0 < down and left + across <= width and top + down <= height):
         raise FieldError(f"{{box}} {','.join(map(str, box))} does not lie inside the clip, {width}x{height}.")
@@ -92,7 +95,7 @@ def inpainting(
 
 
 def filled(clip: Tensor, hole: Tensor) -> Tensor:
-    """Fill the hole from its surroundings (pull and push): latents at its edge must not show its content."""
+    """Fill the hole from its surroundings, so that latents at its edge do not show its content."""
 
     def smoothed(x: Tensor, known: Tensor) -> Tensor:
         if known.all():

@@ -1,8 +1,8 @@
 """Requests: a verb as a value, with the help, the bounds and the unit of every field.
 
-A verb is one frozen class (verbs.py). Its fields define the options of its command (cli), its method
-of `Model`, its JSON and that JSON's schema; its `plan` gives shape, conditions and sampling on a
-bundle. So each verb is defined in one place.
+A verb is one frozen class (verbs.py). Its fields define the options of its command (cli), its
+method of `Model`, its JSON and that JSON's schema; its `plan` gives shape, conditions and sampling
+on a bundle. So each verb is defined in one place.
 
 Here: the base of all requests, and errors for invalid values. Not here: the verbs (verbs.py), clips
 and pictures (media.py), running a plan (plan.py), requests in files (saved.py).
@@ -61,7 +61,10 @@ UNKNOWN = ("unexpected_keyword_argument", "invalid_key")  # pydantic's types of 
 
 
 class FieldError(UsageError):
-    """Invalid value of a field. The text names fields as {name}; a command shows them as options."""
+    """Invalid value of a field.
+
+    The text names fields as {name}; a command shows them as options.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -83,7 +86,10 @@ class Flag:
 
 
 def option(help: str, *, unit: str = "", give: str = "", **bounds: Any) -> Any:
-    """Metadata of a field. give: valid values, in the error for an invalid one; None: from the bounds"""
+    """Metadata of a field.
+
+    give: valid values, in the error for an invalid one; None: from the bounds
+    """
     return Field(description=help, json_schema_extra={"unit": unit, "give": give}, **bounds)
 
 
@@ -142,7 +148,10 @@ OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 
 @dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(Field,))
 def verb(cls: Value) -> Value:
-    """Make a frozen, validated dataclass of a request's class. An invalid value raises UsageError."""
+    """Make a frozen, validated dataclass of a request's class.
+
+    An invalid value raises UsageError.
+    """
     config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True, extra="forbid")
     made = pydantic.dataclasses.dataclass(frozen=True, config=config, repr=not issubclass(cls, Request))(cls)
     checked = made.__init__
@@ -176,7 +185,10 @@ class Plan:
 
 
 class Request:
-    """Base of all verbs. A subclass's docstring is the help of its command, its fields are the options."""
+    """Base of all verbs.
+
+    A subclass's docstring is the help of its command, its fields are the options.
+    """
 
     needs_model: ClassVar[bool] = True  # False: works on frames alone
     moving: ClassVar[bool] = True  # makes more than one frame
@@ -201,7 +213,10 @@ class Request:
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_data`. Raises UsageError for a field that is unknown, missing or out of bounds."""
+        """Inverse of `to_data`.
+
+        Raises UsageError for a field that is unknown, missing or out of bounds.
+        """
         try:
             made: Self = adapter(cls).validate_python(dict(data))
         except ValidationError as error:
@@ -317,7 +332,7 @@ def _within(bounds: Mapping[str, float]) -> str:
 
 
 def first_mistake(error: ValidationError) -> Any:
-    """First error of a validation; an unknown field comes before a missing one, which it may misspell."""
+    """First error; an unknown field comes before a missing one, which it may misspell."""
     found = error.errors(include_url=False)
     return next((each for each in found if each["type"] in UNKNOWN), found[0])
 

@@ -1,10 +1,10 @@
-"""Restoring conditioning frames exactly after decoding, and blending the generated frames next to them.
+"""Exact conditioning frames after decoding, and blending the generated frames next to them.
 
 The VAE loses the same detail in neighbouring frames, so an exact frame next to a decoded one would
-flicker. The detail lost in the nearest conditioning frames is therefore added to the generated ones,
-fading with each frame of distance, and only where a generated frame shows the same as the decoded
-conditioning frame: elsewhere the edge of an object that moved on would leave a ghost. Detail lost
-around a generated region is added inside it, fading with each pixel from its edge.
+flicker. The detail lost in the nearest conditioning frames is therefore added to the generated
+ones, fading with each frame of distance, and only where a generated frame shows the same as the
+decoded conditioning frame: elsewhere the edge of an object that moved on would leave a ghost.
+Detail lost around a generated region is added inside it, fading with each pixel from its edge.
 
 Here: pixels after decoding. Not here: conditioning in latents (canvas.py).
 """
@@ -34,13 +34,13 @@ class Lost:
     detail: Tensor
 
     def share(self, frame: Tensor) -> Tensor:
-        """Weight of the detail in another decoded frame: (H, W, 1), 1 where both show the same, else to 0."""
+        """Weight of the detail in another frame: (H, W, 1), 1 where both show the same, to 0."""
         apart = (frame.float() - self.decoded.float()).abs().mean(-1, keepdim=True)
         return (1 - apart / MOST_APART).clamp(min=0)
 
 
 def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> Iterator[Tensor]:
-    """Restore conditioning frames in a stream of decoded pieces; one piece is delayed until the next.
+    """Restore conditioning frames in decoded pieces; each piece waits for the next.
 
     pieces: (n, H, W, 3) uint8
     """

@@ -1,10 +1,10 @@
 """Rollout: videos longer than the context window, window by window.
 
 Each window is conditioned on latents that exist already, known or generated; nothing is decoded and
-encoded again between windows. From the first conditioning latents the windows go forward to the end,
-then back to the beginning; before later conditioning they extend into it, so that the join sees both
-sides. Where the prompt changes, a window ends, and the next is guided by its new text alone: the
-existing latents do not follow it.
+encoded again between windows. From the first conditioning latents the windows go forward to the
+end, then back to the beginning; before later conditioning they extend into it, so that the join
+sees both sides. Where the prompt changes, a window ends, and the next is guided by its new text
+alone: the existing latents do not follow it.
 
 Context noise reduces drift, at the cost of fidelity: Chen et al. 2024 (diffusion forcing,
 arXiv:2407.01392).
@@ -44,7 +44,8 @@ class Window:
 def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[int] = ()) -> list[Window]:
     """Plan windows of at most `length` latents that generate all that are not held.
 
-    context: latents before (going back: after) the new ones that condition a window, if there are any
+    context: latents before (going back: after) the new ones that condition a window, if there are
+             any
     breaks:  latents that no window's new ones may cross; they may begin there
     """
     assert 0 < context < length, (context, length)

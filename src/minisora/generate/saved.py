@@ -1,4 +1,4 @@
-"""Saved requests: the verb, its fields, the model and the media, in a file or in the video's metadata.
+"""Saved requests: verb, fields, model and media, in a file or in the video's metadata.
 
     {"format": 1, "minisora": "0.1.0", "model": {"name": "toybox", "digest": "...", "upscale": null},
      "verb": "extend", "request": {"clip": {"name": "clip.mp4", "sha256": "..."}, "prompt": ..., "seed": 0, ...}}

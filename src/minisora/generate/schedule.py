@@ -33,8 +33,8 @@ class Schedule:
     def parse(cls, prompt: str) -> Schedule:
         """Parse a prompt; one without times is one part.
 
-        Raises UsageError for an empty prompt, for parts of which only some have times, and for times that
-        do not begin at 0 or leave a gap.
+        Raises UsageError for an empty prompt, for parts of which only some have times, and for
+        times that do not begin at 0 or leave a gap.
         """
         if not prompt.strip():
             raise UsageError('the prompt is empty. Say what to show, such as "a red ball rolls to the left".')

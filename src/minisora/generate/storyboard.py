@@ -1,4 +1,4 @@
-"""A film of shots from a file: prompts and keyframes at moments, cuts between shots, several angles of one scene.
+"""Storyboard: a film of shots from a file, with prompts, keyframes, cuts and scenes.
 
     size: 96x96               # both optional: the model's own
     fps: 8
@@ -10,7 +10,8 @@
         seconds: 2
         same_scene: true      # conditioned on the shot before
 
-Shots of one scene are one video with a changing prompt; a new scene is independent of the one before.
+Shots of one scene are one video with a changing prompt; a new scene is independent of the one
+before.
 
 Here: the file, and the verb. Not here: the other verbs (verbs.py), sampling (frames.py).
 """
@@ -139,8 +140,8 @@ class Storyboard(Sampled):
     """A film of several shots, from a file; see `minisora.generate.storyboard` for its format.
 
     Keyframes, once fitted, are kept exactly. Scenes without keyframes begin as in `generate`;
-    --candidates and --one-stage apply to these. Each shot begins where the one before ends, so it adds
-    `seconds` times the fps of new frames; the first shot of a scene adds one more.
+    --candidates and --one-stage apply to these. Each shot begins where the one before ends, so it
+    adds `seconds` times the fps of new frames; the first shot of a scene adds one more.
     """
 
     board: BoardFile
@@ -198,7 +199,8 @@ class Storyboard(Sampled):
 def read_storyboard(path: str | Path) -> Board:
     """Read a storyboard's file.
 
-    Raises UsageError, with file and line, for a field that cannot be read, is unknown or is missing.
+    Raises UsageError, with file and line, for a field that cannot be read, is unknown or is
+    missing.
     """
     import yaml
 

@@ -1,12 +1,12 @@
 """The verbs, each defined once: its fields, and its plan on a bundle.
 
-A verb's docstring is the help of its command; a field's help, bounds and unit are those of its option,
-its keyword in Python and its place in a saved request. A new verb is a class here, a line in VERBS and
-a line on `Model`.
+A verb's docstring is the help of its command; a field's help, bounds and unit are those of its
+option, its keyword in Python and its place in a saved request. A new verb is a class here, a line
+in VERBS and a line on `Model`.
 
 Here: the verbs that generate new frames, and the table of all. Not here: those that change a clip
-(edits.py), films of several shots (storyboard.py), the base of requests (request.py), sampling a plan
-(frames.py).
+(edits.py), films of several shots (storyboard.py), the base of requests (request.py), sampling a
+plan (frames.py).
 """
 
 from __future__ import annotations

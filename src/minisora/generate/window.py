@@ -1,8 +1,8 @@
 """One context window: sampling a canvas to tokens, and decoding tokens to pixels.
 
-Classifier-free guidance; the unconditional branch sees the null text and pure-noise conditioning. So
-it extrapolates along the prompt and along the conditioning at once: history guidance, Song et al. 2025
-(arXiv:2502.06764, section 4).
+Classifier-free guidance; the unconditional branch sees the null text and pure-noise conditioning.
+So it extrapolates along the prompt and along the conditioning at once: history guidance, Song et
+al. 2025 (arXiv:2502.06764, section 4).
 
 Here: one window of a video, guidance and sampler around the network, decoding piece by piece. Not
 here: conditioning (canvas.py), videos of more than one window (rollout.py), the mathematics
@@ -57,8 +57,8 @@ def settings_for(bundle: Bundle, given: Mapping[str, Any]) -> Settings:
 
     given: fields of Settings; a sampler may be a name
 
-    A student, if the bundle has one, samples in its own few steps and without guidance. Steps, sampler
-    or guidance in `given` select the full weights instead.
+    A student, if the bundle has one, samples in its own few steps and without guidance. Steps,
+    sampler or guidance in `given` select the full weights instead.
     """
     how, student = bundle.sampling, bundle.student
     if student is not None and not given.keys() & OF_THE_FULL_WEIGHTS:
@@ -145,7 +145,7 @@ def sample(
 
 
 def schedule(bundle: Bundle, canvas: Canvas, steps: int, *, start: float = 1.0) -> list[float]:
-    """Sampler times from `start` on, shifted by the number of grid tokens that the network sees at once."""
+    """Sampler times from `start` on, shifted by the number of grid tokens in a window."""
     how, (latents, rows, columns) = bundle.sampling, canvas.grid
     blocks = len(canvas.levels) // (rows * columns)  # with the extra frames; the shift, as in training, is without them
     seen = len(tiles(canvas, how.tile)[0][0]) * latents // blocks
@@ -216,7 +216,7 @@ def guided_denoiser(
 
 
 def tiles(canvas: Canvas, side: int) -> list[tuple[Tensor, Tensor]]:
-    """Overlapping tiles of a frame larger than the network's training frames, each through all latents.
+    """Overlapping tiles of a frame larger than `side`, each through all latents.
 
     Their velocities are averaged, so time and memory grow with the area and not with its square:
     Bar-Tal et al. 2023 (MultiDiffusion, arXiv:2302.08113, Eq. 5).
@@ -266,7 +266,7 @@ def watched(denoise: diffusion.Denoiser, times: Sequence[float], watch: Watch) -
 def decode(
     bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, watch: Watch, *, first_alone: bool = True
 ) -> Iterator[Tensor]:
-    """Decode latents, in order and in pieces of any length, to (n, H, W, 3) uint8 of the shape's size.
+    """Decode pieces of latents, in order, to (n, H, W, 3) uint8 of the shape's size.
 
     Frames are on the CPU. Memory does not grow with the length.
     """

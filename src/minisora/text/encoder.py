@@ -1,7 +1,7 @@
 """`TextEncoder`, the interface to a text encoder.
 
-Here: the protocol, and sentence embeddings from any such encoder. Not here: the encoder of the embedded
-weights (minilm.py), prompts that change over time (generate/schedule.py).
+Here: the protocol, and sentence embeddings from any such encoder. Not here: the encoder of the
+embedded weights (minilm.py), prompts that change over time (generate/schedule.py).
 """
 
 from __future__ import annotations
@@ -48,14 +48,15 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> TextTokens:
         """States of every token of every text; "" is the null text.
 
-        A text's states do not depend on the other texts. Raises UsageError for one that is too long.
+        A text's states do not depend on the other texts. Raises UsageError for one that is too
+        long.
         """
 
     def check(self, text: str) -> None:
         """Raise UsageError for a text that is too long."""
 
     def unreadable(self, text: str) -> bool:
-        """True if most of the text is in a script, or of symbols, that the encoder was not trained on."""
+        """True if most of the text is in a script or of symbols unknown to the encoder."""
 
 
 def sentences(encoder: TextEncoder, texts: Sequence[str]) -> Tensor:

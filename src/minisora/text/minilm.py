@@ -1,10 +1,12 @@
 """MiniLM, the text encoder of the embedded weights: prompts to the states of their tokens.
 
-all-MiniLM-L6-v2 is a six-layer BERT trained to place paraphrases close together: "crimson sphere" is
-near "red ball", so the video model learns each thing once, not each wording of it. The transformer
-reads the token states by cross-attention; their normalised mean measures the similarity of texts.
+all-MiniLM-L6-v2 is a six-layer BERT trained to place paraphrases close together: "crimson sphere"
+is near "red ball", so the video model learns each thing once, not each wording of it. The
+transformer reads the token states by cross-attention; their normalised mean measures the similarity
+of texts.
 
-Source: Wang et al. 2020, "MiniLM", arXiv:2002.10957; Reimers and Gurevych 2019, "Sentence-BERT", arXiv:1908.10084.
+Source: Wang et al. 2020, "MiniLM", arXiv:2002.10957; Reimers and Gurevych 2019, "Sentence-BERT",
+arXiv:1908.10084.
 
 Here: finding the weights, encoding, and the scripts that the encoder can read.
 Not here: caching the states of training captions (train/latents.py), guidance with the null text
@@ -71,7 +73,7 @@ class MiniLM:
         self._ids(text)
 
     def unreadable(self, text: str) -> bool:
-        """True if most of the text is in a script, or of symbols, that the encoder was not trained on.
+        """True if most of the text is in a script or of symbols unknown to the encoder.
 
         Its vocabulary holds the single letters of many scripts, but the words of English only.
         """
@@ -162,7 +164,7 @@ class MiniLM:
 
     @torch.inference_mode()
     def _forward(self, ids: list[list[int]], padded: int) -> Tensor:
-        """Run the network: (B, padded, Dt) float32; values after the end of a row are meaningless."""
+        """Run the network: (B, padded, Dt) float32; values after a row's end are meaningless."""
         tokens = torch.zeros(len(ids), padded, dtype=torch.long)
         mask = torch.zeros(len(ids), padded, dtype=torch.long)
         for row, content in enumerate(ids):

@@ -21,7 +21,10 @@ ABOUT, WEIGHTS, EMBEDDED = FILES.about, FILES.weights, FILES.embedded
 
 
 def upscaler_folder(name: str) -> Path:
-    """Find an upscaler's folder: `toybox`, the embedded one, or a folder. Raises UsageError if there is none."""
+    """Find an upscaler's folder: `toybox`, the embedded one, or a folder.
+
+    Raises UsageError if there is none.
+    """
     named = "toybox, " if (EMBEDDED / ABOUT).exists() else ""
     return FILES.find(name, f"Give {named}the folder that `minisora train toybox-upscale` left, or none.")
 

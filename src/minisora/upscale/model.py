@@ -1,14 +1,15 @@
-"""The upscaler: decoded frames, with their neighbours in time, to frames four times as wide and high.
+"""The upscaler: decoded frames, with neighbours in time, to frames four times as wide and high.
 
-All convolutions run at half the small size: decoded frames have little detail in single pixels, and a
-wide receptive field costs less there. The channels of the last layer are the pixels of a block
-(sub-pixel convolution), added to the bicubic enlargement. Each frame is seen with the frames before and
-after it, to distinguish flicker of the decoder from motion.
+All convolutions run at half the small size: decoded frames have little detail in single pixels, and
+a wide receptive field costs less there. The channels of the last layer are the pixels of a block
+(sub-pixel convolution), added to the bicubic enlargement. Each frame is seen with the frames before
+and after it, to distinguish flicker of the decoder from motion.
 
-Sources: sub-pixel convolution, Shi et al. 2016 (arXiv:1609.05158, section 3.1); residual blocks without normalisation,
-Lim et al. 2017 (EDSR, arXiv:1707.02921, section 3.1).
+Sources: sub-pixel convolution, Shi et al. 2016 (arXiv:1609.05158, section 3.1); residual blocks
+without normalisation, Lim et al. 2017 (EDSR, arXiv:1707.02921, section 3.1).
 
-Here: the network, and a video through it piece by piece. Not here: its files (files.py), its training (train.py).
+Here: the network, and a video through it piece by piece. Not here: its files (files.py), its
+training (train.py).
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Upscaler(nn.Module):
         return enlarged
 
     def upscale(self, frames: Tensor) -> Tensor:
-        """Enlarge a whole clip: (T, H, W, 3) uint8 -> (T, factor*H, factor*W, 3) uint8, on the CPU"""
+        """Enlarge a clip: (T, H, W, 3) uint8 -> (T, factor*H, factor*W, 3) uint8, on the CPU"""
         return torch.cat(list(self.stream([frames])))
 
     @property
@@ -147,12 +148,15 @@ class Upscaler(nn.Module):
         return [self.network]
 
     def compile_parts(self) -> None:
-        """Compile the network; training only. Each size of clip compiles once. Needs a C++ compiler on a CPU."""
+        """Compile the network; training only.
+
+        Each size of clip compiles once. Needs a C++ compiler on a CPU.
+        """
         self.network.forward = torch.compile(self.network.forward, dynamic=False)  # type: ignore[method-assign]
 
 
 def bicubic(frames: Tensor, factor: int) -> Tensor:
-    """Bicubic enlargement with aligned pixel centres: (N, H, W, C) -> (N, factor*H, factor*W, C), float"""
+    """Bicubic, pixel centres aligned: (N, H, W, C) -> (N, factor*H, factor*W, C), float"""
     # torch's kernel without `antialias` differs, and turns ramps into stairs
     planes = F.interpolate(frames.permute(0, 3, 1, 2), scale_factor=factor, mode="bicubic", antialias=True)
     return planes.permute(0, 2, 3, 1)

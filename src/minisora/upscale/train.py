@@ -1,13 +1,15 @@
 """Training data and loss of the upscaler: pairs of small decoded frames and large true ones.
 
-The large frames of the playroom are rendered, not enlarged: its renderer is analytic. The small ones go
-through the VAE with slightly noised latents, as the transformer's are inexact too. Small frames of
-footage are the large ones reduced.
+The large frames of the playroom are rendered, not enlarged: its renderer is analytic. The small
+ones go through the VAE with slightly noised latents, as the transformer's are inexact too. Small
+frames of footage are the large ones reduced.
 
-The loss is the mean absolute error of pixels, of their differences in space (sharp edges) and of their
-differences in time (no flicker). No adversarial and no perceptual loss: unknown detail stays smooth.
+The loss is the mean absolute error of pixels, of their differences in space (sharp edges) and of
+their differences in time (no flicker). No adversarial and no perceptual loss: unknown detail stays
+smooth.
 
-Here: batches as a function of the step, and the loss. Not here: the network (model.py), the run (recipes.py).
+Here: batches as a function of the step, and the loss. Not here: the network (model.py), the run
+(recipes.py).
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class PairBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatches:
-    """step -> batch of squares of `side` pixels: clips of `num_frames`, or with probability `still` pictures.
+    """step -> batch of squares of `side` pixels: clips, or with probability `still` pictures.
 
     vae: encodes and decodes the small frames; None leaves them as they are
     """
@@ -132,7 +134,7 @@ class UpscaleLoss:
     change: float = 0.5
 
     def __call__(self, upscaler: Upscaler, batch: PairBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """Return scalars: `loss`, its terms for the log, and `gain` over bicubic enlargement, dB."""
+        """Return scalars: `loss`, its terms for the log, and `gain` over bicubic, dB."""
         small, large = to_float(batch.small), to_float(batch.large)
         error = upscaler(small) - large
         plain = bicubic(small.flatten(0, 1), upscaler.factor).unflatten(0, (-1, small.shape[1])) - large

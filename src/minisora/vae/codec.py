@@ -1,7 +1,7 @@
 """`Codec`, the interface to a video autoencoder: frames to latents and back.
 
-A video of 1 + s k frames, s the stride in time, has 1 + k latents: one for its first frame alone, then
-one for each group of s frames. A cell of a latent covers a square of pixels.
+A video of 1 + s k frames, s the stride in time, has 1 + k latents: one for its first frame alone,
+then one for each group of s frames. A cell of a latent covers a square of pixels.
 
 Here: the strides, the protocol, functions on it. Not here: our own autoencoder (model.py).
 """
@@ -60,8 +60,8 @@ class Codec(Protocol):
     def groups_alone(self) -> bool:
         """True if a group's latent depends on that group's frames alone.
 
-        False for causal autoencoders, whose latents depend on all frames before: a group out of a clip is
-        then encoded after its own first frame, which is approximate.
+        False for causal autoencoders, whose latents depend on all frames before: a group out of a
+        clip is then encoded after its own first frame, which is approximate.
         """
 
     @property
@@ -83,7 +83,8 @@ class Codec(Protocol):
         """Frames to normalised latents.
 
         frames:      (B, T, H, W, 3) in -1..1; H and W multiples of strides.pixels
-        first_alone: T = 1 + s k, the first frame a latent of its own; otherwise T = s k, groups only
+        first_alone: T = 1 + s k, the first frame a latent of its own; otherwise T = s k, groups
+                     only
         returns      (B, 1 + k, Hz, Wz, Cz), or (B, k, Hz, Wz, Cz) without the first
         """
 

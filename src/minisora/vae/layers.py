@@ -1,12 +1,12 @@
-"""Layers of the video VAE: convolutions over space, convolutions over time, and a norm between them.
+"""Layers of the video VAE: convolutions over space and over time, and a norm between them.
 
 Space and time are factored: on a CPU a channels-last conv2d in bfloat16 is as fast as a matmul, a
 conv3d less than half as fast. Activations are (N, C, H, W) in channels-last layout, N running over
 batch and time.
 
 Source: residual blocks as in Esser, Rombach and Ommer 2021 (arXiv:2012.09841), channel RMS norm in
-place of GroupNorm as in Wan (arXiv:2503.20314, section 4.1), causal convolution over time with a cache
-as in the same section.
+place of GroupNorm as in Wan (arXiv:2503.20314, section 4.1), causal convolution over time with a
+cache as in the same section.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SpaceBlock(nn.Module):
 
 
 class TimeBlock(nn.Module):
-    """Causal convolution over three time steps, with a skip: each sees itself and the two before it.
+    """Causal convolution over three time steps, with a skip: each sees itself and two before it.
 
     x:       (B, T, C, H, W)
     past:    (B, 2, C, H, W) cache that the call before returned; None at the start of a video
@@ -83,14 +83,14 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 def cosines(channels: int, time: int, side: int) -> tuple[Tensor, Tensor]:
     """Cosine transform of a block in colour, time, row and column, lowest frequencies only.
 
-    Of sixteen channels brightness gets ten, two colour differences three each; with one frame, finer
-    frequencies in space replace those in time. Higher frequencies are amplified, as pictures have less
-    of them, so that all latents have about unit variance.
+    Of sixteen channels brightness gets ten, two colour differences three each; with one frame,
+    finer frequencies in space replace those in time. Higher frequencies are amplified, as pictures
+    have less of them, so that all latents have a similar size, near 1.
 
     time:    frames of the block, side: its pixels
-    returns  analysis and synthesis, each (channels, time, 3, side, side): a latent is the mean of the
-             block's product with the analysis, the block is the sum over latents times synthesis;
-             together an orthogonal projection (Ahmed, Natarajan and Rao 1974)
+    returns  analysis and synthesis, each (channels, time, 3, side, side): a latent is the mean of
+             the block's product with the analysis, the block is the sum over latents times
+             synthesis; together an orthogonal projection (Ahmed, Natarajan and Rao 1974)
     """
     colours = torch.tensor([[1.0, 1, 1], [-1, 0, 1], [-1, 2, -1]])
     low = [(0, 0, 0), (0, 0, 1), (0, 1, 0)]

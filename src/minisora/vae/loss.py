@@ -1,10 +1,10 @@
-"""Loss of the VAE: errors of pixels, errors of changes between frames, and the divergence of the latents.
+"""Loss of the VAE: errors of pixels and of changes between frames, divergence of the latents.
 
 Source: Kingma and Welling 2013 (arXiv:1312.6114), Eq. 10 for the divergence. The loss on changes
-between frames is ours: flicker is an error of the change, to which the pixel loss is nearly blind. No
-adversarial and no perceptual loss. The decoder is trained on slightly noised latents, as the
-transformer's are inexact too: without it the posterior shrank to a hundredth of the latents' deviation,
-and errors of the transformer decoded to torn cells (docs/log.md).
+between frames is ours: flicker is an error of the change, to which the pixel loss is nearly blind.
+No adversarial and no perceptual loss. The decoder is trained on slightly noised latents, as the
+transformer's are inexact too: without it the posterior shrank to a hundredth of the latents'
+deviation, and errors of the transformer decoded to torn cells (docs/log.md).
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class VAELoss:
 
 
 def kl_to_unit(moments: Tensor) -> Tensor:
-    """KL(N(mean, var) || N(0, 1)) of each latent value, in nats. moments: (..., 2*Cz, Hz, Wz), dimension 2.
+    """KL(N(mean, var) || N(0, 1)) of each latent value, in nats.
+
+    moments: (..., 2*Cz, Hz, Wz), channels in dimension 2
 
     Log variances are clamped to -20..4, so that a single value cannot outweigh all others.
     """

@@ -1,14 +1,15 @@
 """The video VAE: 1 + 4k frames to 1 + k latents, 8x8 pixels to a cell, and back.
 
-Parallel to the deep network, in encoder and decoder, runs one linear map of each 8x8 block, which starts
-as the lowest frequencies of a cosine transform (layers.py: `cosines`). So training starts from a picture
-like a strong JPEG, and the network learns the rest; without it the first thousand steps went into
-learning brightness (docs/log.md).
+Parallel to the deep network, in encoder and decoder, runs one linear map of each 8x8 block, which
+starts as the lowest frequencies of a cosine transform (layers.py: `cosines`). So training starts
+from a picture like a strong JPEG, and the network learns the rest; without it the first thousand
+steps went into learning brightness (docs/log.md).
 
-The first frame is a latent of its own, then every four frames are one. The encoder sees the frames of
-one latent and no others, so a group's latent does not depend on its place: it can be kept exactly, cut
-anywhere, and nothing of a hidden frame leaks into a conditioning one. The decoder is causal in time,
-with a cache for its convolutions, so decoding streams with memory that does not grow with the length.
+The first frame is a latent of its own, then every four frames are one. The encoder sees the frames
+of one latent and no others, so a group's latent does not depend on its place: it can be kept
+exactly, cut anywhere, and nothing of a hidden frame leaks into a conditioning one. The decoder is
+causal in time, with a cache for its convolutions, so decoding streams with memory that does not
+grow with the length.
 
 Source: causal video VAEs of the 1 + 4k kind, Yu et al. 2023 (MAGVIT-v2, arXiv:2310.05737) and Wan
 (arXiv:2503.20314); the group-wise encoder is ours. Variational part: Kingma and Welling 2013
@@ -79,7 +80,7 @@ class Encoder(nn.Module):
             nn.init.zeros_(direct.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(N, n, 3, H, W), n = 1 or GROUP frames of one latent, -> (N, 2*Cz, H/8, W/8): mean, log variance"""
+        """(N, n, 3, H, W), n = 1 or GROUP -> mean and log variance (N, 2*Cz, H/8, W/8)"""
         n = frames.shape[1]
         features = self.frame(fold_time(frames).contiguous(memory_format=torch.channels_last))
         features = unfold_time(features, len(frames)).flatten(1, 2).contiguous(memory_format=torch.channels_last)
@@ -122,7 +123,7 @@ class Decoder(nn.Module):
             nn.init.zeros_(direct.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, z: Tensor, past: Past | None, *, first_alone: bool) -> tuple[Tensor, Past]:
-        """(B, Tz, Cz, Hz, Wz) -> frames (B, T, 3, H, W), and the cache for the latents that follow"""
+        """(B, Tz, Cz, Hz, Wz) -> frames (B, T, 3, H, W), and the cache for the next latents"""
         batch = len(z)
         before: Past = list(past) if past is not None else [None] * (len(self.latent_time) + len(self.frame_time))
         after: Past = []
@@ -151,7 +152,7 @@ def _each_frame(x: Tensor, first_alone: bool, one: nn.Module, group: nn.Module) 
 
 
 class VideoVAE(nn.Module):
-    """A `Codec`: frames (B, T, H, W, 3) in -1..1 to normalised latents (B, Tz, Hz, Wz, Cz), and back."""
+    """A `Codec`: frames (B, T, H, W, 3) in -1..1 to latents (B, Tz, Hz, Wz, Cz), and back."""
 
     strides = Strides(frames=GROUP, pixels=STRIDE)
     groups_alone = True
@@ -176,7 +177,7 @@ class VideoVAE(nn.Module):
         return next(self.parameters()).dtype
 
     def moments(self, frames: Tensor, *, first_alone: bool = True) -> Tensor:
-        """Mean and log variance of the latents, not normalised: (B, T, H, W, 3) -> (B, Tz, 2*Cz, Hz, Wz)"""
+        """Mean and log variance, not normalised: (B, T, H, W, 3) -> (B, Tz, 2*Cz, Hz, Wz)"""
         self._check(frames, first_alone)
         x = frames.permute(0, 1, 4, 2, 3)
         parts = []
@@ -200,22 +201,25 @@ class VideoVAE(nn.Module):
         return normalised
 
     def decode(self, z: Tensor, *, first_alone: bool = True) -> Tensor:
-        """Decode latents to frames, all at once. Shapes as in `encode`, reversed; values about -1..1."""
+        """Decode latents to frames, all at once.
+
+        Shapes as in `encode`, reversed; values about -1..1.
+        """
         return self.decode_next(z, None, first_alone=first_alone)[0]
 
     def decode_next(self, z: Tensor, past: Past | None, *, first_alone: bool = True) -> tuple[Tensor, Past]:
-        """Decode the next latents of a video: frames, and the cache for those that follow; `Codec`."""
+        """Decode the next latents of a video: frames, and the cache for the following call."""
         frames, after = self.decoder(self._unnormalised(z), past, first_alone=first_alone and past is None)
         return frames.permute(0, 1, 3, 4, 2), after
 
     def calibrate(self, mean: Tensor, std: Tensor) -> None:
-        """Set the normalisation of latents: mean and deviation, (Cz,) each, measured over many latents."""
+        """Set the mean and deviation that normalise latents, (Cz,) each."""
         self.latent_mean.copy_(mean)
         self.latent_std.copy_(std)
 
     @staticmethod
     def flops_per_pixel(config: VAEConfig) -> float:
-        """FLOPs of encoding and decoding one pixel of a long video (a multiply-add is 2); convolutions only."""
+        """FLOPs per pixel of encoding and decoding (multiply-add: 2), convolutions only."""
         cells = (1 / 4, 1 / 16, 1 / 64)  # positions per pixel at 1/2, 1/4, 1/8
         macs = 0.0
         for width, cell, down, up in zip(
@@ -250,7 +254,10 @@ class VideoVAE(nn.Module):
         return [self.encoder, self.decoder]
 
     def compile_parts(self) -> None:
-        """Compile the units; training only. Each size of clip compiles once. Needs a C++ compiler on a CPU."""
+        """Compile the units; training only.
+
+        Each size of clip compiles once. Needs a C++ compiler on a CPU.
+        """
         for part in self.fsdp_units():
             part.forward = torch.compile(part.forward, dynamic=False)
 
@@ -270,7 +277,10 @@ class VideoVAE(nn.Module):
 
 
 def sample(moments: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Sample the posterior: (..., 2*Cz, Hz, Wz), dimension 2, -> (..., Cz, Hz, Wz). Training only."""
+    """Sample the posterior: (..., 2*Cz, Hz, Wz), dimension 2, -> (..., Cz, Hz, Wz).
+
+    Training only.
+    """
     mean, log_var = moments.chunk(2, 2)
     noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
     return mean + noise * torch.exp(0.5 * F.hardtanh(log_var, -20.0, 4.0))

@@ -1,7 +1,7 @@
 """Faster CPU kernels of the block's operations; the network can be understood without them.
 
-Each file begins with the plain form, a line or two of torch that define the operation. Where a faster
-form does not apply the plain one runs; tests hold the two equal.
+Each file begins with the plain form, a line or two of torch that define the operation. Where a
+faster form does not apply the plain one runs; tests hold the two equal.
 
     attention.py    a few queries at a time, so that their weights stay in the cache
     linear.py       bias and GELU fused into the matmul, frozen weights in its layout

@@ -1,11 +1,11 @@
 """Attention on a CPU, a few queries at a time: their weights stay in the processor's cache.
 
 Weights of short clips are kept for the backward pass, those of long ones are computed again. One
-operator takes a whole pack, so that activation checkpointing may keep its result, and a compiled block
-is one graph; when nothing is traced it is a plain function call.
+operator takes a whole pack, so that activation checkpointing may keep its result, and a compiled
+block is one graph; when nothing is traced it is a plain function call.
 
-Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022 (FlashAttention,
-arXiv:2205.14135) for a backward pass that computes the weights again.
+Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022
+(FlashAttention, arXiv:2205.14135) for a backward pass that computes the weights again.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ as_operator.register_autograd(_backward, setup_context=_keep)
 def _runs(
     q_lengths: Sequence[int], k_lengths: Sequence[int], heads: int = 0
 ) -> Iterator[tuple[slice, slice, list[int]]]:
-    """Runs of clips with equal query lengths: rows in q, rows in k, and number of keys of each clip.
+    """Runs of clips with equal query lengths: rows in q, rows in k, number of keys of each clip.
 
     heads: of attention, to limit a run to CELLS; 0: no limit
     """
@@ -147,7 +147,7 @@ def _scaled(q: Tensor) -> Tensor:
 
 
 def _side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Pad keys and values of a run, (sum of widths, N, d), to (B, N, most, d); and the mask, (B, 1, 1, most)."""
+    """Pad keys and values (sum of widths, N, d) to (B, N, most, d); mask (B, 1, 1, most)."""
     most = max(widths)
     if min(widths) == most:
         return _heads_first(k, len(widths)).contiguous(), _heads_first(v, len(widths)).contiguous(), None
@@ -180,6 +180,6 @@ def _to_scores(grad: Tensor, weights: Tensor) -> Tensor:
 
 
 def _softmax_dtype(scores: Tensor) -> torch.dtype:
-    """float32 for short rows that do not fill whole vectors: torch's bf16 kernel is four times slower there."""
+    """float32 for short rows that fill no whole vectors: torch's bf16 kernel is slower there."""
     keys = scores.shape[-1]
     return torch.promote_types(scores.dtype, torch.float32) if keys % 32 and keys < 256 else scores.dtype

@@ -1,9 +1,9 @@
-"""The block's linear layers; in sampling on a CPU by oneDNN directly, which saves a tenth to a third of their time.
+"""Linear layers of the block; in sampling on a CPU by oneDNN directly, a tenth to a third faster.
 
-The plain forms are `layer(x)` and `gelu(layer(x))`. In sampling, in bf16, bias and GELU are fused into
-the matmul, and frozen weights are stored in the layout that it reads. That is a second copy of them,
-made at their first use, made again when they change (changes through `.data` are not detected: torch
-does not count them), and freed with their layer.
+The plain forms are `layer(x)` and `gelu(layer(x))`. In sampling, in bf16, bias and GELU are fused
+into the matmul, and frozen weights are stored in the layout that it reads. That is a second copy of
+them, made at their first use, made again when they change (changes through `.data` are not
+detected: torch does not count them), and freed with their layer.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def into_gelu(layer: nn.Module, x: Tensor) -> Tensor:
 def gelu(x: Tensor) -> Tensor:
     """GELU with tanh: Hendrycks and Gimpel 2016 (arXiv:1606.08415), section 2.
 
-    Under torch.compile in the equal form with a sigmoid, tanh(a) = 2 sigmoid(2a) - 1: three times as
-    fast on a CPU.
+    Under torch.compile in the equal form with a sigmoid, tanh(a) = 2 sigmoid(2a) - 1: three times
+    as fast on a CPU.
     """
     if not torch.compiler.is_compiling():
         return F.gelu(x, approximate="tanh")

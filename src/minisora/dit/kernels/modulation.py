@@ -1,7 +1,7 @@
-"""Norm and modulation by the token's time; in sampling on a CPU, one norm for each run of equal times.
+"""Norm and modulation by token times; in sampling on a CPU, one norm per run of equal times.
 
-Every token has a time, but a pack has few distinct ones: modulation is computed once for each of the K
-times, and `TimeIndex` gathers it for the tokens.
+Every token has a time, but a pack has few distinct ones: modulation is computed once for each of
+the K times, and `TimeIndex` gathers it for the tokens.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def plain_modulated(x: Tensor, scale: Tensor, shift: Tensor, times: TimeIndex, e
 
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor, times: TimeIndex, eps: float) -> Tensor:
-    """Compute `plain_modulated`; over a run the modulation is the norm's gain and bias, which saves a pass."""
+    """Compute `plain_modulated`; over a run, as the norm's gain and bias: one pass less."""
     if not times.runs:
         return plain_modulated(x, scale, shift, times, eps)
     gain = 1 + scale
