@@ -51,7 +51,7 @@ class Captioning:
         if self.out is not None and self.write != "jsonl":
             raise UsageError("--out names a table. Add --write jsonl.")
         if self.add and (self.overwrite or self.write is None):
-            raise UsageError("--add writes beside what is there: give --write with it, and not --overwrite.")
+            raise UsageError("--add adds to captions that are there: give --write with it, and not --overwrite.")
 
 
 @dataclass(eq=False)

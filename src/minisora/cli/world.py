@@ -47,7 +47,7 @@ class World:
         from minisora.device import check_memory
         from minisora.video import Shape
 
-        length, rate = 4.0 if self.seconds is None else self.seconds, 8.0 if self.fps is None else self.fps
+        length, fps = 4.0 if self.seconds is None else self.seconds, 8.0 if self.fps is None else self.fps
         check_numbers(seconds=length, fps=self.fps, seed=self.seed, count=self.count, zoom=self.zoom)
         height, width = parse_size(self.size) or (128, 128)
         if self.is_gym:
@@ -55,9 +55,9 @@ class World:
 
             name, size = self.name.removeprefix("gym:"), (height, width)
             return record(name, episodes=self.count, size=size, fps=self.fps, seed=self.seed)
-        num_frames = round(length * rate) + 1
+        num_frames = round(length * fps) + 1
         check_memory(num_frames * height * width * 64, f"{length:g} s of {width}x{height}")  # the renderer's planes
-        shape = Shape(num_frames=num_frames, height=height, width=width, fps=rate)
+        shape = Shape(num_frames=num_frames, height=height, width=width, fps=fps)
         return (_clip(self.name, self.seed + index, shape) for index in range(self.count))
 
 

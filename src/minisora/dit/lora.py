@@ -104,7 +104,7 @@ def adapted(dit: DiT, rank: int, adapters: Mapping[str, Tensor]) -> DiT:
     add_lora(other, rank)
     expected = set(adapters_of(other))
     if expected != set(adapters):
-        raise RuntimeError(f"adapters beside other layers: {', '.join(sorted(expected ^ set(adapters))[:4])}")
+        raise RuntimeError(f"adapters of other layers: {', '.join(sorted(expected ^ set(adapters))[:4])}")
     other.load_state_dict(adapters, strict=False)
     other.across = dit.across
     return merge_lora(other).train(dit.training)

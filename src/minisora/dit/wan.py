@@ -63,7 +63,7 @@ def config_from_wan(config: Mapping[str, Any], *, text_pad: int = TEXT_PAD) -> D
     extra = [f"{name}={value}" for name, value in taken.items() if value is not None]
     in_channels, out_channels = config["in_channels"], config.get("out_channels") or config["in_channels"]
     if in_channels != out_channels:
-        extra.append(f"in_channels={in_channels} beside out_channels={out_channels}")
+        extra.append(f"in_channels={in_channels} with out_channels={out_channels}")
     if config.get("qk_norm", "rms_norm_across_heads") != "rms_norm_across_heads":
         extra.append(f"qk_norm={config['qk_norm']}")
     if extra:
@@ -124,7 +124,7 @@ def state_from_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, 
     if left:
         raise WeightsError(
             f"these Wan weights hold {len(left)} tensors that have no place here, such as {min(left)}. "
-            f"Use a text-to-video model, with the config that came beside it."
+            f"Use a text-to-video model, with the config that came with it."
         )
     return ours
 

@@ -164,7 +164,7 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
             for frame in left:
                 z = _encode(codec, media[frame - condition.at][None])
                 extra_frames.append((z, level, frame / shape.fps))
-    rate = bundle.sampling.time_rate
+    time_rate = bundle.sampling.time_rate
     blocks = [known, *(z[:, None] for z, _, _ in extra_frames)]
     moments = torch.tensor([n * group_seconds for n in range(t)] + [seconds for _, _, seconds in extra_frames])
     return Canvas(
@@ -173,7 +173,7 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
         patch=patch,
         known=patchify(torch.cat(blocks, 1), patch),
         levels=torch.cat([levels, *(level[None] for _, level, _ in extra_frames)]).flatten(),
-        positions=grid_positions(moments * rate, rows, columns).to(device),
+        positions=grid_positions(moments * time_rate, rows, columns).to(device),
         single=_each_token([True] + [False] * (t - 1) + [True] * len(extra_frames), rows * columns).to(device),
         conditions=tuple(conditions),
     )

@@ -116,15 +116,15 @@ def around(bundle: Bundle, video: Video, num_frames: int) -> Shape:
 
 
 def fitted(
-    bundle: Bundle, video: Video, size: tuple[int, int] | None, rate: float | None, what: str
+    bundle: Bundle, video: Video, size: tuple[int, int] | None, fps: float | None, what: str
 ) -> tuple[Video, list[str]]:
-    """Fit a clip to `size`, or the model's area at the clip's aspect, and to `rate` fps.
+    """Fit a clip to `size`, or the model's area at the clip's aspect, and to `fps`.
 
     what:    name of the clip in notes
     returns  the clip, and notes for the user
     """
     height, width = size or size_for(bundle, *video.frames.shape[1:3])
-    at_rate = video if rate is None else video.at_rate(rate)
+    at_rate = video if fps is None else video.at_rate(fps)
     shape_of(bundle, (len(at_rate.frames) - 1) / at_rate.fps, (height, width), at_rate.fps)
     frames, _ = fit(at_rate.frames, height, width)
     notes = fit_notes(what, video.frames.shape[1:3], (height, width))
@@ -157,10 +157,10 @@ def fit_notes(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str
     return [f"{what} ({was[1]}x{was[0]}) was fitted to {now[1]}x{now[0]}{cut}"]
 
 
-def some_frames(seconds: float, rate: float) -> int:
+def some_frames(seconds: float, fps: float) -> int:
     """Number of frames in `seconds`. Raises UsageError if there are none."""
-    if not (count := round(seconds * rate)):
-        raise UsageError(f"{seconds:g} s hold no frame at {rate:g} fps. Ask for more.")
+    if not (count := round(seconds * fps)):
+        raise UsageError(f"{seconds:g} s hold no frame at {fps:g} fps. Ask for more.")
     return count
 
 

@@ -206,13 +206,13 @@ class Extend(Sampled):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        rate = self.fps or bundle.sampling.fps
-        at, end = round(self.before * rate), round(self.after * rate)
+        fps = self.fps or bundle.sampling.fps
+        at, end = round(self.before * fps), round(self.after * fps)
         if at + end == 0:
             raise UsageError(
-                f"{self.before:g} s before and {self.after:g} s after are no frame at {rate:g} fps. Ask for more."
+                f"{self.before:g} s before and {self.after:g} s after are no frame at {fps:g} fps. Ask for more."
             )
-        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, fps, "the clip")
         shape, prompt = fitting.around(bundle, video, at + len(video.frames) + end), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         conditions = (canvas.Condition(video.frames, at=at),)
@@ -239,11 +239,11 @@ class Connect(Sampled):
         return replace(self, one=media.clip(self.one), other=media.clip(self.other))
 
     def plan(self, bundle: Bundle) -> Plan:
-        rate = bundle.sampling.fps
-        between = fitting.some_frames(self.seconds, rate)
-        first, fit_notes = fitting.fitted(bundle, media.clip(self.one), self.size, rate, "the first clip")
+        fps = bundle.sampling.fps
+        between = fitting.some_frames(self.seconds, fps)
+        first, fit_notes = fitting.fitted(bundle, media.clip(self.one), self.size, fps, "the first clip")
         size = first.frames.shape[1], first.frames.shape[2]
-        second, more_notes = fitting.fitted(bundle, media.clip(self.other), size, rate, "the second clip")
+        second, more_notes = fitting.fitted(bundle, media.clip(self.other), size, fps, "the second clip")
         shape = fitting.around(bundle, first, len(first.frames) + between + len(second.frames))
         prompt, at = Schedule.parse(self.prompt), shape.num_frames - len(second.frames)
         notes = fitting.checked(bundle, prompt, shape)
@@ -281,9 +281,9 @@ class Loop(Sampled):
 
     def _back(self, bundle: Bundle) -> Plan:
         assert self.clip is not None
-        rate = bundle.sampling.fps
-        gap = fitting.some_frames(self.seconds, rate)
-        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
+        fps = bundle.sampling.fps
+        gap = fitting.some_frames(self.seconds, fps)
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, fps, "the clip")
         shape, prompt = fitting.around(bundle, video, len(video.frames) + gap), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         held = bundle.sampling.context * bundle.vae.strides.frames
@@ -315,9 +315,9 @@ class Interpolate(Sampled):
 
     def plan(self, bundle: Bundle) -> Plan:
         video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
-        clip, rate = video.frames, self.times * video.fps
+        clip, fps = video.frames, self.times * video.fps
         seconds, size = (len(clip) - 1) / video.fps, (clip.shape[1], clip.shape[2])
-        shape, prompt = fitting.shape_of(bundle, seconds, size, rate), Schedule.parse(self.prompt)
+        shape, prompt = fitting.shape_of(bundle, seconds, size, fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         at = torch.arange(shape.num_frames) / self.times
         before = at.long().clamp(max=len(clip) - 2)

@@ -1,4 +1,4 @@
-"""What the transformer is trained on: velocities of the tokens to generate, in a pack where every token has its time.
+"""Training loss of the transformer: velocities of the tokens to generate, each at its own time.
 
 Here: from a clean batch to a loss; a batch without data, to plan by.
 Not here: the formulas (diffusion/), which tokens are given (data/windows.py).
@@ -30,7 +30,7 @@ def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, 
 
 
 def dummy_batch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words: int) -> LatentBatch:
-    """A pack of equal clips that holds no data: what a run whose data is not made yet can be planned by.
+    """A pack of equal clips without data, to plan a run before its data exist.
 
     grid:    tokens of a clip along time, rows and columns
     tokens:  at most, of the pack
