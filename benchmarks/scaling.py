@@ -40,7 +40,7 @@ from minisora.runs.plan import gb, si
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import State
 from minisora.train.parallel import Layout, Ranks, joined, leave, syncs
-from minisora.train.velocity import dit_loss, sketch
+from minisora.train.velocity import dit_loss, dummy_batch
 
 SHORT = (4, 8, 8)  # tokens of a short clip along time, rows and columns
 WORDS = 24  # text tokens of a clip
@@ -125,7 +125,7 @@ def measure(row: Row, steps: int) -> Told | None:
     """In this process, and those that torchrun started with it; told by the first of them."""
     keep_freed_memory()
     with joined(Layout(context=row.context)) as ranks:
-        batch = sketch(row.config, row.grid, tokens=row.tokens, words=WORDS).to(ranks.device)
+        batch = dummy_batch(row.config, row.grid, tokens=row.tokens, words=WORDS).to(ranks.device)
         run = RunConfig(
             name="scaling",
             steps=steps,

@@ -33,7 +33,7 @@ WORDS = 24  # text tokens of a clip
 
 
 def batch_of(config: DiTConfig, clip_tokens: int, tokens: int) -> LatentBatch:
-    """Clips of one size, one time each, all of it to be made."""
+    """Clips of one size, one time each, all of it to generate."""
     frames, rows, columns = GRIDS[clip_tokens]
     clips = max(1, tokens // clip_tokens)
     lengths, text_lengths = (clip_tokens,) * clips, (WORDS,) * clips
@@ -48,8 +48,8 @@ def batch_of(config: DiTConfig, clip_tokens: int, tokens: int) -> LatentBatch:
         text=torch.randn(clips * WORDS, config.text_width),
         text_lengths=text_lengths,
     )
-    made = torch.ones(clips * clip_tokens, dtype=torch.bool)
-    return LatentBatch(pack, made, 3 * config.flops(lengths, text_lengths))
+    loss_mask = torch.ones(clips * clip_tokens, dtype=torch.bool)
+    return LatentBatch(pack, loss_mask, 3 * config.flops(lengths, text_lengths))
 
 
 def now(device: torch.device) -> float:

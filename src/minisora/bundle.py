@@ -1,15 +1,17 @@
-"""A bundle: the parts of a model in one folder, and what a user should know of them.
+"""A bundle: a whole model in one folder.
 
-    bundle.json        configs, how to sample, what it was trained on, the SHA-256 of each weights file;
-                       trained.captioner, where there is one, chooses among first frames (generate/first_frame.py), and
-                       trained.upscaler enlarges what is made (generate/deliver.py)
-    vae.safetensors    bf16
-    dit.safetensors    bf16
-    student.safetensors  bf16, where there is one: adapters with which dit.safetensors needs few steps, no guidance
-    known.safetensors  directions of captions it was trained on, for telling a prompt that is far from all of them
-    card.md            the model card
+    bundle.json          configs, sampling defaults, training facts, SHA-256 of each weights file;
+                         trained.captioner, if any, chooses among first frames
+                         (generate/first_frame.py), trained.upscaler enlarges frames
+                         (generate/deliver.py)
+    vae.safetensors      bf16
+    dit.safetensors      bf16
+    student.safetensors  bf16, optional: adapters with which dit.safetensors needs few steps and no
+                         guidance
+    known.safetensors    embeddings of training captions, to detect a prompt far from all of them
+    card.md              the model card
 
-Here: saving, loading, checking. Not here: making videos with it (generate/).
+Here: saving, loading, checking. Not here: generating videos (generate/).
 """
 
 from __future__ import annotations
@@ -43,26 +45,26 @@ Config = TypeVar("Config", VAEConfig, DiTConfig, "Sampling", "Student")
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """What the weights were trained for; the defaults of the verbs."""
+    """Sampling defaults of the weights, used by the verbs."""
 
     fps: float = 8.0  # frames per second of the training clips
-    size: tuple[int, int] = (96, 96)  # height and width in pixels, where none is asked for
+    size: tuple[int, int] = (96, 96)  # default height and width in pixels
     seconds: float = 2.0
     time_rate: float = 2.0  # RoPE positions per second: groups of four frames at `fps`
     shift: float = 1.0  # timestep shift at `shift_tokens`, see diffusion/times.py
     shift_tokens: int = 180
     guidance: float = 3.0
-    guidance_given: float = 2.0  # where anything is given
+    guidance_given: float = 2.0  # with conditioning frames
     steps: int = 24
     candidates: int = 0  # first frames to choose from, before the rest is made; 0: all frames in one stage
     tile: int = 16  # most tokens on a side of the frame that the network sees at once
     window: int = 9  # latents that the network sees at once, as in training
-    context: int = 4  # of them, in a longer video: those that a window takes over from the one before
+    context: int = 4  # of them, in a longer video: conditioning latents from the window before
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Student:
-    """What makes the transformer one of few steps, without guidance: adapters, trained as in train/student.py."""
+    """Adapters of a few-step student without guidance, trained as in train/student.py."""
 
     adapters: dict[str, Tensor]  # as dit/lora.py names them
     rank: int
@@ -70,7 +72,7 @@ class Student:
 
 
 class Enlarges(Protocol):
-    """An upscaler, or what is in its place."""
+    """An upscaler, or plain resampling in its place."""
 
     @property
     def factor(self) -> int: ...
@@ -81,7 +83,7 @@ class Enlarges(Protocol):
 
 @dataclass(eq=False)
 class Bundle:
-    """The parts, on one device, ready to run."""
+    """All networks of a model, on one device, ready to run."""
 
     name: str
     vae: Codec
@@ -89,15 +91,15 @@ class Bundle:
     text: TextEncoder
     sampling: Sampling
     trained: dict[str, Any] = field(default_factory=dict)  # data, steps, compute, scores: for the card and the notes
-    known: Tensor | None = None  # (n, Dt) directions of captions it was trained on, see text.sentences
+    known: Tensor | None = None  # (n, Dt) embeddings of training captions, see text.sentences
     card: str = ""
-    upscaler: Enlarges | None = None  # a video is made at its own size, and delivered larger: see generate/deliver.py
+    upscaler: Enlarges | None = None  # enlarges generated frames for delivery, see generate/deliver.py
     student: Student | None = None
-    digest: str = ""  # of its weights and its sampling defaults; empty for one that was not read from a folder
-    upscale: str | None = None  # the upscaler that was asked for, see generate/deliver.py
+    digest: str = ""  # of its weights and sampling defaults; empty if not read from a folder
+    upscale: str | None = None  # name of the requested upscaler, see generate/deliver.py
 
     def with_student(self) -> Bundle:
-        """The bundle with the student in the transformer's place: a copy of its blocks, made at the first use."""
+        """Bundle with the student as its transformer: a copy of the blocks, made at first use."""
         assert self.student is not None, f"{self.name} has no student"
         return replace(self, dit=_merged(self.dit, self.student), student=None)
 
@@ -109,7 +111,7 @@ class Bundle:
 
     @property
     def world(self) -> int:
-        """The version of the playroom that it was trained on (playroom.WORLD_VERSION); 1 where it does not say."""
+        """Version of the training playroom (playroom.WORLD_VERSION); 1 if not recorded."""
         return int(self.trained.get("world", 1))
 
 
@@ -124,7 +126,10 @@ def available() -> dict[str, Path]:
 
 
 def find(name_or_folder: str | Path) -> Path:
-    """The folder of a bundle: a name from `available`, or a folder."""
+    """Find the folder of a bundle: a name from `available`, or a folder.
+
+    Raises UsageError if there is none.
+    """
     known = available()
     if str(name_or_folder) in known:
         return known[str(name_or_folder)]
@@ -140,7 +145,8 @@ def find(name_or_folder: str | Path) -> Path:
 def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype) -> Bundle:
     """Read a bundle, checking every file against its hash.
 
-    Raises WeightsError for a file that is missing, cut short, changed, or of another shape than its config says.
+    Raises WeightsError for a file that is missing, cut short, changed, or of another shape than its
+    config says.
     """
     folder = find(name_or_folder)
     about = _about(folder)
@@ -179,11 +185,11 @@ def save(folder: Path, bundle: Bundle) -> None:
     if bundle.known is not None:
         known = {"known": bundle.known.to(torch.bfloat16)}
         hashes["known.safetensors"] = _save(known, folder / "known.safetensors")
-    told = {}
+    extra = {}
     if (student := bundle.student) is not None:
         adapters = {name: value.to("cpu", torch.bfloat16).contiguous() for name, value in student.adapters.items()}
         hashes["student.safetensors"] = _save(adapters, folder / "student.safetensors")
-        told["student"] = {"rank": student.rank, "steps": student.steps}
+        extra["student"] = {"rank": student.rank, "steps": student.steps}
     (folder / "card.md").write_text(bundle.card, encoding="utf-8")
     about = {
         "format": FORMAT,
@@ -193,13 +199,13 @@ def save(folder: Path, bundle: Bundle) -> None:
         "sampling": asdict(bundle.sampling),
         "trained": bundle.trained,
         "sha256": hashes,
-        **told,
+        **extra,
     }
     (folder / "bundle.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def save_part(part: nn.Module, path: Path) -> str:
-    """Weights in bf16; the latents' statistics stay in float32. Returns the SHA-256."""
+    """Save weights in bf16, the latents' statistics in float32. Returns the SHA-256."""
     tensors = {
         name: value.detach().to("cpu", torch.float32 if name.startswith("latent_") else torch.bfloat16).contiguous()
         for name, value in part.state_dict().items()
@@ -208,7 +214,7 @@ def save_part(part: nn.Module, path: Path) -> str:
 
 
 def load_part(part: nn.Module, path: Path) -> None:
-    """Weights that `save_part` wrote, into a part of the same shape."""
+    """Load weights that `save_part` wrote into a network of the same shape."""
     _fill(part, _read(path, None), path)
 
 

@@ -1,4 +1,4 @@
-"""Which device, how many threads, which precision: found out once, said in the log."""
+"""Device, threads, precision and memory of this machine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ BF16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
 def default_device() -> torch.device:
+    """CUDA, else MPS, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -24,7 +25,10 @@ def default_device() -> torch.device:
 
 
 def use_affinity_threads() -> int:
-    """As many threads as the process may run on; a container's share is often less than the machine has."""
+    """Set torch's threads to the cores of this process: a container may have few of the machine's.
+
+    returns  the number of threads; OMP_NUM_THREADS, if set, is kept
+    """
     if "OMP_NUM_THREADS" not in os.environ:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(cores)
@@ -36,11 +40,12 @@ MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TU
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees: a training step asks for the same tensors every time.
+    """Keep freed memory in this process: a training step allocates the same tensors every time.
 
-    Else the system takes back every large one, and hands it out anew page by page: a tenth of a step's time.
+    Otherwise the system takes back every large one, and hands it out again page by page, which
+    costs a tenth of a step's time.
 
-    returns  whether it is so now; only glibc can be told, and who has told it by the environment keeps his settings
+    returns  True if set; False without glibc, or if the environment sets malloc already
     """
     if any(name in os.environ for name in MALLOC_SETTINGS):
         return False
@@ -49,13 +54,13 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Now and then: steps of unequal sizes leave holes between what they keep, and these add up."""
+    """Return freed memory to the system: steps of unequal sizes leave holes that add up."""
     if malloc_trim := _of_glibc("malloc_trim"):
         malloc_trim(0)
 
 
 def _of_glibc(name: str) -> Any:
-    """A function of the C library; None where that is another one."""
+    """A function of glibc; None with another C library."""
     try:
         return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
     except OSError:
@@ -63,7 +68,7 @@ def _of_glibc(name: str) -> Any:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """True where bfloat16 matmuls are faster than float32 ones."""
+    """True if bfloat16 matmuls are faster than float32 ones."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type != "cpu":
@@ -78,9 +83,9 @@ def working_dtype(device: torch.device) -> torch.dtype:
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, *, sizes: tuple[int, ...] = (1024, 2048)) -> float:
-    """Best FLOP/s of a square matmul on this machine now: the peak that MFU is a share of."""
+    """Measure the best FLOP/s of a square matmul on this machine: the peak that MFU refers to."""
     best, many = 0.0, 1
-    if device.type == "cuda":  # where a small matmul takes less time than waiting for it
+    if device.type == "cuda":  # a small matmul takes less time than synchronizing
         sizes, many = (*sizes, 4096, 8192), 10
     for size in sizes:
         a, b = torch.randn(2, size, size, device=device).to(dtype)
@@ -94,7 +99,7 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, *, sizes: tuple[int, .
 
 
 def peak_memory_bytes(device: torch.device | None = None) -> int:
-    """Most memory that this process has held so far, of a GPU if `device` is one; 0 where the system does not tell."""
+    """Peak memory of this process in bytes, on the GPU if `device` is one; 0 if unknown."""
     if device is not None and device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
@@ -108,12 +113,12 @@ MOST_BYTES_SHARE = 0.9  # of the machine's memory that one video may need
 
 
 def usable_bytes() -> int:
-    """Of this machine's memory, as much as one video may need."""
-    return int(MOST_BYTES_SHARE * (machine_bytes() or 64 * 2**30))  # Windows does not say
+    """Memory that one video may use, in bytes: MOST_BYTES_SHARE of the machine's."""
+    return int(MOST_BYTES_SHARE * (machine_bytes() or 64 * 2**30))  # Windows does not report it
 
 
 def check_memory(needed: int, asked: str, instead: str = "Ask for fewer seconds or a smaller size.") -> None:
-    """Raises UsageError where `asked`, in words, needs more bytes than this machine may give it."""
+    """Raise UsageError if `asked`, described in words, needs more bytes than `usable_bytes`."""
     if needed > usable_bytes():
         present = usable_bytes() / MOST_BYTES_SHARE
         asks, has = (f"{size / 2**30:,.0f}" if size < 2**50 else f"{size / 2**30:.0e}" for size in (needed, present))
@@ -121,7 +126,7 @@ def check_memory(needed: int, asked: str, instead: str = "Ask for fewer seconds 
 
 
 def machine_bytes() -> int:
-    """Memory of this machine, or of the container's share; 0 where the system does not tell."""
+    """Memory of this machine or container in bytes; 0 if the system does not report it."""
     try:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

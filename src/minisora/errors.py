@@ -1,4 +1,4 @@
-"""What a user can put right, said as one sentence with what to do about it."""
+"""Errors that a user can fix; the message is one sentence, with what to do."""
 
 
 class UsageError(Exception):
@@ -6,7 +6,7 @@ class UsageError(Exception):
 
 
 class InputError(UsageError):
-    """One of many inputs that cannot be used, while the others can. reason: one word, to count by."""
+    """One of many inputs is unusable, the others are not. reason: one word, for counting"""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -14,4 +14,4 @@ class InputError(UsageError):
 
 
 class WeightsError(UsageError):
-    """A weights file that is missing, cut short, changed, or of another shape than its config says."""
+    """A weights file is missing, cut short, changed, or of another shape than its config says."""

@@ -1,4 +1,4 @@
-"""A module that is imported when it is first used, for files whose names are needed before their work is."""
+"""Lazy import: a module that is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Lazy:
-    """Stands for a module of that name."""
+    """Proxy of a module; the first attribute access imports it."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,6 +1,6 @@
-"""How far work has come, and how long its stages took, told the same way everywhere.
+"""Progress events and timings, the same for all work.
 
-Here: the event, and what one call tells whom. Not here: how it is shown (console.py).
+Here: the event, and the listener and clock of one call. Not here: display (cli/console.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Event:
-    """`done` of `total` steps are done; `stage` names what is being done. Raising in a listener cancels the work."""
+    """`done` of `total` steps of a stage are complete. Raising in a listener cancels the work."""
 
     stage: str
     done: int
@@ -23,7 +23,7 @@ class Event:
 OnEvent = Callable[[Event], None]
 
 
-def unheard(event: Event) -> None:
+def no_listener(event: Event) -> None:
     """A listener that does nothing."""
 
 
@@ -31,25 +31,25 @@ def unheard(event: Event) -> None:
 class Watch:
     """One call's listener and clock.
 
-    seconds: by stage, added to as stages end
+    seconds: by stage, accumulated as stages end
     stage:   name of the steps that are counted
-    before:  steps done before these
+    before:  steps completed before these
     total:   steps in all; None: as many as these
     """
 
-    on_event: OnEvent = unheard
+    on_event: OnEvent = no_listener
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = "denoise"
     before: int = 0
     total: int | None = None
 
     def step(self, done: int, steps: int) -> None:
-        """Tell the listener that `done` of these `steps` are done."""
+        """Report to the listener that `done` of these `steps` are complete."""
         self.on_event(Event(self.stage, self.before + done, steps if self.total is None else self.total))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the seconds of a block to its stage, without those of the stages inside it."""
+        """Add the seconds of a block to its stage, without those of stages inside it."""
         began, counted = time.perf_counter(), sum(self.seconds.values())
         yield
         inside = sum(self.seconds.values()) - counted

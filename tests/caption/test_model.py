@@ -32,7 +32,7 @@ def frames(batch: int = 2, config: CaptionerConfig = TINY) -> torch.Tensor:
 def test_the_one_that_is_shipped_is_small():
     whole = Captioner(CaptionerConfig(words=playroom_words()))
     assert 2 * sum(p.numel() for p in whole.parameters()) < 15 * 10**6  # bytes, in bf16
-    taken = {id(p) for p in whole.matrices()}
+    taken = {id(p) for p in whole.muon_params()}
     assert id(whole.stem[1].weight) in taken and id(whole.word.weight) not in taken
 
 

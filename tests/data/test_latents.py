@@ -56,7 +56,7 @@ def batches(tmp_path: Path) -> LatentBatches:
 
 def flat(batch: LatentBatch) -> list[object]:
     return [value.tolist() if isinstance(value, torch.Tensor) else value for value in vars(batch.clean).values()] + [
-        batch.made.tolist(),
+        batch.loss_mask.tolist(),
         batch.flops,
     ]
 

@@ -56,14 +56,14 @@ def windows(config: WindowConfig, count: int = 300, num_frames: int = FRAMES) ->
 def test_something_is_made_and_what_is_given_is_cleaner(pattern):
     given_at_all = False
     for window in windows(only(pattern, extra_frame=0.0)):
-        assert window.made.any()
-        assert window.made.dtype == torch.bool and window.times.dtype == torch.float32
-        assert window.times.shape == window.made.shape == (len(window.latents), 2, 3)
-        assert (window.times >= 0).all() and (window.times[window.made] > 0).all() and (window.times < 1).all()
-        given = window.times[~window.made]
+        assert window.loss_mask.any()
+        assert window.loss_mask.dtype == torch.bool and window.times.dtype == torch.float32
+        assert window.times.shape == window.loss_mask.shape == (len(window.latents), 2, 3)
+        assert (window.times >= 0).all() and (window.times[window.loss_mask] > 0).all() and (window.times < 1).all()
+        given = window.times[~window.loss_mask]
         if len(given):
             given_at_all = True
-            assert given.max() <= min(WindowConfig().most_context_noise, window.times[window.made].max())
+            assert given.max() <= min(WindowConfig().most_context_noise, window.times[window.loss_mask].max())
     assert given_at_all == (pattern not in ("all", "each"))
 
 
@@ -73,12 +73,12 @@ def test_each_pattern_gives_what_it_says(pattern, count):
     config = only(pattern)
     seen = set()
     for n in range(200):
-        times, made = draw_times(count, 2, 3, config, Random(n))
-        rows = made.flatten(1)
+        times, loss_mask = draw_times(count, 2, 3, config, Random(n))
+        rows = loss_mask.flatten(1)
         if pattern == "region":
-            assert torch.equal(made, made[:1].expand_as(made)) and made.any()
-            ys, xs = torch.nonzero(made[0], as_tuple=True)
-            assert made[0, ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].all()  # one rectangle
+            assert torch.equal(loss_mask, loss_mask[:1].expand_as(loss_mask)) and loss_mask.any()
+            ys, xs = torch.nonzero(loss_mask[0], as_tuple=True)
+            assert loss_mask[0, ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].all()  # one rectangle
             continue
         assert (rows.all(1) | ~rows.any(1)).all()
         given = [i for i in range(count) if not rows[i].any()]
@@ -120,7 +120,7 @@ def test_latents_are_those_of_the_clip_at_the_seconds_that_are_said():
         for at in range(own, len(marks)):
             extras += 1
             assert single[at] and frames[0] < frames[at] < frames[own - 1]
-            assert not window.made[at].any() and not window.times[at].any()
+            assert not window.loss_mask[at].any() and not window.times[at].any()
     assert {0, 4, 8, 12, 6, 19} <= begun and min(kinds.values()) > 50 and extras > 300
 
 
@@ -133,7 +133,7 @@ def test_a_window_without_a_frame_of_its_own_holds_its_whole_first_group():
 @pytest.mark.parametrize("num_frames", [1, 5, 9])
 def test_short_clips_give_what_they_have(num_frames):
     for window in windows(WindowConfig(extra_frame=1.0), 200, num_frames):
-        assert 1 <= len(window.latents) <= VideoVAE.strides.num_latents(num_frames) + 3 and window.made.any()
+        assert 1 <= len(window.latents) <= VideoVAE.strides.num_latents(num_frames) + 3 and window.loss_mask.any()
 
 
 def test_lengths_come_in_the_shares_that_are_asked_for():
@@ -196,7 +196,7 @@ def test_given_tokens_are_slightly_noised_as_often_as_asked():
 def test_hints_go_with_their_latents():
     """Of groups twice the last frame, of single ones one more, so that both are told apart."""
     for window in windows(WindowConfig(extra_frame=0.5)):
-        assert window.hints is not None and window.hints.shape == (*window.made.shape, 1)
+        assert window.hints is not None and window.hints.shape == (*window.loss_mask.shape, 1)
         assert torch.equal(window.hints[:, 0, 0, 0].float(), 2 * window.latents[:, 0, 0, 0])
 
 

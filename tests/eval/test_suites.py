@@ -11,7 +11,7 @@ import pytest
 from minisora.eval import command, compare
 from minisora.eval.rows import Figure, Findings, write_rows
 from minisora.eval.suites import PROMPTS, SUITES, Suite
-from minisora.progress import unheard
+from minisora.progress import no_listener
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
@@ -43,7 +43,7 @@ def test_suites_run_in_turn_and_those_of_no_clips_are_left_out(monkeypatch, tmp_
     )
     monkeypatch.setattr(command, "SUITES", suites)
     counts, model = {"prompts": 2, "none": 0, "verbs": 3}, SimpleNamespace()
-    told = command.evaluate_all(model, tmp_path, counts, training=range(2), i3d=Path("i3d.pt"), on_event=unheard)
+    told = command.evaluate_all(model, tmp_path, counts, training=range(2), i3d=Path("i3d.pt"), on_event=no_listener)
     assert asked == [(2, {"i3d": Path("i3d.pt")}), (3, {"training": range(2)})]
     table, rows, note, page = told.split("\n\n")
     assert table == "a table" and figure.row() in rows and note == "note: heed this" and "page.html" in page

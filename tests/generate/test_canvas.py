@@ -19,7 +19,7 @@ from minisora.errors import UsageError
 from minisora.generate.canvas import Canvas, Condition, Shape, build
 from minisora.generate.frames import Sampling
 from minisora.generate.schedule import Schedule
-from minisora.generate.window import sample, tell
+from minisora.generate.window import encode_prompt, sample
 from minisora.progress import Event, Watch
 from tests.helpers.tiny import DIT, SHAPE, Words, bundle, picture, sampled, settings
 
@@ -167,7 +167,7 @@ def test_animate_holds_its_first_frame_at_any_size(bundle, height, width, num_fr
 def test_known_tokens_end_as_they_were_given(bundle):
     canvas = build(bundle, SHAPE, [Condition(picture(5, 32, 48), at=0), Condition(picture(2, 32, 48), at=10)])
     for context_noise in (0.0, 0.2):
-        tokens = sample(bundle, canvas, tell(bundle, "a ball"), settings(context_noise=context_noise), Watch())
+        tokens = sample(bundle, canvas, encode_prompt(bundle, "a ball"), settings(context_noise=context_noise), Watch())
         given = canvas.levels == 0
         assert torch.equal(tokens[:, given], canvas.known[:, given]) and tokens.isfinite().all()
 
@@ -195,7 +195,7 @@ def test_both_in_one_call_are_as_each_alone(bundle, change):
     canvas = build(bundle, SHAPE, [Condition(picture(3, 32, 48), at=0, noise=0.0)])
     text = Words().encode(["a red ball", ""])
     how = settings(**change)
-    got = sample(bundle, canvas, tell(bundle, "a red ball"), how, Watch())
+    got = sample(bundle, canvas, encode_prompt(bundle, "a red ball"), how, Watch())
 
     generator = torch.Generator().manual_seed(how.seed)
     eps, context_eps = (torch.randn(canvas.known.shape, generator=generator) for _ in range(2))

@@ -25,7 +25,7 @@ from minisora.generate.plan import Stopped
 from minisora.generate.rollout import roll_out
 from minisora.generate.schedule import Schedule
 from minisora.generate.verbs import Generate
-from minisora.generate.window import Settings, decode, sample, tell
+from minisora.generate.window import Settings, decode, encode_prompt, sample
 from minisora.progress import Event, Watch
 from minisora.video import Video, resize
 from tests.helpers.tiny import SHAPE, bundle, picture, sampled, settings
@@ -89,7 +89,7 @@ def test_one_candidate_is_what_the_seed_alone_gives(bundle):
 
 def test_one_stage_is_a_single_window_of_noise(bundle):
     canvas = build(bundle, SHAPE)
-    tokens = sample(bundle, canvas, tell(bundle, "a ball"), settings(), Watch())
+    tokens = sample(bundle, canvas, encode_prompt(bundle, "a ball"), settings(), Watch())
     frames = torch.cat(list(decode(bundle, [canvas.latents(tokens)], SHAPE, Watch())))
     assert torch.equal(made(bundle, SHAPE, settings()), frames)
     assert not torch.equal(made(bundle, SHAPE, settings(), FirstFrame()), frames)

@@ -29,7 +29,7 @@ from minisora.generate.frames import (
 )
 from minisora.generate.model import Model
 from minisora.generate.plan import Stopped
-from minisora.generate.regions import filled, made_anew
+from minisora.generate.regions import filled, inpainting
 from minisora.generate.schedule import Schedule
 from minisora.generate.verbs import Edit, Extend, Generate, Interpolate, Request
 from minisora.generate.window import decode
@@ -82,7 +82,7 @@ def test_the_way_back_of_a_loop_follows_the_clip(bundle, window):
     bundle = replace(bundle, sampling=replace(bundle.sampling, window=window, context=1))
     clip = picture(9, 31, 33)
     around = asked(bundle, replace(ODD, num_frames=17), Condition(clip[-5:]), Condition(clip[:4], at=13))
-    frames = sampled(Returning(clip, around, before=5, way=8))
+    frames = sampled(Returning(clip, around, before=5, gap=8))
     assert torch.equal(frames[:9], clip) and len(frames) == 17
     assert torch.equal(frames[9:], sampled(around)[5:13])
 
@@ -152,11 +152,11 @@ def hole_of(height: int, width: int) -> Tensor:
 
 def test_what_is_outside_a_hole_is_kept(bundle):
     clip, hole, shape = picture(5, 31, 33), hole_of(31, 33), replace(ODD, num_frames=5)
-    frames = sampled(made_anew(bundle, clip, hole, shape, BALL, settings()))
+    frames = sampled(inpainting(bundle, clip, hole, shape, BALL, settings()))
     assert torch.equal(frames[:, ~hole], clip[:, ~hole]) and not torch.equal(frames[:, hole], clip[:, hole])
     for bad, said in ((~torch.zeros_like(hole), "whole frame"), (torch.zeros_like(hole), "empty")):
         with pytest.raises(UsageError, match=said):
-            made_anew(bundle, clip, bad, shape, BALL, settings())
+            inpainting(bundle, clip, bad, shape, BALL, settings())
 
 
 @pytest.mark.parametrize("length", [5, 7, 8])
@@ -166,7 +166,7 @@ def test_what_a_region_gives_fills_its_latents(bundle, length, monkeypatch):
     real = ways.build
     monkeypatch.setattr(ways, "build", lambda *args: canvases.append(real(*args)) or canvases[-1])
     shape, clip = replace(ODD, num_frames=length), picture(length, 31, 33)
-    frames = sampled(made_anew(bundle, clip, hole_of(31, 33), shape, BALL, settings()))
+    frames = sampled(inpainting(bundle, clip, hole_of(31, 33), shape, BALL, settings()))
     assert len(frames) == length and len(canvases[0].levels) == prod(canvases[0].grid)
     large = sampled(enlarged(asked(bundle, shape), clip, 0.7))
     assert len(large) == length and len(canvases[1].levels) == prod(canvases[1].grid)
@@ -195,7 +195,7 @@ def test_a_hole_is_filled_from_its_edges():
 def test_nothing_of_what_is_in_the_hole_is_seen(bundle):
     hole, clip, shape = hole_of(31, 33), picture(5, 31, 33), replace(ODD, num_frames=5)
     other = torch.where(hole[:, :, None], 255 - clip, clip)
-    one, two = (sampled(made_anew(bundle, given, hole, shape, BALL, settings())) for given in (clip, other))
+    one, two = (sampled(inpainting(bundle, given, hole, shape, BALL, settings())) for given in (clip, other))
     assert torch.equal(one, two)
 
 

@@ -98,7 +98,7 @@ def test_a_bound_is_told_with_the_value_and_what_to_give(verb, name, value):
             replace(ASKED[verb], **{name: value})
         text, shown = str(refused.value), f"{value:.12g}" if isinstance(value, float) else value
         assert text == f"{name} {shown}: give {about(VERBS[verb])[name].give}."
-        assert refused.value.said(lambda field: f"--{field}") == f"--{text}"
+        assert refused.value.labelled(lambda field: f"--{field}") == f"--{text}"
 
 
 def test_bounds_that_a_user_meets_are_there():

@@ -13,7 +13,7 @@ from minisora.dit.lora import adapters_of, add_lora
 from minisora.dit.model import DiT
 from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.model import Model
-from minisora.generate.window import sample, settings_for, tell
+from minisora.generate.window import encode_prompt, sample, settings_for
 from minisora.progress import Watch
 from minisora.video import Video
 from tests.helpers.tiny import DIT, bundle, picture
@@ -70,7 +70,7 @@ def test_the_network_is_called_once_a_step(taught):
 def test_a_sample_is_the_same_however_many_are_made_beside_it(taught):
     how, canvas = settings_for(taught, {}), build(taught, Shape(num_frames=5, height=32, width=32, fps=8.0))
     by_student = taught.with_student()
-    told = tell(by_student, "a ball")
+    told = encode_prompt(by_student, "a ball")
     alone = sample(by_student, canvas, told, how, Watch(), seeds=[6])
     torch.testing.assert_close(
         sample(by_student, canvas, told, how, Watch(), seeds=[5, 6])[1:], alone, atol=1e-4, rtol=1e-4
@@ -81,7 +81,7 @@ def test_tokens_that_are_given_are_kept_exactly(taught):
     how = settings_for(taught, {})
     canvas = build(taught, Shape(num_frames=9, height=32, width=32, fps=8.0), [Condition(picture(1, 32, 32))])
     by_student = taught.with_student()
-    tokens = sample(by_student, canvas, tell(by_student, "a ball"), how, Watch())
+    tokens = sample(by_student, canvas, encode_prompt(by_student, "a ball"), how, Watch())
     given = canvas.levels == 0
     assert torch.equal(tokens[:, given], canvas.known[:, given]) and tokens.isfinite().all()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from minisora.generate.canvas import Condition, Shape, build
-from minisora.generate.window import sample, tell, tiles
+from minisora.generate.window import encode_prompt, sample, tiles
 from minisora.progress import Watch
 from tests.helpers.tiny import bundle, picture, settings
 
@@ -43,6 +43,6 @@ def test_what_is_not_larger_is_one_part_in_order(bundle):
 def test_a_large_frame_is_made_and_what_is_given_held(bundle):
     small = replace(bundle, sampling=replace(bundle.sampling, tile=3))
     canvas = build(small, LARGE, [Condition(picture(1, 112, 80))])
-    tokens = sample(small, canvas, tell(small, "a ball"), settings(), Watch())
+    tokens = sample(small, canvas, encode_prompt(small, "a ball"), settings(), Watch())
     given = canvas.levels == 0
     assert tokens.isfinite().all() and torch.equal(tokens[:, given], canvas.known[:, given])

@@ -143,7 +143,9 @@ def test_what_is_kept_is_what_autograd_keeps(bf16):
     torch.manual_seed(0)
     model = DiT(TINY).train()
     ours = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    ours |= {t.untyped_storage().data_ptr() for t in (*vars(batch.clean).values(), batch.made) if isinstance(t, Tensor)}
+    ours |= {
+        t.untyped_storage().data_ptr() for t in (*vars(batch.clean).values(), batch.loss_mask) if isinstance(t, Tensor)
+    }
     saved: dict[int, int] = {}
     held = []  # so that no address is used twice
 

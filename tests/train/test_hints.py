@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from minisora.data.latents import LatentBatch
 from minisora.dit.model import DiTConfig
 from minisora.train.hints import WEIGHT, HintedDiT, hinted_loss
-from minisora.train.velocity import dit_loss, sketch
+from minisora.train.velocity import dit_loss, dummy_batch
 from minisora.worlds.playroom.hints import HINTS, NOTHING
 
 TINY = DiTConfig(width=16, depth=2, num_heads=2, mlp_width=32, text_width=8, patch=(1, 1, 1))
@@ -29,7 +29,7 @@ def hinted() -> HintedDiT:
 
 def batch() -> LatentBatch:
     generator = torch.Generator().manual_seed(1)
-    plain = sketch(TINY, (2, 2, 3), tokens=24, words=4)
+    plain = dummy_batch(TINY, (2, 2, 3), tokens=24, words=4)
     noisy = replace(plain.clean, times=torch.full_like(plain.clean.times, 0.5))
     columns = [torch.randint(NOTHING, len(answers), (24,), generator=generator) for answers in HINTS.values()]
     return replace(plain, clean=noisy, hints=torch.stack(columns, 1))

@@ -339,7 +339,7 @@ def test_varlen_attention_is_the_operator_that_is_kept():
 
 def test_a_model_without_parts_is_not_recomputed():
     for layout, compiled in ((Layout(recompute=True), False), (Layout(), True)):
-        with pytest.raises(UsageError, match=r"Linear cannot be (recomputed|compiled): it has no `parts"):
+        with pytest.raises(UsageError, match=r"Linear cannot be (recomputed|compiled): it has no `fsdp_units"):
             prepare(torch.nn.Linear(2, 2), Ranks(layout), compiled=compiled)
 
 

@@ -18,14 +18,14 @@ from minisora.dit.lora import LoRALinear, adapters_of, add_lora, without_adapter
 from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.model import Model
-from minisora.generate.window import Settings, guided_denoiser, tell
+from minisora.generate.window import Settings, encode_prompt, guided_denoiser
 from minisora.recipes.student import distilled
 from minisora.recipes.tuning import windows_of
 from minisora.train import loop, student
 from minisora.train.config import RunConfig
 from minisora.train.latents import write_clip_latents
 from minisora.train.student import StudentLoss, clips_of, token_times
-from minisora.train.velocity import sketch
+from minisora.train.velocity import dummy_batch
 from tests.helpers.tiny import bundle, picture
 from tests.train.test_fine_tune import DIT_384, base, data, opened, weights
 from tests.train.test_parallel import batch, network
@@ -117,16 +117,16 @@ def test_the_teacher_is_guided_as_in_sampling(bundle):
     shape = Shape(num_frames=9, height=32, width=48, fps=8.0)
     canvas = build(bundle, shape, [Condition(picture(1, 32, 48)), Condition(picture(1, 32, 48, seed=2), at=6)])
     how = Settings(guidance=3.0, guidance_given=2.0, context_noise=0.1)
-    told, length = tell(bundle, "a ball"), len(canvas.levels)
+    told, length = encode_prompt(bundle, "a ball"), len(canvas.levels)
     draw = torch.Generator().manual_seed(0)
     eps, known = (torch.randn(canvas.known.shape, generator=draw) for _ in range(2))
     canvas = replace(canvas, known=known)
-    made, text_length = canvas.levels > 0, told.lengths[0]
+    loss_mask, text_length = canvas.levels > 0, told.lengths[0]
     loss = StudentLoss(null_text=told.tokens[text_length:], teacher=how, shift=1.0, shift_tokens=length, times=8)
     for t in (0.6, 0.2):
         x = torch.randn(known.shape, generator=draw)
-        shown = torch.where(made[:, None], x, diffusion.interpolate(known, eps, torch.tensor([how.context_noise])))
-        times, index = distinct_times(torch.where(made, t, how.context_noise))
+        shown = torch.where(loss_mask[:, None], x, diffusion.interpolate(known, eps, torch.tensor([how.context_noise])))
+        times, index = distinct_times(torch.where(loss_mask, t, how.context_noise))
         state = Pack(
             tokens=shown[0],
             times=times,
@@ -137,9 +137,9 @@ def test_the_teacher_is_guided_as_in_sampling(bundle):
             text=told.tokens[:text_length],
             text_lengths=(text_length,),
         )
-        ours = loss.guided_x0(bundle.dit, state, made, eps[0])
+        ours = loss.guided_x0(bundle.dit, state, loss_mask, eps[0])
         theirs = guided_denoiser(bundle, canvas, told, how, eps)(x, torch.tensor([t]))[0]
-        torch.testing.assert_close(ours[made], theirs[made], atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(ours[loss_mask], theirs[loss_mask], atol=2e-5, rtol=1e-5)
 
 
 def test_without_adapters_it_is_the_teacher_bit_for_bit():
@@ -196,7 +196,7 @@ def run_of(base: Path, data: Path, folder: Path) -> RunConfig:
         base,
         write=lambda vae, text: write_clip_latents(folder, Shards(data), vae, text, side=16),
         batches=lambda null_text: windows_of(Shards(folder), bundle=opened(base)),
-        sketched=sketch(DIT_384, (2, 2, 2), tokens=64, words=4),
+        sketched=dummy_batch(DIT_384, (2, 2, 2), tokens=64, words=4),
         prompts=["a ball"],
         steps=3,
         rank=2,
@@ -228,7 +228,7 @@ def test_packs_of_another_network_are_refused(tmp_path, base, data):
             base,
             write=lambda *_: None,
             batches=lambda _: windows_of(Shards(data), bundle=opened(base)),
-            sketched=sketch(replace(DIT_384, text_width=7), (2, 2, 2), tokens=64, words=4),
+            sketched=dummy_batch(replace(DIT_384, text_width=7), (2, 2, 2), tokens=64, words=4),
             prompts=[],
             steps=3,
         )

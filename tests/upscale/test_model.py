@@ -109,7 +109,7 @@ def test_flops_are_those_torch_counts():
 
 def test_every_weight_between_features_is_muons_and_no_other():
     upscaler = Upscaler(TINY)
-    assert [tuple(p.shape) for p in upscaler.matrices()] == [(8, 8, 3, 3)] * 4
+    assert [tuple(p.shape) for p in upscaler.muon_params()] == [(8, 8, 3, 3)] * 4
 
 
 def test_the_default_is_small_on_disk(tmp_path):

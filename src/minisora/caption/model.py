@@ -380,13 +380,13 @@ class Captioner(nn.Module):
         wider.trained = self.trained
         return wider
 
-    def parts(self) -> list[nn.Module]:
+    def fsdp_units(self) -> list[nn.Module]:
         """What is split over processes, recomputed and compiled one by one."""
         return [*self.encoder, *self.decoder]
 
-    def matrices(self) -> list[nn.Parameter]:
+    def muon_params(self) -> list[nn.Parameter]:
         """Weights that Muon may take: of the blocks, and of the convolutions, which learn much faster by it."""
-        parts = [self.stem, self.enter, *self.parts()]
+        parts = [self.stem, self.enter, *self.fsdp_units()]
         return [p for part in parts for p in part.parameters() if p.ndim >= 2]
 
     def compile_parts(self) -> None:

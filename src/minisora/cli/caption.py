@@ -1,6 +1,7 @@
-"""`minisora caption VIDEOS`: a caption for each video or curated clip, shown, or written where `minisora curate` reads.
+"""`minisora caption VIDEOS`: captions of videos or curated clips, printed or written.
 
-Here: the command. Not here: clips and files of captions (caption/sources.py), who writes them (caption/adapters.py).
+Here: the command. Not here: clips and files of captions (caption/sources.py), captioners
+(caption/adapters.py).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SAVE_SECONDS = 20.0  # between writings of a table
 
 @dataclass(frozen=True, kw_only=True)
 class Captioning:
-    """The options."""
+    """Options of `minisora caption`."""
 
     sources: Annotated[
         list[Path], typer.Argument(help="Videos, folders of them, or what `minisora curate` wrote: its `out`.")
@@ -34,28 +35,28 @@ class Captioning:
         str,
         typer.Option(help="playroom, a captioner's folder, hf:NAME of transformers, or a server's URL, URL#MODEL."),
     ] = "playroom"
-    long: Annotated[bool, typer.Option("--long", help="Say more of each.")] = False
+    long: Annotated[bool, typer.Option("--long", help="Longer captions.")] = False
     write: Annotated[
         Literal["txt", "jsonl"] | None,
-        typer.Option(help=f"NAME.txt beside each NAME.mp4, or one {TABLE}; otherwise they are shown."),
+        typer.Option(help=f"NAME.txt next to each NAME.mp4, or one {TABLE}; otherwise they are printed."),
     ] = None
     out: Annotated[
         Path | None, typer.Option(help=f"With --write jsonl: the file. [default: {TABLE} in the first folder]")
     ] = None
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Also where there is a caption already.")] = False
-    add: Annotated[bool, typer.Option("--add", help="One more beside the captions that are there.")] = False
+    add: Annotated[bool, typer.Option("--add", help="Add to the captions that are there.")] = False
 
     def check(self) -> None:
-        """Refuses options that do not go together."""
+        """Raise UsageError for options that exclude each other."""
         if self.out is not None and self.write != "jsonl":
             raise UsageError("--out names a table. Add --write jsonl.")
         if self.add and (self.overwrite or self.write is None):
-            raise UsageError("--add writes beside what is there: give --write with it, and not --overwrite.")
+            raise UsageError("--add adds to captions that are there: give --write with it, and not --overwrite.")
 
 
 @dataclass(eq=False)
 class Kept:
-    """Captions as they come: shown, beside their videos, or in a table that is written now and then.
+    """Output of captions: printed, next to their videos, or in a table that is saved at intervals.
 
     rows: of the table, by name
     """
@@ -71,13 +72,17 @@ class Kept:
     def keep(self, texts: Mapping[Shown, str]) -> None:
         for one, text in texts.items():
             known = self.known(one) if self.asked.add else []
-            said = [*known, *([text] if text not in known else [])]
+            captions = [*known, *([text] if text not in known else [])]
             if self.asked.write == "txt" and one.file is not None:
-                write_text(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in said))
+                write_text(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in captions))
             elif self.asked.write == "jsonl":
                 name = row_name(one, self.table)
                 about = one.about or {"path": name}
-                self.rows[name] = {**self.rows.get(name, {}), **about, "text": said[0] if len(said) == 1 else said}
+                self.rows[name] = {
+                    **self.rows.get(name, {}),
+                    **about,
+                    "text": captions[0] if len(captions) == 1 else captions,
+                }
             else:
                 typer.echo(f"{one.name}: {text}")
         if time.monotonic() - self.saved_at > SAVE_SECONDS:
@@ -91,9 +96,10 @@ class Kept:
 
 @taking(Captioning)
 def caption(asked: Captioning) -> None:
-    """Say in words what videos show.
+    """Write captions for videos.
 
-    What has a caption is left as it is, so the same command again goes on where the last one stopped.
+    Videos that have one are skipped, so the same command again continues where the last one
+    stopped.
     """
     from minisora.caption.adapters import captions_named
     from minisora.caption.sources import caption_clips
@@ -101,7 +107,7 @@ def caption(asked: Captioning) -> None:
     asked.check()
     every = shown(asked.sources)
     if asked.write == "txt" and any(one.file is None for one in every):
-        raise UsageError("curated clips lie in shards and have no file beside them. Give --write jsonl.")
+        raise UsageError("curated clips lie in shards, without a file of their own. Give --write jsonl.")
     table = (asked.out or folder_of(asked.sources[0]) / TABLE).resolve()
     kept = Kept(asked, table, read_table(table) if asked.write == "jsonl" else {})
     todo = [one for one in every if asked.overwrite or asked.add or not kept.known(one)]

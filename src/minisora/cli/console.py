@@ -1,7 +1,7 @@
-"""The command line's two sides: what it refuses before any work starts, and how it shows work that takes a while.
+"""Checks of the command line before any work, and the progress bar.
 
-Here: sizes and numbers as people write them, outputs that could not be written, memory that is not there, the bar.
-Not here: the commands (cli.py).
+Here: sizes and numbers as people write them, outputs that cannot be written, the bar.
+Not here: the commands (the other files of cli/).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """One line that says what is going on, and how far it is where that is known."""
+    """One line with the current work, and its progress if the total is known."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -28,13 +28,13 @@ class Bar:
         self._task: TaskID | None = None
 
     def doing(self, what: str, total: int | None = None) -> None:
-        """Replaces the line; without a total the bar only moves."""
+        """Replace the line; without a total the bar only moves."""
         if self._task is not None:
             self._bars.remove_task(self._task)
         self._what, self._task = what, self._bars.add_task(what, total=total)
 
     def step(self, event: Event) -> None:
-        """Show how far work has come: the `on_event` of whatever does it."""
+        """Show progress: an `on_event` listener."""
         if event.done >= event.total:
             self.doing("finishing")
             return
@@ -46,7 +46,7 @@ class Bar:
 
 @contextmanager
 def progress() -> Iterator[Bar]:
-    """A bar on stderr where that is a terminal, gone when the block ends."""
+    """Context manager: a bar on stderr, if that is a terminal, removed at the end."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -56,7 +56,7 @@ def progress() -> Iterator[Bar]:
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """The option --size to (height, width)."""
+    """Parse the option --size to (height, width)."""
     if text is None:
         return None
     from minisora.video.frames import size_of
@@ -67,7 +67,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def check_numbers(*, seed: int, zoom: int, seconds: float, fps: float | None, count: int) -> None:
-    """Refuses numbers that mean nothing; how much the machine can hold is for `device.check_memory`."""
+    """Raise UsageError for numbers out of range; memory is checked by `device.check_memory`."""
     if not 0 < seconds <= 1e9:
         raise UsageError(f"--seconds {seconds:g}: give a number above 0, at most 1e+09.")
     if fps is not None and not 0.01 <= fps <= 1000:
@@ -85,7 +85,7 @@ def check_zoom(zoom: int) -> None:
 
 
 def check_outputs(out: Path, sheet: Path | None = None, request: Path | None = None, *, moving: bool) -> None:
-    """Refuses what could not be written, before the work. moving: more than one frame is to come."""
+    """Raise UsageError for outputs that cannot be written. moving: more than one frame"""
     from minisora.video import check_writable
 
     check_writable(out, num_frames=2 if moving else 1)
@@ -101,7 +101,7 @@ def check_outputs(out: Path, sheet: Path | None = None, request: Path | None = N
 
 
 def make_folder(folder: Path) -> None:
-    """Raises UsageError when it cannot be made or written."""
+    """Create a folder. Raises UsageError if it cannot be created or written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`minisora curate RECIPE.yaml`: a recipe run on this machine or on Ray, with a line that says how far it is.
+"""`minisora curate RECIPE.yaml`: run a recipe on this machine or on Ray, with progress.
 
 Here: the command. Not here: the run (runner.py), the recipe (recipe.py).
 """
@@ -28,9 +28,10 @@ def curate(
     retry: Annotated[bool, typer.Option("--retry", help="Try again what was quarantined.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to do.")] = False,
 ) -> None:
-    """Videos to training clips: measured, judged, cut and packed into shards, with every clip accounted for.
+    """Make training clips from videos: measure, select, cut, pack into shards, account for all.
 
-    The same command again goes on where the last one stopped, and does only what is new or has changed.
+    The same command again continues where the last one stopped, and processes only new or changed
+    files.
     """
     from rich.console import Console
 
@@ -60,8 +61,8 @@ def curate(
 
 @contextmanager
 def _bars() -> Iterator[OnEvent]:
-    """A bar for each kind of work on stderr, with its rate and the time left; a line now and then where that is no
-    terminal.
+    """Context manager: a bar for each stage on stderr, with speed and time left; lines at intervals
+    without a terminal.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,4 +1,4 @@
-"""`minisora evaluate`: a model scored, reports compared, other benchmarks' files written and read."""
+"""`minisora evaluate`: score a model, compare reports, write and read other benchmarks' files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """The options."""
+    """Options of `minisora evaluate`."""
 
     model: ModelName = "toybox"
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the report.")] = Path("out/evaluation")
@@ -70,13 +70,13 @@ class Evaluate:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Clips of each suite. Raises UsageError for less than none of one, and for no prompts."""
+        """Clips of each suite. Raises UsageError for negative counts, and for no prompts."""
         from minisora.eval.command import checked
 
         return checked({PROMPTS.name: self.count, **self.suites})
 
     def loaded(self, bar: Bar) -> Model:
-        """The model that is measured: without an upscaler, as what is measured is what the model makes."""
+        """Load the model without an upscaler: scores are of the model's own frames."""
         model = load(self.model, bar, "none")
         how, pixels = model.bundle.sampling, parse_size(self.size)
         if self.candidates is not None:
@@ -87,10 +87,11 @@ class Evaluate:
 
 @taking(Evaluate)
 def evaluate(asked: Evaluate) -> None:
-    """Score a model by what it shows, between shuffled captions and real renders.
+    """Score a model by its videos, between shuffled captions (floor) and real renders (ceiling).
 
-    Stickers are judged too, where they were fetched. Each of the two worlds gets a table; so do the other verbs, three
-    aspects, and what a world must keep to: things come back, stay where they were put, and move as the simulator says.
+    Stickers are judged too, if they were fetched. Each of the two worlds gets a table; so do the
+    other verbs, three aspects, and world consistency: objects return, stay in place, and move as in
+    the simulator.
     """
     from minisora.eval import command
     from minisora.eval import folder as folders
@@ -117,8 +118,8 @@ def evaluate(asked: Evaluate) -> None:
         with progress() as bar:
             model = asked.loaded(bar)
             seeds = _training_seeds(model)
-            told = command.evaluate_all(model, asked.out, counts, training=seeds, i3d=asked.i3d, on_event=bar.step)
-        typer.echo(told)
+            report = command.evaluate_all(model, asked.out, counts, training=seeds, i3d=asked.i3d, on_event=bar.step)
+        typer.echo(report)
 
 
 def _compare(old: Path, new: Path) -> None:
@@ -146,7 +147,7 @@ def _export(asked: Evaluate, benchmark: str) -> None:
 
 
 def _training_seeds(model: Model) -> Sequence[int]:
-    """Of the two-second playroom clips that a model of our recipes was trained on; none of any other, nor world."""
+    """Seeds of the two-second playroom clips in a model's training; empty if not by a recipe."""
     from minisora.recipes import RECIPES
     from minisora.sources import latent_jobs
     from minisora.worlds.playroom import WORLD_VERSION

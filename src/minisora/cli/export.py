@@ -1,4 +1,4 @@
-"""`minisora export`: a model as a folder."""
+"""`minisora export`: write a model as a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
     as_wan: Annotated[bool, typer.Option("--wan", help="The transformer alone, for diffusers.")] = False,
 ) -> None:
-    """A model as a folder of safetensors, to take along or to open elsewhere."""
+    """Write a model as a folder of safetensors, to copy or to load elsewhere."""
     from minisora.train.export import export_bundle, export_wan
 
     typer.echo(f"{(export_wan if as_wan else export_bundle)(model, out)}: exported")

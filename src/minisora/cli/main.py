@@ -1,9 +1,10 @@
-"""The command `minisora`: which commands there are, and errors as one line.
+"""The command `minisora`: the table of commands, and errors as one line.
 
-Here: the table of commands, `--version`, exit statuses. Not here: the commands (the files beside this one).
+Here: the table of commands, `--version`, exit statuses. Not here: the commands (the other files of
+cli/).
 
-Heavy imports stand inside the commands, so that `minisora --help` answers at once. Exit status: 0 done, 1 our own
-mistake, 2 something for the user to mend, 130 stopped by Ctrl-C.
+Heavy imports are inside the commands, so that `minisora --help` is fast. Exit status: 0 done, 1 a
+bug, 2 an error that the user can fix, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from minisora.errors import UsageError
 
 
 class _Commands(TyperGroup):
-    """Turns what a user can mend into one line on stderr."""
+    """Print a UsageError as one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -65,7 +66,10 @@ def minisora(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Text to video, small enough to read. `minisora COMMAND --help` says more about each command."""
+    """Text to video, small enough to read.
+
+    `minisora COMMAND --help` says more about each command.
+    """
 
 
 add_verbs(app)
@@ -74,7 +78,7 @@ for command in (models, world, curate, caption, train, runs, plan, evaluate, exp
 
 
 def main() -> None:
-    """The installed command. Under torchrun the first process alone says what it did."""
+    """Entry point of the installed command. Under torchrun only the first process prints."""
     if int(os.environ.get("RANK", 0)) > 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
     try:

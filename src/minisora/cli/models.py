@@ -1,4 +1,4 @@
-"""`minisora models`: what is on this machine, and what one of them knows."""
+"""`minisora models`: list the models on this machine, or print a model card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minisora.errors import UsageError
 def models(
     name: Annotated[str | None, typer.Argument(help="Print the card of this one.")] = None,
 ) -> None:
-    """The models on this machine, or what one of them knows and cannot do."""
+    """List the models on this machine, or print the card of one: its training and its limits."""
     from minisora.bundle import available
 
     if name is not None:

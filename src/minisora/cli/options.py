@@ -1,6 +1,7 @@
-"""A command's options as one frozen value: the fields of a dataclass, with typer's annotations.
+"""Options of a command as one frozen dataclass, with typer's annotations on its fields.
 
-Here: making a command of a function that takes such a value. Not here: the commands (the files beside this one).
+Here: making a command of a function that takes such a value. Not here: the commands (the other
+files of cli/).
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ _GROUP = "group"
 
 
 def group(options: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-    """The metadata of a field that holds many options, by name. options: annotation and default of each"""
+    """Metadata of a field that holds many options, by name.
+
+    options: annotation and default of each
+    """
     return {
         _GROUP: {
             name: inspect.Parameter(name, KEYWORD, default=default, annotation=annotation)
@@ -26,30 +30,30 @@ def group(options: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Make a command of a function of one value; its docstring is the help."""
+    """Decorator: make a command of a function of one value; its docstring is the help."""
     groups = {f.name: f.metadata[_GROUP] for f in fields(options) if _GROUP in f.metadata}  # type: ignore[arg-type]
 
-    def made(run: Callable[[Options], None]) -> Callable[..., None]:
-        def command(**given: Any) -> None:
+    def decorate(run: Callable[[Options], None]) -> Callable[..., None]:
+        def command(**values: Any) -> None:
             for name, group in groups.items():
-                given[name] = {key: given.pop(key) for key in group}
-            run(options(**given))
+                values[name] = {key: values.pop(key) for key in group}
+            run(options(**values))
 
         command.__name__, command.__doc__ = run.__name__, run.__doc__
         command.__signature__ = inspect.Signature(parameters(options))  # type: ignore[attr-defined]
         return command
 
-    return made
+    return decorate
 
 
 def parameters(options: type[Any], **defaults: Any) -> list[inspect.Parameter]:
-    """The fields of a dataclass as typer reads parameters. defaults: in place of the fields' own"""
+    """Parameters for typer from the fields of a dataclass. defaults: override the fields' own"""
     hints = get_type_hints(options, include_extras=True)
-    made = []
+    found = []
     for f in fields(options):
         if _GROUP in f.metadata:
-            made += f.metadata[_GROUP].values()
+            found += f.metadata[_GROUP].values()
             continue
         default = defaults.get(f.name, inspect.Parameter.empty if f.default is MISSING else f.default)
-        made.append(inspect.Parameter(f.name, KEYWORD, default=default, annotation=hints[f.name]))
-    return made
+        found.append(inspect.Parameter(f.name, KEYWORD, default=default, annotation=hints[f.name]))
+    return found

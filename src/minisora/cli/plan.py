@@ -1,4 +1,4 @@
-"""`minisora plan`: what a training run takes before it is begun.
+"""`minisora plan`: estimate the memory, time and cost of a training run.
 
 Here: the command. Not here: planning (runs/estimate.py).
 """
@@ -25,12 +25,12 @@ LETTERS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
-    """The options."""
+    """Options of `minisora plan`."""
 
     name: Annotated[str, typer.Argument(help="A recipe, or your file of one; wan-1.3b, wan-5b, wan-14b, or a bundle.")]
-    gpus: Annotated[str, typer.Option(help="How many of what, such as 8xH100; cpu is this machine.")] = "cpu"
+    gpus: Annotated[str, typer.Option(help="Count and kind, such as 8xH100; cpu is this machine.")] = "cpu"
     data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Curated clips, for fine-tune.")] = None
-    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Of the clips.")] = None
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the clips.")] = None
     seconds: Annotated[float | None, typer.Option(help="Length of the clips.")] = None
     fps: Annotated[float | None, typer.Option(help="Frames per second.")] = None
     samples: Annotated[str | None, typer.Option(help="Clips to train on, such as 10M.")] = None
@@ -43,7 +43,7 @@ class Planning:
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 
     def check(self) -> None:
-        """Refuses numbers that mean nothing, and options that do not go together."""
+        """Raise UsageError for numbers out of range, and for options that exclude each other."""
         for option in ("seconds", "fps", "batch", "price"):
             value = getattr(self, option)
             if value is not None and not 0 < value < float("inf"):
@@ -54,7 +54,7 @@ class Planning:
             raise UsageError(f"--data is for the recipe fine-tune, not for {self.name}.")
 
     def recipe(self) -> RunConfig | None:
-        """The run that is named, where one is: a recipe, or a file of one."""
+        """Run of a recipe or its file; None for a bundle or a Wan model."""
         from minisora.recipes import RECIPES, of_file
 
         if self.name not in RECIPES and not self.name.endswith(".py"):
@@ -84,7 +84,7 @@ class Planning:
 
 @taking(Planning)
 def plan(asked: Planning) -> None:
-    """What a training run takes: memory, the fastest layout that fits, hours, cost, storage."""
+    """Estimate a training run: memory, the fastest layout that fits, hours, cost, storage."""
     asked.check()
     made = asked.planned()
     if asked.as_json:
@@ -96,7 +96,7 @@ def plan(asked: Planning) -> None:
 
 
 def parse_count(text: str) -> int:
-    """Reads "10M" as ten million."""
+    """Parse a count such as "10M", ten million."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGB]?)", text.strip())
     count = round(float(match[1]) * LETTERS[match[2]]) if match else 0
     if count < 1:

@@ -1,7 +1,7 @@
-"""From a request to a file: the options that all verbs have, and what is done and said around each.
+"""From a request to a file: the options that all verbs share, and running one.
 
-Here: loading the model, making, writing, notes, seconds by stage, several processes.
-Not here: the verbs (generate/verbs.py), their commands (verbs.py), what is refused before any work (console.py).
+Here: loading the model, running, writing, notes, seconds by stage, several processes. Not here: the
+verbs (generate/verbs.py), their commands (verbs.py), checks before any work (console.py).
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ Zoom = Annotated[int, typer.Option(help="Write each pixel this many times as wid
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
-    """Which model answers."""
+class ModelOptions:
+    """Options of the model."""
 
     model: ModelName = "toybox"
     upscale: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|none", help="An upscaler; the model's own if not given. With none, --size is what it makes."
+            metavar="NAME|none", help="An upscaler; the model's own if not given. With none, --size is the model's."
         ),
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What becomes of a video."""
+    """Options of the output."""
 
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")]
     zoom: Zoom = 1
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="A contact sheet too.")] = None
     save_request: Annotated[
-        Path | None, typer.Option(metavar="JSON", help="What was asked for, for `minisora run`; also in the video.")
+        Path | None, typer.Option(metavar="JSON", help="The request, for `minisora run`; also in the video.")
     ] = None
     timings: Annotated[bool, typer.Option("--timings", help="Print how long each stage took.")] = False
 
@@ -64,21 +64,21 @@ def load(name: str, bar: Bar, upscale: str | None = None) -> Model:
     return minisora.load(name, upscale=upscale)
 
 
-def produce(request: Request, given: Given | None, output: Output, *, digest: str | None = None) -> None:
-    """Load the model, make the video, write it and say what there is now.
+def produce(request: Request, options: ModelOptions | None, output: Output, *, digest: str | None = None) -> None:
+    """Load the model, make the video, write it and print a summary.
 
-    given:  None for a request that needs no model
-    digest: of the weights that have to answer; None: any
+    options: None for a request that needs no model
+    digest:  of the required weights; None: any
     """
     from minisora.video import Stream
     from minisora.video.files import replacing
 
     with progress() as bar, _processes(output) as (output, share):
-        loaded = None if given is None or not request.needs_model else load(given.model, bar, given.upscale)
+        loaded = None if options is None or not request.needs_model else load(options.model, bar, options.upscale)
         if loaded is not None:
             _check_digest(loaded, digest)
             share(loaded)
-        result, wanted = _made(request, loaded, bar)
+        result, wanted = _run(request, loaded, bar)
         made, started = result.video, time.perf_counter()
         notes = [*result.notes, *made.save(output.out, zoom=output.zoom)]
         write_seconds = time.perf_counter() - started
@@ -110,10 +110,10 @@ def produce(request: Request, given: Given | None, output: Output, *, digest: st
         raise typer.Exit(130)
 
 
-def _made(request: Request, model: Model | None, bar: Bar) -> tuple[Result[Any], int]:
-    """What comes of a request, or what Ctrl-C left of it; and how many frames there should be.
+def _run(request: Request, model: Model | None, bar: Bar) -> tuple[Result[Any], int]:
+    """Run a request; returns its result, or the part before Ctrl-C, and the full number of frames.
 
-    What the network does not see at once is made while it is written.
+    A video longer than the context window is a stream, generated while it is written.
     """
     from minisora.generate.plan import Stopped, Work
 
@@ -127,7 +127,7 @@ def _made(request: Request, model: Model | None, bar: Bar) -> tuple[Result[Any],
 
 
 def _check_digest(model: Model, digest: str | None) -> None:
-    """Refuses other weights than those that a saved request was made by."""
+    """Raise UsageError for other weights than those of a saved request."""
     if digest and model.bundle.digest != digest:
         raise UsageError(
             f"the request was made by {model.bundle.name} with weights {digest}; the one here has "
@@ -138,7 +138,7 @@ def _check_digest(model: Model, digest: str | None) -> None:
 
 @contextmanager
 def _processes(output: Output) -> Iterator[tuple[Output, Callable[[Model], None]]]:
-    """Under torchrun all processes work on the same tokens, and the first of them writes what was asked for."""
+    """Under torchrun, share the tokens among all processes and let only the first write."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield output, lambda model: None
         return

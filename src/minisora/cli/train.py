@@ -1,4 +1,4 @@
-"""`minisora train`: a recipe, run or only planned."""
+"""`minisora train`: run a recipe, or plan it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from minisora.train.config import RunConfig
     from minisora.train.parallel import Layout
 
-BEGUN_WITHIN = ("toybox-pictures", "toybox", "toybox-student", "captioner-playroom")  # that take --from themselves
+BEGUN_WITHIN = ("toybox-pictures", "toybox", "toybox-student", "captioner-playroom")  # recipes that take --from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """The options."""
+    """Options of `minisora train`."""
 
     recipe: Annotated[str | None, typer.Argument(help="Its name, or a file of your own; none lists them.")] = None
     folder: Annotated[
@@ -30,11 +30,11 @@ class Train:
     base: Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Begin with its weights.")] = None
     data: Annotated[Path | None, typer.Option(help="Curated clips, for fine-tune.", metavar="FOLDER")] = None
     pictures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Curated pictures beside them: a quarter of a step.")
+        Path | None, typer.Option(metavar="FOLDER", help="Curated pictures too: a quarter of each step.")
     ] = None
     lora: Annotated[int | None, typer.Option(metavar="RANK", help="For fine-tune: adapters only.")] = None
-    steps: Annotated[int | None, typer.Option(help="Of all, cool-down included; instead of the recipe's own.")] = None
-    cooldown_steps: Annotated[int | None, typer.Option(help="Of them in the cool-down; 0 leaves it out.")] = None
+    steps: Annotated[int | None, typer.Option(help="All steps, with the cool-down; instead of the recipe's.")] = None
+    cooldown_steps: Annotated[int | None, typer.Option(help="Steps of the cool-down; 0: none.")] = None
     cool_down: Annotated[
         bool, typer.Option("--cool-down", help="Cool the newest checkpoint down now; the run can go on from it later.")
     ] = False
@@ -49,7 +49,7 @@ class Train:
         return self.recipe is not None and self.recipe.endswith(".py")
 
     def check(self) -> None:
-        """Refuses options that do not go together."""
+        """Raise UsageError for options that exclude each other."""
         from minisora.recipes import RECIPES
 
         recipe = self.recipe
@@ -68,7 +68,7 @@ class Train:
             raise UsageError(f"--steps {self.steps}: give 1 or more.")
 
     def configured(self) -> RunConfig:
-        """The run, as the recipe has it and the options change it; but for its layout."""
+        """Recipe's run with the options applied, but for its layout."""
         from minisora.recipes import RECIPES, begun_from, of_file
         from minisora.recipes.tuning import fine_tune
 
@@ -82,7 +82,7 @@ class Train:
         return config if self.base is None else begun_from(config, self.base)
 
     def run_folder(self) -> Path:
-        """Where the run is kept."""
+        """Folder of the run."""
         from minisora.recipes.tuning import called
         from minisora.runs.logs import RUNS
 
@@ -94,7 +94,7 @@ class Train:
         return RUNS / (name if self.lora is None else f"{name}-lora")
 
     def laid_out(self, own: Layout) -> Layout:
-        """The recipe's own layout, but for what was asked for."""
+        """Recipe's layout with the options applied."""
         return replace(
             own,
             replicate=own.replicate if self.replicate is None else self.replicate,
@@ -105,7 +105,7 @@ class Train:
 
 @taking(Train)
 def train(asked: Train) -> None:
-    """Run a recipe. The same command again goes on where the last one stopped; under torchrun, on all processes."""
+    """Run a recipe. The same command again resumes it; under torchrun it uses all processes."""
     from minisora.recipes import RECIPES
 
     asked.check()

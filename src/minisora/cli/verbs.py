@@ -1,7 +1,8 @@
-"""The commands that make videos: each is a verb's fields as arguments and options, then what all of them share.
+"""Commands of the verbs: each verb's fields as arguments and options, then the shared ones.
 
-Here: a command of each request, and `run`, of a saved one. Not here: the verbs (generate/verbs.py), the way to a file
-(produce.py), what else is refused before any work starts (console.py), the other commands (cli.py).
+Here: a command for each verb, and `run` for a saved request. Not here: the verbs
+(generate/verbs.py), writing the file (produce.py), other checks before any work (console.py), the
+other commands (main.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import typer
 
 from minisora.cli.console import check_outputs, check_zoom
 from minisora.cli.options import parameters
-from minisora.cli.produce import Given, Output, produce
+from minisora.cli.produce import ModelOptions, Output, produce
 from minisora.errors import UsageError
 from minisora.generate.request import About, FieldError, Request, Sampled, about
 from minisora.generate.verbs import VERBS
@@ -26,7 +27,7 @@ KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Make a command of each verb, and one that runs a saved request."""
+    """Add a command for each verb, and `run` for saved requests."""
     for kind in VERBS.values():
         app.command(kind.name())(_command(kind))
     app.command("run")(run)
@@ -35,11 +36,11 @@ def add_verbs(app: typer.Typer) -> None:
 def run(
     request: Annotated[Path, typer.Argument(help="A file of --save-request, or a video or picture that one made.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")],
-    media: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the clips and pictures of it are.")] = Path("."),
-    model: Annotated[str | None, typer.Option(help="Instead of the model that it was made for.")] = None,
+    media: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of its clips and pictures.")] = Path("."),
+    model: Annotated[str | None, typer.Option(help="Instead of the request's own model.")] = None,
     timings: Annotated[bool, typer.Option("--timings", help="Print how long each stage took.")] = False,
 ) -> None:
-    """Make a saved request again: the same frames, by the same model."""
+    """Run a saved request again: the same frames from the same model."""
     from minisora.generate import saved
 
     check_outputs(out, moving=False)
@@ -48,19 +49,19 @@ def run(
     read = saved.read(request)
     wanted = saved.with_media(read.request, media).opened()
     check_outputs(out, moving=wanted.moving)
-    given = Given(model=model or read.model or "toybox", upscale=read.upscale)
-    produce(wanted, given, Output(out=out, timings=timings), digest=None if model else read.digest)
+    options = ModelOptions(model=model or read.model or "toybox", upscale=read.upscale)
+    produce(wanted, options, Output(out=out, timings=timings), digest=None if model else read.digest)
 
 
 def _command(kind: type[Request]) -> Callable[..., None]:
-    """The function that typer makes a command of: the request's fields first."""
+    """Function for typer to make a command of: the request's fields first."""
     out = Path("out.mp4" if kind.moving else "out.png")
-    parts = (Given, Output) if kind.needs_model else (Output,)
-    names = {name: _parameter_name(name, told) for name, told in about(kind).items() if not told.flag.hidden}
+    parts = (ModelOptions, Output) if kind.needs_model else (Output,)
+    names = {name: _parameter_name(name, field) for name, field in about(kind).items() if not field.flag.hidden}
     shared = set(about(Sampled)) if kind.needs_model else set()
     ordered = sorted(names, key=lambda name: name in shared)  # the verb's own first
     own = [_parameter(kind, name, about(kind)[name]) for name in ordered]
-    common = [*(parameters(Given) if kind.needs_model else []), *parameters(Output, out=out)]
+    common = [*(parameters(ModelOptions) if kind.needs_model else []), *parameters(Output, out=out)]
 
     def command(**given: Any) -> None:
         took = [part(**{f.name: given.pop(f.name) for f in fields(part)}) for part in parts]
@@ -73,31 +74,31 @@ def _command(kind: type[Request]) -> Callable[..., None]:
             check_outputs(output.out, output.sheet, output.save_request, moving=kind.moving)
             request = request.opened()
         except FieldError as error:
-            raise UsageError(error.said(lambda name: names.get(name, name))) from None
-        produce(request, took[0] if isinstance(took[0], Given) else None, output)
+            raise UsageError(error.labelled(lambda name: names.get(name, name))) from None
+        produce(request, took[0] if isinstance(took[0], ModelOptions) else None, output)
 
     command.__name__, command.__doc__ = kind.name(), kind.__doc__
     command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
     return command
 
 
-def _parameter_name(name: str, told: About) -> str:
-    """How a field is called in messages."""
-    return told.flag.name or f"--{name.replace('_', '-')}"
+def _parameter_name(name: str, field: About) -> str:
+    """Name of a field in messages."""
+    return field.flag.name or f"--{name.replace('_', '-')}"
 
 
-def _parameter(kind: type[Request], name: str, told: About) -> inspect.Parameter:
-    """A field as an argument, where Python takes it by position, or as an option."""
+def _parameter(kind: type[Request], name: str, field: About) -> inspect.Parameter:
+    """Typer parameter of a field: an argument if Python takes it by position, else an option."""
     found = next(f for f in fields(kind) if f.name == name)  # type: ignore[arg-type]
-    read = told.flag.text or _plain(told.type)
-    positional, metavar = not found.kw_only, told.flag.metavar or None
+    read = field.flag.text or _plain(field.type)
+    positional, metavar = not found.kw_only, field.flag.metavar or None
     if positional:
-        metavar = metavar or (told.flag.name.upper() or None)
+        metavar = metavar or (field.flag.name.upper() or None)
         return inspect.Parameter(
-            name, KEYWORD, annotation=Annotated[read, typer.Argument(help=told.help, metavar=metavar)]
+            name, KEYWORD, annotation=Annotated[read, typer.Argument(help=field.help, metavar=metavar)]
         )
     required = found.default is MISSING and found.default_factory is MISSING
-    info = typer.Option(_parameter_name(name, told), help=told.help, metavar=metavar)
+    info = typer.Option(_parameter_name(name, field), help=field.help, metavar=metavar)
     if read is bool:
         return inspect.Parameter(name, KEYWORD, default=found.default, annotation=Annotated[bool, info])
     default = inspect.Parameter.empty if required else None if found.default is MISSING else found.default
@@ -107,7 +108,7 @@ def _parameter(kind: type[Request], name: str, told: About) -> inspect.Parameter
 
 
 def _plain(hint: Any) -> Any:
-    """The type that the command line reads: what is in `X | None`, without metadata; a file where it is media."""
+    """Type that the command line reads: X of `X | None`, without metadata; Path for media."""
     if get_origin(hint) in (Union, UnionType):
         hint = next(each for each in get_args(hint) if each is not NoneType)
     while get_origin(hint) is Annotated:

@@ -1,4 +1,4 @@
-"""`minisora world`: true clips of a world that models are trained on."""
+"""`minisora world`: render clips of a training world."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SHEET_ROWS = 12  # clips on the contact sheet of a world
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The options."""
+    """Options of `minisora world`."""
 
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(WORLDS)}; or gym:ENV, any of Gymnasium.")]
-    seed: Annotated[int, typer.Option(help="Of the first clip; each next one adds 1.")] = 0
+    seed: Annotated[int, typer.Option(help="Seed of the first clip; each next one adds 1.")] = 0
     count: Annotated[int, typer.Option(help="Clips to render.")] = 4
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the clips.")] = Path("out/world")
     seconds: Annotated[float | None, typer.Option(help="4; of gym:ENV the whole episode.")] = None
@@ -43,11 +43,11 @@ class World:
         return self.name.startswith("gym:")
 
     def clips(self) -> Iterable[Clip]:
-        """Render them, one at a time. Raises UsageError for what no memory holds."""
+        """Render the clips, one at a time. Raises UsageError for sizes that exceed the memory."""
         from minisora.device import check_memory
         from minisora.video import Shape
 
-        length, rate = 4.0 if self.seconds is None else self.seconds, 8.0 if self.fps is None else self.fps
+        length, fps = 4.0 if self.seconds is None else self.seconds, 8.0 if self.fps is None else self.fps
         check_numbers(seconds=length, fps=self.fps, seed=self.seed, count=self.count, zoom=self.zoom)
         height, width = parse_size(self.size) or (128, 128)
         if self.is_gym:
@@ -55,17 +55,18 @@ class World:
 
             name, size = self.name.removeprefix("gym:"), (height, width)
             return record(name, episodes=self.count, size=size, fps=self.fps, seed=self.seed)
-        num_frames = round(length * rate) + 1
+        num_frames = round(length * fps) + 1
         check_memory(num_frames * height * width * 64, f"{length:g} s of {width}x{height}")  # the renderer's planes
-        shape = Shape(num_frames=num_frames, height=height, width=width, fps=rate)
+        shape = Shape(num_frames=num_frames, height=height, width=width, fps=fps)
         return (_clip(self.name, self.seed + index, shape) for index in range(self.count))
 
 
 @taking(World)
 def world(asked: World) -> None:
-    """True clips of a world that models are trained on, with their captions, to look at.
+    """Render clips of a training world, with their captions.
 
-    Of an environment a JSON file lies beside each clip: its actions, its rewards, how it ended.
+    For an environment a JSON file next to each clip holds its actions, its rewards, and how it
+    ended.
     """
     if asked.name not in WORLDS and not asked.is_gym:
         raise UsageError(f"there is no world {asked.name!r}. There are: {', '.join(WORLDS)}, gym:ENV.")
@@ -82,8 +83,8 @@ def world(asked: World) -> None:
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text
             if asked.is_gym:  # one action leads from a frame to the next
                 steps = {name: clip.truth[name][: len(shown) - 1] for name in ("actions", "rewards")}
-                told = json.dumps({"caption": caption, **clip.truth, **steps})
-                (asked.out / f"{clip.key}.json").write_text(told, encoding="utf-8")
+                metadata = json.dumps({"caption": caption, **clip.truth, **steps})
+                (asked.out / f"{clip.key}.json").write_text(metadata, encoding="utf-8")
             rows.append((caption, shown, clip.fps))
             typer.echo(f"{clip.key}.mp4: {caption}")
         contact_sheet(rows[:SHEET_ROWS]).save(asked.out / "sheet.png")

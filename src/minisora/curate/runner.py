@@ -47,7 +47,7 @@ from minisora.curate.told import Told, read_told
 from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
 from minisora.errors import UsageError
-from minisora.progress import Event, OnEvent, unheard
+from minisora.progress import Event, OnEvent, no_listener
 from minisora.video.files import cannot_write, replacing
 from minisora.workers.lock import one_run
 from minisora.workers.pool import Engine, Pool, Stage
@@ -97,7 +97,7 @@ def stage_of(recipe: Recipe) -> Measure:
     return Measure(recipe.input.media, recipe.measure, recipe.input.shots, recipe.input.pictures)
 
 
-def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = unheard, retry: bool = False) -> Ledger:
+def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retry: bool = False) -> Ledger:
     """Do all that is left to do.
 
     retry: try again what was quarantined

@@ -1,6 +1,7 @@
-"""Samples of curated shards to clips: what `minisora curate` wrote (curate/write.py says how), decoded.
+"""Decoding samples of curated shards, written by `minisora curate` (curate/write.py), to clips.
 
-Here: one sample. Not here: shards (shards.py), many of them (curate/decode.py), what is trained on (latents.py).
+Here: one sample. Not here: shards (shards.py), many samples (curate/decode.py), training samples
+(latents.py).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from minisora.worlds.clip import Caption, Clip
 
 
 def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
-    """One sample of a curated shard. Its captions hold for the stretches that they name.
+    """Decode one sample of a curated shard; each caption holds for the seconds that it names.
 
-    Raises BrokenSample for one that lacks a member or cannot be decoded; the sample is named.
+    Raises BrokenSample, naming the sample, if a member is missing or cannot be decoded.
     """
     try:
         about: dict[str, Any] = json.loads(members["json"])
@@ -41,7 +42,7 @@ def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
 
 
 def on_grid(clip: Clip, *, side: int, group: int) -> Clip:
-    """Cut to what a model takes: 1 + k * `group` frames from the first, the middle of `side`-multiples of pixels.
+    """Crop to what a model takes: the first 1 + k * `group` frames, sides multiples of `side`.
 
     Raises BrokenSample for a clip smaller than one cell.
     """

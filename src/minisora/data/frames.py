@@ -1,6 +1,7 @@
-"""Batches of plain frames, for the VAE: every sample drawn from a source by (seed, step, place in the batch).
+"""Batches of frames for the VAE: each sample is drawn by (seed, step, place in the batch).
 
-Sources are the worlds and footage; each is a function of a seed and a size, so that a step's batch is always the same.
+Sources are the worlds and footage; each is a function of a seed and a size, so a step's batch is
+always the same.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ class FrameBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameBatches:
-    """step -> batch of crops. A crop is cut from a larger rendering as often as not, so that edges differ in scale."""
+    """step -> batch of crops, some cut from larger renderings, so that edges differ in scale."""
 
     sources: Mapping[str, tuple[float, Source]]  # name -> weight, source
     batch_size: int
     num_frames: int
     side: int  # of the square crop, in pixels
-    scales: tuple[float, ...] = (1.0, 1.5, 2.0)  # side of what is rendered, over the side of the crop
+    scales: tuple[float, ...] = (1.0, 1.5, 2.0)  # side of the rendering, over the side of the crop
     flops_per_pixel: float = 0.0
-    seeds: range = range(2**31)  # of what is drawn
+    seeds: range = range(2**31)  # of the sources
     seed: int = 0
 
     def __call__(self, step: int) -> FrameBatch:

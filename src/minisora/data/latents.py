@@ -1,15 +1,15 @@
-"""Shards of latents to batches for the transformer: one pack a step, filled to a token budget.
+"""Batches for the transformer from shards of latents: packs, filled to a token budget.
 
 A sample in a shard:
 
     latents.safetensors  groups (1 + K, Hz, Wz, Cz) and singles (M, Hz, Wz, Cz), float16
     text.safetensors     tokens (S, Dt) float16 of all captions end to end
-    hints.safetensors    what lies in each cell of both, (1 + K + M, Hz, Wz, questions) int8, where that is known
-    json                 fps, frames in a group, frames of the singles; captions, the seconds they hold for, their
-                         lengths, whether they are dense
+    hints.safetensors    content labels of the cells, (1 + K + M, Hz, Wz, questions) int8, if known
+    json                 fps, frames in a group, frame numbers of the singles; captions, the seconds
+                         they hold for, their lengths, whether they are dense
 
-Here: reading them, and the batch of a step, a pure function of (seed, step). Not here: what is cut and what is given
-(windows.py), making the shards (train/latents.py).
+Here: reading them, and the batch of a step, a pure function of (seed, step). Not here: windows and
+their conditioning (windows.py), writing the shards (train/latents.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from minisora.worlds.clip import Caption
 
 
 def to_members(clip: StoredClip, lengths: Sequence[int], truth: Mapping[str, Any]) -> dict[str, bytes]:
-    """A sample's bytes by suffix. `lengths`: text tokens of each caption."""
+    """Encode a sample to bytes by suffix. `lengths`: text tokens of each caption."""
     about = {
         "fps": clip.fps,
         "stride": clip.stride,
@@ -64,39 +64,39 @@ def from_members(members: Mapping[str, bytes]) -> StoredClip:
         captions=tuple(Caption(text, start, stop, *dense) for text, start, stop, _, *dense in about["captions"]),
         texts=text.split([length for _, _, _, length, *_ in about["captions"]]),
         hints=load(members["hints.safetensors"])["hints"] if "hints.safetensors" in members else None,
-        stride=about.get("stride", 4),  # what was stored before it was said
+        stride=about.get("stride", 4),  # older files lack the field
     )
 
 
 @dataclass(frozen=True, eq=False)
 class LatentBatch:
-    """A pack whose tokens are still clean, and which of them carry loss."""
+    """A pack of clean tokens, and the mask of those that carry loss."""
 
     clean: Pack
-    made: Tensor  # (L,) bool
+    loss_mask: Tensor  # (L,) bool
     flops: float
-    hints: Tensor | None = None  # (L, questions) int64, where they are known
+    hints: Tensor | None = None  # (L, questions) int64, if known
 
     @property
     def tokens(self) -> int:
-        return len(self.made)
+        return len(self.loss_mask)
 
     def to(self, device: torch.device) -> LatentBatch:
         hints = None if self.hints is None else self.hints.to(device)
-        return replace(self, clean=self.clean.to(device), made=self.made.to(device), hints=hints)
+        return replace(self, clean=self.clean.to(device), loss_mask=self.loss_mask.to(device), hints=hints)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentBatches:
-    """step -> LatentBatch. A broken sample gives way to the next that is whole.
+    """step -> LatentBatch. A broken sample is replaced by the next whole one.
 
     sources:       shards and the weight with which a sample is drawn from them
     budget:        most tokens in a pack; samples are added until the next does not fit
     time_rate:     RoPE positions per second
-    flops:         of one forward pass, from the lengths of clips and texts
+    flops:         FLOPs of one forward pass, from the lengths of clips and texts
     pictures:      more such sources, of which single frames are taken
-    picture_share: of every budget, what they get before the rest is filled
-    hints:         whether hints go along, where all samples of a pack have them
+    picture_share: share of every budget that is filled from `pictures` first
+    hints:         include hints, if all samples of a pack have them
     """
 
     sources: Sequence[tuple[Shards, float]]
@@ -119,21 +119,21 @@ class LatentBatches:
         single = replace(self.windows, lengths=((1, 1.0),))
         chosen = self._filled(step, self.pictures, single, room, 0) if self.pictures else []
         if self.picture_share < 1:
-            taken = sum(window.made.numel() for window in chosen)
+            taken = sum(window.loss_mask.numel() for window in chosen)
             chosen += self._filled(step, self.sources, self.windows, self.budget - taken, len(chosen))
         if not chosen:
             raise UsageError(
                 f"a window of these clips has more tokens than a pack may, {self.budget}: "
                 f"raise `budget` in the recipe, or give smaller or shorter clips."
             )
-        # neighbours of equal length are attended to in one call
-        chosen.sort(key=lambda window: window.made.numel())
+        # attention takes neighbours of equal length in one call
+        chosen.sort(key=lambda window: window.loss_mask.numel())
         return self._laid_out(chosen)
 
     def _filled(
         self, step: int, sources: Sequence[tuple[Shards, float]], windows: WindowConfig, room: int, place: int
     ) -> list[Window]:
-        """Windows of at most `room` tokens in all, drawn for this and the next places of a step."""
+        """Draw windows of at most `room` tokens in all, from `place` of the step on."""
         chosen: list[Window] = []
         while True:
             rng = Random(f"{self.seed}/{step}/{place + len(chosen)}")
@@ -141,29 +141,29 @@ class LatentBatches:
             # a place's position among all draws; the stride only has to exceed the places of a step
             index = sample_at(self.seed, step * 4096 + place + len(chosen), len(shards))
             window = draw_window(shards.read_whole(index, _stored), self.null_text, windows, self.patch[1:], rng)
-            if window.made.numel() > room:
+            if window.loss_mask.numel() > room:
                 return chosen
-            room -= window.made.numel()
+            room -= window.loss_mask.numel()
             chosen.append(window)
 
     def _laid_out(self, windows: list[Window]) -> LatentBatch:
-        lengths = tuple(window.made.numel() for window in windows)
+        lengths = tuple(window.loss_mask.numel() for window in windows)
         text_lengths = tuple(len(window.text) for window in windows)
         times, index = distinct_times(torch.cat([window.times.flatten() for window in windows]))
         pack = Pack(
             tokens=torch.cat([patchify(window.latents[None], self.patch)[0] for window in windows]),
             times=times,
             time_index=index,
-            positions=torch.cat([grid_positions(w.seconds * self.time_rate, *w.made.shape[1:]) for w in windows]),
-            single=torch.cat([window.single.repeat_interleave(window.made[0].numel()) for window in windows]),
+            positions=torch.cat([grid_positions(w.seconds * self.time_rate, *w.loss_mask.shape[1:]) for w in windows]),
+            single=torch.cat([window.single.repeat_interleave(window.loss_mask[0].numel()) for window in windows]),
             lengths=lengths,
             text=torch.cat([window.text for window in windows]),
             text_lengths=text_lengths,
         )
-        made = torch.cat([window.made.flatten() for window in windows])
+        loss_mask = torch.cat([window.loss_mask.flatten() for window in windows])
         known = [window.hints.flatten(0, 2) for window in windows if window.hints is not None]
         hints = torch.cat(known).long() if self.hints and len(known) == len(windows) else None
-        return LatentBatch(pack, made, 3 * self.flops(lengths, text_lengths), hints)
+        return LatentBatch(pack, loss_mask, 3 * self.flops(lengths, text_lengths), hints)
 
 
 def _stored(key: str, members: Mapping[str, bytes]) -> StoredClip:

@@ -1,13 +1,14 @@
-"""Which sample comes when: a pure function of (seed, position), so that resuming needs one integer.
+"""Order of the samples: a pure function of (seed, position), so that resuming needs one integer.
 
-Every epoch is another permutation of the samples, computed one element at a time: nothing is built, shuffled or
-stored, whatever the size. A Feistel network permutes the smallest square power of two that holds all samples; an image
-outside the set is permuted again until it falls inside, which is still a permutation ("cycle walking").
+Every epoch is another permutation of the samples, computed one element at a time: nothing is
+stored, whatever the size. A Feistel network permutes the smallest square power of two that holds
+all samples; an image outside the set is permuted again until it falls inside, which is still a
+permutation ("cycle walking").
 
-Source: Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains", section 3. SplitMix64, the round function, is
-that of Steele, Lea and Flood 2014.
+Source: Black and Rogaway 2002, "Ciphers with Arbitrary Finite Domains", section 3. SplitMix64, the
+round function: Steele, Lea and Flood 2014.
 
-Here: the order. Not here: the samples (shards.py), laying them end to end (packing.py).
+Here: the order. Not here: the samples (shards.py), packing them (latents.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _MASK = (1 << 64) - 1
 
 
 def sample_at(seed: int, position: int, size: int) -> int:
-    """The sample at one position of an endless stream: each stretch of `size` positions holds every sample once.
+    """Sample at a position of an endless stream: each `size` positions hold every sample once.
 
     seed:     any integer
     position: how many samples came before, over all epochs
@@ -35,7 +36,7 @@ def sample_at(seed: int, position: int, size: int) -> int:
 
 
 def _permute(index: int, half: int, key: int) -> int:
-    """A Feistel network on 2 * half bits: a permutation whatever the round function does."""
+    """Feistel network on 2 * half bits: a permutation for any round function."""
     low = (1 << half) - 1
     left, right = index >> half, index & low
     for number in range(_ROUNDS):
@@ -44,7 +45,7 @@ def _permute(index: int, half: int, key: int) -> int:
 
 
 def _mix(value: int) -> int:
-    """SplitMix64: one step of the generator, as a hash of 64 bits."""
+    """One step of SplitMix64, as a hash of 64 bits."""
     value = (value + 0x9E3779B97F4A7C15) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK

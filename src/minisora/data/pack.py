@@ -1,7 +1,8 @@
-"""A batch for the transformer: clips of any size and length laid end to end in one stream of tokens.
+"""Pack: clips of any size and length, laid end to end in one stream of tokens.
 
-Nothing is padded and there are no buckets: a pack says where each clip begins and ends, and attention stays inside.
-Source: Dehghani et al. 2023, "Patch n' Pack: NaViT" (arXiv:2307.06304), section 2.1.
+Nothing is padded and there are no buckets: a pack holds the length of each clip, and attention
+stays inside a clip. Source: Dehghani et al. 2023, "Patch n' Pack: NaViT" (arXiv:2307.06304),
+section 2.1.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from torch import Tensor
 class Pack:
     """L video tokens of B clips, with their S text tokens.
 
-    Clips of the same length are best laid side by side: a CPU then attends to them in one batched call.
+    Clips of equal length should be neighbours: on a CPU attention takes them in one batched call.
     """
 
     tokens: Tensor  # (L, Ct) noised latents, patchified
-    times: Tensor  # (K,) the distinct noise times in this pack
-    time_index: Tensor  # (L,) which of them is a token's own
+    times: Tensor  # (K,) distinct times t of the tokens
+    time_index: Tensor  # (L,) index into `times` for each token
     positions: Tensor  # (L, 3) float32: time, row, column in the units of RoPE
     single: Tensor  # (L,) bool: the token covers one frame, not a group
     lengths: tuple[int, ...]  # tokens of each clip; sums to L
@@ -41,6 +42,6 @@ class Pack:
 
 
 def distinct_times(token_times: Tensor) -> tuple[Tensor, Tensor]:
-    """(L,) times -> the (K,) distinct ones and each token's index among them."""
+    """(L,) times -> the K distinct ones (K,), and each token's index among them (L,)."""
     times, index = torch.unique(token_times, return_inverse=True)
     return times, index

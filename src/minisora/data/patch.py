@@ -1,4 +1,4 @@
-"""Latents to tokens and back, and where each token stands in time and space."""
+"""Latents to tokens and back, and the position of each token in time and space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def patchify(z: Tensor, patch: tuple[int, int, int]) -> Tensor:
 
 
 def unpatchify(tokens: Tensor, patch: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
-    """The inverse of `patchify`.
+    """Inverse of `patchify`.
 
     tokens:  (B, L, pt*ph*pw*Cz)
     grid:    (Tz/pt, Hz/ph, Wz/pw), tokens along each axis

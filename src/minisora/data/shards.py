@@ -1,18 +1,20 @@
-"""Shards: tar archives of samples that any WebDataset reader streams, with an index that reads any one at once.
+"""Shards: tar archives of samples in WebDataset format, with an index for random access.
 
-    shard-000000.tar        members `key.suffix`, the members of one sample side by side
-    shard-000000.parquet    a row for each member: key, suffix, shard, offset and size in bytes, CRC-32, columns (JSON)
+    shard-000000.tar        members `key.suffix`, the members of one sample next to each other
+    shard-000000.parquet    a row for each member: key, suffix, shard, offset and size in bytes,
+                            CRC-32, columns (JSON)
 
-`columns` holds what is known about the sample beside its bytes; it is the same in all rows of one sample. A shard
-exists when its index does: the index is put in place last, so a writer that is killed leaves whole shards only, and
-the next one goes on after them. The same samples give the same bytes. The sum tells bytes that were changed, which
-weights and pictures do not show of themselves; an index of the first format has none.
+`columns` holds metadata of the sample; it is the same in all rows of one sample. A shard exists
+when its index does: the index is put in place last, so a writer that is killed leaves whole shards
+only, and the next one continues after them. The same samples give the same bytes. The CRC finds
+changed bytes, which weights and pictures do not reveal themselves; an index of the first format has
+none.
 
-Source: the WebDataset convention, https://github.com/webdataset/webdataset (a key ends at the first dot; suffixes are
-lower case).
+Source: the WebDataset convention, https://github.com/webdataset/webdataset (a key ends at the first
+dot; suffixes are lower case).
 
-Here: bytes to and from shards, and what takes the place of a broken sample. Not here: what the bytes mean (clips.py,
-latents.py), the order of samples (order.py).
+Here: bytes to and from shards, and replacing broken samples. Not here: what the bytes mean
+(clips.py, latents.py), the order of samples (order.py).
 """
 
 from __future__ import annotations
@@ -69,11 +71,12 @@ class BrokenSample(UsageError):
 
 
 class ShardWriter:
-    """Writes samples into shards of one folder; as a context manager, closed only when the block did not raise.
+    """Write samples into shards of one folder; a context manager closes it unless the block raises.
 
-    folder:    made when it is missing
+    folder:    created if missing
     prefix:    several writers may share a folder, each under its own prefix
-    max_bytes: a shard is closed before the sample that would make it larger; one larger sample is a shard alone
+    max_bytes: a shard is closed before the sample that would exceed it; a larger sample is a shard
+               alone
     """
 
     def __init__(self, folder: Path, *, prefix: str = "shard", max_bytes: int = 256 * 2**20) -> None:
@@ -137,7 +140,7 @@ class ShardWriter:
     ) -> None:
         if kind is None:
             self.close()
-        elif self._tar is not None:  # the next writer makes this shard again, the same bytes as if nothing had happened
+        elif self._tar is not None:  # the next writer writes this shard again, with the same bytes
             self._tar.fileobj.close()
             self._tar = None
             self._clear_unfinished()
@@ -172,11 +175,12 @@ class ShardWriter:
 
 
 class Shards:
-    """The samples of all shards in a folder, by number: names in order of shard, then as they were written.
+    """Samples of all shards in a folder, by number: in order of shard, then as written.
 
     Holds no open file: threads, forks and spawned workers may share it.
 
-    Raises UsageError when the folder holds no index, or a shard is missing or shorter than its index says.
+    Raises UsageError when the folder holds no index, or a shard is missing or shorter than its
+    index says.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -205,21 +209,22 @@ class Shards:
         return len(self.keys)
 
     def columns(self, name: str) -> list[Any]:
-        """One column of the index, a value for each sample; None where a sample has none."""
+        """One column of the index, a value for each sample; None if a sample lacks it."""
         if not any(name in columns for columns in self._columns):
             known = sorted({known for columns in self._columns for known in columns})
             raise UsageError(f"{self.folder} has no column {name!r}. It has: {', '.join(known) or 'none'}.")
         return [columns.get(name) for columns in self._columns]
 
     def mark(self, i: int) -> str:
-        """What tells a sample from another of the same key: sizes and sums of its members."""
+        """Identity of a sample's content: sizes and CRCs of its members."""
         rows = range(self._rows[i], self._ends[i])
         return " ".join(f"{self._suffixes[row]}:{self._sizes[row]}:{self._sums[row].as_py()}" for row in rows)
 
     def read(self, i: int) -> dict[str, bytes]:
-        """The members of one sample by suffix, in one read of the shard.
+        """Read the members of one sample, by suffix, in one read of the shard.
 
-        Raises UsageError when the shard is gone, BrokenSample when the bytes cannot be had as they were written.
+        Raises UsageError if the shard is gone, BrokenSample if the bytes are not as they were
+        written.
         """
         rows = range(self._rows[i], self._ends[i])
         start = int(self._offsets[rows[0]])
@@ -249,12 +254,12 @@ class Shards:
     def read_whole(
         self, i: int, decode: Callable[[str, Mapping[str, bytes]], Decoded], *, timeout_seconds: float = READ_SECONDS
     ) -> Decoded:
-        """decode(key, members) of a sample, or of the first after it that is whole. What is passed over is said.
+        """Decode a sample, or the first whole one after it; samples passed over are reported.
 
-        A sample is broken where reading or decoding it raises BrokenSample, or hangs. The same one takes its place
-        whoever reads it, at any number of workers and after going on.
+        A sample is broken if reading or decoding it raises BrokenSample, or hangs. Its replacement
+        is the same for any number of workers and after resuming.
 
-        Raises UsageError where MOST_BROKEN samples in a row are broken, or all are.
+        Raises UsageError if MOST_BROKEN samples in a row are broken, or all are.
         """
         tried = range(min(MOST_BROKEN, len(self)))
         for n in tried:
@@ -308,7 +313,10 @@ def _read_index(index: Path) -> pa.Table:
 
 @contextmanager
 def _limited(seconds: float, what: str) -> Iterator[None]:
-    """BrokenSample when the block waits longer. A signal does it, which only the main thread of a process gets."""
+    """Raise BrokenSample if the block takes longer.
+
+    Uses a signal, so only the main thread is limited.
+    """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -326,7 +334,7 @@ def _limited(seconds: float, what: str) -> Iterator[None]:
 
 @contextmanager
 def _refusals(folder: Path) -> Iterator[None]:
-    """Turn what the system refuses into words."""
+    """Turn errors of the operating system into UsageError."""
     try:
         yield
     except OSError as error:

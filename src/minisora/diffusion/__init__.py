@@ -1,4 +1,7 @@
-"""The mathematics of diffusion: path, times, loss, denoiser, guidance, samplers. Torch only; it knows no network."""
+"""The mathematics of diffusion: path, times, loss, denoiser, guidance, samplers.
+
+Torch only; it knows no network.
+"""
 
 from minisora.diffusion.denoiser import Denoiser, VelocityFn, finish, from_velocity, noised, start
 from minisora.diffusion.guidance import JointDenoiser, extrapolated, guided_joint, in_interval

@@ -1,17 +1,23 @@
-"""From the velocity that a network predicts to the denoiser that a sampler asks for, with some tokens given.
+"""Denoiser from a velocity network, with some tokens as conditioning.
 
-Each token has a level c in 0..1: 0 is given, 1 is to be made, between them is noised in part. At sampler time t a
-token is at its own time c t:
+Two words, used alike everywhere:
+
+    time    t in 0..1, a place on the path of path.py. The sampler has one; every token has its own
+    level   c in 0..1, a token's share of it: at sampler time t the token's own time is c t.
+            0: conditioning, clean throughout. 1: generated from pure noise. Between: noised in part
+
+For a token of level c:
 
     x       = (1 - c t) x0 + c t eps
     x at t = 1  is  (1 - c) known + c eps
     x0      = x - c t v
     dx/dt   = c (eps - x0) = (x - x0) / t            the same for every c
 
-so a sampler of one time serves tokens of any levels, and no step is spent on noise that a token does not have.
+so a sampler of one time serves tokens of any levels, and no step is spent on noise that a token
+does not have.
 
-Here: the level rule around a network. Not here: which tokens are given (generate/canvas.py), guidance (guidance.py),
-integration (samplers.py).
+Here: the rule of levels around a network. Not here: which tokens are conditioning
+(generate/canvas.py), guidance (guidance.py), integration (samplers.py).
 """
 
 from collections.abc import Callable
@@ -35,12 +41,13 @@ def from_velocity(
 ) -> Denoiser:
     """Make a denoiser of a network that predicts velocity.
 
-    velocity_fn:   is given the state (B, L, C) and each token's own time (B, L)
+    velocity_fn:   called with the state (B, L, C) and each token's own time (B, L)
     levels:        (L,) or (B, L), c of each token
     known:         (B, L, C) latents; read where the level is 0
-    context_noise: time at which the network sees tokens of level 0, and is told that it does; () or (B,), one for each
-    context_eps:   (B, L, C) the noise for that, the same at every step; needed where context_noise is above 0
-    returns        a denoiser of (B, L, C); where the level is 0 its x0 is `known`, whatever the network says
+    context_noise: time at which the network sees tokens of level 0, in state and in time input;
+                   () or (B,), one for each sample
+    context_eps:   (B, L, C) noise for them, the same at every step; needed if context_noise > 0
+    returns        a denoiser of (B, L, C); where the level is 0 its x0 is `known`, exactly
 
     Raises UsageError for a context_noise outside 0..1.
     """
@@ -70,7 +77,10 @@ def start(known: Tensor, levels: Tensor, eps: Tensor) -> Tensor:
 
 
 def noised(x0: Tensor, levels: Tensor, eps: Tensor, t: float) -> Tensor:
-    """The state at t, each token at its own time. x0, eps: (B, L, C), levels: (L,) or (B, L) -> (B, L, C)."""
+    """The state at t, each token at its own time.
+
+    x0, eps: (B, L, C), levels: (L,) or (B, L) -> (B, L, C).
+    """
     return interpolate(x0, eps, (levels * t).expand(x0.shape[:2]))
 
 

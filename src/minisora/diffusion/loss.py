@@ -1,13 +1,15 @@
-"""What training minimises: the squared error of the velocity, over the tokens to be generated.
+"""Training loss: the squared error of the velocity, over the tokens to be generated.
 
     loss = mean over the tokens of `loss_mask` of |v_predicted - (eps - x0)|^2 / channels
 
-A token that was given (noise level 0, or slightly noised) carries no loss: the network has nothing to generate there.
+A conditioning token (clean, or slightly noised) carries no loss: the network generates nothing
+there.
 
-Source: Lipman et al. 2022, "Flow Matching for Generative Modeling", arXiv:2210.02747, Eq. 9 (conditional flow
-matching), on the straight path of path.py.
+Source: Lipman et al. 2022, "Flow Matching for Generative Modeling", arXiv:2210.02747, Eq. 9
+(conditional flow matching), on the straight path of path.py.
 
-Here: the loss and its breakdown for the log. Not here: which t to draw (times.py), what is given (data/windows.py).
+Here: the loss and its breakdown for the log. Not here: which t to draw (times.py), which tokens are
+conditioning (data/windows.py).
 """
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from minisora.diffusion.path import velocity
 
-BINS = 4  # intervals of t that the log of a training run tells apart
+BINS = 4  # intervals of t in the log of a training run
 
 
 def flow_matching_loss(predicted_v: Tensor, x0: Tensor, eps: Tensor, t: Tensor, loss_mask: Tensor) -> dict[str, Tensor]:
@@ -35,7 +37,7 @@ def velocity_error(predicted_v: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
 
 
 def mean_loss(per_token_loss: Tensor, t: Tensor) -> dict[str, Tensor]:
-    """`loss`, the mean over tokens; for the log `t0`, `t1` ..., the means over those in each of BINS intervals of t.
+    """Mean over tokens, `loss`; for the log, means over each of BINS intervals of t, `t0`, ...
 
     per_token_loss, t: (n,), of the tokens to be generated
     """
@@ -44,12 +46,12 @@ def mean_loss(per_token_loss: Tensor, t: Tensor) -> dict[str, Tensor]:
 
 
 def loss_by_bin(per_token_loss: Tensor, t: Tensor, bins: int) -> Tensor:
-    """Mean loss at each noise level, for the log: a loss that falls at one level can hide one that rises at another.
+    """Mean loss by time, for the log: a loss falling at one t can hide one rising at another.
 
     per_token_loss: (...) of the tokens to be generated: select them before the call
     t:       the same shape, each token's own time
     bins:    intervals of equal width that cover 0..1; t = 1 belongs to the last
-    returns  (bins,) float32, NaN where no token fell
+    returns  (bins,) float32, NaN for an interval without tokens
     """
     index = (t.detach().float().flatten() * bins).long().clamp(0, bins - 1)
     loss = per_token_loss.detach().float().flatten()

@@ -1,20 +1,22 @@
-"""Integrate a denoiser from noise to data.
+"""Samplers: integrate a denoiser from noise to data.
 
     dx/dt = (x - x0(x, t)) / t
 
-This is the slope on the straight path for every token, whatever its level (denoiser.py), and on the
-variance-exploding path too. In u = -log t it reads dx/du = x0 - x, whose linear part is solved exactly:
+This is the slope on the straight path for a token of any level (denoiser.py), and on the
+variance-exploding path too. In u = -log t it reads dx/du = x0 - x, whose linear part is solved
+exactly:
 
     x_s = (s/t) x_t + (integral from u_t to u_s of exp(u - u_s) x0(u) du)
 
-The multistep samplers replace x0(u) by a polynomial through the last estimates, so they know log t alone and need no
-signal-to-noise ratio, which would differ from token to token. (The papers use half the log-SNR for u; the two agree
-where the signal coefficient is 1.)
+The multistep samplers replace x0(u) by a polynomial through the last estimates, so they use log t
+alone and need no signal-to-noise ratio, which would differ from token to token. (The papers use
+half the log-SNR for u; the two agree where the signal coefficient is 1.)
 
-In each of these a step to t = 0, the last, is of first order: it returns the x0 estimate at the time before. Its
-error is h^2 once, which leaves a second-order sampler of second order.
+In every sampler the last step, to t = 0, is of first order: it returns the x0 estimate at the time
+before. Its error is h^2 once, which leaves a second-order sampler of second order.
 
-Here: samplers, functions of a denoiser and times. Not here: which times (times.py), guidance (guidance.py).
+Here: samplers, functions of a denoiser and times. Not here: which times (times.py), guidance
+(guidance.py).
 """
 
 import math
@@ -28,7 +30,7 @@ from minisora.diffusion.denoiser import Denoiser
 from minisora.errors import UsageError
 
 Sampler = Callable[[Denoiser, Tensor, Sequence[float]], Tensor]
-Noised = Callable[[Tensor, float], Tensor]  # x0: (B, *), t  ->  a state at t, of noise not used before: (B, *)
+Noised = Callable[[Tensor, float], Tensor]  # x0: (B, *), t  ->  a state at t with fresh noise: (B, *)
 
 
 def euler(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
@@ -44,7 +46,7 @@ def heun(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
     Karras et al. 2022 (arXiv:2206.00364), Algorithm 1. On both the straight path and
     the variance-exploding path the slope dx/dt is (x - x0) / t, so one sampler serves both.
 
-    denoise: guidance, text and precision are already inside it
+    denoise: includes guidance, text and precision
     x:       (B, *)  a sample at times[0]; standard normal where times[0] is 1
     times:   decreasing, from the noisiest to 0
     returns  (B, *)  a sample at times[-1]
@@ -60,9 +62,9 @@ def heun(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
 def dpmpp_2m(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
     """Second order with one network call a step: DPM-Solver++(2M). Shapes as in `heun`.
 
-    Lu et al. 2022 (arXiv:2211.01095), Algorithm 2, with u = -log t as its lambda. The first step is of first order.
-    Times that are even in t, n of them, have log-steps that grow towards 0, and there the error falls as log(n) / n^2;
-    times that crowd towards 0, such as the squares of even ones, give the full order.
+    Lu et al. 2022 (arXiv:2211.01095), Algorithm 2, with u = -log t as its lambda. The first step is
+    of first order. With n times even in t the log-steps grow towards 0 and the error falls as
+    log(n) / n^2; times denser towards 0, such as the squares of even ones, give the full order.
     """
     previous: tuple[float, Tensor] | None = None
     for t, s in pairwise(times):
@@ -73,12 +75,13 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
 
 
 def unipc(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
-    """Predict as `dpmpp_2m`, then correct with the new estimate: one network call a step. Shapes as in `heun`.
+    """Predict as `dpmpp_2m`, then correct with the new estimate: one network call a step.
 
-    Zhao et al. 2023 (arXiv:2302.04867), UniPC-2 with B2(h) for data prediction, with u = -log t as its lambda.
-    The estimate at the predicted state corrects that state and serves the next step too. The corrected steps are of
-    third order; the last step keeps the whole at second where times are even in t, and leaves third where they crowd
-    towards 0.
+    Zhao et al. 2023 (arXiv:2302.04867), UniPC-2 with B2(h) for data prediction, with u = -log t as
+    its lambda. The estimate at the predicted state corrects that state and serves the next step
+    too. Corrected steps are of third order; the first-order last step limits the whole to second
+    order for times even in t, and leaves third order for times denser towards 0. Shapes as in
+    `heun`.
     """
     previous: tuple[float, Tensor] | None = None
     x0 = _x0(denoise, x, times[0])
@@ -93,12 +96,12 @@ def unipc(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
 
 
 def consistency(noised: Noised) -> Sampler:
-    """To the data in one call, back to the next time with fresh noise, and so on; shapes as in `heun`.
+    """Multistep consistency sampling: one call to the data, noised again to the next time, ...
 
-    For a denoiser that tells where the trajectory through a state ends, not the mean of all that may lie there: a
-    consistency function. Song et al. 2023 (arXiv:2303.01469), Algorithm 1.
+    For a consistency function: a denoiser that returns the end of the trajectory through a state,
+    not the mean of x0. Song et al. 2023 (arXiv:2303.01469), Algorithm 1. Shapes as in `heun`.
 
-    noised: has the levels of the tokens and the random numbers inside it
+    noised: includes the levels of the tokens and the generator
     """
 
     def sample(denoise: Denoiser, x: Tensor, times: Sequence[float]) -> Tensor:
@@ -114,7 +117,10 @@ SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "dpmpp_2m": dpmpp_
 
 
 def sampler_named(name: str) -> Sampler:
-    """For text that comes from outside; code passes the function itself."""
+    """Look up a sampler by the name a user gave; code passes the function itself.
+
+    Raises UsageError for an unknown name.
+    """
     if name not in SAMPLERS:
         raise UsageError(f"there is no sampler {name!r}. Choose one of: {', '.join(SAMPLERS)}.")
     return SAMPLERS[name]
@@ -129,7 +135,7 @@ def _slope(denoise: Denoiser, x: Tensor, t: float) -> Tensor:
 
 
 def _step_2m(x: Tensor, x0: Tensor, previous: tuple[float, Tensor] | None, t: float, s: float) -> Tensor:
-    """From t to s with x0(u) held at its value in the middle of the step, extrapolated from the last two estimates."""
+    """Step from t to s with constant x0(u), extrapolated from two estimates to mid-step."""
     if s == 0:
         return x0
     if previous is not None:
@@ -139,10 +145,10 @@ def _step_2m(x: Tensor, x0: Tensor, previous: tuple[float, Tensor] | None, t: fl
 
 
 def _corrected(x: Tensor, x0: Tensor, previous: tuple[float, Tensor] | None, t: float, new: Tensor, s: float) -> Tensor:
-    """From t to s > 0 with x0(u) a polynomial through the estimates before, at t, and at s (`new`).
+    """Step from t to s > 0; x0(u): polynomial through estimates before t, at t and at s (`new`).
 
-    With w = u - u_t and h = u_s - u_t the polynomial is x0 + a w + b w^2, and the weights of its terms are the
-    integrals from 0 to h of exp(w - h) w^n dw.
+    With w = u - u_t and h = u_s - u_t the polynomial is x0 + a w + b w^2, and the weights of its
+    terms are the integrals from 0 to h of exp(w - h) w^n dw.
     """
     h = math.log(t / s)
     weight0 = -math.expm1(-h)

@@ -1,15 +1,17 @@
-"""Which times to train on, and which times a sampler visits.
+"""Times to train on, and times that a sampler visits.
 
-    logit-normal   t = sigmoid(mean + std * n), n standard normal: most draws fall in the middle of the path,
-                   where the network has most to learn
-    shift          t -> s t / (1 + (s - 1) t): the same picture in more tokens needs more noise to be as hidden,
-                   so a larger video moves its times towards 1 with s > 1
+    logit-normal   t = sigmoid(mean + std * n), n standard normal: most draws fall in the middle of
+                   the path, where the network has most to learn
+    shift          t -> s t / (1 + (s - 1) t): more tokens of one picture need more noise to hide it
+                   as well, so a larger video moves its times towards 1 with s > 1
 
-Shifts compose by multiplication: shifting by a and then by b is shifting by a b, and 1 / s undoes s.
+Shifts compose by multiplication: shifting by a and then by b is shifting by a b, and 1 / s undoes
+s.
 
-Source: Esser et al. 2024 (Stable Diffusion 3), arXiv:2403.03206, section 3.1 (logit-normal), section 5.3.2 (shift).
+Source: Esser et al. 2024 (Stable Diffusion 3), arXiv:2403.03206, section 3.1 (logit-normal),
+section 5.3.2 (shift).
 
-Here: numbers between 0 and 1. Not here: what is done with them (path.py, samplers.py).
+Here: numbers between 0 and 1. Not here: their use (path.py, samplers.py).
 """
 
 import math
@@ -26,7 +28,7 @@ Time = TypeVar("Time", float, Tensor)
 def logit_normal(rng: Random, *, mean: float, std: float) -> float:
     """Draw a time to train on.
 
-    rng:       of the sample's place, as all that is drawn for it: the same in any process
+    rng:       the sample's own generator, the same in any process
     mean, std: of the logit of t; a mean above 0 favours noise
     """
     return 1 / (1 + math.exp(-rng.gauss(mean, std)))
@@ -42,22 +44,22 @@ def shift_times(t: Time, shift: float) -> Time:
 
 
 def unshift_times(t: Time, shift: float) -> Time:
-    """The inverse of `shift_times` with the same shift."""
+    """Inverse of `shift_times` with the same shift."""
     return shift_times(t, 1 / shift if shift else 0.0)
 
 
 def shift_for_tokens(tokens: int, *, base_tokens: int, base_shift: float = 1.0) -> float:
-    """The shift at which a video of `tokens` is as hidden by noise as one of `base_tokens` is at `base_shift`.
+    """Shift at which `tokens` are as hidden by noise as `base_tokens` are at `base_shift`.
 
-    Esser et al. 2024, Eq. 23: the uncertainty about a picture given its noised pixels falls with the square root of
-    their number.
+    Esser et al. 2024, Eq. 23: the uncertainty about a picture conditioned on its noised pixels
+    falls with the square root of their number.
     """
     assert tokens > 0 and base_tokens > 0, (tokens, base_tokens)
     return base_shift * math.sqrt(tokens / base_tokens)
 
 
 def schedule(steps: int, *, shift: float = 1.0, start: float = 1.0) -> list[float]:
-    """The times a sampler visits: even steps before the shift.
+    """Sampler times: even steps, then the shift.
 
     steps:   sampler steps
     start:   the first time, after the shift

@@ -1,8 +1,8 @@
-"""Attention inside each clip of a pack: one function, whatever the device.
+"""Attention inside each clip of a pack: one function for all devices.
 
-On CUDA, in half precision, `torch.nn.attention.varlen` takes the stream as it is. Elsewhere neighbours of equal length
-go as one batched call, a few queries at a time (kernels/attention.py): torch's fused CPU kernel is slower
-(docs/log.md).
+On CUDA, in half precision, `torch.nn.attention.varlen` takes the packed stream. Elsewhere
+neighbours of equal length go into one batched call, a few queries at a time (kernels/attention.py):
+torch's fused CPU kernel is slower (docs/log.md).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from minisora.dit.kernels import is_traced
 from minisora.dit.kernels.attention import as_operator, attention_by_blocks, cells
 from minisora.dit.ulysses import Across
 
-KEPT_UP_TO = 512 * 512  # queries times keys of a clip: weights are kept for the backward pass, not worked out again
+KEPT_UP_TO = 512 * 512  # queries times keys of a clip: up to this, weights are kept for the backward pass
 
 
 class Segments:
-    """Which queries attend to which keys: lengths of each clip's, summing to L and to S.
+    """Lengths of each clip's queries and keys (sums L and S): attention stays inside a clip.
 
-    As tensors too, which is how a compiled block reads them: of numbers it would compile anew for every pack.
+    Also as tensors, for a compiled block: with Python numbers it would recompile for every pack.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Segments:
     ) -> None:
         self.queries, self.keys = queries, keys
         self.q_lengths, self.k_lengths = torch.tensor(queries, device="cpu"), torch.tensor(keys, device="cpu")
-        self.across = across  # processes that hold the queries, and the keys where these are tokens too
+        self.across = across  # processes that share the queries, and in self-attention the keys
         short = max(q * k for q, k in zip(queries, keys, strict=True)) <= KEPT_UP_TO
         self.kept = cells(queries, keys) if keep and short else 0
 
@@ -42,7 +42,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     k, v:    (S, N, head_width)
     returns  (L, N, head_width)
 
-    Over several processes q has this one's rows only, and so do k and v where they are of the tokens themselves.
+    Over several processes q holds this process's rows only; in self-attention so do k and v.
     """
     across = segments.across
     attended: Tensor = _alone(q, k, v, segments) if across is None else _across(q, k, v, segments, across)

@@ -1,15 +1,16 @@
-"""The transformer's block: self-attention, attention to the text and an MLP, led by the time of each token.
+"""Transformer block: self-attention, cross-attention to the text, MLP; modulated by token times.
 
-Source: Peebles and Xie 2022 (DiT, arXiv:2212.09748). Chen et al. 2023 (PixArt-alpha, arXiv:2310.00426, section 2.3)
-for one time MLP shared by all blocks with a table in each. Wan (arXiv:2503.20314) for the rest: RMS norm of queries and
-keys over all heads together, rotary positions in self-attention, an affine norm before cross-attention, which has no
-gate.
+Source: Peebles and Xie 2022 (DiT, arXiv:2212.09748). Chen et al. 2023 (PixArt-alpha,
+arXiv:2310.00426, section 2.3) for one time MLP shared by all blocks with a table in each. Wan
+(arXiv:2503.20314) for the rest: RMS norm of queries and keys over all heads together, rotary
+positions in self-attention, an affine norm before cross-attention, which has no gate.
 
-What the time says to a token is float32 whatever the stream is: tables, shifts, scales and gates. A norm with its
-modulation, and a gated sum, are worked out in float32 and rounded once to what the stream is.
+Modulation (tables, shifts, scales and gates) is float32 whatever the dtype of the stream. A norm
+with its modulation, and a gated sum, are computed in float32 and rounded once to the stream's
+dtype.
 
-Here: the block. Not here: what goes into it and comes out (model.py); which token sees which (attention.py). `linear`,
-`modulated` and the like are what their plain forms say in a line or two (kernels/).
+Here: the block. Not here: embedding and head (model.py), attention masks (attention.py). `linear`,
+`modulated` and the like compute their plain forms (kernels/).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class RMSNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, attention to the text, MLP; the first and the last modulated by the token's own time."""
+    """Self-attention, cross-attention, MLP; first and last modulated by the token's time."""
 
     def __init__(self, width: int, num_heads: int, mlp_width: int, cross_norm: bool, eps: float) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(mlp_width, width)
 
     def text_kv(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """(S, D) -> keys and values, (S, N, head_width) each"""
+        """Keys and values of the text: (S, D) -> two of (S, N, head_width)"""
         k, v = self.cross_kv(text).chunk(2, -1)
         return self._heads(self.cross_k_norm(k)), self._heads(v)
 
@@ -71,14 +72,16 @@ class Block(nn.Module):
         text: tuple[Tensor, Tensor],
         to_text: Segments,
     ) -> Tensor:
-        """
+        """Apply the block.
+
         x:          (L, D)
-        modulation: (K, 6, D) of the distinct times, no narrower than float32; the block adds its table
-        times:      which of them each token has
+        modulation: (K, 6, D) of the distinct times, no narrower than float32; the block adds its
+                    table
+        times:      index of each token's time
         rope:       (L, head_width/2, 2)
-        clips:      which tokens attend to which
+        clips:      segments of self-attention
         text:       keys, values (S, N, head_width)
-        to_text:    which tokens attend to which text
+        to_text:    segments of cross-attention
         returns     (L, D)
         """
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.table + modulation).unbind(1)  # six of (K, D)
@@ -105,5 +108,5 @@ class Block(nn.Module):
 
 
 def gated(x: Tensor, h: Tensor, gate: Tensor, times: TimeIndex) -> Tensor:
-    """x + h * gate, each token by its own time. x, h: (L, D); gate: (K, D) float32"""
+    """x + h * gate, with the gate of each token's time. x, h: (L, D); gate: (K, D) float32"""
     return torch.addcmul(x.to(gate.dtype), h.to(gate.dtype), times.rows(gate)).to(x.dtype)

@@ -1,8 +1,9 @@
-"""Low-rank adapters: a few numbers beside frozen weights, folded into them once trained.
+"""Low-rank adapters (LoRA): small trained matrices added to frozen weights, merged after training.
 
-Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), section 4.1: y = W x + (alpha / r) B A x, B starting at zero.
+Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685), section 4.1: y = W x + (alpha / r) B A x, B
+starting at zero.
 
-Here: adding, leaving out, merging. Not here: the recipes that train them (recipes/).
+Here: adding, disabling, merging. Not here: the recipes that train them (recipes/).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class LoRALinear(nn.Linear):
-    """A frozen linear layer, under its own names, with `down` (r, in) and `up` (out, r) beside it."""
+    """A frozen linear layer, parameter names unchanged, plus `down` (r, in) and `up` (out, r)."""
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
@@ -39,7 +40,7 @@ class LoRALinear(nn.Linear):
         return frozen + F.linear(F.linear(input, self.down), self.up) * self.scale if self.adapted else frozen
 
     def merged(self) -> nn.Linear:
-        """A plain layer that says the same."""
+        """Plain linear layer with the adapter merged."""
         plain = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
         weight = self.weight.double() + self.scale * self.up.double() @ self.down.double()
         plain.weight, plain.bias = nn.Parameter(weight.to(self.weight.dtype), requires_grad=False), self.bias
@@ -47,14 +48,14 @@ class LoRALinear(nn.Linear):
 
 
 def add_lora(model: Model, rank: int, *, alpha: float | None = None) -> Model:
-    """Freeze `model` and put an adapter beside every linear layer of its `parts()`; in place.
+    """Freeze `model` and add an adapter to every linear layer of its `fsdp_units()`; in place.
 
-    alpha: the adapters' weight times their rank; the rank itself where it is not given
+    alpha: the adapters' weight times their rank; default: the rank
     """
     if rank < 1:
         raise UsageError(f"an adapter of rank {rank} holds nothing. Use 4 to 64.")
     model.requires_grad_(False)
-    for part in model.parts():  # type: ignore[operator]  # every trainable model has it
+    for part in model.fsdp_units():  # type: ignore[operator]  # every trainable model has it
         for name, layer in part.named_children():
             if isinstance(layer, nn.Linear):
                 setattr(part, name, LoRALinear(layer, rank, float(rank) if alpha is None else alpha))
@@ -63,8 +64,8 @@ def add_lora(model: Model, rank: int, *, alpha: float | None = None) -> Model:
 
 @torch.no_grad()
 def merge_lora(model: Model) -> Model:
-    """Fold every adapter into its layer; in place. What the model says stays the same within rounding."""
-    for part in model.parts():  # type: ignore[operator]
+    """Merge every adapter into its layer, in place. Outputs stay the same within rounding."""
+    for part in model.fsdp_units():  # type: ignore[operator]
         for name, layer in part.named_children():
             if isinstance(layer, LoRALinear):
                 setattr(part, name, layer.merged())
@@ -73,7 +74,7 @@ def merge_lora(model: Model) -> Model:
 
 @contextmanager
 def without_adapters(model: nn.Module) -> Iterator[None]:
-    """The frozen weights alone, bit for bit, for as long as it lasts."""
+    """Context manager: adapters disabled, outputs those of the frozen weights bit for bit."""
     layers = [layer for layer in model.modules() if isinstance(layer, LoRALinear)]
     for layer in layers:
         layer.adapted = False
@@ -85,16 +86,17 @@ def without_adapters(model: nn.Module) -> Iterator[None]:
 
 
 def adapters_of(model: nn.Module) -> dict[str, Tensor]:
-    """The adapters of a model, without the weights that they stand beside; by name."""
+    """State dict of the adapters alone."""
     layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LoRALinear)]
     pairs = {f"{name}.{part}": getattr(layer, part) for name, layer in layers for part in ("down", "up")}
     return {name: value.detach() for name, value in pairs.items()}
 
 
 def adapted(dit: DiT, rank: int, adapters: Mapping[str, Tensor]) -> DiT:
-    """A plain transformer that says what `dit` does with these adapters, of their rank as `add_lora` has it.
+    """Plain transformer equal to `dit` with these adapters merged; alpha is the rank.
 
-    It shares all weights of `dit` but those that the adapters change. Raises RuntimeError for what does not fit.
+    Shares all weights of `dit` that the adapters do not change. Raises RuntimeError for adapters
+    that do not fit.
     """
     with torch.device("meta"):
         other = DiT(dit.config)
@@ -102,7 +104,7 @@ def adapted(dit: DiT, rank: int, adapters: Mapping[str, Tensor]) -> DiT:
     add_lora(other, rank)
     expected = set(adapters_of(other))
     if expected != set(adapters):
-        raise RuntimeError(f"adapters beside other layers: {', '.join(sorted(expected ^ set(adapters))[:4])}")
+        raise RuntimeError(f"adapters of other layers: {', '.join(sorted(expected ^ set(adapters))[:4])}")
     other.load_state_dict(adapters, strict=False)
     other.across = dit.across
     return merge_lora(other).train(dit.training)

@@ -1,7 +1,8 @@
-"""The diffusion transformer: a pack of noised tokens, each with its own time, to their velocities.
+"""Diffusion transformer: a pack of noised tokens, each with its own time, to their velocities.
 
-Here: the network as a whole and its config; `DiTConfig` can say the shapes of Wan2.1 and 2.2 exactly.
-Read next: its block (block.py). What goes in is data/pack.py, what the velocity means is in diffusion/path.py.
+Here: the network as a whole and its config; `DiTConfig` covers the shapes of Wan2.1 and 2.2
+exactly. Read next: its block (block.py). Its input is in data/pack.py, the velocity in
+diffusion/path.py.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from minisora.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class DiTConfig:
-    """The shape of the diffusion transformer: every field here changes the weights or what they mean."""
+    """Shape of the diffusion transformer: every field changes the weights or their meaning."""
 
     width: int
     depth: int
@@ -33,10 +34,10 @@ class DiTConfig:
     text_width: int
     latent_channels: int = 16
     patch: tuple[int, int, int] = (1, 2, 2)  # latent cells a token covers: time, rows, columns
-    time_width: int = 256  # sines and cosines that tell the time
+    time_width: int = 256  # sinusoidal features of t
     cross_norm: bool = True  # an affine norm before cross-attention
-    frame_kinds: bool = True  # tell a one-frame token from a group's; Wan does not
-    text_pad: int = 0  # text is padded with zeros to this many tokens, and attended to, as in Wan; 0: not at all
+    frame_kinds: bool = True  # an embedding distinguishes one-frame tokens from groups; Wan has none
+    text_pad: int = 0  # text is zero-padded to this many tokens, which are attended to, as in Wan; 0: none
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -56,9 +57,9 @@ class DiTConfig:
         return pt * ph * pw * self.latent_channels
 
     def flops(self, lengths: tuple[int, ...], text_lengths: tuple[int, ...]) -> float:
-        """Multiply-adds counted twice of one forward pass over a pack; a training step does three times as many.
+        """FLOPs of a forward pass over a pack (multiply-add: 2); a training step takes 3 times.
 
-        All matmuls, and attention in full; norms, activations and the time MLP are left out.
+        All matmuls, and full attention; without norms, activations and the time MLP.
         """
         tokens, text = sum(lengths), sum(text_lengths)
         per_token = 6 * self.width**2 + 2 * self.width * self.mlp_width
@@ -70,7 +71,7 @@ class DiTConfig:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What the blocks need of the text: its keys and values, the same at every step of sampling."""
+    """Keys and values of the text in every block, constant over the sampler's steps."""
 
     keys: tuple[Tensor, ...]  # one for each block, (S, N, head_width)
     values: tuple[Tensor, ...]
@@ -78,10 +79,10 @@ class Context:
 
 
 class DiT(nn.Module):
-    """tokens (L, Ct) and all that a Pack says of them -> velocities (L, Ct)."""
+    """Pack of tokens (L, Ct) -> velocities (L, Ct)."""
 
-    across: Across | None = None  # processes that share each pack; every one of them is given the whole
-    recomputed = False  # whether the backward pass works out again what is cheap
+    across: Across | None = None  # processes that share each pack; each is called with the whole
+    recomputed = False  # activation checkpointing
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -102,10 +103,12 @@ class DiT(nn.Module):
         self._init()
 
     def context(self, text: Tensor, lengths: tuple[int, ...]) -> Context:
-        """What every block needs of the text; once a prompt.
+        """Compute the text's keys and values of every block; once per prompt.
 
         text:    (S, Dt), the texts of the clips end to end
-        lengths: of each
+        lengths: of each text, in tokens
+
+        Raises UsageError for a text longer than `text_pad`, if that is set.
         """
         if self.config.text_pad:
             if max(lengths) > self.config.text_pad:
@@ -120,11 +123,14 @@ class DiT(nn.Module):
         return Context(tuple(k for k, _ in pairs), tuple(v for _, v in pairs), lengths)
 
     def forward(self, pack: Pack, context: Context | None = None) -> Tensor:
-        """Velocities of the pack's tokens, (L, Ct) float32. `context`: of the pack's text, where it is at hand."""
+        """Velocities of the pack's tokens, (L, Ct) float32.
+
+        `context`: of the pack's text, if computed before.
+        """
         if context is None:
             context = self.context(pack.text, pack.text_lengths)
-        own = self.across.mine if self.across is not None else lambda rows: rows  # of L tokens those of this process
-        times = time_index(own(pack.time_index))  # (L,): which of K distinct times
+        own = self.across.mine if self.across is not None else lambda rows: rows  # this process's rows of L
+        times = time_index(own(pack.time_index))  # (L,): index of one of K distinct times
         rope = rope_table(own(pack.positions), self.config.head_width)  # (L, 3) -> (L, head_width/2, 2)
         x = self.enter(own(pack.tokens).to(self.enter.weight.dtype))  # (L, Ct) -> (L, D)
         if self.kind is not None:
@@ -140,7 +146,7 @@ class DiT(nn.Module):
         return velocity if self.across is None else self.across.whole(velocity, len(pack.tokens))
 
     def _time(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """(K,) -> (K, D), and (K, 6, D) for all blocks: in float32 whatever the weights are, and under autocast."""
+        """Time embedding (K,) -> (K, D), and modulation (K, 6, D): always float32."""
         wide = torch.promote_types(self.enter.weight.dtype, torch.float32)
 
         def linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -152,21 +158,24 @@ class DiT(nn.Module):
             time = linear(self.time_mlp[2], F.silu(linear(self.time_mlp[0], features)))  # (K, D)
             return time, linear(self.time_table, F.silu(time)).unflatten(-1, (6, -1))
 
-    def parts(self) -> list[nn.Module]:
-        """What is split over processes, recomputed and compiled one by one."""
+    def fsdp_units(self) -> list[nn.Module]:
+        """Modules that are sharded (FSDP), checkpointed and compiled one by one."""
         return list(self.blocks)
 
-    def matrices(self) -> list[nn.Parameter]:
-        """Weights that Muon may take: those inside the blocks, not the layers at the doors."""
+    def muon_params(self) -> list[nn.Parameter]:
+        """Weights for Muon: the matrices of the blocks, without embedding and head."""
         return [p for p in self.blocks.parameters() if p.ndim == 2 and min(p.shape) > 16]
 
     def compile_parts(self) -> None:
-        """One compilation serves every block and every pack. Needs a C++ compiler on a CPU; training only."""
+        """Compile the block once for all blocks and packs; training only.
+
+        Needs a C++ compiler on a CPU.
+        """
         for block in self.blocks:
             block.forward = torch.compile(block.forward, dynamic=True)
 
     def _init(self) -> None:
-        """Xavier matrices; every branch starts closed (Peebles and Xie 2022, section 3.2: adaLN-Zero)."""
+        """Xavier; gates and head start at zero (adaLN-Zero: Peebles and Xie 2022, section 3.2)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

@@ -1,8 +1,9 @@
 """Rotary positions over time, rows and columns.
 
-Source: Su et al. 2021 (arXiv:2104.09864), Eq. 34, with the features of a head shared out among three axes as in Wan
-(arXiv:2503.20314): rows and columns take 2 * (head_width // 6) features each, time the rest; pairs are neighbours.
-Positions are real numbers, so any frame rate and any place between frames can be said.
+Source: Su et al. 2021 (arXiv:2104.09864), Eq. 34, with the features of a head divided among three
+axes as in Wan (arXiv:2503.20314): rows and columns take 2 * (head_width // 6) features each, time
+the rest; pairs are neighbours. Positions are real numbers, so any fps and any time between frames
+is possible.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from torch import Tensor
 
 
 def rope_table(positions: Tensor, head_width: int, theta: float = 10_000.0) -> Tensor:
-    """(L, 3) positions -> (L, head_width/2, 2) float32: cosine and sine of every pair of features."""
+    """Cosine, sine of each pair of features: (L, 3) positions -> (L, head_width/2, 2) float32."""
     side = 2 * (head_width // 6)
     angles = []
     for axis, features in enumerate((head_width - 2 * side, side, side)):
-        # float64: theta ** x loses digits in float32, and Wan's tables are made so
+        # float64: theta ** x loses digits in float32; Wan's tables are float64 too
         exponents = torch.arange(0, features, 2, dtype=torch.float64, device=positions.device) / features
         angles.append(positions[:, axis, None].double() * theta**-exponents)
     angle = torch.cat(angles, -1)
@@ -24,9 +25,9 @@ def rope_table(positions: Tensor, head_width: int, theta: float = 10_000.0) -> T
 
 
 def rotate_(x: Tensor, table: Tensor, *, back: bool = False) -> Tensor:
-    """Turn pairs of features by their angles, or back by them, in place.
+    """Rotate pairs of features by their angles, or back, in place.
 
-    A pair is a complex number and its turn one product, three times as fast as four real ones.
+    A pair is a complex number and its rotation one product, three times as fast as four real ones.
 
     x:      (L, ..., D), contiguous, of float32 or wider; D a multiple of head_width
     table:  (L, head_width/2, 2)

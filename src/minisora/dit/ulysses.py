@@ -1,9 +1,9 @@
-"""Long clips over several processes: each holds a stretch of the tokens, and for attention all tokens of some heads.
+"""Ulysses context parallelism: processes hold slices of tokens, for attention slices of heads.
 
-Two all-to-alls around attention turn one into the other; everything else in the network works on tokens alone.
-Source: Jacobs et al. 2023, "DeepSpeed Ulysses" (arXiv:2309.14509), section 3.1.
+Two all-to-alls around attention convert between the two; the rest of the network acts on each token
+alone. Source: Jacobs et al. 2023, "DeepSpeed Ulysses" (arXiv:2309.14509), section 3.1.
 
-Here: who holds what, and the exchanges with their gradients. Not here: meshes (train/parallel.py).
+Here: the slices, and the exchanges with their gradients. Not here: meshes (train/parallel.py).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from minisora.errors import UsageError
 
 @dataclass(frozen=True, eq=False)
 class Across:
-    """The processes that share one pack, and which of them this is."""
+    """Group of processes that share one pack, and this process's rank in it."""
 
     group: dist.ProcessGroup
     rank: int
     count: int
 
     def bounds(self, tokens: int) -> list[int]:
-        """Where each process's stretch of `tokens` begins, and the end: count + 1 numbers."""
+        """Boundaries of the processes' slices of `tokens`: count + 1 numbers."""
         return [tokens * n // self.count for n in range(self.count + 1)]
 
     def mine(self, rows: Tensor) -> Tensor:
-        """This process's stretch of rows that all of them hold."""
+        """This process's slice of rows that all processes hold."""
         begin, end = self.bounds(len(rows))[self.rank : self.rank + 2]
         return rows[begin:end]
 
@@ -41,33 +41,33 @@ class Across:
         return [end - begin for begin, end in pairwise(self.bounds(tokens))]
 
     def to_heads(self, x: Tensor, tokens: int) -> Tensor:
-        """(own tokens, N, d) -> (all tokens, N / count, d)"""
+        """All-to-all: (own tokens, N, d) -> (all tokens, N / count, d)"""
         swapped: Tensor = _Swap.apply(x, _heads_from_tokens, _tokens_from_heads, self, tokens)  # type: ignore[no-untyped-call]
         return swapped
 
     def to_tokens(self, x: Tensor, tokens: int) -> Tensor:
-        """(all tokens, N / count, d) -> (own tokens, N, d)"""
+        """All-to-all: (all tokens, N / count, d) -> (own tokens, N, d)"""
         swapped: Tensor = _Swap.apply(x, _tokens_from_heads, _heads_from_tokens, self, tokens)  # type: ignore[no-untyped-call]
         return swapped
 
     def own_heads(self, x: Tensor) -> Tensor:
-        """(S, N, d), held by all -> (S, N / count, d)"""
+        """This process's heads of rows that all hold: (S, N, d) -> (S, N / count, d)"""
         return x.chunk(self.count, 1)[self.rank]
 
     def whole(self, rows: Tensor, tokens: int) -> Tensor:
-        """(own tokens, C) -> (all tokens, C) on every process. Each may go on to the same loss: gradients add up."""
+        """All-gather (own tokens, C) -> (all tokens, C); gradients are summed over processes."""
         gathered: Tensor = _Whole.apply(rows, self, tokens)  # type: ignore[no-untyped-call]
         return gathered
 
     def of_first(self, value: Tensor) -> Tensor:
-        """What the first of them holds, on every one: for what must be decided alike."""
+        """Broadcast a value from the first process, for decisions that must agree."""
         value = value.clone()
         dist.broadcast(value, group=self.group, group_src=0)
         return value
 
 
 def check_heads(num_heads: int, count: int) -> None:
-    """Raises UsageError where `count` processes cannot share them."""
+    """Raise UsageError if `count` processes cannot divide the heads evenly."""
     if num_heads % count:
         raise UsageError(
             f"{num_heads} heads cannot be shared by {count} processes. "
@@ -97,7 +97,7 @@ def _exchange(into: Tensor, rows: Tensor, into_sizes: list[int], sizes: list[int
 
 
 class _Swap(torch.autograd.Function):
-    """One exchange forward and the other one backward."""
+    """One exchange in the forward pass, its inverse in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, there: Exchange, back: Exchange, across: Across, tokens: int) -> Tensor:

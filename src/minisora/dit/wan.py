@@ -1,13 +1,14 @@
-"""Wan's released weights in our transformer: names, shapes and configs of `diffusers.WanTransformer3DModel`.
+"""Wan's released weights in our transformer: conversion of names, shapes and configs.
 
-The two networks are one; only the way they are written down differs. Ours fuses queries, keys and values of
-self-attention, and keys and values of cross-attention, and reads patches with a matrix where Wan has a convolution.
-Wan's timestep is our t times 1000, which `time_features` multiplies by itself.
+The two networks are equal; only their parameters are laid out differently. Ours fuses queries, keys
+and values of self-attention, and keys and values of cross-attention, and embeds patches with a
+matrix where Wan has a convolution. Wan's timestep is our t times 1000, a factor that
+`time_features` applies.
 
-Source: Wan (arXiv:2503.20314); names as in diffusers 0.42, models/transformers/transformer_wan.py.
+Source: Wan (arXiv:2503.20314); names of `WanTransformer3DModel` in diffusers 0.42.
 
-Not here: files (train/export.py writes them), Wan's VAE and its text encoder. Image-to-video variants, which add
-channels and an image encoder to the same network, are refused.
+Not here: files (train/export.py writes them), Wan's VAE and its text encoder. Image-to-video
+variants, which add channels and an image encoder to the same network, are refused.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _GAINS = {
 
 
 def config_from_wan(config: Mapping[str, Any], *, text_pad: int = TEXT_PAD) -> DiTConfig:
-    """Our config of the same network.
+    """Convert a Wan config to ours.
 
     config:   of a `WanTransformer3DModel`: its config.json, or `model.config`
 
@@ -62,7 +63,7 @@ def config_from_wan(config: Mapping[str, Any], *, text_pad: int = TEXT_PAD) -> D
     extra = [f"{name}={value}" for name, value in taken.items() if value is not None]
     in_channels, out_channels = config["in_channels"], config.get("out_channels") or config["in_channels"]
     if in_channels != out_channels:
-        extra.append(f"in_channels={in_channels} beside out_channels={out_channels}")
+        extra.append(f"in_channels={in_channels} with out_channels={out_channels}")
     if config.get("qk_norm", "rms_norm_across_heads") != "rms_norm_across_heads":
         extra.append(f"qk_norm={config['qk_norm']}")
     if extra:
@@ -89,9 +90,9 @@ def config_from_wan(config: Mapping[str, Any], *, text_pad: int = TEXT_PAD) -> D
 
 
 def state_from_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, Tensor]:
-    """Weights of a `WanTransformer3DModel` under our names, for `DiT.load_state_dict`. Each keeps its dtype.
+    """Convert Wan weights to our names, for `DiT.load_state_dict`. Each tensor keeps its dtype.
 
-    Raises WeightsError where a tensor is missing, or is left over.
+    Raises WeightsError if a tensor is missing, or left over.
     """
     left = dict(state)
     ours: dict[str, Tensor] = {}
@@ -123,15 +124,15 @@ def state_from_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, 
     if left:
         raise WeightsError(
             f"these Wan weights hold {len(left)} tensors that have no place here, such as {min(left)}. "
-            f"Use a text-to-video model, with the config that came beside it."
+            f"Use a text-to-video model, with the config that came with it."
         )
     return ours
 
 
 def config_to_wan(config: DiTConfig) -> dict[str, Any]:
-    """What `config_from_wan` reads back: the config.json of a `WanTransformer3DModel`.
+    """Inverse of `config_from_wan`: the config.json of a `WanTransformer3DModel`.
 
-    Raises UsageError where Wan's network cannot say it.
+    Raises UsageError for a config that Wan's network cannot express.
     """
     if config.frame_kinds:
         raise UsageError(
@@ -156,7 +157,7 @@ def config_to_wan(config: DiTConfig) -> dict[str, Any]:
 
 
 def state_to_wan(state: Mapping[str, Tensor], config: DiTConfig) -> dict[str, Tensor]:
-    """The inverse of `state_from_wan`."""
+    """Inverse of `state_from_wan`."""
     pt, ph, pw = config.patch
     shape = {"pt": pt, "ph": ph, "pw": pw}
     theirs = {

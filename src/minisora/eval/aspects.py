@@ -17,14 +17,14 @@ from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import Segmenter, colour_mask
-from minisora.progress import Event, OnEvent, unheard
+from minisora.progress import Event, OnEvent, no_listener
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
 LARGE = 4  # times the model's own side
 _MEASURES = ("colour", "shape", "count", "things cut off")
 
 
-def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
     """Measure `count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
     judge, figures = load_judge(PlayroomJudge), list[Figure]()
     own = model.bundle.sampling.size

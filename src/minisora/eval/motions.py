@@ -34,7 +34,7 @@ from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import Segmenter, colour_mask, middles
-from minisora.progress import Event, OnEvent, unheard
+from minisora.progress import Event, OnEvent, no_listener
 from minisora.video import Video
 from minisora.worlds import playroom
 
@@ -47,7 +47,7 @@ _HIDDEN, _SEEN = 0.1, 0.5  # share of its largest area in the clip
 _PAINT = 30.0  # of 255, by which a painted pixel differs from the bare floor
 
 
-def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
     """Measure `count` scenes of each motion; motions.json and motions.md go into the folder `out`."""
     segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     figures = list[Figure]()

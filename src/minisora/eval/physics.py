@@ -35,7 +35,7 @@ from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import Segmenter, places
-from minisora.progress import Event, OnEvent, unheard
+from minisora.progress import Event, OnEvent, no_listener
 from minisora.vae.codec import round_trip
 from minisora.video import Video
 from minisora.worlds.playroom import Scene
@@ -61,7 +61,7 @@ class Case:
     frames: int
 
 
-def physics_figures(model: Model, *, count: int, on_event: OnEvent = unheard) -> list[Figure]:
+def physics_figures(model: Model, *, count: int, on_event: OnEvent = no_listener) -> list[Figure]:
     """`count` scenes of each kind."""
     segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     found: dict[str, list[Marks]] = {}

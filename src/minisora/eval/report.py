@@ -26,7 +26,7 @@ from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, shuffled
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, Description, PlayroomJudge
-from minisora.progress import OnEvent, unheard
+from minisora.progress import OnEvent, no_listener
 from minisora.video import at_fps
 from minisora.worlds import playroom
 from minisora.worlds.playroom import WORLD_VERSION
@@ -118,14 +118,16 @@ def other_world(trained: int, judged: int) -> str:
     return f"The model was trained on world {trained}; what it is asked for, and the judge, are of world {judged}."
 
 
-def run(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = unheard) -> Findings:
+def run(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = no_listener) -> Findings:
     """`evaluate`, as a suite."""
     report = evaluate(model, out, count=count, i3d=i3d, on_event=on_event)
     notes = (other_world(**report.world),) if len(set(report.world.values())) > 1 else ()
     return Findings(report.figures, str(report), notes)
 
 
-def evaluate(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = unheard) -> Report:
+def evaluate(
+    model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = no_listener
+) -> Report:
     """Score a model; results.json, report.md and sheet.png go into the folder `out`.
 
     count:   held-out prompts

@@ -29,7 +29,7 @@ from minisora.eval.plain import Flow, dis_flow, looked_up
 from minisora.eval.rows import NAN, Figure, Marks, figures_of
 from minisora.eval.scenes import choose, held_still, prompt_of
 from minisora.generate.model import Model
-from minisora.progress import Event, OnEvent, unheard
+from minisora.progress import Event, OnEvent, no_listener
 from minisora.video import resize
 from minisora.worlds import playroom
 
@@ -38,7 +38,7 @@ FRAMES = round(SECONDS * FPS) + 1
 FLOW_SIDE = 128  # pixels
 
 
-def space_figures(model: Model, *, count: int, on_event: OnEvent = unheard) -> list[Figure]:
+def space_figures(model: Model, *, count: int, on_event: OnEvent = no_listener) -> list[Figure]:
     """Over `count` held-out scenes whose camera moves."""
     size = model.bundle.sampling.size
     found: list[Marks] = []

@@ -38,7 +38,7 @@ from minisora.judge.stickers import (
     singles,
     words,
 )
-from minisora.progress import OnEvent, unheard
+from minisora.progress import OnEvent, no_listener
 from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_REPORT
 from minisora.worlds.stickers.staging import Staging
@@ -118,14 +118,14 @@ def left_out() -> str | None:
     return None
 
 
-def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
     """`sticker_report`, as a suite; a note where stickers cannot be judged."""
     if (reason := left_out()) is not None:
         return Findings(notes=(f"stickers are not judged: {reason}",))
     return Findings(table=str(sticker_report(model, out, count=count, on_event=on_event)))
 
 
-def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> StickerReport:
+def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> StickerReport:
     """Score a model; stickers.json, stickers.md and stickers.png go into the folder `out`.
 
     What is in stickers.md is added to a report.md that is there, in place of an earlier one.

@@ -28,7 +28,7 @@ from minisora.eval.score import prompt_marks
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
-from minisora.progress import Event, OnEvent, unheard
+from minisora.progress import Event, OnEvent, no_listener
 from minisora.worlds.playroom import Scene
 
 SPLITS = {"train": "combinations seen", "held_out": "combinations never seen"}
@@ -42,7 +42,9 @@ DOES = {
 }
 
 
-def run(model: Model, out: Path, *, count: int, training: Sequence[int] = (), on_event: OnEvent = unheard) -> Findings:
+def run(
+    model: Model, out: Path, *, count: int, training: Sequence[int] = (), on_event: OnEvent = no_listener
+) -> Findings:
     """Measure `count` prompts of each kind; variety.json and variety.md go into the folder `out`.
 
     training: seeds of the playroom clips that the model was trained on; without any, copying is not measured

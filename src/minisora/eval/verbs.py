@@ -30,7 +30,7 @@ from minisora.generate.storyboard import Board, Shot
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, Found, PlayroomJudge
 from minisora.judge.segment import colour_mask, places
-from minisora.progress import Event, OnEvent, unheard
+from minisora.progress import Event, OnEvent, no_listener
 from minisora.video import Video, contact_sheet
 from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS
@@ -59,7 +59,7 @@ class Case:
 Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
 
 
-def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
     """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
     judge, cases = load_judge(PlayroomJudge), _cases(count, model.bundle.sampling.size)
     figures, rows = list[Figure](), []

@@ -11,10 +11,10 @@ from minisora.eval.physics import physics_figures
 from minisora.eval.rows import Findings, write_rows
 from minisora.eval.space import space_figures
 from minisora.generate.model import Model
-from minisora.progress import OnEvent, unheard
+from minisora.progress import OnEvent, no_listener
 
 
-def run(model: Model, out: Path, *, count: int, on_event: OnEvent = unheard) -> Findings:
+def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
     """Measure `count` scenes of each kind; world.json and world.md go into the folder `out`."""
     figures = [
         *space_figures(model, count=count, on_event=on_event),

@@ -1,1 +1,1 @@
-"""Requests to videos: what a verb asks for, the canvas it comes to, and how that is sampled."""
+"""Requests to videos: a verb's fields, the canvas they become, and its sampling."""

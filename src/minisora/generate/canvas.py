@@ -1,15 +1,17 @@
-"""Conditions to a canvas: which latents are known, and the level of every token.
+"""Conditions to a canvas: the known latents, and the level of every token.
 
-A canvas is the video to be made, as the network sees it: tokens in time, row and column, each at a level c in 0..1.
-At 0 a token is given, at 1 it is to be made, between them it is given in part. Every task is such a pattern, and no
-more: nothing here knows which verb asked.
+A canvas is one video as the network sees it: tokens in time, row and column, each with a level c in
+0..1, its share of the sampler's time t (diffusion/denoiser.py). Level 0: conditioning, kept as it
+is. Level 1: generated from noise. Between: starts from the known latent, noised in part (SDEdit).
+Every verb is such a pattern; nothing here depends on the verb.
 
-A stretch of given frames is held as the latents of the groups that it fills. Frames of a group that it fills only in
-part are held by one-frame latents beside the canvas, each at its own moment, so that they are seen too. Clean frames
-may lie over noised ones: what is made between them then starts from those.
+Conditioning frames that fill a whole group are held as that group's latent. Frames of a group
+filled only in part are extra frames: one-frame latents next to the grid, each at its own time, so
+that the network sees them too. Clean conditions may overlap noised ones: the frames between the
+clean ones then start from the noised ones.
 
-Here: the pattern. Not here: sampling (window.py), given frames put back after decoding (restore.py), the rule of levels
-(diffusion/denoiser.py).
+Here: the pattern. Not here: sampling (window.py), restoring exact frames after decoding
+(restore.py), the rule of levels (diffusion/denoiser.py).
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ from minisora.video import to_float
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """Frames that the video is to hold, or to start from.
+    """Frames that the video keeps, or starts from.
 
     media:   (T, H, W, 3) uint8, of the video's size
-    at:      the output frame at which they begin
-    noise:   0 keeps them exactly, 1 frees them wholly; between, they are noised in part (SDEdit)
-    region:  (H, W) bool, True where they hold; None: everywhere. A token that the rest touches is free
+    at:      output frame at which they begin
+    noise:   level of their tokens: 0 keeps them exactly, 1 frees them; between, they are noised in
+             part (SDEdit)
+    region:  (H, W) bool, True where the condition applies; None: everywhere. A token that lies
+             partly outside is free
     """
 
     media: Tensor
@@ -65,38 +69,38 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """One video to be made: L tokens, those of the grid first, then those of one-frame latents beside it."""
+    """One video to generate: L tokens, first those of the grid, then those of the extra frames."""
 
     shape: Shape
     grid: tuple[int, int, int]
     patch: tuple[int, int, int]
     known: Tensor  # (1, L, Ct), zeros where nothing is known
-    levels: Tensor  # (L,)
-    positions: Tensor  # (L, 3)
-    single: Tensor  # (L,) bool
+    levels: Tensor  # (L,) c of each token
+    positions: Tensor  # (L, 3) time, row, column in the units of RoPE
+    single: Tensor  # (L,) bool: the token covers one frame, not a group
     conditions: tuple[Condition, ...]
 
     def latents(self, tokens: Tensor) -> Tensor:
-        """(1, L, Ct) tokens -> (1, Tz, Hz, Wz, Cz), without those beside the grid"""
+        """Unpatchify the grid, without extra frames: (1, L, Ct) -> (1, Tz, Hz, Wz, Cz)"""
         t, h, w = self.grid
         return unpatchify(tokens[:, : t * h * w], self.patch, self.grid)
 
     def held(self) -> list[bool]:
-        """Whether a latent of the grid is given whole."""
+        """For each latent of the grid, True if all its tokens are at level 0."""
         return (self._by_latent(self.levels) == 0).flatten(1).all(1).tolist()
 
     def beginning_with(self, latent: Tensor) -> Canvas:
-        """The same with its first latent given, as it is, instead of made. latent: (1, 1, Hz, Wz, Cz)"""
+        """A copy with the first latent as conditioning. latent: (1, 1, Hz, Wz, Cz)"""
         tokens = patchify(latent, self.patch)
         known, levels = self.known.clone(), self.levels.clone()
         known[:, : tokens.shape[1]], levels[: tokens.shape[1]] = tokens, 0.0
         return replace(self, known=known, levels=levels)
 
     def window(self, first: int, stop: int, tokens: Tensor, done: Sequence[bool]) -> Canvas:
-        """The stretch of latents first..stop as a canvas of its own, whose time begins with it.
+        """Latents first..stop as a canvas of its own, with time counted from its first latent.
 
-        tokens: (1, L, Ct) what is known or was made so far
-        done:   for each latent of the grid, whether it is to be held as `tokens` has it
+        tokens: (1, L, Ct) known or generated so far
+        done:   for each latent of the grid, True to hold it as `tokens` has it
         """
         t, rows, columns = self.grid
         cells = rows * columns
@@ -104,8 +108,8 @@ class Canvas:
         end = float(self.positions[stop * cells - 1, 0])
         here = torch.zeros(len(self.levels), dtype=torch.bool, device=self.levels.device)
         here[first * cells : stop * cells] = True
-        beside = self.positions[t * cells :, 0]
-        here[t * cells :] = (beside >= begin) & (beside <= end)
+        extra_frames = self.positions[t * cells :, 0]
+        here[t * cells :] = (extra_frames >= begin) & (extra_frames <= end)
         levels = self.levels.clone()
         levels[: t * cells] *= ~_each_token(list(done), cells).to(levels.device)
         return replace(
@@ -118,7 +122,7 @@ class Canvas:
         )
 
     def _by_latent(self, values: Tensor) -> Tensor:
-        """(L,) -> (Tz, rows, columns), without those beside the grid"""
+        """Values of the grid, without the extra frames: (L,) -> (Tz, rows, columns)"""
         t, h, w = self.grid
         grid: Tensor = values[: t * h * w].unflatten(0, self.grid)
         return grid
@@ -126,12 +130,12 @@ class Canvas:
 
 @torch.no_grad()
 def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) -> Canvas:
-    """Encode what is given and set the levels.
+    """Encode the conditions and set the levels.
 
-    shape: what is asked for; it is made on the next larger grid that the network knows, and cropped
+    shape: of the video; it is generated on the next larger grid of tokens, and cropped
 
-    Raises UsageError where a condition is of another size than the video, ends after it, or overlaps another; but a
-    clean one may overlap a noised one, and is held.
+    Raises UsageError for a condition of another size than the video, one that ends after it, and
+    two that overlap. A clean condition may overlap a noised one: the clean one is kept.
     """
     for condition in conditions:
         check_fits(condition, shape)
@@ -144,7 +148,7 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
     group_seconds = strides.frames / shape.fps
     known = torch.zeros(1, t, rows * patch[1], columns * patch[2], codec.channels, device=device)
     levels = torch.ones(t, rows, columns, device=device)
-    beside: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
+    extra_frames: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
     for condition in (*noised, *clean):
         level = _levels(condition, rows, columns, bundle.token_size).to(device)
         media = _on_grid(condition.media, rows * bundle.token_size[0], columns * bundle.token_size[1]).to(device)
@@ -159,24 +163,24 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
         if condition.noise < 1:
             for frame in left:
                 z = _encode(codec, media[frame - condition.at][None])
-                beside.append((z, level, frame / shape.fps))
-    rate = bundle.sampling.time_rate
-    blocks = [known, *(z[:, None] for z, _, _ in beside)]
-    moments = torch.tensor([n * group_seconds for n in range(t)] + [seconds for _, _, seconds in beside])
+                extra_frames.append((z, level, frame / shape.fps))
+    time_rate = bundle.sampling.time_rate
+    blocks = [known, *(z[:, None] for z, _, _ in extra_frames)]
+    moments = torch.tensor([n * group_seconds for n in range(t)] + [seconds for _, _, seconds in extra_frames])
     return Canvas(
         shape=shape,
         grid=grid,
         patch=patch,
         known=patchify(torch.cat(blocks, 1), patch),
-        levels=torch.cat([levels, *(level[None] for _, level, _ in beside)]).flatten(),
-        positions=grid_positions(moments * rate, rows, columns).to(device),
-        single=_each_token([True] + [False] * (t - 1) + [True] * len(beside), rows * columns).to(device),
+        levels=torch.cat([levels, *(level[None] for _, level, _ in extra_frames)]).flatten(),
+        positions=grid_positions(moments * time_rate, rows, columns).to(device),
+        single=_each_token([True] + [False] * (t - 1) + [True] * len(extra_frames), rows * columns).to(device),
         conditions=tuple(conditions),
     )
 
 
 def _grid(bundle: Bundle, shape: Shape) -> tuple[int, int, int]:
-    """Tokens along time, rows and columns that cover the shape."""
+    """Numbers of tokens along time, rows and columns that cover the shape."""
     height, width = bundle.token_size
     return bundle.vae.strides.num_latents(shape.num_frames), -(-shape.height // height), -(-shape.width // width)
 
@@ -212,7 +216,7 @@ def check_apart(conditions: Sequence[Condition]) -> None:
 
 
 def _latents_of(condition: Condition, strides: Strides) -> tuple[list[int], list[int]]:
-    """Latents whose every frame is given, and the given frames that are in no such latent."""
+    """Latents that the condition fills whole, and its frames that are in no such latent."""
     frames = range(condition.at, condition.end)
     spans = {n: strides.span(n) for n in sorted({strides.latent_of(frame) for frame in frames})}
     filled = [n for n, span in spans.items() if span.start >= condition.at and span.stop <= condition.end]
@@ -220,7 +224,7 @@ def _latents_of(condition: Condition, strides: Strides) -> tuple[list[int], list
 
 
 def _levels(condition: Condition, rows: int, columns: int, cell: tuple[int, int]) -> Tensor:
-    """(rows, columns) level of each token: the condition's noise where it holds in every pixel, 1 elsewhere.
+    """Level of each token, (rows, columns): `noise` if the region covers the whole token, else 1.
 
     cell: height and width of a token in pixels
     """
@@ -232,14 +236,14 @@ def _levels(condition: Condition, rows: int, columns: int, cell: tuple[int, int]
 
 
 def _on_grid(media: Tensor, height: int, width: int) -> Tensor:
-    """(T, H, W, C), made larger by repeating its last row and column."""
+    """Pad (T, H, W, C) to a size by repeating the last row and column."""
     rows = torch.arange(height).clamp(max=media.shape[1] - 1)
     columns = torch.arange(width).clamp(max=media.shape[2] - 1)
     return media[:, rows][:, :, columns]
 
 
 def _encode(codec: Codec, frames: Tensor) -> Tensor:
-    """(n, H, W, 3) uint8, of one frame or one group -> (1, Hz, Wz, Cz)"""
+    """Encode one frame or one group: (n, H, W, 3) uint8 -> (1, Hz, Wz, Cz)"""
     return encode_latent(codec, to_float(frames).to(codec.dtype))
 
 

@@ -1,10 +1,11 @@
-"""Delivery: videos are made at the model's own size, and come out at the size that was asked for.
+"""Delivery: videos are generated at the model's own size, and enlarged to the requested size.
 
-With an upscaler in the bundle a `Shape` is the delivered one. What is given is fitted to the delivered size from the
-user's own file, reduced from there for the network to see, and put back over the enlarged frames, exactly.
+With an upscaler in the bundle a `Shape` is the delivered one. Conditions are fitted to the
+delivered size from the user's own file, reduced from there for the network, and restored exactly
+over the enlarged frames.
 
-Here: the size a video is made at, what is given at that size, made frames at the delivered size, which upscaler.
-Not here: the upscaler's network (upscale/), given frames over made ones (restore.py).
+Here: the size of generation, conditions at that size, frames at the delivered size, the choice of
+the upscaler. Not here: the upscaler's network (upscale/), restoring exact frames (restore.py).
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from minisora.progress import Watch
 from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
 from minisora.video import resize
 
-# the largest frames that the recipes train on where the model's own are 64x64: 96x96, 112x64 and 64x112
-MOST_AREA = 2.25  # times the own area
-MOST_SIDE = 1.75  # times the side of a square of the own area
-NEAR = 0.05  # a side that is longer or shorter by so much makes no difference to the network
+# the largest training frames of the recipes, for a model of 64x64: 96x96, 112x64 and 64x112
+MOST_AREA = 2.25  # times the model's own area
+MOST_SIDE = 1.75  # times the side of a square of that area
+NEAR = 0.05  # relative difference of a side that makes no difference to the network
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """Plain bicubic enlargement in the place of an upscaler, where a bundle has none."""
+    """Bicubic enlargement, for a bundle without an upscaler."""
 
     factor: int = 4
 
@@ -41,12 +42,12 @@ class Resampling:
 
 
 def with_upscaler(bundle: Bundle, name: str | None) -> Bundle:
-    """The bundle, delivering larger than it makes.
+    """Add an upscaler to a bundle.
 
-    name: an upscaler, see `upscaler_folder`; None for the bundle's own, or plain resampling where it has none; "none"
-          to deliver at the size it makes
+    name: an upscaler, see `upscaler_folder`; None for the bundle's own, or plain resampling if it
+          has none; "none" to deliver at the size of generation
 
-    Raises UsageError for a name that means nothing, WeightsError for damaged files.
+    Raises UsageError for an unknown name, WeightsError for damaged files.
     """
     own, bundle = bundle.trained.get("upscaler"), replace(bundle, upscaler=None, upscale=name)
     if name is None and own is None and (EMBEDDED / ABOUT).exists():
@@ -60,31 +61,30 @@ def with_upscaler(bundle: Bundle, name: str | None) -> Bundle:
 
 
 def notes_on_upscaling(bundle: Bundle) -> list[str]:
-    """What a user should know of how frames are enlarged; empty where an upscaler does it, or nothing does."""
+    """Notes for the user on enlargement; empty with an upscaler, or without enlargement."""
     plain = isinstance(bundle.upscaler, Resampling)
     return [f"{bundle.name} has no upscaler: what it makes is enlarged by plain resampling"] if plain else []
 
 
 def own_size(bundle: Bundle) -> tuple[int, int]:
-    """Height and width of what the bundle delivers if nothing else is asked for."""
+    """Height and width that the bundle delivers by default."""
     height, width = bundle.sampling.size
     factor = bundle.upscaler.factor if bundle.upscaler else 1
     return factor * height, factor * width
 
 
 def side_seen(bundle: Bundle) -> int:
-    """Pixels of a frame's longer side that the network sees at once."""
+    """Longest side of a frame, in pixels, that the network sees at once."""
     return bundle.sampling.tile * bundle.token_size[0]
 
 
 def working(bundle: Bundle, shape: Shape) -> Shape:
-    """The shape that is made for a delivered one, at its aspect.
+    """Shape of generation for a delivered shape, at its aspect.
 
-    It is the delivered size over the upscaler's factor, so that nothing is resampled twice, where the weights know
-    frames so large: from the model's own area to MOST_AREA and MOST_SIDE, and no larger than the network sees at once.
-    What is delivered smaller is made at the own area, and what is larger at the most of these and enlarged further: a
-    larger frame is never made smaller than a small one, and parts that know nothing of each other are not needed. More
-    tokens take as much longer.
+    Usually the delivered size over the upscaler's factor, so that nothing is resampled twice, if
+    the weights were trained on frames so large: from the model's own area to MOST_AREA and
+    MOST_SIDE, and no larger than the network sees at once. Smaller deliveries are generated at the
+    model's own area; larger ones at the largest of these sizes and enlarged further, without tiles.
     """
     if bundle.upscaler is None:
         return shape
@@ -101,9 +101,11 @@ def working(bundle: Bundle, shape: Shape) -> Shape:
 
 
 def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> list[Condition]:
-    """What is given, from the delivered size to the one it is made at; a pixel holds where all that it covers does.
+    """Conditions reduced from the delivered size to the size of generation.
 
-    Raises UsageError where one does not fit the delivered shape.
+    A pixel of a reduced region is True if all pixels that it covers are.
+
+    Raises UsageError for a condition that does not fit the delivered shape.
     """
     made = working(bundle, shape)
     if made == shape:
@@ -123,7 +125,7 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
 def delivered(
     bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, watch: Watch, conditions: Sequence[Condition] = ()
 ) -> Iterator[Tensor]:
-    """Frames as they were made to frames of the delivered shape, given ones exactly.
+    """Generated frames at the delivered shape, with conditioning frames restored exactly.
 
     pieces: (n, H, W, 3) uint8, of the size of `working`
     """
@@ -141,7 +143,7 @@ def delivered(
 
 
 def delivery_bytes(bundle: Bundle, shape: Shape) -> int:
-    """About how much memory delivery takes beside the frames: a few of them enlarged, in float32."""
+    """Approximate memory of delivery in bytes: a few enlarged frames in float32."""
     if bundle.upscaler is None:
         return 0
     made = working(bundle, shape)

@@ -1,7 +1,7 @@
-"""The verbs that change a clip: by other words, in a part of it, around it.
+"""Verbs that change a clip: by a new prompt, in a region of it, around it.
 
 Here: `Edit`, `Inpaint`, `Outpaint`.
-Not here: the other verbs (verbs.py), regions as pixels (regions.py), how frames are made of a plan (frames.py).
+Not here: the other verbs (verbs.py), regions as pixels (regions.py), sampling a plan (frames.py).
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from minisora.bundle import Bundle
     from minisora.generate import canvas, fitting, frames, regions
     from minisora.video import frames as sizes
-else:  # so that a command's help costs no import of what makes videos
+else:  # so that a command's help does not import torch
     sizes = Lazy("minisora.video.frames")
     canvas, fitting, frames, regions = (
         Lazy(f"minisora.generate.{name}") for name in ("canvas", "fitting", "frames", "regions")
     )
 
-LIKE = 60  # of 255: how far from a colour in red, green or blue a pixel may be
+LIKE = 60  # of 255: tolerance of --colour in red, green and blue
 Corners = tuple[int, int, int, int]
 
 
@@ -56,9 +56,10 @@ def with_commas(values: tuple[int, ...]) -> str:
 
 @verb
 class Edit(Sampled):
-    """A clip as the prompt would have it: made anew from noise, or, with --source, turned along the difference.
+    """A clip changed as the prompt says: from noise, or, with --source, along the difference.
 
-    Without a source it is SDEdit, with one FlowEdit, whose Euler steps each draw their own noise.
+    Without a source this is SDEdit; with one it is FlowEdit, whose Euler steps each draw their own
+    noise.
     """
 
     clip: ClipFile
@@ -77,9 +78,9 @@ class Edit(Sampled):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
         shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
-        notes = [*fitting.checked(bundle, prompt, shape), *said]
+        notes = [*fitting.checked(bundle, prompt, shape), *fit_notes]
         sound = ((video, 0.0),)
         if self.strength == 0:
             return Plan(shape=shape, frames=lambda watch: iter([video.frames]), notes=tuple(notes), sound=sound)
@@ -101,7 +102,10 @@ class Edit(Sampled):
 
 @verb
 class Inpaint(Sampled):
-    """A part of a clip made anew; the rest is kept. Boxes and masks are in pixels of the file, and fitted with it."""
+    """A region of a clip regenerated; the rest is kept.
+
+    Boxes and masks are in pixels of the file, and fitted with it.
+    """
 
     clip: ClipFile
     prompt: Prompt
@@ -110,19 +114,19 @@ class Inpaint(Sampled):
         Annotated[
             Corners,
             AS_TEXT,
-            option("What to make anew, in pixels.", unit="pixels", give="4 whole numbers with commas between them"),
+            option("Region to regenerate, in pixels.", unit="pixels", give="4 whole numbers with commas between them"),
             BeforeValidator(numbers(4)),
             PlainSerializer(with_commas, return_type=str),
             Flag(metavar="X,Y,WIDTH,HEIGHT", text=str),
         ]
         | None
     ) = None
-    mask: Annotated[Picture, option("White where to make anew."), Flag(metavar="PNG")] | None = None
+    mask: Annotated[Picture, option("White where to regenerate."), Flag(metavar="PNG")] | None = None
     colour: (
         Annotated[
             tuple[int, int, int],
             AS_TEXT,
-            option("All that is ever near this colour.", give="3 whole numbers with commas between them"),
+            option("Pixels that are near this colour in any frame.", give="3 whole numbers with commas between them"),
             BeforeValidator(numbers(3)),
             PlainSerializer(with_commas, return_type=str),
             Flag(metavar="R,G,B", text=str),
@@ -141,21 +145,21 @@ class Inpaint(Sampled):
         return opened
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
         shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
-        sampling = regions.made_anew(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
+        sampling = regions.inpainting(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
         return Plan(
             shape=shape,
             frames=sampling,
             conditions=sampling.conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )
 
     def _hole(self) -> Tensor:
-        """(H, W, 3) uint8 of the clip's own size, white where it is made anew."""
+        """Mask of the region to regenerate: (H, W, 3) uint8 of the clip's size, white inside."""
         clip = media.clip(self.clip)
         if self.mask is not None:
             return regions.of_mask(clip, media.picture(self.mask))
@@ -167,7 +171,7 @@ class Inpaint(Sampled):
 
 @verb
 class Outpaint(Sampled):
-    """A clip inside a larger frame, which is made around it; the clip is kept."""
+    """A clip inside a larger frame, which is generated around it; the clip is kept."""
 
     clip: ClipFile
     prompt: Prompt
@@ -197,16 +201,16 @@ class Outpaint(Sampled):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), None, bundle.sampling.fps, "the clip")
         seconds = (len(video.frames) - 1) / video.fps
         shape, prompt = fitting.shape_of(bundle, seconds, self.to, video.fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         framed, hole = regions.in_frame(video.frames, self.to, self.corner)
-        sampling = regions.made_anew(bundle, framed, hole, shape, prompt, self.settings(bundle))
+        sampling = regions.inpainting(bundle, framed, hole, shape, prompt, self.settings(bundle))
         return Plan(
             shape=shape,
             frames=sampling,
             conditions=sampling.conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )

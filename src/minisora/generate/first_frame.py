@@ -1,14 +1,15 @@
-"""Picture first: the first frame of a video made from its prompt, the rest with that frame's latent given.
+"""First frame before the rest: generated from the prompt, then conditioning for the other frames.
 
-Several candidates are made in one pack, and the one taken that our captioner would sooner describe by the prompt. A
-picture has a fifth of the tokens of two seconds, so candidates cost little; and whatever is wrong in the first frame
-is wrong in all that follow. The chosen latent goes into the canvas as it is: it is never decoded and encoded between.
+Several candidates are sampled in one pack; the captioner's likelihood of the prompt chooses one. A
+picture has a fifth of the tokens of two seconds, so candidates cost little, and an error in the
+first frame would be in all that follow. The chosen latent goes into the canvas directly: it is not
+decoded and encoded again.
 
-Sources: a first frame from the text, then the video from both, Girdhar et al. 2023 (Emu Video, arXiv:2311.10709); the
-best of several noises by a verifier, Ma et al. 2025 (arXiv:2501.09732).
+Sources: a first frame from the text, then the video from both, Girdhar et al. 2023 (Emu Video,
+arXiv:2311.10709); the best of several noises by a verifier, Ma et al. 2025 (arXiv:2501.09732).
 
-Here: the candidates and the choice. Not here: the rest of the video (rollout.py), the captioner (caption/model.py),
-which verbs begin so (verbs.py), how many candidates (fitting.py).
+Here: the candidates and the choice. Not here: the rest of the video (rollout.py), the captioner
+(caption/model.py), the verbs that begin so (verbs.py), the number of candidates (fitting.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from minisora.bundle import Bundle
 from minisora.generate.canvas import Canvas, Shape, build
 from minisora.generate.rollout import windows_of
 from minisora.generate.schedule import Schedule
-from minisora.generate.window import Settings, sample, tell
+from minisora.generate.window import Settings, encode_prompt, sample
 from minisora.progress import Watch
 from minisora.video import to_uint8
 
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from minisora.caption.model import Captioner
 
 RANKED_AT_ONCE = 8  # candidates that are decoded and ranked together
-_SEED_STRIDE = 0xD1B54A32D192ED03  # between the seeds of candidates: other than between those of windows
+_SEED_STRIDE = 0xD1B54A32D192ED03  # between seeds of candidates; differs from that of windows
 
 
 @dataclass(frozen=True)
 class FirstFrame:
-    """How a first frame is made: of how many candidates, and who chooses; nobody does where there is but one."""
+    """Settings of a first frame: number of candidates, and the captioner that chooses one."""
 
     candidates: int = 1
     captioner: Captioner | None = None
@@ -48,7 +49,7 @@ class FirstFrame:
 
 @lru_cache(maxsize=2)
 def chooser(name: str, device: torch.device, dtype: torch.dtype) -> Captioner:
-    """The captioner that a bundle names, read once: `playroom` is the one that is shipped; else its folder."""
+    """Load the captioner that a bundle names, once: `playroom`, the shipped one, or a folder."""
     from minisora.caption.files import captioner_folder, load_captioner
 
     return load_captioner(captioner_folder(name), device=device, dtype=dtype)
@@ -57,9 +58,10 @@ def chooser(name: str, device: torch.device, dtype: torch.dtype) -> Captioner:
 def picture_first(
     bundle: Bundle, prompt: Schedule, canvas: Canvas, settings: Settings, how: FirstFrame, watch: Watch
 ) -> tuple[Canvas, Watch]:
-    """Make the first frame of a canvas on which nothing is given.
+    """Generate the first frame of a canvas without conditions.
 
-    returns  the canvas with that frame's latent given, and a watch whose steps count on from those done here
+    returns  the canvas conditioned on that frame's latent, and a watch that counts on from these
+             steps
     """
     blank = canvas.beginning_with(canvas.latents(canvas.known)[:, :1])
     windows = len(windows_of(bundle, blank, prompt))
@@ -71,7 +73,7 @@ def picture_first(
 
 
 def first_steps(steps: int) -> int:
-    """Of a first frame, where the rest of the video takes so many: half, as the choice counts for more than the finish.
+    """Sampler steps of a first frame, for `steps` in the rest of the video: half.
 
     In equal time four candidates of 12 steps were better than two of 24 (docs/log.md).
     """
@@ -79,18 +81,18 @@ def first_steps(steps: int) -> int:
 
 
 def first_latent(bundle: Bundle, text: str, shape: Shape, settings: Settings, how: FirstFrame, watch: Watch) -> Tensor:
-    """The latent of the first frame, as the text says.
+    """Sample the latent of the first frame from the text.
 
-    Candidate 0 has the settings' seed, and each candidate the same noise however many there are.
+    Candidate 0 has the settings' seed; the noise of a candidate does not depend on their number.
 
     returns (1, 1, Hz, Wz, Cz)
     """
     canvas = build(bundle, replace(shape, num_frames=1))
     seeds = [(settings.seed + n * _SEED_STRIDE) % 2**63 for n in range(how.candidates)]
     with watch.timed("text"):
-        told = tell(bundle, text)
+        encoded = encode_prompt(bundle, text)
     with watch.timed("first frame"):
-        latents = canvas.latents(sample(bundle, canvas, told, settings, watch, seeds=seeds))
+        latents = canvas.latents(sample(bundle, canvas, encoded, settings, watch, seeds=seeds))
     if how.captioner is None:
         return latents
     with watch.timed("choose"):
@@ -102,10 +104,10 @@ def first_latent(bundle: Bundle, text: str, shape: Shape, settings: Settings, ho
 
 @torch.no_grad()
 def likelihoods(bundle: Bundle, captioner: Captioner, latents: Tensor, shape: Shape, text: str) -> Tensor:
-    """How well a text fits the frame of each of B latents: see `Captioner.log_likelihood`.
+    """Log-likelihood of a text for the frame of each of B latents; see `Captioner.log_likelihood`.
 
     latents: (B, 1, Hz, Wz, Cz) of first frames
-    shape:   of the video that they begin; of one frame, the text is of that alone
+    shape:   of the video that they begin; if it has one frame, the text describes that alone
     returns  (B,) float32; all 0 for a text of which the captioner knows no word
     """
     found = []

@@ -1,7 +1,7 @@
-"""What a user gives, brought to what a model makes: prompts, sizes, rates, regions; what was changed is said.
+"""Fitting a user's input to a model: sizes, fps, prompts and memory; changes become notes.
 
-Here: what is refused or said before any work, sizes that suit a model, clips fitted to them, how many first frames are
-made, how much memory a video needs.
+Here: checks and notes before any work, sizes that suit a model, clips fitted to them, the number of
+first frames, the memory of a video.
 Not here: the verbs (verbs.py), resizing itself (video/frames.py).
 """
 
@@ -18,7 +18,7 @@ from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, Shape, check_apart
 from minisora.generate.deliver import delivery_bytes, own_size, side_seen, working
 from minisora.generate.first_frame import FirstFrame, chooser
-from minisora.generate.media import called
+from minisora.generate.media import display_name
 from minisora.generate.rollout import check_times
 from minisora.generate.schedule import Schedule
 from minisora.text.encoder import sentences
@@ -26,9 +26,9 @@ from minisora.video import Video, fit, fit_size
 
 
 def shape_of(bundle: Bundle, seconds: float | None, size: tuple[int, int] | None, fps: float | None) -> Shape:
-    """What is asked for, the rest as the bundle has it.
+    """Shape of a video; None stands for the bundle's default. size: (height, width) in pixels
 
-    Raises UsageError for what cannot be, or needs more memory than there is.
+    Raises UsageError for impossible values, and for a video that exceeds the machine's memory.
     """
     how = bundle.sampling
     seconds = how.seconds if seconds is None else seconds
@@ -45,9 +45,9 @@ def shape_of(bundle: Bundle, seconds: float | None, size: tuple[int, int] | None
 
 
 def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
-    """About how much memory a video needs beside the weights: states of the transformer, decoding, frames.
+    """Approximate memory of a video in bytes, without the weights: activations, decoding, frames.
 
-    candidates: first frames that are made at once, before the rest
+    candidates: first frames that are sampled at once, before the rest
     """
     how, config = bundle.sampling, bundle.dit.config
     frames = 2 * shape.num_frames * shape.height * shape.width * 3 + delivery_bytes(bundle, shape)
@@ -60,11 +60,11 @@ def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
 
 
 def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage: bool) -> FirstFrame | None:
-    """How the first frame of a video from text is made; None: in one stage with the rest.
+    """Settings of the first frame of a video from text; None: one stage with the rest.
 
-    candidates: to choose from; if None, as many as the bundle says, but one where it names no captioner to choose
+    candidates: to choose from; None: the bundle's number, but one if it names no captioner
 
-    Raises UsageError where no memory holds so many, or nobody could choose.
+    Raises UsageError for more than memory holds, and for several without a captioner.
     """
     captioner, own = bundle.trained.get("captioner"), bundle.sampling.candidates
     if one_stage or (candidates is None and not own):
@@ -84,7 +84,7 @@ def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage:
 
 
 def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
-    """The pixel area that a bundle delivers at the aspect of a frame."""
+    """Size of the bundle's pixel area at the aspect of a frame: (height, width)."""
     own = own_size(bundle)
     if (height, width) == own:
         return own
@@ -92,7 +92,7 @@ def size_for(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
 
 
 def in_parts(bundle: Bundle, shape: Shape) -> list[str]:
-    """What a user should know of a frame larger than the network sees at once."""
+    """Notes for the user on a frame larger than the network sees at once."""
     side, shape = side_seen(bundle), working(bundle, shape)
     if max(shape.height, shape.width) <= side:
         return []
@@ -100,55 +100,55 @@ def in_parts(bundle: Bundle, shape: Shape) -> list[str]:
 
 
 def sees_at_once(bundle: Bundle, shape: Shape) -> bool:
-    """True if a video of this length is made in one piece, and not window by window."""
+    """True if a video of this length fits one context window."""
     return bundle.vae.strides.num_latents(shape.num_frames) <= bundle.sampling.window
 
 
 def own_area(bundle: Bundle, size: tuple[int, int] | None) -> tuple[int, int]:
-    """The area that is delivered if nothing else is asked for, at the aspect of a size."""
+    """Default size of delivery, at the aspect of a size: (height, width)."""
     return size_for(bundle, *(size or bundle.sampling.size))
 
 
 def around(bundle: Bundle, video: Video, num_frames: int) -> Shape:
-    """A shape of so many frames, of the video's size and rate."""
+    """Shape of `num_frames` frames, of the video's size and fps."""
     height, width = video.frames.shape[1:3]
     return shape_of(bundle, (num_frames - 1) / video.fps, (height, width), video.fps)
 
 
 def fitted(
-    bundle: Bundle, video: Video, size: tuple[int, int] | None, rate: float | None, what: str
+    bundle: Bundle, video: Video, size: tuple[int, int] | None, fps: float | None, what: str
 ) -> tuple[Video, list[str]]:
-    """A clip at `size`, or at the model's pixel area and its own aspect; and at `rate`, or its own.
+    """Fit a clip to `size`, or the model's area at the clip's aspect, and to `fps`.
 
-    what:    it is called in what is said
-    returns  the clip, and what a user should know
+    what:    name of the clip in notes
+    returns  the clip, and notes for the user
     """
     height, width = size or size_for(bundle, *video.frames.shape[1:3])
-    at_rate = video if rate is None else video.at_rate(rate)
+    at_rate = video if fps is None else video.at_rate(fps)
     shape_of(bundle, (len(at_rate.frames) - 1) / at_rate.fps, (height, width), at_rate.fps)
     frames, _ = fit(at_rate.frames, height, width)
-    notes = said(what, video.frames.shape[1:3], (height, width))
+    notes = fit_notes(what, video.frames.shape[1:3], (height, width))
     if at_rate.fps != video.fps:
         notes.append(f"{what} ({video.fps:g} fps) was brought to {at_rate.fps:g} fps")
     return replace(at_rate, frames=frames), notes
 
 
-def placed(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:
-    """Pictures by second to conditions of the video's size, in order; and what a user should know.
+def conditions_of(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:
+    """Conditions from pictures by second, fitted to the video's size; and notes for the user.
 
     Raises UsageError for two at one frame.
     """
     conditions, notes = list[Condition](), list[str]()
     for at, picture in sorted(pictures.items()):
-        name = called(picture, "the picture")
-        notes += said(name, picture.frames.shape[1:3], (shape.height, shape.width))
+        name = display_name(picture, "the picture")
+        notes += fit_notes(name, picture.frames.shape[1:3], (shape.height, shape.width))
         conditions.append(Condition(fit(picture.frames, shape.height, shape.width)[0], at=round(at * shape.fps)))
     check_apart(conditions)
     return tuple(conditions), notes
 
 
-def said(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
-    """How something was fitted by `fit`; empty where it was not. was, now: height and width"""
+def fit_notes(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
+    """Note on how `fit` changed a frame; empty if it did not. was, now: height and width"""
     if tuple(was) == now:
         return []
     scale = max(after / before for before, after in zip(was, now, strict=True))
@@ -157,17 +157,17 @@ def said(what: str, was: tuple[int, ...], now: tuple[int, int]) -> list[str]:
     return [f"{what} ({was[1]}x{was[0]}) was fitted to {now[1]}x{now[0]}{cut}"]
 
 
-def some_frames(seconds: float, rate: float) -> int:
-    """How many frames a stretch has. Raises UsageError if there are none."""
-    if not (count := round(seconds * rate)):
-        raise UsageError(f"{seconds:g} s hold no frame at {rate:g} fps. Ask for more.")
+def some_frames(seconds: float, fps: float) -> int:
+    """Number of frames in `seconds`. Raises UsageError if there are none."""
+    if not (count := round(seconds * fps)):
+        raise UsageError(f"{seconds:g} s hold no frame at {fps:g} fps. Ask for more.")
     return count
 
 
 def checked(bundle: Bundle, prompt: Schedule, shape: Shape) -> list[str]:
-    """What a user should know of a prompt.
+    """Check a prompt; returns notes for the user.
 
-    Raises UsageError for one that is too long for the encoder, or of moments that the video does not have.
+    Raises UsageError for one too long for the encoder, or with times beyond the video's end.
     """
     for part in prompt.parts:
         bundle.text.check(part.text)
@@ -176,7 +176,7 @@ def checked(bundle: Bundle, prompt: Schedule, shape: Shape) -> list[str]:
 
 
 def unchanging(bundle: Bundle, prompt: Schedule, shape: Shape) -> tuple[str, list[str]]:
-    """The words of a prompt that may not change over time, and what a user should know of it."""
+    """Text of a prompt that may not change over time, and notes for the user."""
     notes = checked(bundle, prompt, shape)
     if prompt.changes:
         raise UsageError("a loop and an edit with a source take a prompt that does not change over time.")
@@ -184,9 +184,9 @@ def unchanging(bundle: Bundle, prompt: Schedule, shape: Shape) -> tuple[str, lis
 
 
 def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:
-    """What a user should know of a prompt before blaming the video; empty for one the bundle was trained for."""
-    text, told = bundle.text, [part.text for part in prompt.parts]
-    if any(text.unreadable(each) for each in told):
+    """Notes on a prompt outside of what the bundle was trained on; empty for one within."""
+    encoder, texts = bundle.text, [part.text for part in prompt.parts]
+    if any(encoder.unreadable(each) for each in texts):
         return [
             "the text encoder of this model reads English only, so it cannot follow this prompt. "
             "Released weights, still to come, will read other languages."
@@ -194,7 +194,7 @@ def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:
     known, least = bundle.known, bundle.trained.get("least_similarity")
     if known is None or least is None:
         return []
-    similarity = float((sentences(text, told).cpu() @ known.float().T).amax(1).min())
+    similarity = float((sentences(encoder, texts).cpu() @ known.float().T).amax(1).min())
     if similarity >= least:
         return []
     return [

@@ -1,11 +1,12 @@
-"""From a plan to frames: one canvas sampled, a small video made anew at a larger size, a circle, an edit by difference.
+"""Sampling plans to frames: a canvas, a preview made larger, a seamless loop, FlowEdit.
 
-Sources: loops by shifting latents around a circle while denoising, Bi et al. 2025 (Mobius, arXiv:2502.20307); editing
-along the difference of two velocities, Kulikov et al. 2024 (FlowEdit, arXiv:2412.08629), and from part of the noise,
-Meng et al. 2021 (SDEdit, arXiv:2108.01073).
+Sources: loops by shifting latents around a circle while denoising, Bi et al. 2025 (Mobius,
+arXiv:2502.20307); editing along the difference of two velocities, Kulikov et al. 2024 (FlowEdit,
+arXiv:2412.08629), and from part of the noise, Meng et al. 2021 (SDEdit, arXiv:2108.01073).
 
-Here: functions that yield frames as they are made. Not here: which of them a verb takes, and what it gives (verbs.py),
-what a canvas is (canvas.py), one window (window.py) and many (rollout.py), the mathematics (diffusion/).
+Here: functions that yield frames as they are generated. Not here: the verbs that use them
+(verbs.py), the canvas (canvas.py), one window (window.py) and many (rollout.py), the mathematics
+(diffusion/).
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from minisora.generate.schedule import Schedule
 from minisora.generate.window import (
     Settings,
     decode,
+    encode_prompt,
     guided_denoiser,
     sample,
     schedule,
-    tell,
     watched,
     weights_for,
 )
@@ -39,16 +40,16 @@ from minisora.progress import Event, Watch
 from minisora.video import fit
 
 SOURCE_GUIDANCE = 1.5
-ENLARGED_NOISE = 0.45  # from which a video made small is made anew: with more, parts add things of their own
-WARM_UP = 6  # latents that the decoder of a loop is shown before its first: no frame depends on more
+ENLARGED_NOISE = 0.45  # strength at which a small video is regenerated large: with more, tiles add objects
+WARM_UP = 6  # latents decoded before the first of a loop: no frame depends on more
 
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """What the network is asked for: a video of `shape` of what `prompt` says, holding to `conditions`.
+    """Sampling of one video: of `shape`, from `prompt`, conditioned on `conditions`.
 
-    first: how the first frame is made before the rest, where there are no conditions, which it would know nothing of;
-           all in one stage, if None
+    first: settings of a first frame before the rest, for videos without conditions, which that
+           frame could not depend on; None: one stage
     """
 
     bundle: Bundle
@@ -59,7 +60,10 @@ class Sampling:
     first: FirstFrame | None = None
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
-        """Yield pieces of (n, H, W, 3) uint8. What is larger than the network sees at once is made small first."""
+        """Yield pieces of (n, H, W, 3) uint8.
+
+        Frames larger than the network sees are made small first.
+        """
         seen = working(self.bundle, self.shape)
         if self.conditions or max(seen.height, seen.width) <= side_seen(self.bundle):
             return self._sampled(watch)
@@ -67,7 +71,7 @@ class Sampling:
 
     def _sampled(self, watch: Watch) -> Iterator[Tensor]:
         bundle, shape, settings = weights_for(self.bundle, self.settings), self.shape, self.settings
-        # a condition may go on to the end of its last latent
+        # a condition may extend to the end of its last latent
         covered = replace(shape, num_frames=max([shape.num_frames, *(c.end for c in self.conditions)]))
         with watch.timed("canvas"):
             made = working(bundle, covered)
@@ -82,7 +86,7 @@ class Sampling:
             left -= len(frames)
 
     def _small_first(self, watch: Watch) -> Iterator[Tensor]:
-        """The parts of a large frame know nothing of each other; a small one that is made anew holds them together."""
+        """Sample a small video first, so that the tiles of the large one agree."""
         height, width = size_for(self.bundle, self.shape.height, self.shape.width)
 
         def quiet(event: Event) -> None:  # it may cancel
@@ -95,9 +99,9 @@ class Sampling:
 
 
 def enlarged(asked: Sampling, preview: Tensor, strength: float) -> Sampling:
-    """A video made small before, made anew. preview: (T, H, W, 3) uint8, already of the size that is asked for
+    """Regenerate a preview. preview: (T, H, W, 3) uint8, already of the size of the video
 
-    strength: the noise from which it is made anew; frames after those of the preview are free
+    strength: level of its tokens (SDEdit); frames after those of the preview are free
     """
     most = asked.shape.num_frames + asked.bundle.vae.strides.missing(asked.shape.num_frames)
     start = Condition(to_whole_latents(asked.bundle, preview)[:most], noise=strength)
@@ -105,27 +109,28 @@ def enlarged(asked: Sampling, preview: Tensor, strength: float) -> Sampling:
 
 
 def to_whole_latents(bundle: Bundle, clip: Tensor) -> Tensor:
-    """The clip, its last frame repeated until no latent is given in part: such a one is held less well."""
+    """Repeat the last frame to fill the last latent: one filled in part is kept less well."""
     return torch.cat([clip, clip[-1:].expand(bundle.vae.strides.missing(len(clip)), -1, -1, -1)])
 
 
 @dataclass(frozen=True, eq=False)
 class Returning:
-    """A clip, and what leads from its end to its start, such that it can be played over and over.
+    """A clip followed by a transition from its end to its start: a loop.
 
     clip:   (T, H, W, 3) uint8
-    around: the end of the clip, the way back, and its start, which alone the network sees
-    before, way: frames of the end in it, and of the way
+    around: sampling of the end of the clip, the gap, and the start of the clip
+    before: frames of the clip's end in `around`
+    gap:    frames of the transition
     """
 
     clip: Tensor
     around: Sampling
     before: int
-    way: int
+    gap: int
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
         yield self.clip
-        skip, left = self.before, self.way
+        skip, left = self.before, self.gap
         for frames in self.around(watch):
             new = frames[skip:][:left]
             skip, left = max(0, skip - len(frames)), left - len(new)
@@ -134,9 +139,10 @@ class Returning:
 
 
 def closing(bundle: Bundle, shape: Shape) -> int:
-    """Latents of a loop without a beginning.
+    """Number of latents of a seamless loop.
 
-    Raises UsageError where the length is no multiple of the frames in a latent, or is more than the network sees.
+    Raises UsageError for a length that is no multiple of the frames in a latent, or exceeds the
+    context window.
     """
     group, most = bundle.vae.strides.frames, bundle.sampling.window * bundle.vae.strides.frames
     count = shape.num_frames // group
@@ -144,19 +150,19 @@ def closing(bundle: Bundle, shape: Shape) -> int:
         return count
     below = min(most, count * group)
     near = [n for n in (below, below + group) if group <= n <= most]
-    told = " and ".join(f"{n} frames ({n / shape.fps:g} s)" for n in near)
+    nearest = " and ".join(f"{n} frames ({n / shape.fps:g} s)" for n in near)
     raise UsageError(
         f"a loop of {shape.num_frames} frames does not close: it takes a multiple of {group} frames, at most {most}. "
-        f"The nearest {'are' if len(near) > 1 else 'is'} {told}."
+        f"The nearest {'are' if len(near) > 1 else 'is'} {nearest}."
     )
 
 
 @torch.no_grad()
 def looped(bundle: Bundle, shape: Shape, text: str, settings: Settings, watch: Watch) -> Iterator[Tensor]:
-    """Text to a video that goes on at its start when it ends: its latents lie on a circle.
+    """Sample a seamless loop from text: its latents lie on a circle.
 
-    It is made in one stage: its latents are of groups, and none of them of a frame alone that could be made first. At
-    every step of the sampler the circle is cut elsewhere, so that the network joins each place to the next.
+    One stage: all latents are of groups, so no first frame is sampled before. At every step of the
+    sampler the circle is cut at another place, so that the network joins each latent to the next.
     """
     count = closing(bundle, shape)
     bundle, made = weights_for(bundle, settings), working(bundle, shape)
@@ -172,7 +178,7 @@ def looped(bundle: Bundle, shape: Shape, text: str, settings: Settings, watch: W
         return turned
 
     with watch.timed("denoise"):
-        tokens = sample(bundle, canvas, tell(bundle, text), settings, watch, around=around)
+        tokens = sample(bundle, canvas, encode_prompt(bundle, text), settings, watch, around=around)
     latents = canvas.latents(tokens)
     before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
     frames = torch.cat(list(decode(bundle, [before, latents], made, watch, first_alone=False)))
@@ -183,13 +189,15 @@ def looped(bundle: Bundle, shape: Shape, text: str, settings: Settings, watch: W
 def edited(
     bundle: Bundle, clip: Tensor, fps: float, texts: tuple[str, str], strength: float, settings: Settings, watch: Watch
 ) -> Iterator[Tensor]:
-    """A clip turned from what the first text says of it into what the second says (FlowEdit, Algorithm 1).
+    """Edit a clip from a source text to a target text (FlowEdit, Algorithm 1).
 
     clip:     (T, H, W, 3) uint8
-    strength: the noise time at which the change begins; the source is guided by SOURCE_GUIDANCE, or less
+    texts:    the source, then the target
+    strength: time t at which the change begins; the source is guided by SOURCE_GUIDANCE, or less
 
-    Every step draws its own noise, so these are Euler steps, whatever the settings say. By a student, the estimate is
-    that of Xu et al. 2023 (InfEdit, arXiv:2312.04965, Algorithm 2) without their attention control.
+    Every step draws its own noise, so the sampler is Euler, whatever the settings say. For a
+    student this is Xu et al. 2023 (InfEdit, arXiv:2312.04965, Algorithm 2) without their attention
+    control.
     """
     whole = to_whole_latents(bundle, clip)
     shape = Shape(num_frames=len(whole), height=clip.shape[1], width=clip.shape[2], fps=fps)
@@ -197,17 +205,17 @@ def edited(
     canvas = build(bundle, made, reduced(bundle, [Condition(whole, noise=1.0)], shape))  # known, and free
     generator = torch.Generator().manual_seed(settings.seed)
 
-    def told_of(text: str, how: Settings) -> diffusion.Denoiser:
-        return guided_denoiser(bundle, canvas, tell(bundle, text), how, torch.zeros_like(canvas.known))
+    def denoiser_of(text: str, how: Settings) -> diffusion.Denoiser:
+        return guided_denoiser(bundle, canvas, encode_prompt(bundle, text), how, torch.zeros_like(canvas.known))
 
-    of_source = told_of(texts[0], replace(settings, guidance=min(SOURCE_GUIDANCE, settings.guidance)))
-    of_target = told_of(texts[1], settings)
+    of_source = denoiser_of(texts[0], replace(settings, guidance=min(SOURCE_GUIDANCE, settings.guidance)))
+    of_target = denoiser_of(texts[1], settings)
 
     def difference(x: Tensor, t: Tensor) -> Tensor:
         eps = torch.randn(canvas.known.shape, generator=generator).to(x.device)
         source_state = diffusion.interpolate(canvas.known, eps, t[:, None])
         target_state = x + source_state - canvas.known
-        # of the two velocities, each (state - x0) / t, as the x0 of which (x - x0) / t is that difference
+        # the x0 for which (x - x0) / t is the difference of the two velocities, each (state - x0) / t
         return x - (target_state - of_target(target_state, t)) + (source_state - of_source(source_state, t))
 
     times = schedule(bundle, canvas, settings.steps, start=strength)
@@ -218,6 +226,6 @@ def edited(
 
 
 def in_turn(scenes: Sequence[Sampling], watch: Watch) -> Iterator[Tensor]:
-    """Scenes after each other."""
+    """Yield the frames of scenes, one after another."""
     for number, scene in enumerate(scenes, 1):
         yield from scene(replace(watch, stage=f"scene {number} of {len(scenes)}"))

@@ -1,9 +1,11 @@
-"""Clips and pictures that a request is given: from files, from memory, or by the name a saved request has for them.
+"""Clips and pictures of a request: from files, from memory, or named by a saved request.
 
-A saved request holds no paths and no pixels. It names a file by its name and the SHA-256 of its bytes, frames that came
-from memory by the SHA-256 of their size and pixels, and finds both in a folder again.
+A saved request holds no paths and no pixels. It names a file by its name and the SHA-256 of its
+bytes, and frames from memory by the SHA-256 of their size and pixels; both can be found in a folder
+again.
 
-Here: the types of such fields, opening them, finding them. Not here: reading files (video/), the requests (verbs.py).
+Here: the types of such fields, opening and finding media. Not here: reading files (video/), the
+requests (verbs.py).
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Named:
-    """A clip or a picture as a saved request has it. name: None for what came from memory"""
+    """A clip or a picture in a saved request. name: of its file; None for frames from memory"""
 
     name: str | None
     sha256: str
@@ -56,7 +58,7 @@ def _media(value: Any) -> Any:
 
 
 def _picture(pixels: Tensor) -> Video:
-    """(H, W, 3) uint8, or (H, W) bool as black and white, to a video of one frame."""
+    """Video of one frame from (H, W, 3) uint8, or from (H, W) bool as black and white."""
     import torch
 
     from minisora.video import Video
@@ -69,7 +71,7 @@ def _picture(pixels: Tensor) -> Video:
 
 
 def named(value: Path | Named | Video) -> dict[str, str | None]:
-    """What a saved request holds of a clip or a picture."""
+    """JSON of a clip or a picture for a saved request."""
     if isinstance(value, Path):
         return {"name": value.name, "sha256": _of_file(value)}
     if isinstance(value, Named):
@@ -99,7 +101,10 @@ else:
 
 
 def clip(value: Clip) -> Video:
-    """Read a clip, once: what was read before stays as it is. Raises UsageError for one that cannot be."""
+    """Read a clip; a Video is returned unchanged.
+
+    Raises UsageError for a file that cannot be read.
+    """
     from minisora.video import Source, Video, read_video
 
     if isinstance(value, Video):
@@ -109,7 +114,10 @@ def clip(value: Clip) -> Video:
 
 
 def picture(value: Picture) -> Video:
-    """Read a picture, once, as a video of one frame. Raises UsageError for one that cannot be."""
+    """Read a picture as a video of one frame; a Video is returned unchanged.
+
+    Raises UsageError for a file that cannot be read.
+    """
     from minisora.video import Source, Video, read_image
 
     if isinstance(value, Video):
@@ -118,15 +126,15 @@ def picture(value: Picture) -> Video:
     return Video(read_image(path)[None], 1.0).of(Source(path, _of_file(path)))
 
 
-def called(value: Video, otherwise: str) -> str:
-    """How notes call a clip or a picture: by its file, where it came from one."""
+def display_name(value: Video, otherwise: str) -> str:
+    """Name of a clip or a picture in notes: its file, or `otherwise` for frames from memory."""
     return otherwise if value.source is None else str(value.source.path)
 
 
 def found(value: Named, folder: Path) -> Path | Video:
-    """What a saved request names, in a folder: the file, or frames as they were in memory.
+    """Find media of a saved request in a folder: the file, or a video with the same frames.
 
-    Raises UsageError where no file of the folder is it.
+    Raises UsageError if no file of the folder matches.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
     if value.name is not None:

@@ -1,6 +1,7 @@
-"""What `load` returns: a bundle, with the verbs as methods.
+"""`Model`: a bundle with the verbs as methods.
 
-Here: loading, and a method for each verb. Not here: what they are told and come to (verbs.py), running one (plan.py).
+Here: loading, and a method for each verb. Not here: the verbs' fields and plans (verbs.py), running
+a request (plan.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from minisora.generate.plan import Result, Work
 from minisora.generate.request import Request
 from minisora.generate.schedule import Schedule
 from minisora.generate.storyboard import Storyboard
-from minisora.progress import OnEvent, unheard
+from minisora.progress import OnEvent, no_listener
 from minisora.upscale.files import upscaler_folder
 from minisora.video import Stream, Video
 
@@ -30,13 +31,13 @@ Fields = ParamSpec("Fields")
 
 
 def load(name: str | Path = "toybox", *, device: str | None = None, upscale: str | None = None) -> Model:
-    """A model by name (`minisora models`), or from a bundle's folder.
+    """Load a model by name (see `minisora models`), or from a bundle's folder.
 
-    device:  such as "cuda" or "cpu"; the fastest there is, if None
-    upscale: an upscaler, toybox or a folder, which sizes are then of; "none" for the sizes the model itself makes; the
-             bundle's own, if None
+    device:  such as "cuda" or "cpu"; None: the fastest there is
+    upscale: an upscaler, toybox or a folder: sizes are then those after enlargement; "none": sizes
+             of the model itself; None: the bundle's own
 
-    Raises UsageError for a name that does not exist, WeightsError for damaged files.
+    Raises UsageError for an unknown name, WeightsError for damaged files.
     """
     if upscale not in (None, "none"):
         upscaler_folder(upscale)  # a wrong name is refused before the bundle is read
@@ -49,7 +50,7 @@ def load(name: str | Path = "toybox", *, device: str | None = None, upscale: str
 
 
 def verb(request: Callable[Fields, Request]) -> Callable[Concatenate[Model, Fields], Video]:
-    """A verb's method, with the signature and the help of its request."""
+    """Make a verb's method, with the signature and the help of its request."""
 
     def method(self: Model, /, *values: Fields.args, **named: Fields.kwargs) -> Video:
         return self.run(request(*values, **named)).video
@@ -63,13 +64,14 @@ def verb(request: Callable[Fields, Request]) -> Callable[Concatenate[Model, Fiel
 
 
 class Model:
-    """The verbs on one bundle. It holds nothing of a call: threads may share it.
+    """The verbs on one bundle. Stateless between calls: threads may share it.
 
-    Sizes are delivered ones, (height, width) in pixels; any size and length is made, on the next larger grid, and
-    cropped. What is not given comes from `bundle.sampling`; a student, where the bundle has one, makes what is asked
-    for without steps, sampler and guidance (window.settings_for).
+    Sizes are those of delivery, (height, width) in pixels. Any size and length works: it is
+    generated on the next larger grid of tokens, and cropped. Defaults come from `bundle.sampling`;
+    a student, if the bundle has one, serves requests that set no steps, sampler or guidance
+    (window.settings_for).
 
-    load_seconds: how long reading it took
+    load_seconds: time of reading the bundle
     """
 
     def __init__(self, bundle: bundles.Bundle, *, load_seconds: float = 0.0) -> None:
@@ -89,22 +91,22 @@ class Model:
     storyboard = verb(Storyboard)
     reverse = verb(verbs.Reverse)
 
-    def run(self, request: Request, *, on_event: OnEvent = unheard) -> Result[Video]:
-        """Make a request's video, and say what a user should know of it, and how long each stage took."""
+    def run(self, request: Request, *, on_event: OnEvent = no_listener) -> Result[Video]:
+        """Run a request: its video, notes for the user, and seconds by stage."""
         return Work.of(self.bundle, request, on_event).run()
 
-    def stream(self, request: Request, *, on_event: OnEvent = unheard) -> Result[Stream]:
-        """Like `run`, of a video that is not to be held in memory: it is made while it is saved."""
+    def stream(self, request: Request, *, on_event: OnEvent = no_listener) -> Result[Stream]:
+        """Like `run`, for a video that is not held in memory: it is generated while it is saved."""
         return Work.of(self.bundle, request, on_event).stream()
 
     def notes(self, prompt: str) -> list[str]:
-        """What a user should know about a prompt before blaming the video; empty for one the model was trained for."""
+        """Notes on a prompt outside of what the model was trained on; empty for one within."""
         return fitting.notes_on(self.bundle, Schedule.parse(prompt))
 
     def card(self) -> str:
-        """The model card, Markdown."""
+        """Model card in Markdown."""
         return self.bundle.card
 
     def preview_size(self, size: tuple[int, int] | None = None) -> tuple[int, int]:
-        """The area that is delivered if nothing else is asked for, at the aspect of a size."""
+        """Default size of delivery, at the aspect of a size: (height, width)."""
         return fitting.own_area(self.bundle, size)

@@ -1,7 +1,7 @@
-"""A request that is run: what it comes to on a bundle, and the video that this makes.
+"""Running a request: its plan on a bundle, and the resulting video.
 
-Here: planning and running one, and what comes of it. Not here: what each verb plans (verbs.py), how frames are made of
-a plan (frames.py).
+Here: planning, running, the result. Not here: each verb's plan (verbs.py), sampling a plan
+(frames.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minisora.generate import saved
 from minisora.generate.deliver import notes_on_upscaling
 from minisora.generate.fitting import sees_at_once
 from minisora.generate.request import Plan, Request
-from minisora.progress import OnEvent, Watch, unheard
+from minisora.progress import OnEvent, Watch, no_listener
 from minisora.video import Stream, Video
 from minisora.video.sound import Sound
 
@@ -26,10 +26,10 @@ Made = TypeVar("Made", Video, Stream)
 
 @dataclass(frozen=True, eq=False)
 class Result(Generic[Made]):
-    """What came of a request.
+    """Result of a request.
 
-    video:   made, or for a stream still being made
-    notes:   what the user should know
+    video:   complete; a stream generates it while it is saved
+    notes:   for the user
     timings: seconds by stage; of a stream, so far
     """
 
@@ -40,7 +40,7 @@ class Result(Generic[Made]):
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C while a video was made of which some is there already."""
+    """Ctrl-C during generation, with the frames generated so far."""
 
     def __init__(self, result: Result[Video], num_frames: int) -> None:
         super().__init__(f"stopped after {len(result.video.frames)} of {num_frames} frames")
@@ -49,7 +49,7 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A request that is ready to be run: everything that can be refused was."""
+    """A request that is ready to run: every check that can fail early is done."""
 
     bundle: Bundle | None
     request: Request
@@ -57,12 +57,12 @@ class Work:
     watch: Watch
 
     @classmethod
-    def of(cls, bundle: Bundle | None, request: Request, on_event: OnEvent = unheard) -> Work:
-        """Read what the request is given, and plan it.
+    def of(cls, bundle: Bundle | None, request: Request, on_event: OnEvent = no_listener) -> Work:
+        """Read the request's media, and plan it.
 
-        bundle: None for a request that needs none
+        bundle: None for a request that needs no model
 
-        Raises UsageError for all that cannot be.
+        Raises UsageError for every request that cannot be run.
         """
         opened = request.opened()
         assert bundle is not None or not request.needs_model, request
@@ -73,11 +73,11 @@ class Work:
 
     @property
     def is_long(self) -> bool:
-        """True if the video is made window by window: it can then be written while it is made."""
+        """True if the video takes several windows: it can then be written while it is generated."""
         return self.bundle is not None and not sees_at_once(self.bundle, self.plan.shape)
 
     def run(self) -> Result[Video]:
-        """Make the video. Raises Stopped where Ctrl-C cuts it short."""
+        """Make the video. Raises Stopped if Ctrl-C cuts it short."""
         plan, pieces, interrupted = self.plan, list[Tensor](), False
         try:
             for piece in plan.frames(self.watch):
@@ -95,7 +95,7 @@ class Work:
         return result
 
     def stream(self) -> Result[Stream]:
-        """A video that is not to be held in memory: it is made while it is saved."""
+        """Make a stream: a video that is generated while it is saved, and not held in memory."""
         shape, sound = self.plan.shape, list[Sound]()
         for clip, at in self.plan.sound:
             sound += [replace(one, at=one.at + at) for one in clip.sound]

@@ -1,9 +1,9 @@
-"""Parts of the frame: named by a box, a mask or a colour, or around a clip in a larger frame; what is shown in them.
+"""Regions by box, mask or colour, or around a clip in a larger frame; inpainting them.
 
 Source: pull and push, Gortler et al. 1996, "The Lumigraph", section 3.5.
 
-Here: regions as pixels, and the conditions of a video of which a region is made. Not here: the verbs (verbs.py), levels
-of tokens that a region touches (canvas.py).
+Here: regions as pixels, and the condition for inpainting. Not here: the verbs (edits.py), levels of
+tokens that a region touches (canvas.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, Shape
 from minisora.generate.frames import Sampling, to_whole_latents
-from minisora.generate.media import called
+from minisora.generate.media import display_name
 from minisora.generate.request import FieldError
 from minisora.generate.schedule import Schedule
 from minisora.generate.window import Settings
@@ -24,7 +24,10 @@ from minisora.video import Video
 
 
 def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
-    """(H, W, 3) uint8, white inside. box: left, top, width, height in pixels of the clip"""
+    """Mask of a box: (H, W, 3) uint8, white inside.
+
+    box: left, top, width, height in pixels of the clip
+    """
     (left, top, across, down), (height, width) = box, clip.frames.shape[1:3]
     if not (left >= 0 and top >= 0 and across > 0 < down and left + across <= width and top + down <= height):
         raise FieldError(f"{{box}} {','.join(map(str, box))} does not lie inside the clip, {width}x{height}.")
@@ -34,26 +37,29 @@ def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
 
 
 def of_mask(clip: Video, mask: Video) -> Tensor:
-    """(H, W, 3) uint8 of the clip's size."""
+    """Check a mask's size: returns (H, W, 3) uint8 of the clip's size."""
     (rows, columns), (height, width) = mask.frames.shape[1:3], clip.frames.shape[1:3]
     if (rows, columns) != (height, width):
-        name = called(mask, "the mask")
+        name = display_name(mask, "the mask")
         raise UsageError(f"{name} is {columns}x{rows}, the clip {width}x{height}. Make them equal.")
     return mask.frames[0]
 
 
 def of_colour(clip: Video, colour: tuple[int, int, int], like: int) -> Tensor:
-    """(H, W, 3) uint8, white where any frame is near a colour. like: how far off each of red, green and blue may be"""
+    """Mask of a colour: (H, W, 3) uint8, white where any frame is near it.
+
+    like: tolerance of each of red, green and blue
+    """
     wanted = torch.tensor(colour)
     near = torch.stack([(frame - wanted).abs().amax(-1) <= like for frame in clip.frames]).any(0)
     if not near.any():
-        told, name = ",".join(map(str, colour)), called(clip, "the clip")
-        raise FieldError(f"{{colour}} {told}: no pixel of {name} is within {like} of it in red, green and blue.")
+        rgb, name = ",".join(map(str, colour)), display_name(clip, "the clip")
+        raise FieldError(f"{{colour}} {rgb}: no pixel of {name} is within {like} of it in red, green and blue.")
     return 255 * near[:, :, None].expand(-1, -1, 3).to(torch.uint8)
 
 
 def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
-    """A clip in a larger, black frame.
+    """Place a clip in a larger, black frame.
 
     clip:    (T, H, W, 3) uint8
     to:      height and width of the frame
@@ -72,13 +78,13 @@ def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) 
     return F.pad(clip, (0, 0, left, to[1] - left - width, top, to[0] - top - height)), hole
 
 
-def made_anew(
+def inpainting(
     bundle: Bundle, clip: Tensor, hole: Tensor, shape: Shape, prompt: Schedule, settings: Settings
 ) -> Sampling:
-    """A video that keeps every pixel of a clip but those of a hole.
+    """Sampling of a video that keeps every pixel of a clip but those of a hole.
 
     clip: (T, H, W, 3) uint8
-    hole: (H, W) bool, True where it is made
+    hole: (H, W) bool, True where it is generated
     """
     if hole.all():
         raise UsageError("the region is the whole frame: nothing would be kept. Use generate, or a smaller region.")
@@ -89,7 +95,7 @@ def made_anew(
 
 
 def filled(clip: Tensor, hole: Tensor) -> Tensor:
-    """The clip with its surroundings in place of what is in the hole, which latents that touch it are not to show."""
+    """Fill the hole from its surroundings, so that latents at its edge do not show its content."""
 
     def smoothed(x: Tensor, known: Tensor) -> Tensor:
         if known.all():

@@ -1,10 +1,11 @@
-"""A verb as a value: what is asked for, checked, with the help, the bounds and the unit of every field.
+"""Requests: a verb as a value, with the help, the bounds and the unit of every field.
 
-A verb is one frozen class (verbs.py). From its fields come the options of its command (cli), its method of `Model`,
-its JSON and that JSON's schema; its `plan` says what it comes to on a bundle. So a verb is said once.
+A verb is one frozen class (verbs.py). Its fields define the options of its command (cli), its
+method of `Model`, its JSON and that JSON's schema; its `plan` gives shape, conditions and sampling
+on a bundle. So each verb is defined in one place.
 
-Here: what all of them share, and how a value that cannot be is refused. Not here: the verbs (verbs.py), clips and
-pictures (media.py), running a plan (plan.py), requests in files (saved.py).
+Here: the base of all requests, and errors for invalid values. Not here: the verbs (verbs.py), clips
+and pictures (media.py), running a plan (plan.py), requests in files (saved.py).
 """
 
 from __future__ import annotations
@@ -56,38 +57,44 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value", bound=type[Any])
 BOUNDS = ("gt", "ge", "lt", "le")
-UNKNOWN = ("unexpected_keyword_argument", "invalid_key")  # as pydantic calls these mistakes
+UNKNOWN = ("unexpected_keyword_argument", "invalid_key")  # pydantic's types of these errors
 
 
 class FieldError(UsageError):
-    """A field's value is refused. In the text a field stands as {name}: a command has it as an option."""
+    """Invalid value of a field.
+
+    The text names fields as {name}; a command shows them as options.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        super().__init__(self.said(lambda name: name))
+        super().__init__(self.labelled(lambda name: name))
 
-    def said(self, label: Callable[[str], str]) -> str:
-        """The text, with every field called as its reader knows it."""
+    def labelled(self, label: Callable[[str], str]) -> str:
+        """Text with every {name} replaced by `label(name)`, such as --name."""
         return re.sub(r"\{(\w+)\}", lambda found: label(found[1]), self.text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """How a command has a field, where that is not by its own name and type."""
+    """A field on the command line, where name or type differ from the field's own."""
 
     name: str = ""  # such as --from
     metavar: str = ""
-    text: Any = None  # the type that the command line reads, such as str
-    hidden: bool = False  # of Python and JSON only
+    text: Any = None  # type that the command line reads, such as str
+    hidden: bool = False  # in Python and JSON only
 
 
 def option(help: str, *, unit: str = "", give: str = "", **bounds: Any) -> Any:
-    """A field's metadata. give: what a refused value's reader is told to give, where the bounds do not say it"""
+    """Metadata of a field.
+
+    give: valid values, in the error for an invalid one; None: from the bounds
+    """
     return Field(description=help, json_schema_extra={"unit": unit, "give": give}, **bounds)
 
 
 def as_size(value: object) -> object:
-    """WIDTHxHEIGHT, or (height, width), to (height, width)."""
+    """Convert "WIDTHxHEIGHT", or (height, width), to (height, width)."""
     if isinstance(value, str):
         found = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", value)
         value = (int(found[2]), int(found[1])) if found else ()
@@ -99,7 +106,7 @@ def as_size(value: object) -> object:
 
 
 def numbers(count: int) -> Callable[[object], object]:
-    """A validator of whole numbers, as a tuple or with commas between them."""
+    """Make a validator of whole numbers, as a tuple or as text with commas."""
 
     def read(value: object) -> object:
         if isinstance(value, str):
@@ -118,7 +125,7 @@ def _prompt(text: str) -> str:
 Prompt = Annotated[str, option("What to show, in English."), AfterValidator(_prompt)]
 Seconds = Annotated[float, option("Length of the video.", unit="s", gt=0, le=1e9)]
 Fps = Annotated[float, option("Frames per second; the model's own if not given.", unit="1/s", ge=0.01, le=1000)]
-AS_TEXT = WithJsonSchema({"type": "string"})  # what files hold in place of a tuple
+AS_TEXT = WithJsonSchema({"type": "string"})  # files hold text in place of a tuple
 Size = Annotated[
     tuple[int, int],
     AS_TEXT,
@@ -135,13 +142,16 @@ Strength = Annotated[float, option("0 keeps all, 1 replaces all.", ge=0, le=1, g
 Candidates = Annotated[
     int, option("First frames to choose from, before the rest; 1 takes the first; the model's own.", ge=1)
 ]
-ClipFile = Annotated[Clip, option("A video; fitted to the model's size and rate.")]
+ClipFile = Annotated[Clip, option("A video; fitted to the model's size and fps.")]
 OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(Field,))
 def verb(cls: Value) -> Value:
-    """Make a frozen, checked dataclass of a request's class. A value that cannot be raises UsageError."""
+    """Make a frozen, validated dataclass of a request's class.
+
+    An invalid value raises UsageError.
+    """
     config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True, extra="forbid")
     made = pydantic.dataclasses.dataclass(frozen=True, config=config, repr=not issubclass(cls, Request))(cls)
     checked = made.__init__
@@ -158,13 +168,13 @@ def verb(cls: Value) -> Value:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """What a request comes to on one bundle; nothing of it is made yet.
+    """Plan of a request on one bundle; nothing is generated yet.
 
     shape:      of the result
-    frames:     makes them, in pieces of (n, H, W, 3) uint8
-    conditions: what is given, for a reader: `frames` holds to it
-    notes:      what the user should know
-    sound:      clips whose sound is kept, and from which second on
+    frames:     generates it, in pieces of (n, H, W, 3) uint8
+    conditions: those that `frames` keeps, for display
+    notes:      for the user
+    sound:      clips whose sound is kept, each with the second at which it begins
     """
 
     shape: Shape
@@ -175,32 +185,38 @@ class Plan:
 
 
 class Request:
-    """What a verb is told. Its docstring is the help of the command, its fields are the options."""
+    """Base of all verbs.
 
-    needs_model: ClassVar[bool] = True  # without one it makes frames of frames
+    A subclass's docstring is the help of its command, its fields are the options.
+    """
+
+    needs_model: ClassVar[bool] = True  # False: works on frames alone
     moving: ClassVar[bool] = True  # makes more than one frame
 
     def opened(self) -> Self:
-        """The request with its clips and pictures read, so that a bad file is refused before any work."""
+        """Read the clips and pictures, so that a bad file is refused before any work."""
         return self
 
     def plan(self, bundle: Bundle) -> Plan:
-        """What this comes to on a bundle; everything that can be refused is, before any of it is made."""
+        """Plan this request on a bundle; everything that can be refused is, before any sampling."""
         raise NotImplementedError
 
     @classmethod
     def name(cls) -> str:
-        """The verb, as commands and files have it."""
+        """Name of the verb in commands and files."""
         return cls.__name__.lower()
 
     def to_data(self) -> dict[str, Any]:
-        """JSON values: every field, media by name and SHA-256."""
+        """Convert to JSON values: every field, media by name and SHA-256."""
         data: dict[str, Any] = adapter(type(self)).dump_python(self, mode="json")
         return data
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
-        """Raises UsageError for a field that is unknown, missing or out of bounds."""
+        """Inverse of `to_data`.
+
+        Raises UsageError for a field that is unknown, missing or out of bounds.
+        """
         try:
             made: Self = adapter(cls).validate_python(dict(data))
         except ValidationError as error:
@@ -208,13 +224,13 @@ class Request:
         return made
 
     def __repr__(self) -> str:
-        told = (f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default)  # type: ignore[arg-type]
-        return f"{type(self).__name__}({', '.join(told)})"
+        changed = (f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
 
 @verb
 class Sampled(Request):
-    """A request that the network's sampler answers."""
+    """Base of the verbs that sample the network."""
 
     _: KW_ONLY
     size: Size | None = None
@@ -242,13 +258,13 @@ class Sampled(Request):
         | None
     ) = None
     sampler: Annotated[str, option("A name in diffusion.SAMPLERS; dpmpp_2m if not given.")] | None = None
-    context_noise: Annotated[float, option("How noisy the network sees what is given, 0 to 1.", ge=0, le=1)] = 0.0
+    context_noise: Annotated[float, option("Noise on frames that condition the network, 0 to 1.", ge=0, le=1)] = 0.0
     guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
     guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None
-    history_guidance: Annotated[bool, option("Guide along what is given too."), Flag(hidden=True)] = True
+    history_guidance: Annotated[bool, option("Guide along the conditioning frames too."), Flag(hidden=True)] = True
 
     def settings(self, bundle: Bundle) -> Settings:
-        """How it is sampled: what is not given as the bundle has it."""
+        """Sampling settings; fields that are None take the bundle's."""
         from minisora.generate.window import settings_for
 
         names = ("steps", "guidance", "sampler", "guidance_interval", "guidance_rescale")
@@ -259,19 +275,19 @@ class Sampled(Request):
 
 
 def check_first_frame(candidates: int | None, one_stage: bool) -> None:
-    """Raises UsageError where a first frame is to be chosen that is not made first."""
+    """Raise UsageError for candidates of a first frame without a first stage."""
     if candidates is not None and one_stage:
         raise FieldError("{one_stage} makes no first frame to choose: leave out {candidates}.")
 
 
 def adapter(cls: Any) -> TypeAdapter[Any]:
-    """What reads and writes a request's JSON, and says its schema."""
+    """Adapter that reads and writes a class's JSON, and gives its schema."""
     return TypeAdapter(cls)
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What is said of a field: its type, and what reads, shows and bounds it."""
+    """Description of a field: type, help, unit, valid values, and its form on the command line."""
 
     type: Any
     help: str = ""
@@ -281,7 +297,7 @@ class About:
 
 
 def about(cls: Any) -> dict[str, About]:
-    """Every field of a class, by name in order; the last of its metadata that says something counts."""
+    """Describe every field of a class, by name in order; later metadata override earlier."""
     hints = get_type_hints(cls, include_extras=True)
     return {f.name: _about(hints[f.name]) for f in fields(cls)}
 
@@ -289,20 +305,20 @@ def about(cls: Any) -> dict[str, About]:
 def _about(hint: Any) -> About:
     own = getattr(hint, "__metadata__", None)  # or that of the type in `X | None`
     parts = own or [part for each in getattr(hint, "__args__", ()) for part in getattr(each, "__metadata__", ())]
-    told, bounds = About(type=hint), dict[str, float]()
+    found, bounds = About(type=hint), dict[str, float]()
     for part in parts:
         if isinstance(part, Flag):
-            told = replace(told, flag=part)
+            found = replace(found, flag=part)
         elif isinstance(part, FieldInfo):
             extra = part.json_schema_extra if isinstance(part.json_schema_extra, dict) else {}
-            told = replace(
-                told,
-                help=part.description or told.help,
-                unit=str(extra.get("unit") or told.unit),
-                give=str(extra.get("give") or told.give),
+            found = replace(
+                found,
+                help=part.description or found.help,
+                unit=str(extra.get("unit") or found.unit),
+                give=str(extra.get("give") or found.give),
             )
             bounds |= {key: getattr(each, key) for each in part.metadata for key in BOUNDS if hasattr(each, key)}
-    return told if told.give else replace(told, give=_within(bounds))
+    return found if found.give else replace(found, give=_within(bounds))
 
 
 def _within(bounds: Mapping[str, float]) -> str:
@@ -316,13 +332,13 @@ def _within(bounds: Mapping[str, float]) -> str:
 
 
 def first_mistake(error: ValidationError) -> Any:
-    """What is said of a refused value: an unknown field before one that is missing, which it may be meant for."""
+    """First error; an unknown field comes before a missing one, which it may misspell."""
     found = error.errors(include_url=False)
     return next((each for each in found if each["type"] in UNKNOWN), found[0])
 
 
 def refusal(cls: type[Any], error: ValidationError) -> UsageError:
-    """The first mistake in a value of a class, as one sentence with what to give."""
+    """First error in a value of a class, as one sentence with valid values."""
     first = first_mistake(error)
     kind, value = first["type"], first.get("input")
     if kind == "unexpected_positional_argument":
@@ -339,12 +355,12 @@ def refusal(cls: type[Any], error: ValidationError) -> UsageError:
         return UsageError(f"{what} needs {name}: {known[name].help}")
     if name not in known:
         return UsageError(f"{what}: {first['msg']}.")
-    give, said = known[name].give or first.get("ctx", {}).get("error"), first["msg"]
-    return FieldError(f"{{{name}}} {_shown(value)}: {f'give {give}' if give else said[0].lower() + said[1:]}.")
+    give, message = known[name].give or first.get("ctx", {}).get("error"), first["msg"]
+    return FieldError(f"{{{name}}} {_shown(value)}: {f'give {give}' if give else message[0].lower() + message[1:]}.")
 
 
 def _place(cls: type[Any], at: Sequence[int | str]) -> tuple[type[Any], str]:
-    """The innermost class with a mistake in it, and the field of that class."""
+    """Innermost class with an error, and its field."""
     name = ""
     for number, step in enumerate(at):
         if name:
@@ -364,13 +380,13 @@ def _positional(cls: type[Any]) -> list[str]:
 
 
 def _class_in(hint: Any) -> type[Any] | None:
-    """The class of values that are checked themselves, in such types as tuple[Shot, ...]."""
+    """Dataclass inside a type such as tuple[Shot, ...], or None."""
     if isinstance(hint, type) and is_dataclass(hint):
         return hint
     return next((found for each in get_args(hint) if (found := _class_in(each))), None)
 
 
 def _shown(value: object) -> str:
-    """A refused value, in a few words."""
-    told = " ".join((f"{value:.12g}" if isinstance(value, float) else str(value)).split())
-    return told if len(told) <= 60 else f"{told[:57]}..."
+    """Shorten a value for an error message."""
+    text = " ".join((f"{value:.12g}" if isinstance(value, float) else str(value)).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,11 +1,12 @@
-"""Given frames over decoded ones, exactly, and the made frames beside them brought to meet them.
+"""Exact conditioning frames after decoding, and blending the generated frames next to them.
 
-What the VAE loses of a frame it loses of the next one too: a given frame beside a decoded one would flicker. So what
-was lost of the nearest given frames is added to the made ones, less with each frame away from them, and only where
-these show what was decoded of the given one: the edge of a thing that moved on would stay behind as its double. What
-was lost around a region that is made is added inside it, less with each pixel away from its edge.
+The VAE loses the same detail in neighbouring frames, so an exact frame next to a decoded one would
+flicker. The detail lost in the nearest conditioning frames is therefore added to the generated
+ones, fading with each frame of distance, and only where a generated frame shows the same as the
+decoded conditioning frame: elsewhere the edge of an object that moved on would leave a ghost.
+Detail lost around a generated region is added inside it, fading with each pixel from its edge.
 
-Here: the last touch, on pixels. Not here: what is held in latents (canvas.py).
+Here: pixels after decoding. Not here: conditioning in latents (canvas.py).
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from torch.nn import functional as F
 
 from minisora.generate.canvas import Condition
 
-FADE = 4  # frames on each side of given ones; no more than the shortest piece but the first has
-EDGE = 4  # pixels inside a region that is made; farther in, fine detail of a large frame says nothing
-MOST_LOST = 16.0  # of 255, on average, by a VAE: more is another picture, which is not to shine through beside it
-MOST_APART = 16.0  # of 255, mean of the colours: a pixel of a decoded frame that is farther off shows another thing
+FADE = 4  # frames on each side of exact ones; at most the length of the shortest piece after the first
+EDGE = 4  # pixels inside a generated region; farther in, detail from outside no longer applies
+MOST_LOST = 16.0  # of 255, mean: a larger difference is not loss of the VAE but another picture
+MOST_APART = 16.0  # of 255, mean of the colours: pixels that differ more show another object
 
 
 @dataclass(frozen=True, eq=False)
 class Lost:
-    """A given frame that is decoded too, and what the decoded one lacks: (H, W, 3) uint8 and int16."""
+    """A conditioning frame as decoded, (H, W, 3) uint8, and the detail it lost, int16."""
 
     decoded: Tensor
     detail: Tensor
 
     def share(self, frame: Tensor) -> Tensor:
-        """(H, W, 1), 1 where a decoded frame shows what this one does, 0 where it shows another thing."""
+        """Weight of the detail in another frame: (H, W, 1), 1 where both show the same, to 0."""
         apart = (frame.float() - self.decoded.float()).abs().mean(-1, keepdim=True)
         return (1 - apart / MOST_APART).clamp(min=0)
 
 
 def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> Iterator[Tensor]:
-    """Decoded frames, in order, to those of the video; one piece is held back until the next is there.
+    """Restore conditioning frames in decoded pieces; each piece waits for the next.
 
     pieces: (n, H, W, 3) uint8
     """
@@ -80,7 +81,7 @@ def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[
         near = [] if here in lost else _neighbours(here, lost)
         if near:
             weights = [(1 - abs(at - here) / (FADE + 1)) * lost[at].share(frames[n]) for at in near]
-            scale = torch.stack(weights).sum(0).clamp(min=1)  # between two that are near, their mean
+            scale = torch.stack(weights).sum(0).clamp(min=1)  # between two exact frames, their mean
             added = sum(weight / scale * lost[at].detail for at, weight in zip(near, weights, strict=True))
             result[n] = (frames[n] + added).round().clamp(0, 255).to(torch.uint8)
     for condition in held:
@@ -94,7 +95,7 @@ def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[
 
 
 def _around(frames: Tensor, media: Tensor, region: Tensor) -> Tensor:
-    """Given pixels where the region holds; elsewhere made ones, brought to meet them at its edge."""
+    """Exact pixels inside the region; outside, generated ones blended towards them at its edge."""
     holds = region.float()[None, None]
     lost = (media.float() - frames.float()).permute(0, 3, 1, 2) * holds
     lost *= lost.abs().sum((1, 2, 3), keepdim=True) <= MOST_LOST * lost.shape[1] * holds.sum()
@@ -109,7 +110,7 @@ def _around(frames: Tensor, media: Tensor, region: Tensor) -> Tensor:
 
 
 def _neighbours(here: int, lost: dict[int, Lost]) -> list[int]:
-    """The nearest frame before and the nearest after of which something is known, no more than FADE away."""
+    """Nearest frames of `lost` before and after, no more than FADE away."""
     before = max((frame for frame in lost if here - FADE <= frame < here), default=None)
     after = min((frame for frame in lost if here < frame <= here + FADE), default=None)
     return [frame for frame in (before, after) if frame is not None]

@@ -1,14 +1,16 @@
-"""Videos longer than what the network sees at once: windows over one canvas, each holding on to what is there already.
+"""Rollout: videos longer than the context window, window by window.
 
-A window begins with latents that were given or made before, as they are: nothing is decoded and encoded again between
-windows. From the first given stretch the windows go forward to the end, then back to the beginning; before a later
-given stretch they reach into it, so that the join has both sides in view. Where the prompt changes, a window ends, and
-the next is guided by its new text alone: what is there knows nothing of it.
+Each window is conditioned on latents that exist already, known or generated; nothing is decoded and
+encoded again between windows. From the first conditioning latents the windows go forward to the
+end, then back to the beginning; before later conditioning they extend into it, so that the join
+sees both sides. Where the prompt changes, a window ends, and the next is guided by its new text
+alone: the existing latents do not follow it.
 
-Context noise lessens drift, at the cost of likeness: Chen et al. 2024 (diffusion forcing, arXiv:2407.01392).
+Context noise reduces drift, at the cost of fidelity: Chen et al. 2024 (diffusion forcing,
+arXiv:2407.01392).
 
-Here: which windows, and their latents in order as soon as no later window can change them. Not here: one window
-(window.py), what is given (canvas.py).
+Here: the windows, and their latents in order as soon as no later window can change them. Not here:
+one window (window.py), conditioning (canvas.py).
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.generate.canvas import Canvas, Shape
 from minisora.generate.schedule import Schedule
-from minisora.generate.window import Settings, Told, sample, tell
+from minisora.generate.window import EncodedPrompt, Settings, encode_prompt, sample
 from minisora.progress import Watch
 from minisora.vae.codec import Strides
 
-_SEED_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of windows: far from what people type
+_SEED_STRIDE = 0x9E3779B97F4A7C15  # between the seeds of windows: far from seeds that people type
 
 
 @dataclass(frozen=True)
 class Window:
-    """Latents first..stop, of which `new` is the first that is made in it."""
+    """Latents first..stop; `new` is the first that this window generates."""
 
     first: int
     stop: int
@@ -40,10 +42,11 @@ class Window:
 
 
 def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[int] = ()) -> list[Window]:
-    """Windows of at most `length` latents that make all that is not held.
+    """Plan windows of at most `length` latents that generate all that are not held.
 
-    context: latents before (going back: after) the new ones that a window holds on to, where there are any
-    breaks:  latents at which a window may begin its new ones, but which it may not cross with them
+    context: latents before (going back: after) the new ones that condition a window, if there are
+             any
+    breaks:  latents that no window's new ones may cross; they may begin there
     """
     assert 0 < context < length, (context, length)
     done, windows = list(held), list[Window]()
@@ -65,14 +68,16 @@ def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[in
 
 
 def _around(new: int, gap_end: int, given_end: int, *, length: int, context: int) -> tuple[int, int]:
-    """The window that makes latents from `new` on: first and stop. What is given from gap_end to given_end, it or a
-    later one of the same gap has in view while it makes the last of them.
+    """First and stop of the window that generates latents from `new` on.
+
+    It, or a later window of the same gap, sees the known latents gap_end..given_end while it
+    generates the last of the gap.
     """
     first = max(0, new - context)
     given = min(given_end - gap_end, context)
     if not given:
         return first, min(first + length, gap_end)
-    least = min(2, (length - 1) // 2)  # of each side that a window holds on to, where there is so much
+    least = min(2, (length - 1) // 2)  # conditioning latents on each side, if there are so many
     room = length - (gap_end - new)
     if room < 2 * least:
         last_piece = min(length // 2, length - 2 * least)
@@ -82,14 +87,14 @@ def _around(new: int, gap_end: int, given_end: int, *, length: int, context: int
 
 
 def windows_of(bundle: Bundle, canvas: Canvas, prompt: Schedule) -> list[Window]:
-    """The windows that make what the canvas leaves open."""
+    """Windows that generate the free latents of a canvas."""
     how, strides = bundle.sampling, bundle.vae.strides
     breaks = [latent_at(part.start, canvas.shape.fps, strides) for part in prompt.parts[1:]]
     return plan(canvas.held(), length=how.window, context=how.context, breaks=breaks)
 
 
 def roll_out(bundle: Bundle, canvas: Canvas, prompt: Schedule, settings: Settings, watch: Watch) -> Iterator[Tensor]:
-    """Make what the canvas leaves open.
+    """Generate the free latents of a canvas.
 
     yields (1, n, Hz, Wz, Cz) latents, in order, without gaps
     """
@@ -98,32 +103,32 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Schedule, settings: Setting
     done, tokens = canvas.held(), canvas.known.clone()
     windows = windows_of(bundle, canvas, prompt)
     total = len(windows) * settings.steps if watch.total is None else watch.total
-    told: dict[str, Told] = {}
+    encoded: dict[str, EncodedPrompt] = {}
     by_text_alone = replace(settings, guidance_given=settings.guidance, history_guidance=False)
     ready = 0
 
-    def told_at(latent: int) -> str:
+    def text_at(latent: int) -> str:
         return [part.text for part, start in zip(prompt.parts, starts, strict=True) if start <= latent][-1]
 
     for number, window in enumerate(windows):
-        made_here = [n for n in range(window.first, window.stop) if not done[n]]
-        beside = made_here[0] - 1 if made_here[0] > window.first else min(made_here[-1] + 1, window.stop - 1)
-        text = told_at(window.new)
-        if text not in told:
+        new = [n for n in range(window.first, window.stop) if not done[n]]
+        neighbour = new[0] - 1 if new[0] > window.first else min(new[-1] + 1, window.stop - 1)
+        text = text_at(window.new)
+        if text not in encoded:
             with watch.timed("text"):
-                told[text] = tell(bundle, text)
+                encoded[text] = encode_prompt(bundle, text)
         here = canvas.window(window.first, window.stop, tokens, done)
         with watch.timed("denoise"):
-            made = sample(
+            sampled = sample(
                 bundle,
                 here,
-                told[text],
-                settings if told_at(beside) == text else by_text_alone,
+                encoded[text],
+                settings if text_at(neighbour) == text else by_text_alone,
                 replace(watch, before=watch.before + number * settings.steps, total=total),
                 seeds=[(settings.seed + number * _SEED_STRIDE) % 2**63],
             )
         span = (window.stop - window.first) * cells
-        tokens[:, window.first * cells : window.stop * cells] = made[:, :span]
+        tokens[:, window.first * cells : window.stop * cells] = sampled[:, :span]
         done[window.first : window.stop] = [True] * (window.stop - window.first)
         if (now := _next(done, False, 0)) > ready:
             yield canvas.latents(tokens)[:, ready:now]
@@ -133,13 +138,13 @@ def roll_out(bundle: Bundle, canvas: Canvas, prompt: Schedule, settings: Setting
 
 
 def latent_at(seconds: float, fps: float, strides: Strides) -> int:
-    """The first latent of which every frame is at `seconds` or later."""
+    """First latent whose frames are all at `seconds` or later."""
     frame = math.ceil(seconds * fps - 1e-6)
     return 0 if frame <= 0 else strides.num_latents(frame)
 
 
 def check_times(prompt: Schedule, shape: Shape, strides: Strides) -> None:
-    """Raises UsageError for a part that nothing of the video would show."""
+    """Raise UsageError for a part of the prompt that begins after the video's end."""
     for part in prompt.parts:
         if latent_at(part.start, shape.fps, strides) >= strides.num_latents(shape.num_frames) and part.start > 0:
             raise UsageError(
@@ -149,5 +154,5 @@ def check_times(prompt: Schedule, shape: Shape, strides: Strides) -> None:
 
 
 def _next(flags: Sequence[bool], value: bool, start: int) -> int:
-    """The first place from `start` on that holds `value`; the length where none does."""
+    """First index from `start` on with `value`; the length if there is none."""
     return next((n for n in range(start, len(flags)) if flags[n] == value), len(flags))

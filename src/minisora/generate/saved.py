@@ -1,9 +1,9 @@
-"""Requests in files, and in the videos that they made: what to make, by which model, of which media.
+"""Saved requests: verb, fields, model and media, in a file or in the video's metadata.
 
     {"format": 1, "minisora": "0.1.0", "model": {"name": "toybox", "digest": "...", "upscale": null},
      "verb": "extend", "request": {"clip": {"name": "clip.mp4", "sha256": "..."}, "prompt": ..., "seed": 0, ...}}
 
-The same request by the same model makes the same frames again. No path and no pixel is in it.
+The same request on the same model gives the same frames again. It holds no paths and no pixels.
 
 Here: writing and reading them. Not here: running them (plan.py), finding media (media.py).
 """
@@ -29,7 +29,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Saved:
-    """A request, and which model it was made for: its name, the digest of its weights, and how it was enlarged."""
+    """A request, with its model's name, the digest of the weights, and the upscaler."""
 
     request: Request
     model: str | None
@@ -38,7 +38,7 @@ class Saved:
 
 
 def written(request: Request, bundle: Bundle | None) -> str:
-    """The JSON of a request. bundle: what answers it; None where none is needed"""
+    """Serialize a request to JSON. bundle: of the model; None if it needs none"""
     import minisora
 
     used = None
@@ -49,9 +49,9 @@ def written(request: Request, bundle: Bundle | None) -> str:
 
 
 def read(path: Path) -> Saved:
-    """A request from a file of its own, or from a video or picture that it made.
+    """Read a request from its own file, or from a video or picture that it generated.
 
-    Raises UsageError where there is none, and for one that this version does not know.
+    Raises UsageError if there is none, and for a format that this version does not know.
     """
     from minisora.video.read import read_comment
 
@@ -98,9 +98,9 @@ def _parsed(data: Mapping[str, Any], path: Path) -> Saved:
 
 
 def with_media(value: Any, folder: Path) -> Any:
-    """A request with its media found in a folder.
+    """Replace the named media of a request by files of a folder.
 
-    Raises UsageError for what is not there.
+    Raises UsageError for media that are not there.
     """
     if isinstance(value, media.Named):
         return media.found(value, folder)

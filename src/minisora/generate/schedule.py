@@ -1,6 +1,6 @@
-"""A prompt that changes over time: "0-4s: a red ball rolls in | 4s-: it bounces".
+"""Prompt schedule: a prompt that changes over time, "0-4s: a red ball rolls in | 4s-: it bounces".
 
-Here: reading it, once, and what it says from or until a moment. Not here: which window is told which part (rollout.py).
+Here: parsing it, once, and cutting it at a time. Not here: the text of each window (rollout.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PART = re.compile(rf"^\s*{_MOMENT}\s*-\s*(?:{_MOMENT})?\s*:\s*(.*\S)\s*$", re.D
 
 @dataclass(frozen=True)
 class Part:
-    """What is said from `start` seconds on, until the next part starts."""
+    """Text from `start` seconds on, until the next part starts."""
 
     start: float
     text: str
@@ -25,16 +25,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The parts of a prompt, in order, the first of them from 0 on."""
+    """Parts of a prompt, in order; the first starts at 0."""
 
     parts: tuple[Part, ...]
 
     @classmethod
     def parse(cls, prompt: str) -> Schedule:
-        """Read a prompt; one without times is one part.
+        """Parse a prompt; one without times is one part.
 
-        Raises UsageError where it is empty, where some parts have times and others have none, where they do not follow
-        each other without a gap, or do not begin at 0.
+        Raises UsageError for an empty prompt, for parts of which only some have times, and for
+        times that do not begin at 0 or leave a gap.
         """
         if not prompt.strip():
             raise UsageError('the prompt is empty. Say what to show, such as "a red ball rolls to the left".')
@@ -64,7 +64,7 @@ class Schedule:
 
     @classmethod
     def joined(cls, shots: Sequence[tuple[Schedule, float]]) -> Schedule:
-        """Schedules after each other, each with how many seconds it is given."""
+        """Concatenate schedules, each with its length in seconds."""
         parts, start = list[Part](), 0.0
         for schedule, seconds in shots:
             parts += [Part(start + part.start, part.text) for part in schedule.until(seconds).parts]
@@ -72,7 +72,7 @@ class Schedule:
         return cls(tuple(parts))
 
     def __str__(self) -> str:
-        """The prompt that `parse` reads as this."""
+        """Prompt text; the inverse of `parse`."""
         if len(self.parts) == 1:
             return self.parts[0].text
         starts = [f"{part.start:.9g}" for part in self.parts]
@@ -85,15 +85,15 @@ class Schedule:
 
     @property
     def first(self) -> str:
-        """What is said at the beginning."""
+        """Text at the beginning."""
         return self.parts[0].text
 
     def since(self, seconds: float) -> Schedule:
-        """What is said of a video that begins `seconds` after this one."""
+        """Schedule of a video that begins `seconds` after this one."""
         begun = max(n for n, part in enumerate(self.parts) if part.start <= max(seconds, 0.0))
         later = [replace(part, start=part.start - seconds) for part in self.parts[begun + 1 :]]
         return Schedule((replace(self.parts[begun], start=0.0), *later))
 
     def until(self, seconds: float) -> Schedule:
-        """What is said of the first `seconds`."""
+        """Schedule of the first `seconds`."""
         return Schedule(tuple(part for part in self.parts if part.start == 0 or part.start < seconds))

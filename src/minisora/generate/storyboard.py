@@ -1,18 +1,19 @@
-"""A film of shots from a file: prompts and keyframes at moments, cuts between shots, several angles of one scene.
+"""Storyboard: a film of shots from a file, with prompts, keyframes, cuts and scenes.
 
     size: 96x96               # both optional: the model's own
     fps: 8
     shots:
       - prompt: a large red ball rolls to the left on grass
         seconds: 2
-        keyframes: {0: start.png, 1.5: end.png}     # seconds into the shot; files beside this one
+        keyframes: {0: start.png, 1.5: end.png}     # seconds into the shot; files next to this one
       - prompt: the camera cuts to another angle, the red ball rolls on
         seconds: 2
-        same_scene: true      # made with the shot before in view
+        same_scene: true      # conditioned on the shot before
 
-Shots of one scene are one video with the prompt changing; a new scene begins with nothing in view.
+Shots of one scene are one video with a changing prompt; a new scene is independent of the one
+before.
 
-Here: the file, and the verb. Not here: the other verbs (verbs.py), how frames are made (frames.py).
+Here: the file, and the verb. Not here: the other verbs (verbs.py), sampling (frames.py).
 """
 
 from __future__ import annotations
@@ -75,10 +76,10 @@ def _words(text: str) -> str:
 
 @verb
 class Shot:
-    """What is shown between two cuts.
+    """One shot: a prompt, a length, and pictures.
 
     keyframes:  pictures, by the second of the shot at which each is shown
-    same_scene: made with the shot before in view
+    same_scene: conditioned on the shot before
     """
 
     _: KW_ONLY
@@ -93,15 +94,15 @@ class Shot:
 
     @field_validator("keyframes")
     @classmethod
-    def _moments(cls, keyframes: Mapping[float, Picture], told: ValidationInfo) -> Mapping[float, Picture]:
-        if not all(0 <= moment <= told.data.get("seconds", moment) for moment in keyframes):
+    def _moments(cls, keyframes: Mapping[float, Picture], info: ValidationInfo) -> Mapping[float, Picture]:
+        if not all(0 <= moment <= info.data.get("seconds", moment) for moment in keyframes):
             raise ValueError("not within the shot")
         return keyframes
 
 
 @verb
 class Board:
-    """Shots, and the size and rate of the film, where they are not the model's own."""
+    """A film: its shots; size and fps, or None for the model's own."""
 
     shots: Annotated[tuple[Shot, ...], option("The shots.", give="shots, at least one"), Field(min_length=1)]
     _: KW_ONLY
@@ -109,7 +110,7 @@ class Board:
     fps: Fps | None = None
 
     def scenes(self) -> list[list[Shot]]:
-        """Shots that are made as one video."""
+        """Group the shots by scene: those of one scene are one video."""
         scenes: list[list[Shot]] = []
         for shot in self.shots:
             if shot.same_scene and scenes:
@@ -136,11 +137,11 @@ else:
 
 @verb
 class Storyboard(Sampled):
-    """A film of several shots, from a file that says what is in each; see `minisora.generate.storyboard`.
+    """A film of several shots, from a file; see `minisora.generate.storyboard` for its format.
 
-    Keyframes, once fitted, are kept exactly. Scenes without one begin as `generate` does, which --candidates and
-    --one-stage are said of. Each shot begins where the one before ends, so that it has `seconds` times the rate of new
-    frames; a scene of its own has one more, its first.
+    Keyframes, once fitted, are kept exactly. Scenes without keyframes begin as in `generate`;
+    --candidates and --one-stage apply to these. Each shot begins where the one before ends, so it
+    adds `seconds` times the fps of new frames; the first shot of a scene adds one more.
     """
 
     board: BoardFile
@@ -166,16 +167,16 @@ class Storyboard(Sampled):
         scenes, needed, notes = list[frames.Sampling](), 0, list[str]()
         board = self._board()
         for scene in board.scenes():  # all that may be refused, before any of it is made
-            made, said = self._scene(bundle, board, scene)
+            made, fit_notes = self._scene(bundle, board, scene)
             scenes.append(made)
-            notes += said
+            notes += fit_notes
             needed += fitting.memory_bytes(bundle, made.shape)
         device.check_memory(needed, f"a film of {len(scenes)} scenes")
         shape = replace(scenes[0].shape, num_frames=sum(scene.shape.num_frames for scene in scenes))
         return Plan(shape=shape, frames=partial(frames.in_turn, scenes), notes=tuple(notes))
 
     def _scene(self, bundle: Bundle, board: Board, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
-        """How a scene is made, and what a user should know of it."""
+        """Sampling of a scene, and notes for the user."""
         prompt = Schedule.joined([(Schedule.parse(shot.prompt), shot.seconds) for shot in scene])
         seconds = sum(shot.seconds for shot in scene)
         shape = fitting.shape_of(bundle, seconds, self.size or board.size, board.fps)
@@ -186,17 +187,21 @@ class Storyboard(Sampled):
             for moment, one in sorted(shot.keyframes.items()):
                 picture = media.picture(one)
                 if (other := pictures.setdefault(start + moment, picture)) is not picture:
-                    names = (media.called(each, "a picture") for each in (other, picture))
+                    names = (media.display_name(each, "a picture") for each in (other, picture))
                     raise UsageError(f"{' and '.join(names)} are at one moment. Move one of them.")
             start += shot.seconds
-        conditions, said = fitting.placed(pictures, shape)
+        conditions, fit_notes = fitting.conditions_of(pictures, shape)
         first = fitting.first_frame(bundle, shape, self.candidates, self.one_stage)
         made = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions, first)
-        return made, [*notes, *said]
+        return made, [*notes, *fit_notes]
 
 
 def read_storyboard(path: str | Path) -> Board:
-    """Read the file. Raises UsageError, with file and line, for what cannot be read, is unknown or is missing."""
+    """Read a storyboard's file.
+
+    Raises UsageError, with file and line, for a field that cannot be read, is unknown or is
+    missing.
+    """
     import yaml
 
     path = Path(path)
@@ -216,11 +221,11 @@ def read_storyboard(path: str | Path) -> Board:
         board: Board = TypeAdapter(Board).validate_python(data)
     except ValidationError as error:
         raise lines.refused(error) from None
-    return replace(board, shots=tuple(_beside(path, shot) for shot in board.shots))
+    return replace(board, shots=tuple(_with_paths(path, shot) for shot in board.shots))
 
 
-def _beside(path: Path, shot: Shot) -> Shot:
-    """The shot with its pictures' files beside the storyboard's."""
+def _with_paths(path: Path, shot: Shot) -> Shot:
+    """Resolve the picture files of a shot relative to the storyboard's file."""
     return replace(shot, keyframes={at: path.parent / str(file) for at, file in shot.keyframes.items()})
 
 
@@ -228,13 +233,13 @@ _CALLED = {Board: "a storyboard", Shot: "a shot"}
 
 
 class _Lines:
-    """Where in the file a value stands."""
+    """Line numbers of values in the file, for errors."""
 
     def __init__(self, path: Path, root: Any) -> None:
         self.path, self.root = path, root
 
     def refused(self, error: ValidationError) -> UsageError:
-        """The first mistake, with its line."""
+        """First error, with its line."""
         first = first_mistake(error)
         at: tuple[Any, ...] = tuple(first["loc"])
         kind = Shot if at[:1] == ("shots",) and len(at) > 1 else Board

@@ -1,10 +1,12 @@
-"""The verbs, each said once: what it is told, and what that comes to on a bundle.
+"""The verbs, each defined once: its fields, and its plan on a bundle.
 
-A verb's docstring is the help of its command; a field's text, bounds and unit are those of its option, its keyword in
-Python and its place in a saved request. A new verb is a class here, a line in VERBS and a line on `Model`.
+A verb's docstring is the help of its command; a field's help, bounds and unit are those of its
+option, its keyword in Python and its place in a saved request. A new verb is a class here, a line
+in VERBS and a line on `Model`.
 
-Here: the verbs that make what is not there yet, and the table of all. Not here: those that change a clip (edits.py),
-films of several shots (storyboard.py), what a request is (request.py), how frames are made of a plan (frames.py).
+Here: the verbs that generate new frames, and the table of all. Not here: those that change a clip
+(edits.py), films of several shots (storyboard.py), the base of requests (request.py), sampling a
+plan (frames.py).
 """
 
 from __future__ import annotations
@@ -49,18 +51,18 @@ if TYPE_CHECKING:
     from minisora.bundle import Bundle
     from minisora.generate import canvas, fitting, frames, regions
     from minisora.video import frames as sizes
-else:  # so that a command's help costs no import of what makes videos
+else:  # so that a command's help does not import torch
     torch, sizes = Lazy("torch"), Lazy("minisora.video.frames")
     canvas, fitting, frames, regions = (
         Lazy(f"minisora.generate.{name}") for name in ("canvas", "fitting", "frames", "regions")
     )
 
-BLEND_NOISE = 0.7  # from which frames between two are made, where the two are blended
+BLEND_NOISE = 0.7  # level of the blended frames that interpolation starts from
 
 
 @verb
 class Generate(Sampled):
-    """A video of what the prompt says. Longer than the model sees at once, it is made window by window.
+    """A video of what the prompt says. One longer than the context window is made window by window.
 
     A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
     """
@@ -96,9 +98,9 @@ class Generate(Sampled):
             asked = replace(asked, first=fitting.first_frame(bundle, shape, self.candidates, self.one_stage))
             return Plan(shape=shape, frames=asked, notes=tuple(notes))
         size = shape.height, shape.width
-        preview, said = fitting.fitted(bundle, media.clip(self.preview), size, shape.fps, "the preview")
+        preview, fit_notes = fitting.fitted(bundle, media.clip(self.preview), size, shape.fps, "the preview")
         large = frames.enlarged(asked, preview.frames[: shape.num_frames], self.strength)
-        return Plan(shape=shape, frames=large, conditions=large.conditions, notes=(*notes, *said))
+        return Plan(shape=shape, frames=large, conditions=large.conditions, notes=(*notes, *fit_notes))
 
     def _small(self, bundle: Bundle) -> Self:
         own = bundle.sampling.seconds
@@ -132,7 +134,7 @@ class Image(Sampled):
 
 
 def moments(given: object) -> object:
-    """SECONDS=FILE, as often as given, to files by second."""
+    """Convert a list of SECONDS=FILE to files by second."""
     if not isinstance(given, list | tuple):
         return given
     pairs = [str(each).partition("=") for each in given]
@@ -176,12 +178,12 @@ class Animate(Sampled):
         size = self.size or fitting.size_for(bundle, *pictures[0.0].frames.shape[1:3])
         shape, prompt = fitting.shape_of(bundle, self.seconds, size, self.fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
-        conditions, said = fitting.placed(pictures, shape)
+        conditions, fit_notes = fitting.conditions_of(pictures, shape)
         return Plan(
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
         )
 
 
@@ -204,13 +206,13 @@ class Extend(Sampled):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        rate = self.fps or bundle.sampling.fps
-        at, end = round(self.before * rate), round(self.after * rate)
+        fps = self.fps or bundle.sampling.fps
+        at, end = round(self.before * fps), round(self.after * fps)
         if at + end == 0:
             raise UsageError(
-                f"{self.before:g} s before and {self.after:g} s after are no frame at {rate:g} fps. Ask for more."
+                f"{self.before:g} s before and {self.after:g} s after are no frame at {fps:g} fps. Ask for more."
             )
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, fps, "the clip")
         shape, prompt = fitting.around(bundle, video, at + len(video.frames) + end), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         conditions = (canvas.Condition(video.frames, at=at),)
@@ -218,7 +220,7 @@ class Extend(Sampled):
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, at / video.fps),),
         )
 
@@ -231,17 +233,17 @@ class Connect(Sampled):
     other: ClipFile
     prompt: Prompt
     _: KW_ONLY
-    seconds: Annotated[Seconds, option("Length of what leads from one to the other.")] = 2.0
+    seconds: Annotated[Seconds, option("Length of the transition.")] = 2.0
 
     def opened(self) -> Self:
         return replace(self, one=media.clip(self.one), other=media.clip(self.other))
 
     def plan(self, bundle: Bundle) -> Plan:
-        rate = bundle.sampling.fps
-        between = fitting.some_frames(self.seconds, rate)
-        first, said = fitting.fitted(bundle, media.clip(self.one), self.size, rate, "the first clip")
+        fps = bundle.sampling.fps
+        between = fitting.some_frames(self.seconds, fps)
+        first, fit_notes = fitting.fitted(bundle, media.clip(self.one), self.size, fps, "the first clip")
         size = first.frames.shape[1], first.frames.shape[2]
-        second, also = fitting.fitted(bundle, media.clip(self.other), size, rate, "the second clip")
+        second, more_notes = fitting.fitted(bundle, media.clip(self.other), size, fps, "the second clip")
         shape = fitting.around(bundle, first, len(first.frames) + between + len(second.frames))
         prompt, at = Schedule.parse(self.prompt), shape.num_frames - len(second.frames)
         notes = fitting.checked(bundle, prompt, shape)
@@ -250,19 +252,19 @@ class Connect(Sampled):
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said, *also),
+            notes=(*notes, *fit_notes, *more_notes),
             sound=((first, 0.0), (second, at / first.fps)),
         )
 
 
 @verb
 class Loop(Sampled):
-    """A video without a seam, to be played over and over."""
+    """A seamless loop, to be played over and over."""
 
     prompt: Prompt
     _: KW_ONLY
     clip: Annotated[Clip, option("Begin with this video, kept.")] | None = None
-    seconds: Annotated[Seconds, option("Of one round; with a clip, of the way back to its start.")] = 2.0
+    seconds: Annotated[Seconds, option("Length of the loop; with a clip, of the transition back to its start.")] = 2.0
 
     def opened(self) -> Self:
         return self if self.clip is None else replace(self, clip=media.clip(self.clip))
@@ -279,43 +281,43 @@ class Loop(Sampled):
 
     def _back(self, bundle: Bundle) -> Plan:
         assert self.clip is not None
-        rate = bundle.sampling.fps
-        way = fitting.some_frames(self.seconds, rate)
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, rate, "the clip")
-        shape, prompt = fitting.around(bundle, video, len(video.frames) + way), Schedule.parse(self.prompt)
+        fps = bundle.sampling.fps
+        gap = fitting.some_frames(self.seconds, fps)
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, fps, "the clip")
+        shape, prompt = fitting.around(bundle, video, len(video.frames) + gap), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         held = bundle.sampling.context * bundle.vae.strides.frames
         before, after = video.frames[-1 - held :], video.frames[:held]
-        around = replace(shape, num_frames=len(before) + way + len(after))
-        told = prompt.since((len(video.frames) - len(before)) / shape.fps)
+        around = replace(shape, num_frames=len(before) + gap + len(after))
+        later = prompt.since((len(video.frames) - len(before)) / shape.fps)
         conditions = canvas.Condition(before), canvas.Condition(after, at=around.num_frames - len(after))
-        sampling = frames.Sampling(bundle, around, told, self.settings(bundle), conditions)
+        sampling = frames.Sampling(bundle, around, later, self.settings(bundle), conditions)
         return Plan(
             shape=shape,
-            frames=frames.Returning(video.frames, sampling, len(before), way),
+            frames=frames.Returning(video.frames, sampling, len(before), gap),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )
 
 
 @verb
 class Interpolate(Sampled):
-    """A clip at a multiple of its rate; its own frames are kept."""
+    """A clip at a multiple of its fps; its own frames are kept."""
 
     clip: ClipFile
     prompt: Prompt
     _: KW_ONLY
-    times: Annotated[int, option("How many times the rate.", ge=2)] = 2
+    times: Annotated[int, option("How many times the fps.", ge=2)] = 2
 
     def opened(self) -> Self:
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        video, said = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
-        clip, rate = video.frames, self.times * video.fps
+        video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
+        clip, fps = video.frames, self.times * video.fps
         seconds, size = (len(clip) - 1) / video.fps, (clip.shape[1], clip.shape[2])
-        shape, prompt = fitting.shape_of(bundle, seconds, size, rate), Schedule.parse(self.prompt)
+        shape, prompt = fitting.shape_of(bundle, seconds, size, fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         at = torch.arange(shape.num_frames) / self.times
         before = at.long().clamp(max=len(clip) - 2)
@@ -327,7 +329,7 @@ class Interpolate(Sampled):
             shape=shape,
             frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
             conditions=conditions,
-            notes=(*notes, *said),
+            notes=(*notes, *fit_notes),
             sound=((video, 0.0),),
         )
 

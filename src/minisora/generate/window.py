@@ -1,10 +1,12 @@
-"""From a canvas to frames: noise to tokens for what the network sees at once, and tokens to pixels.
+"""One context window: sampling a canvas to tokens, and decoding tokens to pixels.
 
-Guidance is away from the same network told nothing: the null text, and what is given shown as mere noise. So it pushes
-along the prompt and along what is given at once: history guidance, Song et al. 2025 (arXiv:2502.06764, section 4).
+Classifier-free guidance; the unconditional branch sees the null text and pure-noise conditioning.
+So it extrapolates along the prompt and along the conditioning at once: history guidance, Song et
+al. 2025 (arXiv:2502.06764, section 4).
 
-Here: one window of a video, guidance and sampler around the network, decoding piece by piece. Not here: what is given
-(canvas.py), videos of more than one window (rollout.py), the mathematics (diffusion/).
+Here: one window of a video, guidance and sampler around the network, decoding piece by piece. Not
+here: conditioning (canvas.py), videos of more than one window (rollout.py), the mathematics
+(diffusion/).
 """
 
 from __future__ import annotations
@@ -25,24 +27,24 @@ from minisora.generate.canvas import Canvas, Shape
 from minisora.progress import Watch
 from minisora.video import to_uint8
 
-LATENTS_AT_ONCE = 2  # that are decoded: all of a long video's would not fit
+LATENTS_AT_ONCE = 2  # per decoding call: all of a long video's would not fit
 Around = Callable[[diffusion.Denoiser], diffusion.Denoiser]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a video is sampled."""
+    """Sampling settings of a video."""
 
     seed: int = 0
     steps: int = 24
     guidance: float = 3.0
-    guidance_given: float = 2.0  # instead of it where something is given, which says more than a text does
-    history_guidance: bool = True  # along what is given too, as said above
-    guidance_interval: tuple[float, float] = (0.3, 1.0)  # of times: later on the text decides nothing more
+    guidance_given: float = 2.0  # scale with conditioning frames, which constrain more than a text does
+    history_guidance: bool = True  # guide along the conditioning frames too, see above
+    guidance_interval: tuple[float, float] = (0.3, 1.0)  # of t: below, the text no longer changes the video
     guidance_rescale: float = 0.0
     sampler: Sampler = dpmpp_2m
     student: bool = False  # sampled by `consistency` instead; the bundle is then `with_student`
-    context_noise: float = 0.0  # time at which the network is shown what is given, and told so
+    context_noise: float = 0.0  # time t at which the network sees conditioning tokens
 
 
 OF_THE_FULL_WEIGHTS = frozenset(
@@ -51,12 +53,12 @@ OF_THE_FULL_WEIGHTS = frozenset(
 
 
 def settings_for(bundle: Bundle, given: Mapping[str, Any]) -> Settings:
-    """What is not given as the bundle has it.
+    """Settings with the bundle's defaults.
 
-    given: fields of Settings; a sampler by its name, if it comes from outside
+    given: fields of Settings; a sampler may be a name
 
-    A student, where the bundle has one, makes the video in its own few steps and without guidance. Steps, a sampler or
-    guidance, where any of them is given, are those of the full weights.
+    A student, if the bundle has one, samples in its own few steps and without guidance. Steps,
+    sampler or guidance in `given` select the full weights instead.
     """
     how, student = bundle.sampling, bundle.student
     if student is not None and not given.keys() & OF_THE_FULL_WEIGHTS:
@@ -69,21 +71,21 @@ def settings_for(bundle: Bundle, given: Mapping[str, Any]) -> Settings:
 
 
 def weights_for(bundle: Bundle, settings: Settings) -> Bundle:
-    """The bundle with the weights that the settings are of."""
+    """Bundle with the weights that the settings select: student or full."""
     return bundle.with_student() if settings.student else bundle
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """A prompt as the network reads it, beside the null text, with its keys and values worked out once."""
+class EncodedPrompt:
+    """A prompt and the null text, encoded, with the keys and values of both computed once."""
 
     tokens: Tensor  # (S, Dt) of the prompt, then of the null text
     lengths: tuple[int, ...]
     both: Context
     prompt_alone: Context
 
-    def repeated(self, count: int) -> Told:
-        """For `count` videos in one pack: the prompt so many times, then the null text so many times."""
+    def repeated(self, count: int) -> EncodedPrompt:
+        """Repeat for `count` videos in one pack: `count` prompts, then `count` null texts."""
         if count == 1:
             return self
 
@@ -95,31 +97,32 @@ class Told:
             return Context(keys, values, tuple(length for length in of.lengths for _ in range(count)))
 
         lengths = tuple(length for length in self.lengths for _ in range(count))
-        return Told(again(self.tokens, self.lengths), lengths, copies(self.both), copies(self.prompt_alone))
+        return EncodedPrompt(again(self.tokens, self.lengths), lengths, copies(self.both), copies(self.prompt_alone))
 
 
-def tell(bundle: Bundle, prompt: str) -> Told:
+def encode_prompt(bundle: Bundle, prompt: str) -> EncodedPrompt:
+    """Encode a prompt and the null text, and compute their keys and values in every block."""
     text = bundle.text.encode([prompt, ""])
     length, null_length = text.lengths
     both = bundle.dit.context(text.tokens, (length, null_length))
     alone = Context(tuple(k[:length] for k in both.keys), tuple(v[:length] for v in both.values), (length,))
-    return Told(text.tokens, (length, null_length), both, alone)
+    return EncodedPrompt(text.tokens, (length, null_length), both, alone)
 
 
-@torch.no_grad()  # not inference_mode, whose tensors their owner could not change
+@torch.no_grad()  # not inference_mode: callers may modify the result
 def sample(
     bundle: Bundle,
     canvas: Canvas,
-    told: Told,
+    prompt: EncodedPrompt,
     settings: Settings,
     watch: Watch,
     *,
     seeds: Sequence[int] | None = None,
     around: Around | None = None,
 ) -> Tensor:
-    """Noise to tokens.
+    """Sample the tokens of a canvas from noise.
 
-    seeds:   one sample of the canvas for each, all in one pack; without them one, of the settings' seed
+    seeds:   one sample of the canvas for each, all in one pack; None: one, with the settings' seed
     around:  wraps the guided denoiser
     returns  (B, L, Ct), B seeds
     """
@@ -129,37 +132,37 @@ def sample(
         return torch.cat([torch.randn(canvas.known.shape, generator=g) for g in drawn]).to(canvas.known.device)
 
     eps, context_eps = fresh(), fresh()
-    denoise = guided_denoiser(bundle, canvas, told, settings, context_eps)
+    denoise = guided_denoiser(bundle, canvas, prompt, settings, context_eps)
     if around is not None:
         denoise = around(denoise)
     times = schedule(bundle, canvas, settings.steps)
-    told_on = watched(denoise, times, watch)
+    with_progress = watched(denoise, times, watch)
     known = canvas.known.expand_as(eps)
     again = diffusion.consistency(lambda x0, t: diffusion.noised(x0, canvas.levels, fresh(), t))
     sampler = again if settings.student else settings.sampler
-    x = sampler(told_on, diffusion.start(known, canvas.levels, eps), times)
+    x = sampler(with_progress, diffusion.start(known, canvas.levels, eps), times)
     return diffusion.finish(x, known, canvas.levels)
 
 
 def schedule(bundle: Bundle, canvas: Canvas, steps: int, *, start: float = 1.0) -> list[float]:
-    """The times of the sampler from `start` on, by how many tokens of the grid the network sees at once."""
+    """Sampler times from `start` on, shifted by the number of grid tokens in a window."""
     how, (latents, rows, columns) = bundle.sampling, canvas.grid
-    blocks = len(canvas.levels) // (rows * columns)  # with those beside the grid, which training does not count either
+    blocks = len(canvas.levels) // (rows * columns)  # with the extra frames; the shift, as in training, is without them
     seen = len(tiles(canvas, how.tile)[0][0]) * latents // blocks
     shift = diffusion.shift_for_tokens(seen, base_tokens=how.shift_tokens, base_shift=how.shift)
     return diffusion.schedule(steps, shift=shift, start=start)
 
 
 def guided_denoiser(
-    bundle: Bundle, canvas: Canvas, told: Told, settings: Settings, context_eps: Tensor
+    bundle: Bundle, canvas: Canvas, prompt: EncodedPrompt, settings: Settings, context_eps: Tensor
 ) -> diffusion.Denoiser:
-    """The network on one canvas, guided away from itself told nothing; both run in one pack.
+    """Guided denoiser of one canvas; conditional and unconditional branch run in one pack.
 
-    context_eps: (B, L, Ct) the noise of what is given, for each of the samples that are denoised together
+    context_eps: (B, L, Ct) noise of the conditioning tokens, for each of the B samples
     """
     pieces = tiles(canvas, bundle.sampling.tile)
     count = len(context_eps)
-    told = told.repeated(count)
+    prompt = prompt.repeated(count)
 
     def velocity(x: Tensor, times: Tensor) -> Tensor:
         if len(pieces) == 1:
@@ -181,10 +184,10 @@ def guided_denoiser(
             positions=canvas.positions[index].repeat(copies, 1),
             single=canvas.single[index].repeat(copies),
             lengths=(length,) * copies,
-            text=told.tokens[: sum(told.lengths[:copies])],
-            text_lengths=told.lengths[:copies],
+            text=prompt.tokens[: sum(prompt.lengths[:copies])],
+            text_lengths=prompt.lengths[:copies],
         )
-        predicted: Tensor = bundle.dit(pack, told.both if guiding else told.prompt_alone)
+        predicted: Tensor = bundle.dit(pack, prompt.both if guiding else prompt.prompt_alone)
         return predicted.reshape(copies, length, -1)
 
     def denoiser(*context_noise: float) -> diffusion.Denoiser:
@@ -196,8 +199,8 @@ def guided_denoiser(
             context_eps.repeat(len(context_noise), 1, 1),
         )
 
-    untold = 1.0 if settings.history_guidance else settings.context_noise
-    alone, doubled = denoiser(settings.context_noise), denoiser(settings.context_noise, untold)
+    unconditional_noise = 1.0 if settings.history_guidance else settings.context_noise
+    alone, doubled = denoiser(settings.context_noise), denoiser(settings.context_noise, unconditional_noise)
 
     def joint(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         with_prompt, without = doubled(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
@@ -213,13 +216,13 @@ def guided_denoiser(
 
 
 def tiles(canvas: Canvas, side: int) -> list[tuple[Tensor, Tensor]]:
-    """Overlapping parts of a frame larger than the network knows, each through all latents; one where it is not larger.
+    """Overlapping tiles of a frame larger than `side`, each through all latents.
 
-    Their velocities are averaged, so time and memory grow with the area and not with its square: Bar-Tal et al. 2023
-    (MultiDiffusion, arXiv:2302.08113, Eq. 5).
+    Their velocities are averaged, so time and memory grow with the area and not with its square:
+    Bar-Tal et al. 2023 (MultiDiffusion, arXiv:2302.08113, Eq. 5).
 
-    side:    most tokens on a side
-    returns  for each part its tokens (n,) and how much each of them counts there (n, 1), less towards the edges
+    side:    most tokens on a side; a smaller frame is one tile
+    returns  for each tile its tokens (n,) and their weights (n, 1), which fall towards the edges
     """
     _, rows, columns = canvas.grid
     latents = torch.arange(len(canvas.levels) // (rows * columns)) * rows * columns
@@ -234,7 +237,7 @@ def tiles(canvas: Canvas, side: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def _stretches(length: int, side: int) -> list[tuple[int, int]]:
-    """Begin and length of parts that cover a side and overlap by a quarter at least."""
+    """Begin and length of tiles that cover a side and overlap by at least a quarter."""
     if length <= side:
         return [(0, length)]
     count = -(-(length - side) // (side - max(1, side // 4))) + 1
@@ -242,30 +245,30 @@ def _stretches(length: int, side: int) -> list[tuple[int, int]]:
 
 
 def _hill(length: int) -> Tensor:
-    """(length,) rising to the middle and falling again, nowhere 0."""
+    """Triangular weights (length,), nowhere 0."""
     from_edge = torch.arange(1, length + 1)
     return torch.minimum(from_edge, length + 1 - from_edge).float()
 
 
 def watched(denoise: diffusion.Denoiser, times: Sequence[float], watch: Watch) -> diffusion.Denoiser:
-    """The denoiser, which tells the watch how many of the steps are behind it."""
+    """Wrap a denoiser to report completed steps to the watch."""
     steps = len(times) - 1
 
-    def told(x: Tensor, t: Tensor) -> Tensor:
+    def counted(x: Tensor, t: Tensor) -> Tensor:
         estimate = denoise(x, t)
         watch.step(min(steps, sum(time >= float(t[0]) * (1 - 1e-6) for time in times)), steps)
         return estimate
 
-    return told
+    return counted
 
 
 @torch.no_grad()
 def decode(
     bundle: Bundle, pieces: Iterable[Tensor], shape: Shape, watch: Watch, *, first_alone: bool = True
 ) -> Iterator[Tensor]:
-    """Latents, in order and in pieces of any length, to frames: (n, H, W, 3) uint8 on the CPU, of the shape's size.
+    """Decode pieces of latents, in order, to (n, H, W, 3) uint8 of the shape's size.
 
-    Memory does not grow with the length.
+    Frames are on the CPU. Memory does not grow with the length.
     """
     past = None
     for latents in (few for piece in pieces for few in piece.split(LATENTS_AT_ONCE, 1)):

@@ -28,7 +28,7 @@ from minisora.text.encoder import TextEncoder
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import fingerprint, write_latents
 from minisora.train.student import StudentLoss
-from minisora.train.velocity import dit_loss, sketch
+from minisora.train.velocity import dit_loss, dummy_batch
 from minisora.vae.codec import Codec
 
 
@@ -48,7 +48,7 @@ def toybox_student(steps: int = 3000, base: str | Path | None = None) -> RunConf
             sources.LATENTS, sources.latent_jobs([*mix.clips, *mix.pictures]), vae, text
         ),
         batches=mix.batches,
-        sketched=sketch(DIT, TOKENS, tokens=BUDGET, words=24),
+        sketched=dummy_batch(DIT, TOKENS, tokens=BUDGET, words=24),
         prompts=PREVIEW,
         steps=steps,
     )

@@ -31,7 +31,7 @@ from minisora.text.minilm import MiniLM
 from minisora.train.config import OptimConfig, RunConfig, begun_with, split
 from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
-from minisora.train.velocity import sketch
+from minisora.train.velocity import dummy_batch
 from minisora.vae.model import VideoVAE
 from minisora.worlds.playroom import WORLD_VERSION
 
@@ -165,7 +165,7 @@ class _ToyboxRun:
             build=self.build,
             published=HintedDiT.without_hints,
             prepare=self.prepare,
-            batch=lambda _: sketch(DIT, self.tokens, tokens=BUDGET, words=24),
+            batch=lambda _: dummy_batch(DIT, self.tokens, tokens=BUDGET, words=24),
             loss=hinted_loss,
             publish=self.publish,
             optim=OptimConfig(lr=1.2e-3, muon_lr=0.016, warmup_steps=60),

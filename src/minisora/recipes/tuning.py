@@ -26,7 +26,7 @@ from minisora.recipes.published import CARD, begun, clip_caption, known_captions
 from minisora.sources import LATENTS
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import clip_marks, digest_of, fingerprint, write_clip_latents
-from minisora.train.velocity import dit_loss, sketch
+from minisora.train.velocity import dit_loss, dummy_batch
 
 TUNING_TOKENS = 4096
 PICTURE_SHARE = 0.25  # of the tokens of a pack, where pictures are given beside clips
@@ -70,7 +70,7 @@ class _Tuning:
             cooldown_steps=cooldown_steps,
             build=begun(self.bundle, lora),
             prepare=self.prepare,
-            batch=lambda _: sketch(self.bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
+            batch=lambda _: dummy_batch(self.bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
             loss=dit_loss,
             publish=self.publish,
             optim=OptimConfig(lr=2e-3 if lora else 2e-4, warmup_steps=20, weight_decay=0.0),

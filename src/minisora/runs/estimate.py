@@ -31,7 +31,7 @@ from minisora.runs.plan import Plan, gb, hours_in_words, si
 from minisora.train.config import Batch, OptimConfig, RunConfig
 from minisora.train.parallel import recompute_parts
 from minisora.train.reference import reference_of
-from minisora.train.velocity import dit_loss, sketch
+from minisora.train.velocity import dit_loss, dummy_batch
 
 MFU = 0.4  # of the arithmetic alone: whole runs publish 0.38 (Seaweed-7B, arXiv:2504.08685) to 0.43 (Llama 3 405B)
 TRACED_TOKENS = 2**16  # so many that weights and their gradients are small beside what is kept of the tokens
@@ -139,7 +139,9 @@ def _traced(config: DiTConfig, text_share: float) -> StepMemory:
     text = max(1, round(text_share * TRACED_TOKENS))
     with torch.device("meta"):
         model = DiT(config)
-    return trace(model, dit_loss, sketch(config, (TRACED_TOKENS, 1, 1), tokens=TRACED_TOKENS, words=text), bf16=True)
+    return trace(
+        model, dit_loss, dummy_batch(config, (TRACED_TOKENS, 1, 1), tokens=TRACED_TOKENS, words=text), bf16=True
+    )
 
 
 def _work(run: RunConfig, batch: Batch) -> Work:
@@ -150,7 +152,7 @@ def _work(run: RunConfig, batch: Batch) -> Work:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         return replace(work, parameters=_count(model), trained=trained, states=_states(model, run.optim))
     step = trace(model, run.loss, batch, bf16=True)
-    parts: list[nn.Module] = model.parts() if hasattr(model, "parts") else [model]  # type: ignore[operator]
+    parts: list[nn.Module] = model.fsdp_units() if hasattr(model, "fsdp_units") else [model]  # type: ignore[operator]
     return Work(
         parameters=_count(model),
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -248,5 +250,5 @@ def _count(model: nn.Module) -> int:
 def _states(model: nn.Module, optim: OptimConfig) -> float:
     """Bytes: two moments of AdamW, one of Muon."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    matrices: list[Tensor] = model.matrices() if optim.muon_lr is not None else []  # type: ignore[operator]
+    matrices: list[Tensor] = model.muon_params() if optim.muon_lr is not None else []  # type: ignore[operator]
     return float(FLOAT * (2 * trained - sum(p.numel() for p in matrices if p.requires_grad)))

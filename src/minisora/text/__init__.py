@@ -1,4 +1,4 @@
-"""Prompts to embeddings."""
+"""Text encoders: prompts to token states."""
 
 from minisora.text.encoder import TextEncoder, TextTokens, sentences
 from minisora.text.minilm import MiniLM, find_minilm

@@ -1,7 +1,7 @@
-"""The seam between words and the network: what the rest of the project asks of a text encoder.
+"""`TextEncoder`, the interface to a text encoder.
 
-Here: the protocol, and directions of whole texts, from any such encoder. Not here: the one whose states the embedded
-weights read (minilm.py), prompts that change over time (generate/schedule.py).
+Here: the protocol, and sentence embeddings from any such encoder. Not here: the encoder of the
+embedded weights (minilm.py), prompts that change over time (generate/schedule.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class TextTokens:
-    """Texts laid end to end, without padding, in the order they were given.
+    """Token states of texts laid end to end, without padding, in input order.
 
     tokens:  (S, Dt) float32 states of the last layer
     lengths: tokens of each text; they add up to S
@@ -35,33 +35,34 @@ class TextTokens:
 
 
 class TextEncoder(Protocol):
-    """Texts to the states of their tokens, by a frozen network."""
+    """Frozen network from texts to the states of their tokens."""
 
     @property
     def width(self) -> int:
-        """Dt, the width of a token's state."""
+        """Width of a token's state, Dt."""
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all that changes the states: weights and tokenizer."""
+        """Digest of weights and tokenizer."""
 
     def encode(self, texts: Sequence[str]) -> TextTokens:
-        """The states of every token of every text; "" is the null text.
+        """States of every token of every text; "" is the null text.
 
-        A text comes out alike whichever others stand next to it. Raises UsageError for one that is too long.
+        A text's states do not depend on the other texts. Raises UsageError for one that is too
+        long.
         """
 
     def check(self, text: str) -> None:
-        """Raises UsageError for a text that is too long."""
+        """Raise UsageError for a text that is too long."""
 
     def unreadable(self, text: str) -> bool:
-        """True if most of the text is in a script, or of signs, that the encoder never learnt."""
+        """True if most of the text is in a script or of symbols unknown to the encoder."""
 
 
 def sentences(encoder: TextEncoder, texts: Sequence[str]) -> Tensor:
-    """One direction for each text; the dot product of two is the cosine of their meanings.
+    """Sentence embeddings; the dot product of two is their cosine similarity.
 
-    returns (B, Dt) float32, the mean over the tokens of `encode`, at length 1
+    returns (B, Dt) float32, the mean over the tokens of `encode`, normalised to length 1
     """
     means = [states.mean(dim=0) for states in encoder.encode(texts).split()]
     return F.normalize(torch.stack(means), dim=-1) if means else torch.empty(0, encoder.width)

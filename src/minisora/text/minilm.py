@@ -1,13 +1,16 @@
-"""The text encoder of the embedded weights: prompts to the states of their tokens.
+"""MiniLM, the text encoder of the embedded weights: prompts to the states of their tokens.
 
-all-MiniLM-L6-v2 is a six-layer BERT trained to place paraphrases side by side: "crimson sphere" lands near "red ball",
-so the video model has to learn each thing once, not each wording of it. The network reads its token states by
-cross-attention. Their mean, at length 1, says how far one text is from another.
+all-MiniLM-L6-v2 is a six-layer BERT trained to place paraphrases close together: "crimson sphere"
+is near "red ball", so the video model learns each thing once, not each wording of it. The
+transformer reads the token states by cross-attention; their normalised mean measures the similarity
+of texts.
 
-Source: Wang et al. 2020, "MiniLM", arXiv:2002.10957; Reimers and Gurevych 2019, "Sentence-BERT", arXiv:1908.10084.
+Source: Wang et al. 2020, "MiniLM", arXiv:2002.10957; Reimers and Gurevych 2019, "Sentence-BERT",
+arXiv:1908.10084.
 
-Here: finding the weights, encoding, and which scripts the encoder can read.
-Not here: caching the embeddings of training captions (train/latents.py), guidance with the null text (diffusion/).
+Here: finding the weights, encoding, and the scripts that the encoder can read.
+Not here: caching the states of training captions (train/latents.py), guidance with the null text
+(diffusion/).
 """
 
 from __future__ import annotations
@@ -42,10 +45,10 @@ BATCH_TOKENS = 4096  # padded tokens in one call, which bounds the memory whatev
 
 
 class MiniLM:
-    """A `TextEncoder`: all-MiniLM-L6-v2. Nothing is read before the first text comes.
+    """A `TextEncoder`: all-MiniLM-L6-v2. Files are read at the first use.
 
-    folder: where config.json, tokenizer.json and model.safetensors are; `find_minilm` looks for them if None
-    dtype:  of the arithmetic; the result is float32 either way
+    folder: with config.json, tokenizer.json and model.safetensors; None: see `find_minilm`
+    dtype:  of the computation; the result is always float32
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class MiniLM:
         self.dtype = dtype
 
     def encode(self, texts: Sequence[str]) -> TextTokens:
-        """The states of the last layer, [CLS] and [SEP] included; the null text is these two alone."""
+        """States of the last layer, [CLS] and [SEP] included; the null text is these two alone."""
         assert not isinstance(texts, str), "give a list of texts"
         ids = [self._ids(text) for text in texts]
         lengths = [len(row) for row in ids]
@@ -70,7 +73,7 @@ class MiniLM:
         self._ids(text)
 
     def unreadable(self, text: str) -> bool:
-        """Whether most of the text is in a script, or of signs, that the encoder never learnt.
+        """True if most of the text is in a script or of symbols unknown to the encoder.
 
         Its vocabulary holds the single letters of many scripts, but the words of English only.
         """
@@ -83,23 +86,23 @@ class MiniLM:
 
     @property
     def width(self) -> int:
-        """D, the width of a token's state."""
+        """Width of a token's state, Dt."""
         return int(self._config["hidden_size"])
 
     @property
     def max_tokens(self) -> int:
-        """The longest text, [CLS] and [SEP] included."""
+        """Tokens of the longest text, [CLS] and [SEP] included."""
         return int(self._config["max_position_embeddings"])
 
     @cached_property
     def fingerprint(self) -> str:
-        """The first digits of the SHA-256 over its weights and its tokenizer."""
+        """First digits of the SHA-256 over weights and tokenizer."""
         files = (self.folder / name for name in ("model.safetensors", "tokenizer.json"))
         return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
 
     @cached_property
     def folder(self) -> Path:
-        """Where the weights are."""
+        """Folder of the weights."""
         return find_minilm(self._given_folder)
 
     @cached_property
@@ -161,7 +164,7 @@ class MiniLM:
 
     @torch.inference_mode()
     def _forward(self, ids: list[list[int]], padded: int) -> Tensor:
-        """(B, padded, D) float32; what stands after the end of a row means nothing."""
+        """Run the network: (B, padded, Dt) float32; values after a row's end are meaningless."""
         tokens = torch.zeros(len(ids), padded, dtype=torch.long)
         mask = torch.zeros(len(ids), padded, dtype=torch.long)
         for row, content in enumerate(ids):
@@ -174,9 +177,9 @@ class MiniLM:
 
 
 def find_minilm(folder: Path | None = None) -> Path:
-    """The folder with the encoder's files: the given one, else the installed package's, else the hub's.
+    """Find the encoder's folder: `folder`, else FOLDER_VARIABLE, the installed package, or the hub.
 
-    The folder may be given by the environment too (FOLDER_VARIABLE). Raises UsageError when there is none.
+    Raises UsageError if there is none.
     """
     if folder is None and os.environ.get(FOLDER_VARIABLE):
         folder = Path(os.environ[FOLDER_VARIABLE])
@@ -196,7 +199,7 @@ def _from_hub() -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    try:  # what was fetched once is found again without a network
+    try:  # files in the hub's cache need no network
         return Path(snapshot_download(HUB_NAME, allow_patterns=list(FILES)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
         raise UsageError(
@@ -206,7 +209,7 @@ def _from_hub() -> Path:
 
 
 def _batches(lengths: Sequence[int]) -> list[tuple[list[int], int]]:
-    """Rows of like length together: (their numbers, the length they are padded to), the longest first."""
+    """Group rows of similar length: (their numbers, the padded length), the longest first."""
     batches: list[tuple[list[int], int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
         padded = -(-lengths[row] // PAD_MULTIPLE) * PAD_MULTIPLE

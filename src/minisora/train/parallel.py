@@ -179,7 +179,7 @@ def prepare(
     On CUDA attention breaks the graph, and torch.compile leaves a checkpoint with a break in it as it is: there what is
     recomputed is not compiled.
 
-    model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them; split alone, without too
+    model: with `fsdp_units()` and `compile_parts()`, as the transformer and the VAE have them; split alone, without too
     """
     if float8:
         use_float8(model, ranks.device)
@@ -201,7 +201,7 @@ def prepare(
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()  # the VAE's kernels are not, and could not be split
     split = partial(fully_shard, mesh=mesh if copies > 1 else mesh["shard"], mp_policy=policy)
-    for part in model.parts() if hasattr(model, "parts") else []:  # type: ignore[operator]
+    for part in model.fsdp_units() if hasattr(model, "fsdp_units") else []:  # type: ignore[operator]
         split(part)
         if hasattr(part, "text_kv"):
             register_fsdp_forward_method(part, "text_kv")
@@ -284,9 +284,11 @@ def use_float8(model: nn.Module, device: torch.device) -> None:
 
 
 def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
-    if not hasattr(model, "parts"):
-        raise UsageError(f"{type(model).__name__} cannot {asked}: it has no `parts()`, as the transformer has them.")
-    parts: list[nn.Module] = model.parts()  # type: ignore[operator]
+    if not hasattr(model, "fsdp_units"):
+        raise UsageError(
+            f"{type(model).__name__} cannot {asked}: it has no `fsdp_units()`, as the transformer has them."
+        )
+    parts: list[nn.Module] = model.fsdp_units()  # type: ignore[operator]
     return parts
 
 

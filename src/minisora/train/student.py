@@ -55,28 +55,28 @@ class StudentLoss:
     euler: int = 2
 
     def __call__(self, dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """The mean distance over tokens to be made, with its breakdown by time, as in `diffusion.mean_loss`.
+        """The mean distance over tokens to generate, with its breakdown by time, as in `diffusion.mean_loss`.
 
         All tokens to be made in a clip are at one time, newly drawn; what is given keeps its own.
         """
-        clean, made = batch.clean, batch.made
+        clean, loss_mask = batch.clean, batch.loss_mask
         eps = torch.randn(clean.tokens.shape, generator=noise, device=clean.tokens.device)
         way, clips = self._way(clean, noise), clips_of(clean)
-        state = at_times(clean, made, way[0])
+        state = at_times(clean, loss_mask, way[0])
         state = replace(state, tokens=interpolate(clean.tokens, eps, token_times(state)))
         with torch.no_grad():
             x = state.tokens
             with without_adapters(dit):
                 for t, s in pairwise(way):
-                    end = self.guided_x0(dit, replace(at_times(clean, made, t), tokens=x), made, eps)
-                    x = torch.where(made[:, None], interpolate(end, x, (s / t)[clips]), x)
-            target = x0_of(dit, replace(at_times(clean, made, way[-1]), tokens=x))
-        error = (x0_of(dit, state) - target)[made].square().mean(-1)
+                    end = self.guided_x0(dit, replace(at_times(clean, loss_mask, t), tokens=x), loss_mask, eps)
+                    x = torch.where(loss_mask[:, None], interpolate(end, x, (s / t)[clips]), x)
+            target = x0_of(dit, replace(at_times(clean, loss_mask, way[-1]), tokens=x))
+        error = (x0_of(dit, state) - target)[loss_mask].square().mean(-1)
         distance = (error + HUBER**2).sqrt() - HUBER
-        return mean_loss(distance, token_times(state)[made])
+        return mean_loss(distance, token_times(state)[loss_mask])
 
-    def guided_x0(self, dit: DiT, state: Pack, made: Tensor, eps: Tensor) -> Tensor:
-        """The teacher's estimate for tokens to be made, as `sampling.guided_denoiser` has it. eps: (L, Ct) of the given
+    def guided_x0(self, dit: DiT, state: Pack, loss_mask: Tensor, eps: Tensor) -> Tensor:
+        """The teacher's estimate for tokens to generate, as `window.guided_denoiser` has it. eps: (L, Ct) of the given
 
         returns (L, Ct); nothing of use where a token is given
         """
@@ -86,12 +86,12 @@ class StudentLoss:
         if how.history_guidance:
             untold = replace(
                 untold,
-                tokens=torch.where(made[:, None], state.tokens, eps),
+                tokens=torch.where(loss_mask[:, None], state.tokens, eps),
                 times=torch.cat([state.times, state.times.new_ones(1)]),
-                time_index=torch.where(made, state.time_index, len(state.times)),
+                time_index=torch.where(loss_mask, state.time_index, len(state.times)),
             )
         clips, times = clips_of(state), token_times(state)
-        given = torch.zeros(count, device=made.device).index_add(0, clips, (~made).float()) > 0
+        given = torch.zeros(count, device=loss_mask.device).index_add(0, clips, (~loss_mask).float()) > 0
         scale = torch.where(given, how.guidance_given, how.guidance)[clips]
         scale = torch.where(in_interval(times, how.guidance_interval), scale, 1.0)
         return extrapolated(x0_of(dit, state), x0_of(dit, untold), scale[:, None])
@@ -106,9 +106,9 @@ class StudentLoss:
         return torch.stack([shift_times(times, shift) for times, shift in zip(even, shifts, strict=True)], 1)
 
 
-def at_times(pack: Pack, made: Tensor, t: Tensor) -> Pack:
+def at_times(pack: Pack, loss_mask: Tensor, t: Tensor) -> Pack:
     """The pack with each clip's tokens to be made at a time of its own. t: (B,)"""
-    index = torch.where(made, clips_of(pack), len(t) + pack.time_index)
+    index = torch.where(loss_mask, clips_of(pack), len(t) + pack.time_index)
     return replace(pack, times=torch.cat([t, pack.times]), time_index=index)
 
 

@@ -1,4 +1,4 @@
-"""What the transformer is trained on: velocities of the tokens to be made, in a pack where every token has its time.
+"""Training loss of the transformer: velocities of the tokens to generate, each at its own time.
 
 Here: from a clean batch to a loss; a batch without data, to plan by.
 Not here: the formulas (diffusion/), which tokens are given (data/windows.py).
@@ -26,11 +26,11 @@ def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, 
     eps = torch.randn(pack.tokens.shape, generator=noise, device=pack.tokens.device)
     times = pack.times[pack.time_index]
     noised = replace(pack, tokens=interpolate(pack.tokens, eps, times))
-    return flow_matching_loss(dit(noised), pack.tokens, eps, times, batch.made)
+    return flow_matching_loss(dit(noised), pack.tokens, eps, times, batch.loss_mask)
 
 
-def sketch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words: int) -> LatentBatch:
-    """A pack of equal clips that holds no data: what a run whose data is not made yet can be planned by.
+def dummy_batch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words: int) -> LatentBatch:
+    """A pack of equal clips without data, to plan a run before its data exist.
 
     grid:    tokens of a clip along time, rows and columns
     tokens:  at most, of the pack
@@ -49,5 +49,5 @@ def sketch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words:
         text=torch.zeros(clips * words, config.text_width),
         text_lengths=text_lengths,
     )
-    made = torch.ones(clips * length, dtype=torch.bool)
-    return LatentBatch(pack, made, 3 * config.flops(lengths, text_lengths))
+    loss_mask = torch.ones(clips * length, dtype=torch.bool)
+    return LatentBatch(pack, loss_mask, 3 * config.flops(lengths, text_lengths))

@@ -1,6 +1,6 @@
-"""An upscaler's two files.
+"""Files of an upscaler.
 
-Here: writing and reading them. Not here: what is in them (network_files.py), the network (model.py).
+Here: writing and reading them. Not here: their format (network_files.py), the network (model.py).
 """
 
 from __future__ import annotations
@@ -21,20 +21,26 @@ ABOUT, WEIGHTS, EMBEDDED = FILES.about, FILES.weights, FILES.embedded
 
 
 def upscaler_folder(name: str) -> Path:
-    """The embedded upscaler's folder for `toybox`, or the folder of another. Raises UsageError if there is none."""
+    """Find an upscaler's folder: `toybox`, the embedded one, or a folder.
+
+    Raises UsageError if there is none.
+    """
     named = "toybox, " if (EMBEDDED / ABOUT).exists() else ""
     return FILES.find(name, f"Give {named}the folder that `minisora train toybox-upscale` left, or none.")
 
 
 def save_upscaler(upscaler: Upscaler, folder: Path, trained: Mapping[str, Any]) -> None:
-    """Write an upscaler, and what it was trained on."""
+    """Write an upscaler, and the facts of its training."""
     FILES.save(upscaler, folder, config=asdict(upscaler.config), trained=trained)
 
 
 def load_upscaler(
     folder: Path = EMBEDDED, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Upscaler:
-    """Ready to use. Raises WeightsError for a file that is missing, cut short, changed or of another shape."""
+    """Load an upscaler.
+
+    Raises WeightsError for a file that is missing, cut short, changed or of another shape.
+    """
     return FILES.load(folder, _built).to(device, dtype).eval().requires_grad_(False)
 
 

@@ -1,12 +1,15 @@
-"""What the upscaler learns from: small frames as the VAE decodes them, beside the same frames drawn large.
+"""Training data and loss of the upscaler: pairs of small decoded frames and large true ones.
 
-The large frames of the playroom are drawn, not enlarged: its renderer is analytic. The small ones go through the VAE,
-their latents a little wrong, as the transformer's will be. Of footage the small frames are the large ones reduced.
+The large frames of the playroom are rendered, not enlarged: its renderer is analytic. The small
+ones go through the VAE with slightly noised latents, as the transformer's are inexact too. Small
+frames of footage are the large ones reduced.
 
-The loss is the mean absolute error of pixels, of their differences in space (edges stay sharp) and of their differences
-in time (nothing flickers). No adversary and no perceptual network: what cannot be known stays smooth.
+The loss is the mean absolute error of pixels, of their differences in space (sharp edges) and of
+their differences in time (no flicker). No adversarial and no perceptual loss: unknown detail stays
+smooth.
 
-Here: batches as a function of the step, and the loss. Not here: the network (model.py), the run (recipes/).
+Here: batches as a function of the step, and the loss. Not here: the network (model.py), the run
+(recipes/).
 """
 
 from __future__ import annotations
@@ -23,16 +26,16 @@ from minisora.vae.codec import Codec, round_trip
 from minisora.video import Shape, resize, to_float
 from minisora.worlds.seeds import UPSCALER
 
-LATENTS = 3  # that the VAE is given together: the first frame and two groups
-# seed, fps, frames, which of them are asked for large, side of the small frames, factor
-# -> (frames, side, side, 3) and (of those, factor*side, factor*side, 3) uint8
+LATENTS = 3  # per call of the VAE: the first frame and two groups
+# seed, fps, number of frames, range of the large ones, side of the small frames, factor
+# -> (frames, side, side, 3) and (large frames, factor*side, factor*side, 3) uint8
 Pairs = Callable[[int, float, int, range, int, int], tuple[Tensor, Tensor]]
 
 
 def playroom_pairs(
     seed: int, fps: float, num_frames: int, large: range, side: int, factor: int
 ) -> tuple[Tensor, Tensor]:
-    """A scene drawn at both sizes, from anywhere in its first two seconds on."""
+    """Render a scene at both sizes, starting anywhere in its first two seconds."""
     from minisora.worlds import playroom
 
     scenes, start = [playroom.draw(seed)], random.Random(seed).uniform(0.0, 2.0)
@@ -48,7 +51,7 @@ def playroom_pairs(
 def footage_pairs(
     seed: int, fps: float, num_frames: int, large: range, side: int, factor: int
 ) -> tuple[Tensor, Tensor]:
-    """Freely licensed footage, and the same reduced."""
+    """Freely licensed footage, reduced and at full size."""
     from minisora.worlds import footage
 
     shape = Shape(num_frames=num_frames, height=factor * side, width=factor * side, fps=fps)
@@ -74,9 +77,9 @@ class PairBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatches:
-    """step -> batch: `num_frames` frames, or as often as `still` a picture in place of each; squares of `side` pixels.
+    """step -> batch of squares of `side` pixels: clips, or with probability `still` pictures.
 
-    vae: what the small frames go through and back; None leaves them as they are
+    vae: encodes and decodes the small frames; None leaves them as they are
     """
 
     vae: Codec | None
@@ -86,12 +89,12 @@ class PairBatches:
     batch_size: int = 4
     num_frames: int = 5
     side: int = 64
-    sides: Mapping[str, tuple[int, ...]] = field(  # of whole frames, of which squares are cut
+    sides: Mapping[str, tuple[int, ...]] = field(  # of whole frames, before cropping
         default_factory=lambda: {"playroom": (64, 64, 96), "footage": (64,)}
     )
     rates: tuple[float, ...] = (8.0, 8.0, 16.0)  # frames per second
     still: float = 0.125
-    latent_noise: float = 0.3  # most deviation of noise on a clip's latents
+    latent_noise: float = 0.3  # largest standard deviation of noise on a clip's latents
     factor: int = 4
     flops_per_pixel: float = 0.0  # of a small frame
     seed: int = 0
@@ -125,13 +128,13 @@ class PairBatches:
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleLoss:
-    """Weights of the parts, beside the mean absolute error of pixels in -1..1."""
+    """Weights of the terms, relative to the mean absolute error of pixels in -1..1."""
 
     edge: float = 1.0
     change: float = 0.5
 
     def __call__(self, upscaler: Upscaler, batch: PairBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """Returns scalars: `loss`, its parts for the log, and `gain` over bicubic enlargement, dB."""
+        """Return scalars: `loss`, its terms for the log, and `gain` over bicubic, dB."""
         small, large = to_float(batch.small), to_float(batch.large)
         error = upscaler(small) - large
         plain = bicubic(small.flatten(0, 1), upscaler.factor).unflatten(0, (-1, small.shape[1])) - large

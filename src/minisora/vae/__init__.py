@@ -1,1 +1,1 @@
-"""Clips to latents and back."""
+"""Video VAE: clips to latents and back."""

@@ -1,10 +1,12 @@
-"""The layers of the video VAE: convolutions over space, convolutions over time, and a norm between them.
+"""Layers of the video VAE: convolutions over space and over time, and a norm between them.
 
-Space and time are factored: on a CPU a channels-last conv2d in bfloat16 runs at the rate of a matmul, a conv3d at
-less than half of it. Activations are (N, C, H, W) in channels-last layout, N running over batch and time.
+Space and time are factored: on a CPU a channels-last conv2d in bfloat16 is as fast as a matmul, a
+conv3d less than half as fast. Activations are (N, C, H, W) in channels-last layout, N running over
+batch and time.
 
-Source: residual blocks as in Esser, Rombach and Ommer 2021 (arXiv:2012.09841), channel RMS norm in place of GroupNorm
-as in Wan (arXiv:2503.20314, section 4.1), causal convolution over time with a cache as in the same section.
+Source: residual blocks as in Esser, Rombach and Ommer 2021 (arXiv:2012.09841), channel RMS norm in
+place of GroupNorm as in Wan (arXiv:2503.20314, section 4.1), causal convolution over time with a
+cache as in the same section.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ class ChannelNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 1)  # a view: channels-last tensors lie so in memory
+        rows = x.permute(0, 2, 3, 1)  # a view: the memory layout of channels-last
         scale = torch.rsqrt(rows.float().square().mean(-1, keepdim=True) + 1e-6)
         return (rows * (scale * self.gain).to(x.dtype)).permute(0, 3, 1, 2)
 
@@ -46,11 +48,11 @@ class SpaceBlock(nn.Module):
 
 
 class TimeBlock(nn.Module):
-    """A causal convolution over three moments, with a skip: each sees itself and the two before it.
+    """Causal convolution over three time steps, with a skip: each sees itself and two before it.
 
     x:       (B, T, C, H, W)
-    past:    (B, 2, C, H, W), what `forward` returned beside the moments before; None at the start of a video
-    returns  (B, T, C, H, W) and the past for the next call
+    past:    (B, 2, C, H, W) cache that the call before returned; None at the start of a video
+    returns  (B, T, C, H, W) and the cache for the next call
     """
 
     def __init__(self, channels: int) -> None:
@@ -72,22 +74,23 @@ class TimeBlock(nn.Module):
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The same layer, starting as zero."""
+    """Initialize a layer to zero; returns it."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # it has one
     return layer
 
 
 def cosines(channels: int, time: int, side: int) -> tuple[Tensor, Tensor]:
-    """The lowest frequencies of colour, time, row and column of a piece: an analysis and its synthesis.
+    """Cosine transform of a block in colour, time, row and column, lowest frequencies only.
 
-    Brightness gets ten channels of sixteen, two differences of colour three each; with one frame, the places of the
-    frequencies in time are taken by finer ones in space. Higher frequencies are amplified, as pictures have less of
-    them, so that latents come out about equally large, near 1.
+    Of sixteen channels brightness gets ten, two colour differences three each; with one frame,
+    finer frequencies in space replace those in time. Higher frequencies are amplified, as pictures
+    have less of them, so that all latents have a similar size, near 1.
 
-    time:    frames of the piece, side: its pixels
-    returns  two (channels, time, 3, side, side): means of a piece's products with the first are what the second sums
-             up; together they are an orthogonal projection (Ahmed, Natarajan and Rao 1974)
+    time:    frames of the block, side: its pixels
+    returns  analysis and synthesis, each (channels, time, 3, side, side): a latent is the mean of
+             the block's product with the analysis, the block is the sum over latents times
+             synthesis; together an orthogonal projection (Ahmed, Natarajan and Rao 1974)
     """
     colours = torch.tensor([[1.0, 1, 1], [-1, 0, 1], [-1, 2, -1]])
     low = [(0, 0, 0), (0, 0, 1), (0, 1, 0)]
@@ -110,11 +113,11 @@ def _cosine(frequency: int, size: int) -> Tensor:
 
 
 def fold_time(x: Tensor) -> Tensor:
-    """(B, T, C, H, W) -> (B*T, C, H, W)"""
+    """Merge time into the batch: (B, T, C, H, W) -> (B*T, C, H, W)"""
     return x.flatten(0, 1)
 
 
 def unfold_time(x: Tensor, batch: int) -> Tensor:
-    """(B*T, C, H, W) -> (B, T, C, H, W)"""
+    """Inverse of `fold_time`: (B*T, C, H, W) -> (B, T, C, H, W)"""
     unfolded: Tensor = x.unflatten(0, (batch, -1))
     return unfolded

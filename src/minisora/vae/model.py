@@ -1,16 +1,19 @@
 """The video VAE: 1 + 4k frames to 1 + k latents, 8x8 pixels to a cell, and back.
 
-Beside the deep network, on both sides, runs one linear map of each 8x8 piece, which starts as the lowest frequencies of
-a cosine transform (layers.py: `cosines`). So training starts from a picture, blurred as a strong JPEG, and the network
-learns what is missing; without it the first thousand steps went into finding out how bright a place is (docs/log.md).
+Parallel to the deep network, in encoder and decoder, runs one linear map of each 8x8 block, which
+starts as the lowest frequencies of a cosine transform (layers.py: `cosines`). So training starts
+from a picture like a strong JPEG, and the network learns the rest; without it the first thousand
+steps went into learning brightness (docs/log.md).
 
-The first frame is a latent of its own, then every four frames are one. The encoder sees the frames of one latent and
-no others, so a group's latent is the same wherever it stands: it can be held exactly, cut out anywhere, and nothing of
-a hidden frame leaks into a given one. The decoder looks back (never ahead) through convolutions over time; it keeps
-what they need in a cache, so decoding streams with memory that does not grow with the length.
+The first frame is a latent of its own, then every four frames are one. The encoder sees the frames
+of one latent and no others, so a group's latent does not depend on its place: it can be kept
+exactly, cut anywhere, and nothing of a hidden frame leaks into a conditioning one. The decoder is
+causal in time, with a cache for its convolutions, so decoding streams with memory that does not
+grow with the length.
 
-Source: causal video VAEs of the 1 + 4k kind, Yu et al. 2023 (MAGVIT-v2, arXiv:2310.05737) and Wan (arXiv:2503.20314);
-the group-wise encoder is ours. Variational part: Kingma and Welling 2013 (arXiv:1312.6114).
+Source: causal video VAEs of the 1 + 4k kind, Yu et al. 2023 (MAGVIT-v2, arXiv:2310.05737) and Wan
+(arXiv:2503.20314); the group-wise encoder is ours. Variational part: Kingma and Welling 2013
+(arXiv:1312.6114).
 
 Not here: its training loss (loss.py), the layers (layers.py).
 """
@@ -30,12 +33,12 @@ from minisora.vae.layers import SpaceBlock, TimeBlock, cosines, fold_time, unfol
 GROUP = 4  # frames in a latent, the first latent apart
 STRIDE = 8  # pixels on a side of a latent cell
 
-Past = list[Tensor | None]  # one entry for each TimeBlock of the decoder, in the order they run
+Past = list[Tensor | None]  # cache: one entry for each TimeBlock of the decoder, in the order they run
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAEConfig:
-    """The shape of the VAE: every field here changes the weights."""
+    """Shape of the VAE: every field changes the weights."""
 
     latent_channels: int = 16
     widths: tuple[int, int, int] = (48, 96, 192)  # channels at 1/2, 1/4 and 1/8 of the picture's side
@@ -70,14 +73,14 @@ class Encoder(nn.Module):
         self.direct_one = nn.Conv2d(3, config.latent_channels, STRIDE, stride=STRIDE)
         self.direct_group = nn.Conv2d(GROUP * 3, config.latent_channels, STRIDE, stride=STRIDE)
         with torch.no_grad():
-            # noise as loud as the signal would hide it from the decoder for thousands of steps
+            # noise as large as the signal would hide it from the decoder for thousands of steps
             self.latent[-1].bias[config.latent_channels :] = -6.0  # type: ignore[operator]
         for direct, time in ((self.direct_one, 1), (self.direct_group, GROUP)):
             direct.weight.data.copy_(cosines(config.latent_channels, time, STRIDE)[0].flatten(1, 2))
             nn.init.zeros_(direct.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(N, n, 3, H, W), n = 1 or GROUP frames of one latent, -> (N, 2*Cz, H/8, W/8): mean, log variance"""
+        """(N, n, 3, H, W), n = 1 or GROUP -> mean and log variance (N, 2*Cz, H/8, W/8)"""
         n = frames.shape[1]
         features = self.frame(fold_time(frames).contiguous(memory_format=torch.channels_last))
         features = unfold_time(features, len(frames)).flatten(1, 2).contiguous(memory_format=torch.channels_last)
@@ -85,7 +88,7 @@ class Encoder(nn.Module):
         pixels = frames.flatten(1, 2).contiguous(memory_format=torch.channels_last)
         direct = self.direct_one(pixels) if n == 1 else self.direct_group(pixels)
         mean, log_var = self.latent(merged).chunk(2, 1)
-        # the mean over a piece, not the sum, so that weights are about 1 and learn at the rate of the others
+        # the mean over a block, not the sum, so that weights are about 1 and learn as fast as the others
         return torch.cat([mean + direct / (pixels.shape[1] * STRIDE**2), log_var], 1)
 
 
@@ -120,7 +123,7 @@ class Decoder(nn.Module):
             nn.init.zeros_(direct.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, z: Tensor, past: Past | None, *, first_alone: bool) -> tuple[Tensor, Past]:
-        """(B, Tz, Cz, Hz, Wz) -> frames (B, T, 3, H, W), and the past for the latents that follow"""
+        """(B, Tz, Cz, Hz, Wz) -> frames (B, T, 3, H, W), and the cache for the next latents"""
         batch = len(z)
         before: Past = list(past) if past is not None else [None] * (len(self.latent_time) + len(self.frame_time))
         after: Past = []
@@ -137,7 +140,7 @@ class Decoder(nn.Module):
 
 
 def _each_frame(x: Tensor, first_alone: bool, one: nn.Module, group: nn.Module) -> Tensor:
-    """One position for each latent to one for each frame: (B, Tz, C, H, W) -> (B, T, C', H', W')"""
+    """Expand latents to frames: (B, Tz, C, H, W) -> (B, T, C', H', W')"""
     parts = []
     if first_alone:
         parts.append(one(x[:, 0].contiguous(memory_format=torch.channels_last)).unsqueeze(1))
@@ -149,7 +152,7 @@ def _each_frame(x: Tensor, first_alone: bool, one: nn.Module, group: nn.Module) 
 
 
 class VideoVAE(nn.Module):
-    """A `Codec`: frames (B, T, H, W, 3) in -1..1 to latents (B, Tz, Hz, Wz, Cz) of about unit variance, and back."""
+    """A `Codec`: frames (B, T, H, W, 3) in -1..1 to latents (B, Tz, Hz, Wz, Cz), and back."""
 
     strides = Strides(frames=GROUP, pixels=STRIDE)
     groups_alone = True
@@ -174,7 +177,7 @@ class VideoVAE(nn.Module):
         return next(self.parameters()).dtype
 
     def moments(self, frames: Tensor, *, first_alone: bool = True) -> Tensor:
-        """(B, T, H, W, 3) -> (B, Tz, 2*Cz, Hz, Wz): mean and log variance of each latent, not yet normalised"""
+        """Mean and log variance, not normalised: (B, T, H, W, 3) -> (B, Tz, 2*Cz, Hz, Wz)"""
         self._check(frames, first_alone)
         x = frames.permute(0, 1, 4, 2, 3)
         parts = []
@@ -187,7 +190,7 @@ class VideoVAE(nn.Module):
         return torch.cat(parts, 1)
 
     def encode(self, frames: Tensor, *, first_alone: bool = True) -> Tensor:
-        """Frames to latents: the mean, normalised.
+        """Encode frames to the posterior's mean, normalised.
 
         frames:      (B, T, H, W, 3) in -1..1; H and W multiples of STRIDE
         first_alone: T = 1 + 4k, the first frame a latent of its own; otherwise T = 4k, groups only
@@ -198,22 +201,25 @@ class VideoVAE(nn.Module):
         return normalised
 
     def decode(self, z: Tensor, *, first_alone: bool = True) -> Tensor:
-        """Latents to frames, all at once. Shapes as in `encode`, the other way round; values about -1..1."""
+        """Decode latents to frames, all at once.
+
+        Shapes as in `encode`, reversed; values about -1..1.
+        """
         return self.decode_next(z, None, first_alone=first_alone)[0]
 
     def decode_next(self, z: Tensor, past: Past | None, *, first_alone: bool = True) -> tuple[Tensor, Past]:
-        """The frames of the next latents of a video, and the past for those that follow. past: None for the first"""
+        """Decode the next latents of a video: frames, and the cache for the following call."""
         frames, after = self.decoder(self._unnormalised(z), past, first_alone=first_alone and past is None)
         return frames.permute(0, 1, 3, 4, 2), after
 
     def calibrate(self, mean: Tensor, std: Tensor) -> None:
-        """Fix what `encode` subtracts and divides by: (Cz,) each, measured over many latents."""
+        """Set the mean and deviation that normalise latents, (Cz,) each."""
         self.latent_mean.copy_(mean)
         self.latent_std.copy_(std)
 
     @staticmethod
     def flops_per_pixel(config: VAEConfig) -> float:
-        """Multiply-adds counted twice of encoding and decoding one pixel of a long video; convolutions only."""
+        """FLOPs per pixel of encoding and decoding (multiply-add: 2), convolutions only."""
         cells = (1 / 4, 1 / 16, 1 / 64)  # positions per pixel at 1/2, 1/4, 1/8
         macs = 0.0
         for width, cell, down, up in zip(
@@ -231,8 +237,8 @@ class VideoVAE(nn.Module):
         macs += latent * config.latent_channels * wide * (9 + 2)
         return 2 * macs
 
-    def matrices(self) -> list[nn.Parameter]:
-        """Weights that Muon may take: those of convolutions between features, not of the ways in and out."""
+    def muon_params(self) -> list[nn.Parameter]:
+        """Weights for Muon: convolutions between features, without the first and last layers."""
         doors = (self.encoder.frame[1], self.encoder.latent[-1], self.decoder.enter, self.decoder.frame[-2])
         direct = (
             self.encoder.direct_one,
@@ -243,13 +249,16 @@ class VideoVAE(nn.Module):
         kept = {id(p) for layer in (*doors, *direct) for p in layer.parameters()}
         return [p for p in self.parameters() if p.ndim == 4 and id(p) not in kept]
 
-    def parts(self) -> list[nn.Module]:
-        """What is split over processes, recomputed and compiled one by one."""
+    def fsdp_units(self) -> list[nn.Module]:
+        """Modules that are sharded (FSDP), checkpointed and compiled one by one."""
         return [self.encoder, self.decoder]
 
     def compile_parts(self) -> None:
-        """Training only; one size of clip, or each size compiles anew. Needs a C++ compiler on a CPU."""
-        for part in self.parts():
+        """Compile the units; training only.
+
+        Each size of clip compiles once. Needs a C++ compiler on a CPU.
+        """
+        for part in self.fsdp_units():
             part.forward = torch.compile(part.forward, dynamic=False)
 
     def _unnormalised(self, z: Tensor) -> Tensor:
@@ -268,7 +277,10 @@ class VideoVAE(nn.Module):
 
 
 def sample(moments: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """A draw from the posterior: (..., 2*Cz, Hz, Wz) at dimension 2 -> (..., Cz, Hz, Wz). Training only."""
+    """Sample the posterior: (..., 2*Cz, Hz, Wz), dimension 2, -> (..., Cz, Hz, Wz).
+
+    Training only.
+    """
     mean, log_var = moments.chunk(2, 2)
     noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
     return mean + noise * torch.exp(0.5 * F.hardtanh(log_var, -20.0, 4.0))

@@ -1,4 +1,4 @@
-"""The mean and deviation of each latent channel, by which latents are scaled for the transformer."""
+"""Mean and deviation of each latent channel, which normalise latents for the transformer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minisora.video import to_float
 
 @torch.no_grad()
 def calibrate(vae: VideoVAE, batches: FrameBatches, *, num_batches: int) -> None:
-    """Measure mean and deviation of each latent channel on batches that training did not see."""
+    """Measure and set mean and deviation of each latent channel, on batches outside of training."""
     total = square = torch.zeros(vae.config.latent_channels, dtype=torch.float64)
     count = 0
     for step in range(num_batches):

@@ -1,6 +1,6 @@
-"""A video in memory: its frames and their rate, with the ways to keep it and to look at it.
+"""`Video`: frames and fps in memory, saving and display; `Stream`: a video being generated.
 
-Here: the type that every verb returns. Not here: how files are read and written (read.py, write.py).
+Here: the types that every verb returns. Not here: reading and writing files (read.py, write.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about
 
 @dataclass(frozen=True)
 class Source:
-    """The file that frames were read from, and what it held then."""
+    """File that frames were read from, and its SHA-256 then."""
 
     path: Path
     sha256: str
@@ -39,13 +39,13 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """Frames in memory, and how fast they go.
+    """A video in memory.
 
     frames:  (T, H, W, 3) uint8 RGB
     fps:     frames per second
-    sound:   of files, each begun at its moment; `save` puts it in where the format has room for it
-    source:  the file that these are the frames of, where that is known
-    request: what they were made from, as JSON (generate/saved.py); `save` writes it into the file
+    sound:   of files, each from its second on; `save` writes it if the format can hold sound
+    source:  the file of exactly these frames, if known
+    request: that generated them, as JSON (generate/saved.py); `save` writes it into the file
     """
 
     frames: Tensor
@@ -65,11 +65,11 @@ class Video:
 
     @property
     def seconds(self) -> float:
-        """How long the video lasts; the last frame is on show as long as the others."""
+        """Duration; the last frame is shown as long as the others."""
         return len(self.frames) / self.fps
 
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
-        """Write a file in the format that its suffix names; arguments, result and errors as in `write_video`."""
+        """Write a file, format by suffix; arguments, result and errors as in `write_video`."""
         track, notes = mixed(self.sound, self.seconds, Path(path))
         notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + notes
         if track is not None:
@@ -77,20 +77,20 @@ class Video:
         return notes
 
     def of(self, source: Source) -> Self:
-        """The video, with the file that it was read from."""
+        """Copy with the file that it was read from."""
         return replace(self, source=source)
 
     def heard(self, source: Video, at: float = 0.0) -> Self:
-        """The video with the sound of another, whose frames it keeps from `at` seconds on."""
+        """Copy with the sound of another video, whose frames it keeps from `at` seconds on."""
         return replace(self, sound=(*self.sound, *(replace(one, at=one.at + at) for one in source.sound)))
 
     def reversed(self) -> Self:
-        """The last frame first, the sound backwards too."""
+        """Copy in reverse order, with its sound reversed too."""
         sound = tuple(one.reversed(self.seconds) for one in self.sound)
         return replace(self, frames=self.frames.flip(0), sound=sound, source=None, request="")
 
     def at_rate(self, fps: float) -> Self:
-        """What is on show at 0, 1/fps, 2/fps ..., as `read_frames` has it of a file; the sound stays."""
+        """Resample to the frames shown at 0, 1/fps, ..., as in `read_frames`; the sound stays."""
         if fps == self.fps:
             return self
         slack = min(1 / self.fps, 1 / fps) / 4
@@ -99,11 +99,11 @@ class Video:
         return replace(self, frames=self.frames[shown], fps=fps, source=None, request="")
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6, most: int = MOST_TILES) -> Image.Image:
-        """Its frames on one picture, numbered; written to `path` (a .png) where one is given.
+        """Lay out frames on one picture, numbered; written to `path` (a .png) if given.
 
-        most:    frames to show; evenly spaced where the video has more
+        most:    frames to show; evenly spaced if the video has more
 
-        Raises UsageError when the file cannot be written.
+        Raises UsageError if the file cannot be written.
         """
         return _kept(tiled(self.frames, self.fps, columns=columns, most=most), path)
 
@@ -112,7 +112,7 @@ class Video:
         return f"Video({count} frames of {height}x{width} at {self.fps:g} fps, {self.seconds:.2f} s)"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """How a notebook shows it: one frame as a picture, several as a player."""
+        """Display in a notebook: one frame as a picture, several as a player."""
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
@@ -128,13 +128,13 @@ class Video:
 
 @dataclass(eq=False)
 class Stream:
-    """A video that is still being made: frames come piece by piece, and go to a file as they come.
+    """A video still being generated: pieces of frames are written to a file as they come.
 
     pieces:     (n, H, W, 3) uint8 RGB each
-    num_frames: that there will be in all
-    sound, request: as of a Video
-    made:       that there are so far
-    some:       of these, at most MOST_TILES, by number
+    num_frames: in all
+    sound, request: as in Video
+    made:       frames generated so far
+    some:       at most MOST_TILES of these, by number
     """
 
     pieces: Iterator[Tensor]
@@ -150,19 +150,19 @@ class Stream:
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file; arguments, result and errors as in `write_video`.
 
-        Ctrl-C keeps what is made as a whole file: then `made` is less than `num_frames`. Before the first piece it
-        leaves no file, and raises KeyboardInterrupt.
+        Ctrl-C keeps the frames so far as a whole file: then `made` is less than `num_frames`.
+        Before the first piece it leaves no file, and raises KeyboardInterrupt.
         """
         check_writable(path, num_frames=self.num_frames)
-        track, told = mixed(self.sound, self.num_frames / self.fps, Path(path))
+        track, sound_notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
         pieces = self._until_interrupted()
-        notes = write_stream(path, pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + told
+        notes = write_stream(path, pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + sound_notes
         if track is not None:
             put_in(Path(path), track[:, : round(self.made / self.fps * RATE)])
         return notes
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6) -> Image.Image:
-        """Of what is made so far, as that of a Video."""
+        """Contact sheet of the frames so far; see `Video.contact_sheet`."""
         return _kept(laid_out(torch.stack(list(self.some.values())), list(self.some), self.fps, columns=columns), path)
 
     def _until_interrupted(self) -> Iterator[Tensor]:

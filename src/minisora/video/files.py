@@ -1,7 +1,7 @@
-"""Writing a file so that it is there whole or not at all.
+"""Atomic writing: a file is there whole or not at all.
 
-Here: a temporary file beside the target and the rename that puts it in place; weights that others may read; what the
-system's refusals mean in words. Not here: what else goes into a file (write.py, data/shards.py).
+Here: a temporary file next to the target and the rename that puts it in place; weights that others
+may read; errors of the system in words. Not here: file contents (write.py, data/shards.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from minisora.errors import UsageError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`: it takes the place of `path` when the block ends, and is removed when it raises.
+    """Yield a temporary path, renamed to `path` when the block ends, removed if it raises.
 
-    Raises UsageError when the disk is full or the folder cannot be written.
+    Raises UsageError if the disk is full or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file with the permissions of any new file; safetensors itself lets nobody but its owner read it."""
+    """Write a safetensors file with default permissions, not for the owner alone."""
     with replacing(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -46,7 +46,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: dict[st
 
 
 def cannot_write(path: Path, error: OSError) -> UsageError:
-    """What to tell the user about a write that the system refused."""
+    """Make the UsageError for a write that the system refused."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UsageError(f"the disk is full: {path} was not written. Free some space or choose another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

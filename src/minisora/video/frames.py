@@ -1,8 +1,7 @@
-"""Frames in memory: their shape, sizes, crops, rates, and the two scales of their values.
+"""Frames in memory: shapes, resizing, cropping, resampling in time, and the two scales of values.
 
-Here: resizing, cropping, the frames nearest to another rate's, uint8 0..255 <-> float -1..1, sizes as people write them
-and as suit a model.
-Not here: files (read.py, write.py).
+Here: resizing, cropping, nearest frames at another fps, uint8 0..255 <-> float -1..1, sizes as
+people write them and as suit a model. Not here: files (read.py, write.py).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from minisora.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How many frames of which size, and how fast they follow one another."""
+    """Shape of a video: number of frames, size and fps."""
 
     num_frames: int
     height: int  # pixels
@@ -29,24 +28,24 @@ class Shape:
 
     @property
     def seconds(self) -> float:
-        """From the first frame to the last."""
+        """Time from the first frame to the last."""
         return (self.num_frames - 1) / self.fps
 
 
 def to_float(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(*) uint8 0..255 -> (*) float -1..1."""
+    """Convert uint8 0..255 to float -1..1; any shape."""
     assert frames.dtype == torch.uint8, frames.dtype
     return frames.to(dtype) / 127.5 - 1
 
 
 def to_uint8(frames: Tensor) -> Tensor:
-    """(*) float -1..1 -> (*) uint8 0..255, rounded; what lies outside is clipped."""
+    """Convert float -1..1 to uint8 0..255, rounded and clipped; any shape."""
     assert frames.is_floating_point(), frames.dtype
     return ((frames.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def at_fps(frames: Tensor, fps: float, wanted: float, num_frames: int) -> Tensor:
-    """The frames nearest to the moments of another rate; a clip that ends early stands still at its end.
+    """Resample to another fps by nearest frames; a clip that ends early repeats its last frame.
 
     frames:  (T, ...) at `fps` frames per second
     returns  (num_frames, ...) at `wanted` frames per second
@@ -56,10 +55,10 @@ def at_fps(frames: Tensor, fps: float, wanted: float, num_frames: int) -> Tensor
 
 
 def resize(frames: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic, antialiased: the filter widens with the reduction, as in Pillow.
+    """Resize by an antialiased bicubic filter, which widens with the reduction, as in Pillow.
 
     frames:  (..., H, W, C) uint8, or float of any range
-    returns  (..., height, width, C) of the same type; floats may overshoot at sharp edges, as cubic filters do
+    returns  (..., height, width, C) of the same type; floats may overshoot at sharp edges
     """
     *lead, source_height, source_width, channels = frames.shape
     if (source_height, source_width) == (height, width):
@@ -75,10 +74,10 @@ def resize(frames: Tensor, height: int, width: int) -> Tensor:
 
 
 def fit(frames: Tensor, height: int, width: int) -> tuple[Tensor, str]:
-    """Scale until the frames cover the size, then cut away what stands over, half on each side.
+    """Scale the frames to cover a size, then crop the middle.
 
     frames:  (..., H, W, C) uint8 or float
-    returns  (..., height, width, C) and one line that says what was done; the line is empty where nothing was
+    returns  (..., height, width, C) and a line that describes the change; empty if there is none
     """
     source_height, source_width = frames.shape[-3:-1]
     if (source_height, source_width) == (height, width):
@@ -87,20 +86,17 @@ def fit(frames: Tensor, height: int, width: int) -> tuple[Tensor, str]:
     scaled_height, scaled_width = max(height, round(source_height * scale)), max(width, round(source_width * scale))
     top, left = (scaled_height - height) // 2, (scaled_width - width) // 2
     scaled = resize(frames, scaled_height, scaled_width)
-    said = []
+    notes = []
     if (scaled_height, scaled_width) != (source_height, source_width):
-        said.append(f"scaled from {source_height}x{source_width} to {scaled_height}x{scaled_width} (rows x columns)")
+        notes.append(f"scaled from {source_height}x{source_width} to {scaled_height}x{scaled_width} (rows x columns)")
     if top or left or (scaled_height, scaled_width) != (height, width):
         lost = 1 - height * width / (scaled_height * scaled_width)
-        said.append(f"cropped to the middle {height}x{width} ({lost:.0%} of the picture is cut away)")
-    return scaled[..., top : top + height, left : left + width, :].contiguous(), ", ".join(said)
+        notes.append(f"cropped to the middle {height}x{width} ({lost:.0%} of the picture is cut away)")
+    return scaled[..., top : top + height, left : left + width, :].contiguous(), ", ".join(notes)
 
 
 def size_of(text: str) -> tuple[int, int] | None:
-    """Reads "128x96", 128 wide and 96 high, as everybody writes it, to (height, width), as the code has it.
-
-    returns  None for what is no such size
-    """
+    """Parse "128x96", 128 wide and 96 high, to (height, width); None for other text."""
     match = re.fullmatch(r"(\d{1,9})[xX×](\d{1,9})", text.strip())
     if match is None or not all(int(side) for side in match.groups()):
         return None
@@ -108,7 +104,7 @@ def size_of(text: str) -> tuple[int, int] | None:
 
 
 def fit_size(source_height: int, source_width: int, *, area: int, multiple: int) -> tuple[int, int]:
-    """The size with about `area` pixels that is nearest to the shape of the source.
+    """Size of about `area` pixels with the aspect nearest to the source's.
 
     area:     pixels of one frame that the model was trained on
     multiple: both sides are multiples of this many pixels

@@ -1,4 +1,4 @@
-"""One decoded frame or picture to RGB pixels, shown as its file says: pixel aspect, display matrix, transparency.
+"""Decoded frames to RGB pixels, with pixel aspect, display matrix and transparency applied.
 
 Not here: finding and decoding frames (read.py), changing their size (frames.py).
 """
@@ -20,7 +20,7 @@ Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 
 def display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]:
-    """(width, height) before rotation, with square pixels."""
+    """Size with square pixels, before rotation: (width, height)."""
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     if abs(aspect - 1) < 0.02:  # rounding of encoders, not meant
         aspect = 1.0
@@ -30,7 +30,7 @@ def display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int
 def frame_pixels(
     frame: av.VideoFrame, size: tuple[int, int], background: Background, convert: VideoReformatter
 ) -> Pixels:
-    """convert: the same for all frames of a file; a frame's own would be set up anew for each"""
+    """RGB pixels of a decoded frame, rotated. convert: one reformatter for all frames of a file"""
     transparent = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
     plain = convert.reformat(frame, width=size[0], height=size[1], format="rgba" if transparent else "rgb24")
     array = cast(Pixels, plain.to_ndarray())
@@ -38,13 +38,13 @@ def frame_pixels(
         array = _over(array, background)
     try:
         matrix = cast(Mapping[SideData, Any], frame.side_data).get(SideData.DISPLAYMATRIX)
-    except ValueError:  # beside it is something that PyAV has no name for, such as a photo's EXIF
+    except ValueError:  # other side data that PyAV has no name for, such as a photo's EXIF
         return np.ascontiguousarray(np.rot90(array, round(frame.rotation / 90)))
     return _turned(array, bytes(matrix or b""))
 
 
 def _turned(array: Pixels, matrix: bytes) -> Pixels:
-    """Rotate and flip as the display matrix says: (x, y) is shown at (a x + c y, b x + d y), y downwards."""
+    """Apply the display matrix: (x, y) is shown at (a x + c y, b x + d y), y downwards."""
     if len(matrix) < 36:
         return array
     a, b, _, c, d = np.frombuffer(matrix, dtype="<i4")[:5].tolist()

@@ -1,8 +1,8 @@
 """Files -> frames, for any video or picture that FFmpeg or Pillow reads.
 
-What the file says about showing it is obeyed: display matrix and EXIF rotation, pixel aspect, colour matrix and range,
-the time of each frame. Transparent pixels are laid over a plain background. Rates are changed by time: a frame of the
-result is the one on show at its moment.
+Display metadata is applied: display matrix and EXIF rotation, pixel aspect, colour matrix and range,
+the time of each frame. Transparent pixels are blended with a plain background. Another fps is
+sampled by time: each frame of the result is the source's frame shown at its time.
 
 Here: probing, decoding, resampling in time.
 Not here: resizing (frames.py), writing (write.py), the type `Video` (clip.py).
@@ -29,20 +29,20 @@ from torch import Tensor
 from minisora.errors import UsageError
 from minisora.video.pixels import Background, Pixels, display_size, frame_pixels, picture_pixels
 
-_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws text files as videos; nobody here means that
+_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg renders text files as videos: refused
 _MOST_BYTES = 8 << 30  # of pixels in one whole file
 _SEEK_FROM_SECONDS = 2.0  # nearer starts are reached by decoding from the first frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a file holds, as it is shown: height and width are those after rotation."""
+    """Properties of a video file as displayed: height and width are those after rotation."""
 
     seconds: float
     fps: float  # on average, where the rate varies
     height: int
     width: int
-    num_frames: int | None  # None where the file does not say
+    num_frames: int | None  # None if the file does not say
     has_audio: bool
     codec: str
     pixel_format: str
@@ -50,7 +50,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Shown:
-    """One frame and when it is on show, in seconds after the first; its pixels are converted on demand."""
+    """One frame and its display time, in seconds after the first; pixels on demand."""
 
     seconds: float
     duration: float
@@ -59,9 +59,9 @@ class _Shown:
 
 
 def probe(path: str | Path) -> Probe:
-    """What a video file holds; its first frame is decoded.
+    """Read the properties of a video file; its first frame is decoded.
 
-    Raises UsageError when the file is missing, holds no video or cannot be decoded.
+    Raises UsageError if the file is missing, holds no video or cannot be decoded.
     """
     path = Path(path)
     with _decodable(path):
@@ -102,8 +102,8 @@ def read_clip(
     """Decode one clip, resampled in time.
 
     start:      seconds after the first frame of the file
-    fps:        frames per second of the result, whatever rate the file has
-    background: what transparent pixels are laid over
+    fps:        frames per second of the result, whatever the file has
+    background: colour under transparent pixels
     returns     (T, H, W, C) uint8 RGB in 0..255, with T = num_frames
 
     Raises UsageError when the file cannot be decoded or ends too early.
@@ -130,8 +130,8 @@ def read_frames(
 ) -> tuple[Tensor, float]:
     """Decode a whole file.
 
-    fps:     of the result. None keeps every frame of a file of constant rate; one of variable rate is resampled at
-             the rate of its commonest interval
+    fps:     of the result. None keeps every frame of a file of constant fps; one of variable fps is
+             resampled at its commonest interval
     returns  (T, H, W, 3) uint8 RGB and the frames per second
 
     Raises UsageError when the file cannot be decoded.
@@ -161,9 +161,9 @@ def read_frames(
 
 
 def read_comment(path: str | Path) -> str:
-    """What `write_video` was given to keep in the file; empty where there is none.
+    """Read the comment that `write_video` put into a file; empty if there is none.
 
-    Raises UsageError when the file cannot be read.
+    Raises UsageError if the file cannot be read.
     """
     path = Path(path)
     with _decodable(path):
@@ -171,12 +171,12 @@ def read_comment(path: str | Path) -> str:
             with Image.open(path) as picture:
                 return str(getattr(picture, "text", {}).get("Comment", ""))
         with _open(path) as (container, _):
-            told = {name.lower(): value for name, value in container.metadata.items()}
-            return told.get("comment", "")
+            tags = {name.lower(): value for name, value in container.metadata.items()}
+            return tags.get("comment", "")
 
 
 def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
-    """Decode one picture, turned as its EXIF data say; of a moving one, the first frame.
+    """Decode one picture, with its EXIF rotation applied; of a moving one, the first frame.
 
     returns  (H, W, 3) uint8 RGB
 
@@ -194,7 +194,7 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
 
 
 def _decode(path: Path, start: float, background: Background) -> Generator[_Shown]:
-    """Frames in the order of showing, the first of them on show at `start` or before; at least one."""
+    """Decode frames in display order, from the one shown at `start` on; at least one."""
     with _decodable(path):
         if _is_webp(path):
             yield from _decode_webp(path, background)
@@ -254,7 +254,7 @@ def _decode_stream(
 
 
 def _moment(frame: av.VideoFrame) -> float | None:
-    """The time stamp in seconds, where the frame has one."""
+    """Time stamp in seconds, or None if the frame has none."""
     return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
 
 
@@ -270,7 +270,7 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 
 def _decode_webp(path: Path, background: Background) -> Generator[_Shown]:
-    """Moving WebP, which FFmpeg does not decode."""
+    """Decode animated WebP, which FFmpeg does not."""
     with Image.open(path) as picture:
         count, at = getattr(picture, "n_frames", 1), 0.0
         lengths = []
@@ -287,11 +287,11 @@ def _decode_webp(path: Path, background: Background) -> Generator[_Shown]:
 
 
 def _stacked(path: Path, frames: Iterator[Pixels]) -> Tensor:
-    """(T, H, W, 3) of frames of one size, unless they are more than memory should be asked for."""
+    """Stack frames of one size to (T, H, W, 3). Raises UsageError above _MOST_BYTES."""
     held: list[Pixels] = []
     for pixels in frames:
         held.append(pixels)
-        if len(held) * pixels.nbytes > _MOST_BYTES:  # also what a damaged time stamp asks for: hours of one frame
+        if len(held) * pixels.nbytes > _MOST_BYTES:  # a damaged time stamp may also ask for hours of one frame
             raise UsageError(
                 f"{path} is too long to be read whole: its frames take more than {_MOST_BYTES >> 30} GiB of memory. "
                 "Read a stretch of it, or cut it first."
@@ -299,20 +299,20 @@ def _stacked(path: Path, frames: Iterator[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(held))
 
 
-def _constant_rate(seconds: list[float], said: float) -> float | None:
-    """The frames per second that put every frame at its time; None where the rate varies.
+def _constant_rate(seconds: list[float], stated: float) -> float | None:
+    """Constant fps that matches every frame's time; None if the fps varies.
 
-    seconds: when each frame is on show
-    said:    frames per second by the file's own account, which is kept where it holds
+    seconds: display time of each frame
+    stated:  fps in the file's header, preferred if it matches
     """
     if max(seconds) <= 0:
-        return said
+        return stated
     measured = (len(seconds) - 1) / max(seconds)
     whole = float(max(1, round(measured)))
     for rate, slack in (
-        (said, 0.002),  # Matroska rounds times to 1 ms
+        (stated, 0.002),  # Matroska rounds times to 1 ms
         (whole, 0.006),  # gif rounds them to 10 ms
-        (said, 0.25 / said),
+        (stated, 0.25 / stated),
         (measured, 0.25 / measured),
     ):
         if all(abs(at - i / rate) < slack for i, at in enumerate(seconds)):
@@ -321,9 +321,9 @@ def _constant_rate(seconds: list[float], said: float) -> float | None:
 
 
 def _resampled(shown: Iterator[_Shown], start: float, fps: float) -> Iterator[Pixels]:
-    """The frame on show at start, start + 1/fps, ... until the video ends.
+    """Yield the frame shown at start, start + 1/fps, ... until the video ends.
 
-    A quarter of a frame is allowed for, as containers round times (Matroska to 1 ms).
+    Tolerance: a quarter of a frame, as containers round times (Matroska to 1 ms).
     """
     held, count, slack = None, 0, 0.0
     for frame in shown:
@@ -363,7 +363,7 @@ def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container and its first video stream that is not the cover picture of a sound file."""
+    """Open a container and its first video stream that is not the cover picture of a sound file."""
     options = {"protocol_whitelist": "file"}  # a playlist must not make us open addresses
     with av.open(str(path), options=options, metadata_errors="replace") as container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
@@ -375,7 +375,7 @@ def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStr
 
 @contextmanager
 def _decodable(path: Path) -> Iterator[None]:
-    """Turn everything that a file can do to a decoder into words."""
+    """Context manager: turn errors of decoders into UsageError."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder. Name one file in it.")
     if not path.exists():
@@ -395,5 +395,5 @@ def _decodable(path: Path) -> Iterator[None]:
         ) from error
 
 
-# What av and Pillow raise on damaged input.
+# exceptions of av and Pillow on damaged input
 _DAMAGE: tuple[type[Any], ...] = (av.FFmpegError, OSError, ValueError, EOFError, SyntaxError, IndexError, MemoryError)

@@ -1,6 +1,6 @@
-"""Contact sheets: videos laid out as one picture, to be looked at or sent.
+"""Contact sheets: videos laid out as one picture.
 
-Here: tiling frames, captions and moments. Not here: the video itself (clip.py).
+Here: tiling frames, with captions and times. Not here: the video itself (clip.py).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _PAPER, _INK = (24, 24, 24), (235, 235, 235)
 
 
 def contact_sheet(rows: Sequence[tuple[str, Tensor, float]], *, columns: int = 8, tile: int = 128) -> Image.Image:
-    """One row for each video: its caption, and under it frames evenly spaced from its first to its last.
+    """Draw one row for each video: its caption, then evenly spaced frames from first to last.
 
     rows:    (caption, frames (T, H, W, 3) uint8, fps)
-    columns: frames in a row; a shorter video shows all it has
+    columns: frames in a row; a shorter video shows all its frames
     tile:    rows of pixels of one frame; smaller videos are enlarged by whole factors, unsmoothed
     """
     assert rows and columns > 0 and tile > 0, (len(rows), columns, tile)
@@ -37,7 +37,7 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor, float]], *, columns: int = 8
 
 
 def tiled(frames: Tensor, fps: float, *, columns: int, most: int, tile: int = 128) -> Image.Image:
-    """The frames of one video, row after row; `most` of them, evenly spaced, where it has more.
+    """Lay out one video in rows: all frames, or `most` of them, evenly spaced.
 
     frames:  (T, H, W, 3) uint8
     """
@@ -46,20 +46,20 @@ def tiled(frames: Tensor, fps: float, *, columns: int, most: int, tile: int = 12
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """Numbers of at most `most` of `count` frames, the first and the last among them."""
+    """Numbers of at most `most` of `count` frames, including the first and the last."""
     chosen: list[int] = torch.linspace(0, count - 1, min(most, count)).round().long().tolist()
     return chosen
 
 
 def laid_out(frames: Tensor, numbers: Sequence[int], fps: float, *, columns: int, tile: int = 128) -> Image.Image:
-    """Frames of one video, row after row. numbers: of each, in the video"""
+    """Lay out chosen frames of one video in rows. numbers: of the frames, in the video"""
     tiles = _tiles(frames, numbers, fps, tile)
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     return _captioned("", rows, len(rows[0]) * (tiles[0].width + _GAP) + _GAP)
 
 
 def _tiles(frames: Tensor, numbers: Sequence[int], fps: float, tile: int) -> list[Image.Image]:
-    """Frames at the size of the sheet, each marked with its number and its moment."""
+    """Draw frames at the size of the sheet, each labelled with its number and time."""
     picked = frames.cpu()
     height, width = picked.shape[1:3]
     if height < tile:

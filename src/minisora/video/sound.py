@@ -1,7 +1,7 @@
-"""The sound of a clip, kept where its frames are kept.
+"""Sound of clips, kept with their frames.
 
-Here: whether a file has sound, mixing sounds to a track, and putting one into a video file. Not here: the frames
-(read.py, write.py).
+Here: detecting sound, mixing sounds to a track, and muxing it into a video file. Not here: the
+frames (read.py, write.py).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _BLOCK = 48_000  # samples handed to the encoder at a time
 
 @dataclass(frozen=True)
 class Sound:
-    """The sound of a file, heard from `at` seconds into a video on.
+    """Sound of a file, from `at` seconds of a video on.
 
-    back_from: it is heard backwards, from this second of the file to the file's beginning; forwards, if None
+    back_from: played backwards, from this second of the file to its beginning; None: forwards
     """
 
     path: Path
@@ -35,14 +35,14 @@ class Sound:
     back_from: float | None = None
 
     def reversed(self, seconds: float) -> Sound:
-        """As it is heard where the video, of so many seconds, is shown backwards."""
+        """Sound of the reversed video. seconds: its length"""
         if self.back_from is None:
             return Sound(self.path, back_from=seconds - self.at)
         return Sound(self.path, at=seconds - self.at - self.back_from)
 
 
 def has_sound(path: Path) -> bool:
-    """Whether a readable file has a sound stream; False for what cannot be opened, as reading will say."""
+    """True if a file has a sound stream; False if it cannot be opened: reading it will raise."""
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             return bool(container.streams.audio)
@@ -51,11 +51,11 @@ def has_sound(path: Path) -> bool:
 
 
 def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | None, list[str]]:
-    """Sounds as the track of a file to come, each from its moment on and none beyond `seconds`.
+    """Mix sounds to a track of `seconds` for a file that is not written yet.
 
-    To be called before that file is written: it may be the very one that a sound is in.
+    To be called before that file is written: it may be the source of a sound.
 
-    returns  the track, None where the file can hold none; and what a user should know: what was kept, or why not
+    returns  the track, None if the format holds none; and notes for the user: kept, or why not
     """
     if not sounds:
         return None, []
@@ -69,7 +69,7 @@ def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | N
         most = track.shape[1] - start if sound.back_from is None else round(sound.back_from * RATE)
         try:
             heard = _decoded(sound.path, most=max(0, most))
-        except (av.FFmpegError, OSError, ValueError) as error:  # it may have changed since it was seen
+        except (av.FFmpegError, OSError, ValueError) as error:  # the file may have changed since it was probed
             notes.append(f"the sound of {sound.path} cannot be read ({error}) and is left out")
             continue
         if sound.back_from is not None:
@@ -77,19 +77,19 @@ def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | N
             heard = heard[:, ::-1]
         heard = heard[:, max(0, -start) : max(0, track.shape[1] - start)]
         track[:, max(0, start) : max(0, start) + heard.shape[1]] += heard
-        told = f"kept, from {max(0.0, sound.at):.2f} s on" if sound.back_from is None else "played backwards"
-        notes.append(f"the sound of {sound.path} is {told}")
+        how = f"kept, from {max(0.0, sound.at):.2f} s on" if sound.back_from is None else "played backwards"
+        notes.append(f"the sound of {sound.path} is {how}")
     return track.clip(-1, 1), notes
 
 
 def put_in(path: Path, track: Track) -> None:
-    """Put a track into a video file that has none."""
+    """Mux a track into a video file that has none."""
     with replacing(path) as temporary:
         _muxed(path, temporary, track, CODECS[path.suffix.lower()])
 
 
 def _decoded(path: Path, *, most: int) -> Track:
-    """(2, n) samples, n at most `most`. A gap in the file is silence here too."""
+    """Decode to (2, n) samples, n at most `most`; gaps in the file become silence."""
     track = np.zeros((2, most), dtype=np.float32)
     resampler, end, zero = av.AudioResampler(format="fltp", layout="stereo", rate=RATE), 0, None
     with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:

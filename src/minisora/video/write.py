@@ -1,4 +1,4 @@
-"""Frames -> files, by suffix; what a format cannot hold is refused or said, never changed quietly.
+"""Frames -> files, by suffix; unsupported values are refused or reported, never changed silently.
 
     .mp4   H.264, 4:2:0, plays everywhere; odd sizes are padded
     .webm  VP9, 4:2:0
@@ -36,7 +36,7 @@ from minisora.video.files import cannot_write, replacing
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 _NUMBERED = re.compile(r"%0?\d*d")
 _SLOWEST = 0.001  # frames per second
-_FASTEST_GIF = 50  # frames per second: browsers play a delay of one hundredth as ten
+_FASTEST_GIF = 50  # fps: browsers play a delay of one hundredth as ten
 # x264's AVX-512 code weighs blocks (mbtree) with what memory holds beyond a row of them, where their number is no
 # multiple of eight. Its other code gives the same bytes each time, and on every machine.
 _SETTLED = {"x264-params": "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"}
@@ -44,11 +44,11 @@ X264 = {"preset": "medium", **(_SETTLED if torch.backends.cpu.get_cpu_capability
 
 
 def check_writable(path: str | Path, *, num_frames: int | None = None) -> None:
-    """Refuse a name that cannot be written, before the work that would fill it.
+    """Check that a file can be written, before any work.
 
-    num_frames: of the video to come, where it is known
+    num_frames: of the video, if known
 
-    Raises UsageError for a folder, an unknown suffix, a folder that is missing or closed to us.
+    Raises UsageError for a folder, an unknown suffix, a folder that is missing or not writable.
     """
     path = Path(path)
     if path.is_dir():
@@ -77,8 +77,8 @@ def write_video(
     fps:     frames per second
     zoom:    every pixel becomes zoom x zoom pixels, unsmoothed
     crf:     quality of .mp4 and .webm: 0 is the best, 51 the worst
-    comment: kept in the file, where the format has room for it: all but .gif
-    returns  a line for each thing that the file holds otherwise than it was given; empty where it holds all
+    comment: stored in the file's metadata, in all formats but .gif
+    returns  a line for each difference between the file and the input; empty if there is none
 
     Raises UsageError when the format cannot hold the video or the file cannot be written.
     """
@@ -89,7 +89,7 @@ def write_video(
 def write_stream(
     path: str | Path, pieces: Iterable[Tensor], *, fps: float, zoom: int = 1, crf: int = 17, comment: str = ""
 ) -> list[str]:
-    """Like `write_video`, of frames that come piece by piece, of which only one piece is in memory (a .gif keeps all).
+    """Like `write_video`, for a stream of pieces, one in memory at a time (a .gif keeps all).
 
     pieces: (n, H, W, 3) uint8 RGB each, all of one size, at least one
     """
@@ -114,10 +114,10 @@ def write_stream(
 
 
 class _Pictures:
-    """Frames as arrays, enlarged one at a time; they can be gone through once.
+    """Frames as arrays, enlarged one at a time; can be iterated once.
 
-    every: of so many frames in a row the first is taken
-    count: those that were gone through
+    every: take every n-th frame
+    count: frames iterated so far
     """
 
     def __init__(self, pieces: Iterator[Tensor], height: int, width: int, zoom: int, comment: str) -> None:
@@ -175,7 +175,7 @@ def _encode_yuv(
     height, width = size
     edge = ((0, height - pictures.height), (0, width - pictures.width), (0, 0))
     with av.open(str(path), "w", format=container_format, options=container_options) as container:
-        _tell(container, pictures.comment)
+        _put_comment(container, pictures.comment)
         stream = cast(av.VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -199,7 +199,7 @@ def _encode_yuv(
 def _write_mkv(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list[str]:
     with replacing(path) as temporary, av.open(str(temporary), "w", format="matroska") as container:
         options = {"level": "3", "slicecrc": "1"}
-        _tell(container, pictures.comment)
+        _put_comment(container, pictures.comment)
         stream = container.add_stream("ffv1", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = pictures.width, pictures.height, "bgr0"
         stream.codec_context.time_base = 1 / fps
@@ -239,7 +239,7 @@ def _write_gif(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list
 
 
 def _with_palette(pictures: _Pictures, fps: Fraction) -> Iterator[av.VideoFrame]:
-    """One palette for the whole video: palettes of single frames flicker. Ordered dithering keeps still parts still."""
+    """Map all frames to one palette, with ordered dithering, so that still parts do not flicker."""
     graph = av.filter.Graph()
     source = graph.add_buffer(
         width=pictures.width, height=pictures.height, format=av.VideoFormat("rgb24"), time_base=1 / fps
@@ -273,7 +273,7 @@ def _write_png(path: Path, pictures: _Pictures, fps: Fraction, crf: int) -> list
     return [f"{path.name}: pictures hold no rate; these were made for {float(fps):g} fps"]
 
 
-def _tell(container: av.container.OutputContainer, comment: str) -> None:
+def _put_comment(container: av.container.OutputContainer, comment: str) -> None:
     if comment:
         container.metadata["comment"] = comment
 

@@ -1,11 +1,11 @@
-"""Forms of the block's parts that are faster on a CPU; the network can be understood without them.
+"""Faster CPU kernels of the block's operations; the network can be understood without them.
 
-Each file begins with the plain form, a line or two of torch that says what the file computes. Where a faster form does
-not apply the plain one runs; tests hold the two together.
+Each file begins with the plain form, a line or two of torch that define the operation. Where a
+faster form does not apply the plain one runs; tests hold the two equal.
 
     attention.py    a few queries at a time, so that their weights stay in the cache
-    linear.py       bias and GELU in the registers of the matmul, frozen weights in its order
-    modulation.py   one norm for each run of tokens that have one time
+    linear.py       bias and GELU fused into the matmul, frozen weights in its layout
+    modulation.py   one norm for each run of tokens with equal time
     norm.py         RMS norm and rotation in one pass, with its gradient written out
 """
 
@@ -13,5 +13,5 @@ import torch
 
 
 def is_traced() -> bool:
-    """True if autograd or torch.compile has to be told of what is computed."""
+    """True if autograd or torch.compile is tracing."""
     return torch.is_grad_enabled() or torch.compiler.is_compiling()

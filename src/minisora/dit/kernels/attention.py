@@ -1,11 +1,11 @@
 """Attention on a CPU, a few queries at a time: their weights stay in the processor's cache.
 
-Those of short clips are kept for the backward pass, those of long ones worked out again. One operator takes a whole
-pack, so that its result may be kept when the rest is recomputed, and so that a compiled block is one graph; where
-nothing is traced it is a mere function.
+Weights of short clips are kept for the backward pass, those of long ones are computed again. One
+operator takes a whole pack, so that activation checkpointing may keep its result, and a compiled
+block is one graph; when nothing is traced it is a plain function call.
 
-Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022 (FlashAttention, arXiv:2205.14135)
-for a backward pass that works the weights out again.
+Sources: Rabe and Staats 2021 (arXiv:2112.05682), over queries alone; Dao et al. 2022
+(FlashAttention, arXiv:2205.14135) for a backward pass that computes the weights again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ROWS = 128  # queries at a time, at least
-CELLS = 2**21  # queries times keys times heads at a time: as many as a cache holds
+CELLS = 2**21  # queries times keys times heads at a time: what a cache holds
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths: Sequence[int]) -> Tensor:
@@ -37,7 +37,7 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k
 def attention_by_blocks(
     q: Tensor, k: Tensor, v: Tensor, q_lengths: Tensor, k_lengths: Tensor, kept: int
 ) -> tuple[Tensor, Tensor]:
-    """As `plain_attention`, which is slower on a CPU.
+    """Compute `plain_attention` faster on a CPU.
 
     q_lengths, k_lengths: int64, on the CPU
     kept:                 `cells` of these lengths to keep the weights, or 0
@@ -115,9 +115,9 @@ as_operator.register_autograd(_backward, setup_context=_keep)
 def _runs(
     q_lengths: Sequence[int], k_lengths: Sequence[int], heads: int = 0
 ) -> Iterator[tuple[slice, slice, list[int]]]:
-    """Neighbours with equal query lengths: their rows in q, their rows in k, and how many keys each has.
+    """Runs of clips with equal query lengths: rows in q, rows in k, number of keys of each clip.
 
-    heads: of each clip, so as to take no more clips at a time than make CELLS; 0: all
+    heads: of attention, to limit a run to CELLS; 0: no limit
     """
     q_at = k_at = 0
     for length, run in groupby(zip(q_lengths, k_lengths, strict=True), key=lambda clip: clip[0]):
@@ -131,23 +131,23 @@ def _runs(
 
 
 def cells(q_lengths: Sequence[int], k_lengths: Sequence[int]) -> int:
-    """Room that a pack's weights take for each head: queries times keys, with what is hidden."""
+    """Size of a pack's attention weights per head: queries times keys, masked ones included."""
     return sum((rows.stop - rows.start) * max(widths) for rows, _, widths in _runs(q_lengths, k_lengths))
 
 
 def _heads_first(x: Tensor, clips: int) -> Tensor:
-    """(B * L, N, d) -> (B, N, L, d), a view"""
+    """View (B * L, N, d) as (B, N, L, d)."""
     heads: Tensor = x.unflatten(0, (clips, -1))
     return heads.transpose(1, 2)
 
 
 def _scaled(q: Tensor) -> Tensor:
-    """By the root of head_width."""
+    """Divide by the square root of head_width."""
     return q * float(q.shape[-1] ** -0.5)
 
 
 def _side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Keys and values of a run, (sum of widths, N, d), as (B, N, most, d); where there are none, (B, 1, 1, most)."""
+    """Pad keys and values (sum of widths, N, d) to (B, N, most, d); mask (B, 1, 1, most)."""
     most = max(widths)
     if min(widths) == most:
         return _heads_first(k, len(widths)).contiguous(), _heads_first(v, len(widths)).contiguous(), None
@@ -161,7 +161,7 @@ def _blocks(q: Tensor, k: Tensor, *, whole: bool, most: int) -> Iterator[slice]:
     clips, heads, keys, _ = k.shape
     queries = q.shape[2]
     rows = queries if whole else max(ROWS, most // (clips * heads * keys))
-    rows = -(-queries // -(-queries // rows))  # as many in each block, so that none is a remnant
+    rows = -(-queries // -(-queries // rows))  # equal blocks, without a small last one
     return (slice(first, first + rows) for first in range(0, queries, rows))
 
 
@@ -173,13 +173,13 @@ def _weights(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:
 
 
 def _to_scores(grad: Tensor, weights: Tensor) -> Tensor:
-    """Through the softmax backwards."""
+    """Backward pass of the softmax."""
     dtype = _softmax_dtype(weights)
     scores: Tensor = torch.ops.aten._softmax_backward_data(grad.to(dtype), weights.to(dtype), -1, dtype)
     return scores.to(weights.dtype)
 
 
 def _softmax_dtype(scores: Tensor) -> torch.dtype:
-    """float32 for short rows that do not fill whole vectors: torch's bf16 kernel is four times slower there."""
+    """float32 for short rows that fill no whole vectors: torch's bf16 kernel is slower there."""
     keys = scores.shape[-1]
     return torch.promote_types(scores.dtype, torch.float32) if keys % 32 and keys < 256 else scores.dtype

@@ -1,9 +1,9 @@
-"""The block's linear layers; in sampling on a CPU by oneDNN alone, which spares a tenth to a third of their time.
+"""Linear layers of the block; in sampling on a CPU by oneDNN directly, a tenth to a third faster.
 
-The plain forms are `layer(x)` and `gelu(layer(x))`. In sampling, in bf16, bias and GELU are worked out on what the
-matmul leaves in its registers, and weights that are frozen are used in the order in which it reads them. That is a
-second copy of them, made at their first use, made anew when they have changed (but in place through `.data`, of which
-torch keeps no count), and gone with their layer.
+The plain forms are `layer(x)` and `gelu(layer(x))`. In sampling, in bf16, bias and GELU are fused
+into the matmul, and frozen weights are stored in the layout that it reads. That is a second copy of
+them, made at their first use, made again when they change (changes through `.data` are not
+detected: torch does not count them), and freed with their layer.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from torch.nn import functional as F
 
 from minisora.dit.kernels import is_traced
 
-_ORDERED: WeakKeyDictionary[nn.Module, tuple[Tensor, int, Tensor]] = WeakKeyDictionary()  # weights, version, in order
+_ORDERED: WeakKeyDictionary[nn.Module, tuple[Tensor, int, Tensor]] = WeakKeyDictionary()  # weights, version, reordered
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """layer(x), (L, D) to (L, E)"""
+    """Compute layer(x): (L, D) -> (L, E)."""
     return _by_onednn(layer, x, "none", "") if _sampled(layer, x) else layer(x)
 
 
 def into_gelu(layer: nn.Module, x: Tensor) -> Tensor:
-    """gelu(layer(x)), (L, D) to (L, E)"""
+    """Compute gelu(layer(x)): (L, D) -> (L, E)."""
     return _by_onednn(layer, x, "gelu", "tanh") if _sampled(layer, x) else gelu(layer(x))
 
 
 def gelu(x: Tensor) -> Tensor:
-    """Hendrycks and Gimpel 2016 (arXiv:1606.08415), section 2, by tanh.
+    """GELU with tanh: Hendrycks and Gimpel 2016 (arXiv:1606.08415), section 2.
 
-    A compiler is given the same as a sigmoid, tanh(a) = 2 sigmoid(2a) - 1, which it makes three times as fast on a CPU.
+    Under torch.compile in the equal form with a sigmoid, tanh(a) = 2 sigmoid(2a) - 1: three times
+    as fast on a CPU.
     """
     if not torch.compiler.is_compiling():
         return F.gelu(x, approximate="tanh")
@@ -59,7 +60,7 @@ def _in_order(layer: nn.Linear) -> Tensor:
     weight = layer.weight
     if weight.requires_grad or weight.is_inference():
         return weight
-    # the weights are held, so that no others can come to lie where they lay
+    # keep a reference to the weights, so that no others can take their address
     held, version, ordered = _ORDERED.get(layer, (None, -1, weight))
     if held is None or held.data_ptr() != weight.data_ptr() or version != weight._version:
         ordered = torch.ops.mkldnn._reorder_linear_weight(weight)

@@ -1,7 +1,7 @@
-"""Norm and modulation by the token's time; in sampling on a CPU, where few times are told apart, a norm for each.
+"""Norm and modulation by token times; in sampling on a CPU, one norm per run of equal times.
 
-Every token has a time, but a pack has few: `TimeIndex` says which token has which, so that what a time says is computed
-once for each of the K times and gathered.
+Every token has a time, but a pack has few distinct ones: modulation is computed once for each of
+the K times, and `TimeIndex` gathers it for the tokens.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ MOST_RUNS = 16
 
 @dataclass(frozen=True, eq=False)
 class TimeIndex:
-    """Which of K distinct times each token has.
+    """Index of each token's time among K distinct ones.
 
     index: (L,)
-    runs:  neighbours that have one time, (first, last + 1, which); none where they are not asked for, or too many
+    runs:  runs of tokens with equal time, (first, last + 1, index); empty if unused, or too many
     """
 
     index: Tensor
     runs: tuple[tuple[int, int, int], ...] = ()
 
     def rows(self, table: Tensor) -> Tensor:
-        """(K, D) -> (L, D), or (1, D) where there is one time."""
+        """Gather (K, D) -> (L, D), or (1, D) if there is one time."""
         return table if len(table) == 1 else table.index_select(0, self.index)
 
 
 def plain_modulated(x: Tensor, scale: Tensor, shift: Tensor, times: TimeIndex, eps: float) -> Tensor:
-    """layer_norm(x) * (1 + scale) + shift, each token by its own time; in float32, rounded once.
+    """layer_norm(x) * (1 + scale) + shift, with each token's time; in float32, rounded once.
 
     x:            (L, D)
     scale, shift: (K, D) float32
@@ -45,7 +45,7 @@ def plain_modulated(x: Tensor, scale: Tensor, shift: Tensor, times: TimeIndex, e
 
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor, times: TimeIndex, eps: float) -> Tensor:
-    """As `plain_modulated`; over a run the modulation is the norm's own gain and bias, which spares a pass."""
+    """Compute `plain_modulated`; over a run, as the norm's gain and bias: one pass less."""
     if not times.runs:
         return plain_modulated(x, scale, shift, times, eps)
     gain = 1 + scale
@@ -54,7 +54,7 @@ def modulated(x: Tensor, scale: Tensor, shift: Tensor, times: TimeIndex, eps: fl
 
 
 def time_index(index: Tensor) -> TimeIndex:
-    """With its runs where they are of use: in sampling on a CPU. index: (L,)"""
+    """Make a TimeIndex, with runs in sampling on a CPU. index: (L,)"""
     if is_traced() or index.device.type != "cpu":
         return TimeIndex(index)
     which, lengths = torch.unique_consecutive(index, return_counts=True)

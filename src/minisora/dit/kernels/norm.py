@@ -1,8 +1,9 @@
 """RMS norm, and in the same pass the rotation of queries and keys by their positions.
 
-One operator with its gradient written out. Taken step by step the plain form reads and writes the whole stream a dozen
-times and keeps two float32 copies of it; here a few rows at a time are worked on in place. A compiler takes it as it
-is: what it makes of the rotation is slower. Where nothing is traced it is a mere function.
+One operator with its gradient written out. Run eagerly, the plain form reads and writes the whole
+stream a dozen times and keeps two float32 copies; here a few rows at a time are processed in place.
+torch.compile treats it as opaque: its own rotation is slower. When nothing is traced it is a plain
+function call.
 
 Sources: Zhang and Sennrich 2019 (RMSNorm, arXiv:1910.07467), Eq. 4; for the rotation rope.py.
 """
@@ -22,26 +23,26 @@ CELLS = 2**19  # numbers at a time, on a CPU
 
 
 def plain_rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -> Tensor:
-    """x / rms(x) * gain over the last axis; then its features turned, head by head, where a table is given.
+    """x / rms(x) * gain over the last axis; then, with a table, rotated head by head.
 
     x:       (L, ..., D)
     gain:    (..., D)
     table:   (L, head_width/2, 2) of `rope_table`
-    returns  like x; in between float32, and no narrower than x
+    returns  like x; computed in float32 or wider
     """
     normed = x * torch.rsqrt(x.to(_wide(x)).square().mean(-1, keepdim=True) + eps) * gain
     return (normed if table is None else rotate_(normed, table)).to(x.dtype)
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float, table: Tensor | None = None) -> Tensor:
-    """As `plain_rms_norm`."""
+    """Compute `plain_rms_norm` in one pass."""
     normed: Tensor = (_rms_norm if is_traced() else _normed)(x, gain, eps, table)[0]
     return normed
 
 
 def _normed(x: Tensor, gain: Tensor, eps: float, table: Tensor | None) -> tuple[Tensor, Tensor]:
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    inverse = x.new_empty((*x.shape[:-1], 1), dtype=_wide(x))  # of each row's root mean square
+    inverse = x.new_empty((*x.shape[:-1], 1), dtype=_wide(x))  # 1 / rms of each row
     for rows in _blocks(x):
         some = _copy(x[rows])
         square = torch.linalg.vector_norm(some, dim=-1, keepdim=True).square_()
