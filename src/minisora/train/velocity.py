@@ -1,7 +1,7 @@
-"""What the transformer is trained on: velocities of the tokens to be made, in a pack where every token has its time.
+"""The training loss of the transformer: flow matching on generated tokens, in a pack where every token has its own t.
 
-Here: from a clean batch to a loss; a batch without data, to plan by.
-Not here: the formulas (diffusion/), which tokens are given (data/windows.py).
+Here: from a clean batch to a loss; a dummy batch without data, for planning.
+Not here: the formulas (diffusion/), which tokens are conditioning (data/windows.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minisora.dit.model import DiT, DiTConfig
 
 
 def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-    """The flow-matching loss of a batch, with its breakdown by time. `noise` draws what the batch is noised with."""
+    """Flow-matching loss of a batch, with its breakdown by t. noise: the generator that eps is drawn from"""
     pack = batch.clean
     eps = torch.randn(pack.tokens.shape, generator=noise, device=pack.tokens.device)
     times = pack.times[pack.time_index]
@@ -30,10 +30,10 @@ def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, 
 
 
 def sketch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words: int) -> LatentBatch:
-    """A pack of equal clips that holds no data: what a run whose data is not made yet can be planned by.
+    """A pack of equal clips, all zero, for planning a run before its data exists.
 
     grid:    tokens of a clip along time, rows and columns
-    tokens:  at most, of the pack
+    tokens:  largest number of tokens in the pack; one clip is always there
     words:   text tokens of each clip
     """
     length = prod(grid)
