@@ -39,7 +39,7 @@ from minisora.dit.model import DiT, DiTConfig
 from minisora.runs.plan import gb, si
 from minisora.train.config import OptimConfig, RunConfig
 from minisora.train.loop import State
-from minisora.train.parallel import Layout, Ranks, joined, leave, syncs
+from minisora.train.parallel import Layout, Ranks, joined, leave, sync_gradients
 from minisora.train.velocity import dit_loss, dummy_batch
 
 SHORT = (4, 8, 8)  # tokens of a short clip along time, rows and columns
@@ -154,7 +154,7 @@ def step(run: RunConfig, state: State, ranks: Ranks, *, bf16: bool) -> float:
     own = ranks.share(run.packs)
     for n in own:
         noise = torch.Generator(ranks.device).manual_seed(n)
-        syncs(state.model, n == own[-1])
+        sync_gradients(state.model, n == own[-1])
         with torch.autocast(ranks.device.type, torch.bfloat16, enabled=bf16):
             loss = run.loss(state.model, run.batch(n), noise)["loss"]
         (loss * run.layout.context / len(own)).backward()

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from minisora.eval.following import MODEL, SHUFFLED, THROUGH, Followed, Subject, follow
-from minisora.eval.score import Asked, normalised
+from minisora.eval.following import MODEL, SHUFFLED, THROUGH, Outcome, Subject, follow
+from minisora.eval.score import PromptCase, normalised
 from minisora.progress import Event, Watch
 from tests.helpers.faithful import Faithful
 
@@ -21,7 +21,7 @@ def clip(number):
 
 def prompts(count, size):
     numbers = [10 * n for n in range(count)]
-    return numbers, [Asked(str(n), {}, ("train", "held_out")[n // 10 % 2]) for n in numbers]
+    return numbers, [PromptCase(str(n), {}, ("train", "held_out")[n // 10 % 2]) for n in numbers]
 
 
 def marks(told, asked):
@@ -65,9 +65,9 @@ def test_a_model_stands_between_what_is_real_and_other_prompts(right):
 
 @pytest.mark.parametrize("all_drawn", [False, True])
 def test_a_phrasing_that_nobody_was_asked_in_has_no_score(all_drawn):
-    asked = [Asked("1", {}, "train")]
+    asked = [PromptCase("1", {}, "train")]
     table = {row: torch.ones(1, 1) for row in (REAL, MODEL)} | {SHUFFLED: torch.zeros(1, 1)}
-    found = Followed(subject=subject(all_drawn=all_drawn), asked=asked, clips={}, table=table, watch=Watch())
+    found = Outcome(subject=subject(all_drawn=all_drawn), asked=asked, clips={}, table=table, watch=Watch())
     assert found.normalised("train")["number"].value == 1
     assert math.isnan(found.normalised("held_out")["number"].value)
 
@@ -75,9 +75,9 @@ def test_a_phrasing_that_nobody_was_asked_in_has_no_score(all_drawn):
 def test_draws_are_of_a_phrasings_own_prompts_or_of_all():
     marked = torch.tensor([[1.0], [0.0], [0.0], [1.0], [1.0], [0.0]])
     table = {REAL: torch.ones(6, 1), MODEL: marked, SHUFFLED: torch.zeros(6, 1)}
-    asked = [Asked("1", {}, "train" if n < 4 else "held_out") for n in range(6)]
+    asked = [PromptCase("1", {}, "train" if n < 4 else "held_out") for n in range(6)]
     own, whole = (
-        Followed(subject=subject(all_drawn=drawn), asked=asked, clips={}, table=table, watch=Watch())
+        Outcome(subject=subject(all_drawn=drawn), asked=asked, clips={}, table=table, watch=Watch())
         for drawn in (False, True)
     )
     (expected,) = normalised(marked[:4], torch.zeros(4, 1), torch.ones(4, 1))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from minisora.eval.score import ATTRIBUTES, Asked, marks, match, normalised, shuffled
+from minisora.eval.score import ATTRIBUTES, PromptCase, marks, match, normalised, shuffled
 from minisora.judge.playroom import Description, Found
 from minisora.worlds import playroom
 
@@ -17,7 +17,7 @@ def thing(colour, shape, motion="still", size="small", direction=None):
 
 
 def asked(things, camera="static", prompt="a small red ball"):
-    return Asked(prompt, {"things": things, "count": len(things), "camera": camera}, "train")
+    return PromptCase(prompt, {"things": things, "count": len(things), "camera": camera}, "train")
 
 
 def seen(things, camera="static"):
@@ -32,7 +32,7 @@ def named(values):
 def test_what_is_right_gets_full_marks():
     for seed in range(20):
         facts = playroom.facts(playroom.draw(seed), 0, 2)
-        got = marks(seen(facts["things"], facts["camera"]), Asked("a small red ball", facts, "train"))
+        got = marks(seen(facts["things"], facts["camera"]), PromptCase("a small red ball", facts, "train"))
         assert all(mark == 1 or math.isnan(mark) for mark in got), (facts, got)
 
 

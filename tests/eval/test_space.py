@@ -25,7 +25,9 @@ def test_zoom_step_aside_and_pan_on_paper():
     depth = torch.full((6, 8), 4.0)
     depth[0] = torch.inf
     still, nothing = (0.0, (0.0, 0.0, 0.0)), (0.0, 0.0, 0.0)
-    way = space.ways(depth, poses(still, still, (0.0, (0.5, 0.0, 0.0)), (0.1, nothing)), torch.tensor([9.0, 18, 9, 9]))
+    way = space.point_tracks(
+        depth, poses(still, still, (0.0, (0.5, 0.0, 0.0)), (0.1, nothing)), torch.tensor([9.0, 18, 9, 9])
+    )
     y, x = torch.meshgrid(torch.arange(6.0), torch.arange(8.0), indexing="ij")
     at = torch.stack([x, y], -1)
     assert way[:, 0].isnan().all()  # the sky has no depth
@@ -51,7 +53,7 @@ def test_the_real_clip_is_one_place_and_a_frozen_one_is_not(rendered):
 
 
 def test_points_behind_things_and_outside_are_not_asked_for(rendered):
-    way = space.ways(rendered.depth[0, 0], rendered.pose[0], rendered.focal[0])
+    way = space.point_tracks(rendered.depth[0, 0], rendered.pose[0], rendered.focal[0])
     seen = space.in_sight(way, rendered.masks[0])
     assert seen[1:].any() and not seen[:, rendered.masks[0, 0] > 0].any()
     inside = way[seen]
@@ -67,7 +69,7 @@ def test_a_point_that_changes_by_ten_is_ten_off():
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     way, seen = torch.stack([x, y], -1).repeat(2, 1, 1, 1), torch.ones(2, 8, 8, dtype=torch.bool)
     assert space.colour_error(frames, way, seen) == pytest.approx(10)
-    told = space.way_error(frames, way, seen, lambda one, other: torch.full((*one.shape[:2], 2), 0.0))
+    told = space.flow_error(frames, way, seen, lambda one, other: torch.full((*one.shape[:2], 2), 0.0))
     assert told == 0
-    told = space.way_error(frames, way, seen, lambda one, other: torch.full((*one.shape[:2], 2), 16.0))
+    told = space.flow_error(frames, way, seen, lambda one, other: torch.full((*one.shape[:2], 2), 16.0))
     assert told == pytest.approx(100 * math.hypot(1, 1) / 8)  # 16 times as large, 16 pixels: 1 pixel of 8

@@ -10,7 +10,7 @@ import math
 
 import pytest
 
-from minisora.eval.following import MODEL, SHUFFLED, THROUGH, Followed
+from minisora.eval.following import MODEL, SHUFFLED, THROUGH, Outcome
 from minisora.eval.stickers import (
     ATTRIBUTES,
     REAL,
@@ -43,7 +43,7 @@ def faithful(asked, forward=0.99):
 
 
 def followed(asked, table):
-    return Followed(subject=_subject(), asked=asked, clips={}, table=table, watch=Watch())
+    return Outcome(subject=_subject(), asked=asked, clips={}, table=table, watch=Watch())
 
 
 def test_prompts_are_the_same_every_time_and_keep_to_their_split():

@@ -39,10 +39,10 @@ def test_roughness_is_the_second_difference_at_the_join():
 def test_the_real_clip_goes_the_real_way_and_a_frozen_one_does_not():
     judge = load_judge(PlayroomJudge)
     moving = next(case for case in verbs._cases(12, (64, 64)) if any("rolls" in t.motion for t in case.scene.things))
-    better, model, floor, _ = verbs._way(moving.real, moving, judge, first=9, known=9)
+    better, model, floor, _ = verbs._trajectory(moving.real, moving, judge, first=9, known=9)
     assert better == "lower" and model == 0 <= floor
     frozen = moving.real[8:9].expand(17, -1, -1, -1)
-    assert verbs._way(frozen, moving, judge, first=9, known=9)[1] > 0.02
+    assert verbs._trajectory(frozen, moving, judge, first=9, known=9)[1] > 0.02
 
 
 class Answers:

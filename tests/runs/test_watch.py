@@ -21,7 +21,7 @@ from minisora.runs.logs import blocks, chart, find_runs, quantities, read_log, t
 from minisora.runs.page import write_page
 from minisora.runs.picture import picture
 from minisora.train import reference as references
-from minisora.train.reference import Row, keep, make_reference, off_course, reference_of
+from minisora.train.reference import Row, keep, loss_warning, make_reference, reference_of
 from tests.helpers.html import parsed
 
 PIXEL = base64.b64decode(
@@ -129,13 +129,13 @@ SETTINGS = {"recipe": "toy", "seed": 0, "packs": 1, "origin": "", "optim": {"lr"
 def test_another_seed_stays_on_course_and_a_bad_run_does_not():
     reference = make_reference(SETTINGS, rows_of(0))
     others = [row for seed in range(1, 6) for row in rows_of(seed)]
-    left = [row for row in others if off_course(reference, int(row["step"]), row["loss"])]
+    left = [row for row in others if loss_warning(reference, int(row["step"]), row["loss"])]
     assert len(left) <= 0.02 * len(others)
     for row in rows_of(7, scale=1.3):
-        assert "look at the data first" in (off_course(reference, int(row["step"]), row["loss"]) or "")
-    assert "lower" in (off_course(reference, 500, 0.1) or "")
-    assert "not a number" in (off_course(reference, 500, math.nan) or "")
-    assert off_course(reference, 5000, 9.0) is None  # nothing is known there
+        assert "look at the data first" in (loss_warning(reference, int(row["step"]), row["loss"]) or "")
+    assert "lower" in (loss_warning(reference, 500, 0.1) or "")
+    assert "not a number" in (loss_warning(reference, 500, math.nan) or "")
+    assert loss_warning(reference, 5000, 9.0) is None  # nothing is known there
 
 
 def test_references_are_kept_and_found(tmp_path):

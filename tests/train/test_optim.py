@@ -10,7 +10,7 @@ from torch import nn
 
 from minisora.dit.model import DiT, DiTConfig
 from minisora.train.config import OptimConfig
-from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, rate_at, set_rate
+from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, lr_scale, set_lr
 
 CONFIG = OptimConfig(lr=1e-3, warmup_steps=10)
 
@@ -18,11 +18,11 @@ CONFIG = OptimConfig(lr=1e-3, warmup_steps=10)
 def test_the_rate_rises_stays_and_falls():
     cooldown = range(75, 100)
     for step in range(75):
-        assert rate_at(step, 10) == pytest.approx(numpy.interp(step + 1, [0, 10], [0, 1]))
-    rates = [rate_at(step, 10, cooldown) for step in cooldown]
+        assert lr_scale(step, 10) == pytest.approx(numpy.interp(step + 1, [0, 10], [0, 1]))
+    rates = [lr_scale(step, 10, cooldown) for step in cooldown]
     assert rates == pytest.approx(1 - numpy.sqrt(numpy.arange(25) / 25))
-    assert rates[0] == 1 and rates[-1] > 0 and rate_at(100, 10, cooldown) == 0
-    assert rate_at(0, 0) == 1 and rate_at(4, 10, range(4, 8)) == 0.5  # a warm-up goes on where it is cut short
+    assert rates[0] == 1 and rates[-1] > 0 and lr_scale(100, 10, cooldown) == 0
+    assert lr_scale(0, 0) == 1 and lr_scale(4, 10, range(4, 8)) == 0.5  # a warm-up goes on where it is cut short
 
 
 def with_gradient(norm: float, generator: torch.Generator) -> list[nn.Parameter]:
@@ -132,6 +132,6 @@ def test_rates_are_shares_of_the_peak():
     dit = DiT(DiTConfig(width=32, depth=1, num_heads=2, mlp_width=48, text_width=20, latent_channels=4))
     optimizers = build_optimizers(dit, replace(CONFIG, muon_lr=0.02))
     for share in (0.5, 0.1, 1.0):
-        set_rate(optimizers, share)
+        set_lr(optimizers, share)
         assert {group["lr"] for group in optimizers[0].param_groups} == {1e-3 * share}
         assert {group["lr"] for group in optimizers[1].param_groups} == {0.02 * share}

@@ -27,7 +27,17 @@ from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
 from minisora.train import loop
 from minisora.train.config import OptimConfig, RunConfig, on_meta
-from minisora.train.parallel import KEPT, Layout, Ranks, check_context, joined, mean_of_rows, prepare, recomputed, whole
+from minisora.train.parallel import (
+    KEPT,
+    Layout,
+    Ranks,
+    check_context,
+    checkpointed,
+    joined,
+    mean_of_rows,
+    prepare,
+    whole,
+)
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
@@ -353,7 +363,7 @@ def test_recomputing_keeps_matmuls_only():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)) or t, lambda t: t):
         plain = forward(torch.ones(3, 8)).sum()
         few = len(kept)
-        again = recomputed(forward)(torch.ones(3, 8)).sum()
+        again = checkpointed(forward)(torch.ones(3, 8)).sum()
     assert len(kept) - few < few
     assert torch.equal(torch.autograd.grad(plain, weight)[0], torch.autograd.grad(again, weight)[0])
 

@@ -1,6 +1,6 @@
-"""Sora's claim about native sizes: the prompt is followed at every aspect ratio, and things are not cut by the frame.
+"""Native aspect ratios, a claim of Sora's report: prompts are followed at each, and things are not cut by the frame.
 
-Here: prompt following and the share of things cut off, by aspect; of pictures too, small and large.
+Here: prompt following and the share of things cut off, by aspect; for pictures too, small and large.
 Not here: the marks (score.py), the judge (judge/playroom.py).
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Findings, figure_of, write_rows
-from minisora.eval.score import Asked, prompt_marks
+from minisora.eval.score import PromptCase, prompt_marks
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
@@ -20,7 +20,7 @@ from minisora.judge.segment import Segmenter, colour_mask
 from minisora.progress import Event, OnEvent, no_listener
 
 ASPECTS = {"1:1": (1, 1), "16:9": (16, 9), "9:16": (9, 16)}  # width, height
-LARGE = 4  # times the model's own side
+LARGE = 4  # factor on the model's own side
 _MEASURES = ("colour", "shape", "count", "things cut off")
 
 
@@ -49,8 +49,8 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
     return write_rows(figures, out, "aspects")
 
 
-def cut_off(frames: Tensor, asked: Asked, segmenter: Segmenter) -> float:
-    """Share of the asked things' frames in which one touches the edge of the frame; NaN where none is seen."""
+def cut_off(frames: Tensor, asked: PromptCase, segmenter: Segmenter) -> float:
+    """Share of the frames of the prompt's things in which a thing touches the edge; NaN if none is seen."""
     touching = seen = 0
     for thing in asked.facts["things"]:
         mask = colour_mask(frames, thing["colour"], segmenter)
@@ -61,7 +61,7 @@ def cut_off(frames: Tensor, asked: Asked, segmenter: Segmenter) -> float:
 
 
 def _cropped(frames: Tensor) -> Tensor:
-    """The square in the middle, which is all that a model trained on squares was ever shown of such a scene."""
+    """The central square, which is all that a model trained on squares would have seen of such a scene."""
     side = min(frames.shape[1:3])
     top, left = (frames.shape[1] - side) // 2, (frames.shape[2] - side) // 2
     return frames[:, top : top + side, left : left + side]

@@ -1,16 +1,16 @@
-"""What captions of the playroom say, held against what is true of the clip.
+"""Scores of captioners: claims parsed from captions of the playroom, against the facts of the clip.
 
-A caption is read back into claims by the very phrases that the playroom writes with, those for training and those held
-out, whoever wrote it. A claim is a few words: ("thing", "red ball"), ("way", "red ball", "left"), ("cut",).
+A caption is parsed into claims by the playroom's own phrases, those for training and those held out, whoever wrote it.
+A claim is a tuple of words: ("thing", "red ball"), ("way", "red ball", "left"), ("cut",).
 
-    right    every thing is named with its colour and shape, and whatever moves is said to move as it does
-    false    something is claimed that the scene does not bear out
+    right    every thing is named with its colour and shape, and every motion is stated
+    false    a claim contradicts the scene
     colours, shapes, motions, count, camera    the parts of `right`, and the camera's move
 
-A thing that stands still need not be said to; "moves across the floor" is not false of what rolls to the left, nor is
-it enough; nor is "past" false of what passes behind. What no phrase of the playroom says is not read.
+Standing still need not be stated. "Moves across the floor" is neither false nor sufficient for a thing that rolls to
+the left, nor is "past" for a thing that passes behind. Text that matches no phrase of the playroom is ignored.
 
-Here: reading, truth, and the scores. Not here: who writes captions (caption/).
+Here: parsing, facts, and the scores. Not here: the captioners (caption/).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minisora.worlds.playroom.phrases import PHRASES
 from minisora.worlds.playroom.scene import COLOURS, MATERIALS, SHAPES, SIZES
 from minisora.worlds.seeds import CAPTIONS
 
-SPANS = ((0.0, 2.0), (0.0, 4.0))  # seconds of the clips, in turn
+SPANS = ((0.0, 2.0), (0.0, 4.0))  # seconds of the clips, alternating
 FPS, SIDE = 8.0, 64
 Claim = tuple[str, ...]
 
@@ -50,9 +50,9 @@ _SIDED = ("leaves_and_returns", "leaves", "returns", "turns_back")
 def caption_scores(
     captions: Captions, count: int = 200, *, long: bool = False, out: Path | None = None
 ) -> list[Figure]:
-    """Scores over `count` clips of held-out triples; captions.json and captions.md go into the folder `out`.
+    """Score a captioner on `count` clips of held-out triples; captions.json and captions.md go into the folder `out`.
 
-    The ceiling is the playroom's own caption; the floor is the same captions, each given to the next clip.
+    The ceiling is the playroom's own caption; the floor is the captioner's text for the clip before.
     """
     if isinstance(captions, OwnCaptioner):
         check_world(captions.captioner)
@@ -60,8 +60,8 @@ def caption_scores(
     texts: list[str] = []
     for first in range(0, count, captions.together):
         some = range(first, min(first + captions.together, count))
-        said = captions([_clip(scenes[n], _span(n)) for n in some], long=long)
-        texts += [one if isinstance(one, str) else "" for one in said]
+        answers = captions([_clip(scenes[n], _span(n)) for n in some], long=long)
+        texts += [one if isinstance(one, str) else "" for one in answers]
     found: list[Marks] = []
     for n, scene in enumerate(scenes):
         start, stop = _span(n)
@@ -85,25 +85,25 @@ def _clip(scene: playroom.Scene, span: tuple[float, float]) -> Video:
 
 
 def marks_of(text: str, scene: playroom.Scene, start: float, stop: float) -> dict[str, float]:
-    """1 or 0 for each score of one caption."""
-    said = read(text)
+    """The scores of one caption, 1 or 0 each."""
+    made = read(text)
     true, needed = truth(scene, start, stop)
-    names, wanted = (sorted(one[1].split() for one in claims if one[0] == "thing") for claims in (said, needed))
+    names, wanted = (sorted(one[1].split() for one in claims if one[0] == "thing") for claims in (made, needed))
     moves = {one for one in needed if one[0] not in ("thing", "camera")}
     marks = {
-        "right": names == wanted and moves <= said,
-        "false": not said <= true,
+        "right": names == wanted and moves <= made,
+        "false": not made <= true,
         "colours": [colour for colour, _ in names] == [colour for colour, _ in wanted],
         "shapes": sorted(shape for _, shape in names) == sorted(shape for _, shape in wanted),
-        "motions": moves <= said,
+        "motions": moves <= made,
         "count": len(names) == len(wanted),
-        "camera": {one for one in needed if one[0] == "camera"} <= said,
+        "camera": {one for one in needed if one[0] == "camera"} <= made,
     }
     return {name: float(value) for name, value in marks.items()}
 
 
 def truth(scene: playroom.Scene, start: float, stop: float) -> tuple[set[Claim], set[Claim]]:
-    """All claims that hold of a stretch, and those of them that a caption must make."""
+    """All true claims about a stretch of a scene, and those of them that a caption must make."""
     view = watch(scene, start, stop)
     name = {seen.number: f"{seen.thing.colour} {seen.thing.shape}" for seen in view.things}
     holds: set[Claim] = {("floor", scene.floor), ("light", scene.light)}
@@ -113,7 +113,7 @@ def truth(scene: playroom.Scene, start: float, stop: float) -> tuple[set[Claim],
         needed.add(("thing", own))
         holds |= {("look", own, seen.thing.size), ("look", own, seen.thing.material)}
         crossed = [(name[other], how) for other, how in seen.past if other in name]
-        holds |= {("past", own, said, other) for other, how in crossed for said in (how, "past")}
+        holds |= {("past", own, word, other) for other, how in crossed for word in (how, "past")}
         side = seen.direction or ""
         if seen.motion in ("still", "struck", "none"):
             holds.add(("motion", own, seen.motion))
@@ -141,7 +141,7 @@ def truth(scene: playroom.Scene, start: float, stop: float) -> tuple[set[Claim],
 
 
 def read(text: str) -> set[Claim]:
-    """The claims of a caption."""
+    """Parse a caption into claims."""
     text = " ".join(text.lower().split())
     claims: set[Claim] = set()
     for kind, value, pattern in _settings():
@@ -163,7 +163,7 @@ def read(text: str) -> set[Claim]:
         matches = [(kind, match) for kind, pattern in _clauses() if (match := pattern.match(text, at))]
         if matches:
             kind, match = max(matches, key=lambda one: one[1].end())
-            claims |= _claimed(kind, match.groupdict(), own, names)
+            claims |= _claims_of(kind, match.groupdict(), own, names)
             at = match.end()
         for how, pattern in _places():
             if place := pattern.match(text, at):
@@ -171,46 +171,46 @@ def read(text: str) -> set[Claim]:
     return claims
 
 
-def _claimed(kind: str, said: dict[str, str | None], own: str, names: Sequence[str]) -> set[Claim]:
-    """What one clause claims. said: the groups of its pattern"""
+def _claims_of(kind: str, groups: dict[str, str | None], own: str, names: Sequence[str]) -> set[Claim]:
+    """The claims of one clause. groups: the groups of its pattern"""
     claims: set[Claim] = set()
     for way in _STRAIGHT:
-        if said.get(f"way_{way}"):
+        if groups.get(f"way_{way}"):
             claims.add(("way", own, way))
     for number, how in enumerate(PHRASES["train"].past):
-        if other := said.get(f"past_{number}"):
+        if other := groups.get(f"past_{number}"):
             claims.add(("past", own, how, names[int(other)]))
-    other = said.get("other")
+    other = groups.get("other")
     if kind == "hits" and other:
         claims.add(("hits", own, names[int(other)]))
-        if side := said.get("pushed"):
+        if side := groups.get("pushed"):
             claims.add(("pushed", names[int(other)], side))
     elif kind == "trail":
         claims.add(("motion", own, "trail"))
-        if said["colour"] != own.split()[0]:
-            claims.add(("motion", own, f"{said['colour']} trail"))
+        if groups["colour"] != own.split()[0]:
+            claims.add(("motion", own, f"{groups['colour']} trail"))
     elif kind in _SIDED:
-        claims.add(("motion", own, kind, said["side"] or ""))
+        claims.add(("motion", own, kind, groups["side"] or ""))
     elif kind != "way":
         claims.add(("motion", own, kind))
     return claims
 
 
 def _both(table: str, key: str) -> list[str]:
-    """Templates of both wordings, the longest first."""
+    """Templates of both phrasings, the longest first."""
     templates = {one for phrases in PHRASES.values() for one in getattr(phrases, table)[key]}
     return sorted(templates, key=lambda one: (-len(one), one))
 
 
 def _pattern(template: str, **groups: str) -> str:
-    """A template as a regular expression, with what may stand in its gaps."""
+    """A template as a regular expression. groups: patterns for its placeholders"""
     parts = re.split(r"\{(\w+)\}", template)
     return "".join(groups[part] if number % 2 else re.escape(part) for number, part in enumerate(parts))
 
 
 @cache
 def _settings() -> list[tuple[str, str, re.Pattern[str]]]:
-    """Cameras before all else, whose words are also those of motions; what is longer first."""
+    """Patterns of settings, the camera's first, as its words are also those of motions; longer before shorter."""
     train = PHRASES["train"]
     found = [("camera", key, one) for key in train.cameras for one in _both("cameras", key)]
     found += [("cut", "", one) for phrases in PHRASES.values() for one in phrases.cut]
@@ -222,7 +222,7 @@ def _settings() -> list[tuple[str, str, re.Pattern[str]]]:
 
 @cache
 def _clauses() -> list[tuple[str, re.Pattern[str]]]:
-    """What may follow a thing's name: a motion, and the pattern of one way to say it."""
+    """Motions, each with a pattern of one clause that states it after a thing's name."""
     verbs = {verb for phrases in PHRASES.values() for verb in (*phrases.go_ball, *phrases.go_other)}
     go, side = f"(?:{'|'.join(sorted(verbs))})", "(?P<side>left|right|toward|away|)"
     straight = [

@@ -1,6 +1,6 @@
-"""What `minisora evaluate` does, but for its options: every suite in turn, other people's benchmarks, one text.
+"""The work of `minisora evaluate`: every suite in turn, and export to and import from public benchmarks.
 
-Here: running the suites, and benchmarks by name. Not here: which suites there are (suites.py), options and the bar
+Here: running the suites, and benchmarks by name. Not here: the list of suites (suites.py), options and progress bar
 (cli/evaluate.py).
 """
 
@@ -24,14 +24,14 @@ from minisora.train.latents import fingerprint
 from minisora.video import Video, read_video
 
 Value = TypeVar("Value")
-CONTINUED = 5.0  # seconds that Physics-IQ looks at
+CONTINUED = 5.0  # seconds of a continuation that Physics-IQ reads
 
 
 def checked(counts: Mapping[str, int]) -> Mapping[str, int]:
-    """Clips of each suite. Raises UsageError for less than none of one, and for no prompts."""
+    """Return the counts of clips of each suite. Raises UsageError if one is negative, or without prompts."""
     if counts["prompts"] < 1 or min(counts.values()) < 0:
-        told = ", ".join(f"{name} {value}" for name, value in counts.items())
-        raise UsageError(f"{told}: give 1 or more prompts, 0 or more of the others.")
+        listed = ", ".join(f"{name} {value}" for name, value in counts.items())
+        raise UsageError(f"{listed}: give 1 or more prompts, 0 or more of the others.")
     return {**counts, "stickers": min(counts["prompts"], counts["stickers"])}
 
 
@@ -46,10 +46,10 @@ def evaluate_all(
 ) -> str:
     """Run the suites, each with its files in the folder `out`, and write the page of them all.
 
-    counts:   clips of each suite, by its name; 0 leaves it out
+    counts:   clips of each suite, by its name; 0 skips it
     training: seeds of the playroom clips that the model was trained on (variety.py)
-    i3d:      a TorchScript file, for distances that may be called FVD (report.py)
-    returns   the tables, and what was left out
+    i3d:      TorchScript file of I3D, for FVD (report.py)
+    returns   the tables, and notes on skipped suites
     """
     given = {"training": training, "i3d": i3d}
     found: list[Findings] = [
@@ -66,14 +66,15 @@ def evaluate_all(
 
 
 def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Path | None = None) -> list[Path]:
-    """The clips that a benchmark asks for, under the names that it looks for; those that are there are kept.
+    """Generate a benchmark's clips under the file names that it expects; existing clips are kept.
 
-    prompts: the benchmark's own file; given: of Physics-IQ, the folder of what is continued
+    prompts: the benchmark's own file
+    given:   for Physics-IQ, the folder of frames or clips to continue
 
     Raises UsageError as the functions of exchange.py do.
     """
     check_export(benchmark, given)
-    by = _made_by(model.bundle)
+    by = _model_identity(model.bundle)
 
     def make(prompt: str, seed: int) -> Video:
         return model.generate(prompt, seed=seed)
@@ -81,8 +82,8 @@ def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Pat
     def animate(prompt: str, seed: int, picture: Path) -> Video:
         return model.animate(picture, prompt, seed=seed)
 
-    def go_on(prompt: str, seed: int, start: Path) -> Video:
-        """What follows a picture or a clip, without it."""
+    def continue_from(prompt: str, seed: int, start: Path) -> Video:
+        """The continuation of a picture or a clip, without its start."""
         rate = model.bundle.sampling.fps
         if start.suffix.lower() in (".jpg", ".jpeg", ".png"):
             video = model.animate(start, prompt, seconds=CONTINUED, seed=seed)
@@ -94,12 +95,12 @@ def export(model: Model, benchmark: str, prompts: Path, out: Path, *, given: Pat
         return FROM_TEXT[benchmark](prompts, out, make, by)
     if benchmark == PHYSICS_IQ:
         assert given is not None
-        return exchange.export_physics_iq(prompts, out, go_on, by, given=given)
+        return exchange.export_physics_iq(prompts, out, continue_from, by, given=given)
     return exchange.export_worldmodelbench_images(prompts, out, animate, by)
 
 
-def _made_by(bundle: Bundle) -> str:
-    """All of a bundle that decides what it makes, as JSON."""
+def _model_identity(bundle: Bundle) -> str:
+    """Everything in a bundle that determines its output, as JSON."""
     parts = [fingerprint(bundle.vae), fingerprint(bundle.dit), bundle.text.fingerprint]
     if bundle.student is not None:
         parts += [fingerprint(bundle.with_student().dit), str(bundle.student.steps)]
@@ -107,14 +108,14 @@ def _made_by(bundle: Bundle) -> str:
 
 
 def check_export(benchmark: str, given: Path | None) -> None:
-    """Raises UsageError for a benchmark that is not here, and for one that lacks what it continues."""
+    """Raise UsageError for an unknown benchmark, or one that needs `given` and has none."""
     _named(dict.fromkeys((*FROM_TEXT, *FROM_FILES)), benchmark)
     if benchmark == PHYSICS_IQ and given is None:
         raise UsageError("Physics-IQ continues clips: name its folder switch-frames with --given.")
 
 
 def read(benchmark: str, path: Path) -> str:
-    """What a benchmark's result file says, a line for each score; totals where all their parts are there."""
+    """Read a benchmark's result file: a line for each score, and totals if all their parts are there."""
     lines = [f"{name}: {value:.4f}" for name, value in _named(READERS, benchmark)(path).items()]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Clips as other people's benchmarks want them named, and what their result files say.
+"""Public benchmarks: exporting clips under the file names they expect, and reading their result files.
 
     VBench           Huang et al. 2023, arXiv:2311.17982   github.com/Vchitect/VBench at 45e79ec
     VBench-2.0       Zheng et al. 2025, arXiv:2503.21755   the same
@@ -6,12 +6,12 @@
     Physics-IQ       Motamed et al. 2025, arXiv:2501.09038 github.com/google-deepmind/physics-IQ-benchmark at e457754
     WorldModelBench  Li et al. 2025, arXiv:2502.20694      github.com/WorldModelBench-Team/WorldModelBench at 00b7aa1
 
-The prompts come from the benchmark's own files, by path; nothing is fetched. An export skips the clips that are there,
-so the same command goes on where it stopped; where one was made of something else it is refused (exported.py). A clip's
-seed is made of its file name: the same whatever was skipped, different for every clip, and chosen by nobody. Nothing
-but clips goes into the folders: VBench takes the suffix of the first file that it lists for that of all.
+The prompts come from the benchmark's own files, by path; nothing is fetched. An export skips existing clips, so the
+same command resumes; it refuses a clip that was made of other inputs (exported.py). A clip's seed is a hash of its file
+name: independent of skipped clips, different for every clip, and not chosen. Nothing but clips goes into the folders:
+VBench assumes that all files have the suffix of the first one.
 
-Here: names, counts, totals. Not here: the benchmarks' networks, which run where those were installed.
+Here: names, counts, totals. Not here: the benchmarks' networks, which run in their own installations.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from statistics import fmean
 from typing import Any
 
 from minisora.errors import UsageError
-from minisora.eval.exported import Made
+from minisora.eval.exported import ExportLog
 from minisora.video import Video
 from minisora.video.files import replacing
 
 Make = Callable[[str, int], Video]  # prompt, seed
-MakeFrom = Callable[[str, int, Path], Video]  # prompt, seed, the file that the clip goes on from
+MakeFrom = Callable[[str, int, Path], Video]  # prompt, seed, the file that the clip continues
 
-LONGEST_NAME = 230  # bytes of a file name: file systems hold 255, and a file that is being written has a longer one
+LONGEST_NAME = 230  # bytes of a file name: file systems allow 255, and the name during writing is longer
 
-# What the total of VBench rescales to 0..1, and the weight of each within its half: scripts/constant.py.
+# Dimension of VBench -> least value, largest value, weight within its group: scripts/constant.py.
 QUALITY = {
     "subject consistency": (0.1462, 1.0, 1.0),
     "background consistency": (0.2615, 1.0, 1.0),
@@ -68,7 +68,7 @@ VBENCH2 = {
     "human fidelity": ("human anatomy", "human clothes", "human identity"),
     "physics": ("material", "mechanics", "multi-view consistency", "thermotics"),
 }
-# Name of a prompt file of T2V-CompBench -> the folder that its readme gives the clips.
+# Name of a prompt file of T2V-CompBench -> the folder for its clips, according to its readme.
 COMPBENCH = {
     "1_consistent_attr": "consistent_attr",
     "2_dynamic_attr": "dynamic_attr",
@@ -84,27 +84,27 @@ VIEWS = ("perspective-left", "perspective-center", "perspective-right")
 
 
 def export_vbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
-    """`out/{prompt}-{n}.mp4`: 5 clips of each prompt, 25 where temporal flickering is measured on it.
+    """Write `out/{prompt}-{n}.mp4`: 5 clips of each prompt, 25 if it measures temporal flickering.
 
     prompts: VBench_full_info.json, or a .txt of prompts/prompts_per_dimension
-    by:      what makes the clips, in words that are others for another model; "" where there is but one
-    returns  the clips that were made now
+    by:      identifies the model, a string that differs for another one; "" if there is only one
+    returns  the newly written clips
 
-    Raises UsageError for a file that is none of these, for a prompt that cannot be a file's name, and for a clip that
-    is there and was made of something else.
+    Raises UsageError for a file that is neither, for a prompt that cannot be a file name, and for an existing clip that
+    was made of other inputs.
     """
     clips = [
         _Clip(out / f"{prompt}-{n}.mp4", prompt)
         for prompt, dimensions in _by_dimension(prompts)
         for n in range(25 if "temporal_flickering" in dimensions else 5)
     ]
-    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
+    return _export(ExportLog(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
 def export_vbench2(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
-    """`out/{dimension}/{first 180 characters of the prompt}-{n}.mp4`: 3 clips of each prompt, 20 for Diversity.
+    """Write `out/{dimension}/{first 180 characters of the prompt}-{n}.mp4`: 3 clips of each prompt, 20 for Diversity.
 
-    A prompt that several dimensions share is made once and copied.
+    A prompt of several dimensions is generated once and copied.
 
     prompts: VBench2_full_info.json, or a .txt of prompts/prompt, which is named after its dimension
     """
@@ -120,13 +120,13 @@ def export_vbench2(prompts: Path, out: Path, make: Make, by: str = "") -> list[P
                 )
             for n in range(20 if dimension == "Diversity" else 3):
                 clips.append(_Clip(out / dimension / f"{prompt[:180]}-{n}.mp4", prompt))
-    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
+    return _export(ExportLog(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
 def export_compbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
-    """`out/{category}/{number of the prompt, from 0001}.mp4`: one clip of each prompt, in the order of the file.
+    """Write `out/{category}/{number of the prompt, from 0001}.mp4`: one clip of each prompt, in the order of the file.
 
-    The benchmark pairs clips and prompts by their order: it is to be run when all are there.
+    The benchmark pairs clips and prompts by their order: run it only on a complete export.
 
     prompts: one of the files in prompts/, under its own name
     """
@@ -134,14 +134,14 @@ def export_compbench(prompts: Path, out: Path, make: Make, by: str = "") -> list
         raise UsageError(f"{prompts}: T2V-CompBench names its prompt files {', '.join(COMPBENCH)} (.txt).")
     folder = out / COMPBENCH[prompts.stem]
     clips = [_Clip(folder / f"{n:04d}.mp4", prompt) for n, prompt in enumerate(_lines(prompts), 1)]
-    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
+    return _export(ExportLog(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
 def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, by: str = "", *, given: Path) -> list[Path]:
-    """`out/{ID}_{view}_{scenario}.mp4`: the five seconds that follow what is given; `out` is named after the model.
+    """Write `out/{ID}_{view}_{scenario}.mp4`: the five seconds after the conditioning; name `out` after the model.
 
-    prompts: descriptions.csv; of the two takes of each scene only the first is asked for
-    make:    its clip starts right after what is given and lasts five seconds or more: the rest is cut off
+    prompts: descriptions.csv; only the first of the two takes of each scene is used
+    make:    returns a clip that starts right after the conditioning and lasts five seconds or more; it is cut to five
     given:   the folder switch-frames, or one of split-videos/conditioning-videos
     """
     with _opened(prompts) as file:
@@ -169,27 +169,27 @@ def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, by: str = "", *,
             )
         return Video(video.frames[:count], video.fps)
 
-    return _export(Made(out, by), clips, five_seconds)
+    return _export(ExportLog(out, by), clips, five_seconds)
 
 
 def export_worldmodelbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
-    """`out/{name of the first frame}.mp4`, from text alone. prompts: worldmodelbench.json"""
+    """Write `out/{name of the first frame}.mp4`, from text alone. prompts: worldmodelbench.json"""
     clips = [
         replace(clip, given=Path()) for clip in _worldmodelbench(prompts, out, ("text_first_frame", "text_instruction"))
     ]
-    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
+    return _export(ExportLog(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
 def export_worldmodelbench_images(prompts: Path, out: Path, make: MakeFrom, by: str = "") -> list[Path]:
-    """The same from the first frames, which lie in the folder images beside the prompts."""
+    """Like `export_worldmodelbench`, but from the first frames, in the folder `images` next to the prompts."""
     clips = _worldmodelbench(prompts, out, ("text_instruction",))
-    return _export(Made(out, by), clips, lambda clip, seed: make(clip.prompt, seed, clip.given))
+    return _export(ExportLog(out, by), clips, lambda clip, seed: make(clip.prompt, seed, clip.given))
 
 
 def read_vbench(path: Path) -> dict[str, float]:
-    """The scores of VBench or VBench-2.0 by dimension, in lower case with spaces.
+    """Read the scores of VBench or VBench-2.0, by dimension in lower case with spaces.
 
-    path: an `*_eval_results.json`, or a folder of them at any depth, one for each dimension as their scripts write
+    path: an `*_eval_results.json`, or a folder of them at any depth, one for each dimension as their scripts write them
     """
     files = sorted(path.rglob("*_eval_results.json")) if path.is_dir() else [path]
     scores: dict[str, float] = {}
@@ -207,7 +207,7 @@ def read_vbench(path: Path) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class VBenchTotal:
-    """All in 0..1; the leaderboard shows percent."""
+    """VBench's scores by group and in all, in 0..1; the leaderboard shows percent."""
 
     quality: float
     semantic: float
@@ -215,11 +215,11 @@ class VBenchTotal:
 
 
 def vbench_total(scores: Mapping[str, float]) -> VBenchTotal:
-    """The leaderboard's: every dimension over its range, weighted means of both groups, four parts of quality to one.
+    """The leaderboard's total: each dimension rescaled by its range, weighted group means, quality 4 : semantic 1.
 
-    scores: of all 16 dimensions, in 0..1, as `read_vbench` has them
+    scores: of all 16 dimensions, in 0..1, as from `read_vbench`
 
-    Raises UsageError where one is missing, which VBench's own script counts as 0.
+    Raises UsageError if one is missing, which VBench's own script counts as 0.
     """
     scores = _complete(scores, [*QUALITY, *SEMANTIC], "VBench")
 
@@ -239,7 +239,7 @@ def vbench2_total(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def read_compbench(path: Path) -> float:
-    """A category's score in 0..1: the last line of the .csv that its script names."""
+    """Read a category's score in 0..1, from the last line of the .csv that its script writes."""
     with _opened(path) as file:
         rows = [row for row in csv.reader(file) if row]
     if not rows or not rows[-1][0].startswith("score"):
@@ -249,7 +249,7 @@ def read_compbench(path: Path) -> float:
 
 @dataclass(frozen=True)
 class PhysicsIQ:
-    """Its score in 0..100, the parts it is made of, and over how many of its 66 scenarios."""
+    """Physics-IQ score in 0..100, its parts, and the number of scenarios (66 in all) that it covers."""
 
     score: float
     spatial_iou: float
@@ -260,15 +260,15 @@ class PhysicsIQ:
 
 
 def read_physics_iq(path: Path) -> PhysicsIQ:
-    """What code/calculate_iq_score.py makes of the .csv of a model, rounding included.
+    """Compute the score from a model's .csv as code/calculate_iq_score.py does, rounding included.
 
-    Each of three overlaps is divided by that of the two real takes; the error beyond theirs is taken off.
+    Each of the three IoUs is divided by that of the two real takes; the MSE in excess of theirs is subtracted.
     """
     with _opened(path) as file:
         rows = list(csv.DictReader(file))
 
     def values(name: str) -> list[list[float]]:
-        """Of each scenario and view: one for each frame, or one."""
+        """Values of each scenario and view: one for each frame, or one."""
         cells = [row.get(f"{name}_{view}") or "" for row in rows for view in VIEWS]
         found = [re.findall(r"[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?", cell) for cell in cells]
         if not found or not all(found):
@@ -293,13 +293,13 @@ def read_physics_iq(path: Path) -> PhysicsIQ:
 
 
 def read_worldmodelbench(path: Path) -> dict[str, float]:
-    """Of worldmodelbench_results.json: single laws and senses in 0..1, and the four scores that are reported.
+    """Read worldmodelbench_results.json: each law and each kind of common sense in 0..1, and the four reported scores.
 
     instruction 0..3, physical_laws 0..5 and common_sense 0..2, the sums of the single ones; total 0..10
     """
-    told = _json(path, dict)
+    data = _json(path, dict)
     try:
-        count, accs = len(told["preds"]), told["accs"]
+        count, accs = len(data["preds"]), data["accs"]
         means = {"instruction": fmean(accs["instruction"])}
         for group, names in (("physical_laws", LAWS), ("common_sense", SENSES)):
             if len(accs[group]) != count * len(names):
@@ -317,13 +317,13 @@ def read_worldmodelbench(path: Path) -> dict[str, float]:
 class _Clip:
     path: Path
     prompt: str
-    given: Path = Path()  # what it goes on from, where that is asked
+    given: Path = Path()  # the file that it continues, if any
 
 
-def _export(known: Made, clips: list[_Clip], make: Callable[[_Clip, int], Video]) -> list[Path]:
-    firsts: dict[str, _Clip] = {}  # by name: a prompt of several dimensions is in several folders
-    wanted: dict[_Clip, str] = {}  # what each will be made of
-    for clip in clips:  # all are looked at before the first is made
+def _export(known: ExportLog, clips: list[_Clip], make: Callable[[_Clip, int], Video]) -> list[Path]:
+    firsts: dict[str, _Clip] = {}  # by name: a prompt of several dimensions has a clip in several folders
+    wanted: dict[_Clip, str] = {}  # clip -> digest of its inputs
+    for clip in clips:  # check all before generating the first
         name = clip.path.name
         if len(name.encode()) > LONGEST_NAME:
             raise UsageError(f"{name!r} is too long for a file's name. Shorten the prompt.")
@@ -348,7 +348,7 @@ def _export(known: Made, clips: list[_Clip], make: Callable[[_Clip, int], Video]
 
 
 def _by_dimension(prompts: Path) -> list[tuple[str, list[str]]]:
-    """Prompts and the dimensions that are measured on each."""
+    """Prompts, each with its dimensions."""
     if prompts.suffix != ".json":
         pairs = [(prompt, [prompts.stem]) for prompt in _lines(prompts)]
     else:
@@ -373,12 +373,14 @@ def _worldmodelbench(prompts: Path, out: Path, texts: tuple[str, ...]) -> list[_
 
 
 def _complete(scores: Mapping[str, float], names: list[str], benchmark: str) -> dict[str, float]:
-    told = {_plain(name): value for name, value in scores.items()}
-    if missing := [name for name in names if name not in told]:
+    by_name = {_plain(name): value for name, value in scores.items()}
+    if missing := [name for name in names if name not in by_name]:
         raise UsageError(f"{benchmark}'s total needs every dimension; these are missing: {', '.join(missing)}.")
-    if wrong := [name for name in names if not abs(told[name]) <= 1]:  # a likeness can be below 0; NaN is wrong too
+    if wrong := [
+        name for name in names if not abs(by_name[name]) <= 1
+    ]:  # a similarity can be below 0; NaN is wrong too
         raise UsageError(f"scores are at most 1, and these are not: {', '.join(wrong)}. Divide percent by 100.")
-    return told
+    return by_name
 
 
 def _plain(name: str) -> str:
@@ -393,12 +395,12 @@ def _lines(path: Path) -> list[str]:
 def _json(path: Path, kind: type[Any]) -> Any:
     with _opened(path) as file:
         try:
-            told = json.load(file)
+            data = json.load(file)
         except ValueError as error:
             raise UsageError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(told, kind):
-        raise UsageError(f"{path} holds a {type(told).__name__}, not a {kind.__name__}. Is it the right file?")
-    return told
+    if not isinstance(data, kind):
+        raise UsageError(f"{path} holds a {type(data).__name__}, not a {kind.__name__}. Is it the right file?")
+    return data
 
 
 def _opened(path: Path) -> Any:

@@ -1,11 +1,11 @@
-"""What the clips of an export are made of, so that one of another model or prompt is never taken for what is asked.
+"""Provenance of exported clips, so that a clip of another model or prompt is never mistaken for the wanted one.
 
-    .OUT.made.jsonl    beside the folder OUT, in which benchmarks look at every file; a line for each clip:
-                       its path below OUT, and a digest of what it is made of
+    .OUT.made.jsonl    next to the folder OUT, whose every file a benchmark may read; a line for each clip:
+                       its path below OUT, and a digest of its inputs
 
-A line is written before its clip, so a clip without one was made by somebody else, or by a version that kept no lines.
+A line is written before its clip, so a clip without a line comes from elsewhere, or from a version without this file.
 
-Here: the lines. Not here: which clips there are (exchange.py).
+Here: reading and writing the lines. Not here: which clips an export has (exchange.py).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from minisora.errors import UsageError
 from minisora.video.files import cannot_write
 
 
-class Made:
-    """The clips of one folder.
+class ExportLog:
+    """The recorded clips of one folder.
 
-    by: what makes them, in any words that are others for another model
+    by: identifies the model; any string that differs for another model
     """
 
     def __init__(self, out: Path, by: str) -> None:
@@ -30,13 +30,13 @@ class Made:
         self._known: dict[str, str] = {}
         for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else ():
             try:
-                said = json.loads(line)
-                self._known[said["clip"]] = said["made"]
+                record = json.loads(line)
+                self._known[record["clip"]] = record["made"]
             except (ValueError, KeyError, TypeError):
-                continue  # a line of a run that was killed as it wrote
+                continue  # a partial line of a run that was killed while writing
 
     def digest(self, prompt: str, given: Path) -> str:
-        """The key of a clip, beside its name. given: the file that it goes on from; Path() for none"""
+        """Digest of a clip's inputs. given: the file that the clip continues; Path() for none"""
         try:
             start = sha256(given.read_bytes()).hexdigest() if given.name else None
         except OSError as error:
@@ -44,7 +44,7 @@ class Made:
         return sha256(json.dumps([self._by, prompt, start]).encode()).hexdigest()[:32]
 
     def holds(self, clip: Path, digest: str) -> bool:
-        """Whether the clip is there. Raises UsageError where it is, and made of something else."""
+        """True if the clip exists. Raises UsageError if it exists with another digest."""
         if not clip.exists():
             return False
         if self._known.get(self._name(clip)) != digest:
@@ -55,12 +55,12 @@ class Made:
         return True
 
     def note(self, clip: Path, digest: str) -> None:
-        """Say what a clip will be made of, before it is there."""
+        """Record the digest of a clip that is about to be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
-                said = json.dumps({"clip": self._name(clip), "made": digest}, ensure_ascii=False)
-                file.write(f"\n{said}\n")  # the line before may have been left unfinished
+                record = json.dumps({"clip": self._name(clip), "made": digest}, ensure_ascii=False)
+                file.write(f"\n{record}\n")  # the line before may be partial
         except OSError as error:
             raise cannot_write(self._path, error) from error
         self._known[self._name(clip)] = digest

@@ -1,4 +1,4 @@
-"""Figures beside the score: what the VAE loses, and the transformer's loss at each noise level, on held-out clips.
+"""Held-out figures of the parts: reconstruction by the VAE, and the transformer's loss at each noise level.
 
 Here: measuring. Not here: prompt following (score.py), the report (report.py).
 """
@@ -24,11 +24,11 @@ from minisora.worlds import footage, stickers
 from minisora.worlds.seeds import VAE_FIGURES
 
 FOOTAGE_SIDE = 128  # pixels
-BINS = 10  # of noise level
+BINS = 10  # bins of t
 
 
 def vae_figures(vae: Codec, playroom: Sequence[Tensor], *, count: int, num_frames: int) -> dict[str, dict[str, float]]:
-    """PSNR in dB and SSIM over held-out clips of each source; a source that is not in the cache is left out."""
+    """PSNR in dB and SSIM over held-out clips of each source; sources missing from the cache are skipped."""
     height, width = playroom[0].shape[1:3]
     small = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
     large = Shape(num_frames=num_frames, height=FOOTAGE_SIDE, width=FOOTAGE_SIDE, fps=8.0)
@@ -37,23 +37,23 @@ def vae_figures(vae: Codec, playroom: Sequence[Tensor], *, count: int, num_frame
         "stickers": lambda: (stickers.clip(VAE_FIGURES[n], small, split="held_out").frames for n in range(count)),
         "footage": lambda: (clip.frames for clip in footage.held_out_clips(large, seed=VAE_FIGURES.start)),
     }
-    told = {}
+    quality = {}
     for name, clips in sources.items():
         try:
             pairs = [(frames, round_trip(vae, frames)) for frames in islice(clips(), count)]
         except UsageError:  # not in the cache
             continue
-        told[name] = {
+        quality[name] = {
             "psnr_db": sum(psnr(*pair) for pair in pairs) / len(pairs),
             "ssim": sum(ssim(*pair) for pair in pairs) / len(pairs),
             "clips": len(pairs),
         }
-    return told
+    return quality
 
 
 @torch.inference_mode()
 def loss_by_noise(bundle: Bundle, clips: Sequence[Tensor], prompts: Sequence[str], fps: float) -> list[float]:
-    """The flow-matching loss at the middle of each of BINS noise levels, over held-out clips with their prompts."""
+    """The flow-matching loss at the middle of each of BINS bins of t, over held-out clips with their prompts."""
     count, height, width, _ = clips[0].shape
     canvas = build(bundle, Shape(num_frames=count, height=height, width=width, fps=fps))
     device = bundle.vae.latent_mean.device

@@ -1,8 +1,8 @@
-"""Any folder of videos with prompts, whoever made them: how they look beside real clips, and whether they follow.
+"""Scores of any folder of videos with prompts, from any model: visual quality and prompt following.
 
-Prompts stand in the folder: prompts.jsonl (lines with "file" and "prompt"), prompts.csv (columns file, prompt),
-prompts.txt (one a line, in the order of the files' names), or NAME.txt beside each video. Whether a prompt is followed
-can be judged where it is one of the playroom's held-out ones, which `write_prompts` writes for others to use.
+The folder holds the prompts: prompts.jsonl (lines with "file" and "prompt"), prompts.csv (columns file, prompt),
+prompts.txt (one per line, in the order of the file names), or NAME.txt next to each video. Prompt following can be
+judged for the playroom's held-out prompts, which `write_prompts` writes for other models to use.
 
 Here: reading a folder, and its rows. Not here: the figures (quality.py), the marks (score.py).
 """
@@ -33,19 +33,19 @@ LEAST_FRAMES = 3
 def folder_figures(folder: Path, out: Path, *, count: int = 200, i3d: Path | None = None) -> list[Figure]:
     """Score a folder; folder.json and folder.md go into the folder `out`.
 
-    Looked at are the first SECONDS of each video, at FPS, or as much as the shortest has.
+    Only the first SECONDS of each video are read, at FPS, or the length of the shortest.
 
-    count: of the held-out prompts, that the videos may have been asked for
+    count: number of held-out prompts among which the videos' prompts are looked up
 
-    Raises UsageError for a folder without videos, videos without prompts, and videos too short.
+    Raises UsageError for a folder without videos, videos without prompts, and videos that are too short.
     """
-    told = read_prompts(folder)
-    clips = [read_video(path, fps=FPS).frames[: round(SECONDS * FPS) + 1] for path, _ in told]
+    prompted = read_prompts(folder)
+    clips = [read_video(path, fps=FPS).frames[: round(SECONDS * FPS) + 1] for path, _ in prompted]
     shortest = min(range(len(clips)), key=lambda n: len(clips[n]))
     length = len(clips[shortest])
     if length < LEAST_FRAMES:
         raise UsageError(
-            f"{told[shortest][0]} has {length} frames at {FPS:g} fps. Give videos of {LEAST_FRAMES} or more."
+            f"{prompted[shortest][0]} has {length} frames at {FPS:g} fps. Give videos of {LEAST_FRAMES} or more."
         )
     clips = [clip[:length] for clip in clips]
     height, width = clips[0].shape[1:3]
@@ -58,7 +58,7 @@ def folder_figures(folder: Path, out: Path, *, count: int = 200, i3d: Path | Non
     figures = quality_figures({folder.name: clips}, real, others, i3d)
     scenes, asked = prompts(count, aspect=size[1] / size[0])
     known = {" ".join(one.prompt.split()): n for n, one in enumerate(asked)}
-    pairs = [(n, known[prompt]) for n, (_, prompt) in enumerate(told) if prompt in known]
+    pairs = [(n, known[prompt]) for n, (_, prompt) in enumerate(prompted) if prompt in known]
     if pairs:
         judge = load_judge(PlayroomJudge)
         truth = render_all([scenes[n] for _, n in pairs], size)
@@ -70,31 +70,31 @@ def folder_figures(folder: Path, out: Path, *, count: int = 200, i3d: Path | Non
 
 
 def read_prompts(folder: Path) -> list[tuple[Path, str]]:
-    """The videos of a folder, by name, each with its prompt, which has single blanks."""
+    """The videos of a folder, sorted by name, each with its prompt, whitespace normalised."""
     videos = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not videos:
         raise UsageError(f"{folder} holds no video ({', '.join(SUFFIXES)}). Name a folder with some.")
     given = next((folder / name for name in LISTS if (folder / name).exists()), None)
     if given is None:
         texts = {path.name: path.with_suffix(".txt") for path in videos}
-        told = {name: _text(path) for name, path in texts.items() if path.exists()}
+        prompts = {name: _text(path) for name, path in texts.items() if path.exists()}
     elif given.suffix == ".txt":
         lines = [line for line in _text(given).splitlines() if line.strip()]
         if len(lines) != len(videos):
             raise UsageError(f"{given} has {len(lines)} prompts for {len(videos)} videos. Give one line for each.")
-        told = dict(zip([path.name for path in videos], lines, strict=True))
+        prompts = dict(zip([path.name for path in videos], lines, strict=True))
     else:
-        told = _table(given)
-    if missing := [path.name for path in videos if path.name not in told]:
+        prompts = _table(given)
+    if missing := [path.name for path in videos if path.name not in prompts]:
         raise UsageError(
             f"{len(missing)} of {len(videos)} videos in {folder} have no prompt, such as {missing[0]}. Give prompts.txt"
             f" (a line for each, in the order of names), prompts.csv (file, prompt) or {Path(missing[0]).stem}.txt."
         )
-    return [(path, " ".join(told[path.name].split())) for path in videos]
+    return [(path, " ".join(prompts[path.name].split())) for path in videos]
 
 
 def write_prompts(path: Path, count: int) -> None:
-    """The first `count` held-out prompts of the playroom, as .txt, .csv or .jsonl; files are 0000.mp4 and on."""
+    """Write the first `count` held-out prompts of the playroom as .txt, .csv or .jsonl, for 0000.mp4 and so on."""
     if path.suffix not in (".txt", ".csv", ".jsonl"):
         raise UsageError(f"{path}: prompts are written as .txt, .csv or .jsonl. Name one of these.")
     texts = [one.prompt for one in prompts(count)[1]]
@@ -119,7 +119,7 @@ def _text(path: Path) -> str:
 
 
 def _table(path: Path) -> dict[str, str]:
-    """Prompts by the name of the file."""
+    """Prompts by file name."""
     lines = _text(path).splitlines()
     try:
         rows = list(csv.DictReader(lines)) if path.suffix == ".csv" else [json.loads(line) for line in lines if line]

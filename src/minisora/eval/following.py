@@ -1,11 +1,11 @@
-"""Whether a model follows its prompts: real clips, the VAE, the model and shuffled captions under one judge.
+"""Prompt following: real clips, the VAE, the model and shuffled captions, all read by one judge.
 
-The way is the same whatever prompts are of: what they say is drawn, goes through the VAE, is asked of the model, and a
-judge says what each clip shows. Scores stand between the ceiling, real clips, and the floor, the model's clips held
-against other prompts.
+The protocol is the same for every subject: render the prompts' scenes, pass them through the VAE, generate from the
+prompts, and let a judge describe each clip. Scores are normalised between the ceiling, real clips, and the floor, the
+model's clips scored against other prompts.
 
-Here: the way, means and normalised scores, the table, the sheet, the files.
-Not here: what is asked and how answers are marked (report.py, stickers.py), intervals (score.py).
+Here: the protocol, means and normalised scores, the table, the sheet, the files.
+Not here: the prompts and the marks of a subject (report.py, stickers.py), intervals (score.py).
 """
 
 from __future__ import annotations
@@ -22,29 +22,32 @@ from PIL import Image
 from torch import Tensor
 
 from minisora.eval.metrics import motion_energy
-from minisora.eval.score import Asked, Normalised, normalised
+from minisora.eval.score import Normalised, PromptCase, normalised
 from minisora.generate.model import Model
 from minisora.progress import OnEvent, Watch
 from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
 
 THROUGH, MODEL, SHUFFLED = "VAE round trip", "model", "captions shuffled"  # rows of a report, after that of real clips
-PHRASINGS = {"train": "seen phrasing", "held_out": "unseen phrasing"}  # in turns: half are in words not trained on
+PHRASINGS = {
+    "train": "seen phrasing",
+    "held_out": "unseen phrasing",
+}  # alternating: half of the prompts are in held-out phrasing
 SHEET_ROWS = 24
 
 Scene = TypeVar("Scene")
-Said = TypeVar("Said")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject(Generic[Scene, Said]):
-    """What prompts are of, and who judges.
+class Subject(Generic[Scene, Answer]):
+    """A subject of prompts with its judge, such as the playroom or the stickers.
 
-    stage:   of its events
+    stage:   stage of its events
     real:    name of the row of real clips
-    seconds: of the clips
-    fps:     at which the judge looks
-    all_drawn: the interval of one phrasing is over draws of all prompts, not of its own alone
+    seconds: length of the clips
+    fps:     of the clips that the judge reads
+    all_drawn: the bootstrap of one phrasing resamples all prompts, not only those of this phrasing
     """
 
     stage: str
@@ -52,22 +55,24 @@ class Subject(Generic[Scene, Said]):
     attributes: Sequence[str]
     seconds: float
     fps: float
-    prompts: Callable[[int, tuple[int, int]], tuple[list[Scene], list[Asked]]]  # count; height, width
+    prompts: Callable[[int, tuple[int, int]], tuple[list[Scene], list[PromptCase]]]  # count; height, width
     render: Callable[[list[Scene], tuple[int, int]], list[Tensor]]  # (T, H, W, 3) uint8 each, at fps
-    looks: Callable[[Tensor, float], Tensor]  # frames and their rate -> frames as the judge looks at them
-    judge: Callable[[list[Tensor]], list[Said]]
-    marks: Callable[[Mapping[str, list[Said]], Sequence[Asked]], dict[str, Tensor]]  # (P, attributes) for all four rows
+    looks: Callable[[Tensor, float], Tensor]  # (frames, fps) -> frames as the judge reads them
+    judge: Callable[[list[Tensor]], list[Answer]]
+    marks: Callable[
+        [Mapping[str, list[Answer]], Sequence[PromptCase]], dict[str, Tensor]
+    ]  # (P, attributes) for all four rows
     all_drawn: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Followed:
-    """What came of the prompts."""
+class Outcome:
+    """Clips, marks and scores of all prompts."""
 
     subject: Subject[Any, Any]
-    asked: Sequence[Asked]
-    clips: Mapping[str, Sequence[Tensor]]  # by row, but for the last, as the judge looked at them
-    table: Mapping[str, Tensor]  # by row: (P, attributes) marks in 0..1; NaN where a prompt does not ask
+    asked: Sequence[PromptCase]
+    clips: Mapping[str, Sequence[Tensor]]  # by row, without the last, as the judge read them
+    table: Mapping[str, Tensor]  # by row: (P, attributes) marks in 0..1; NaN where a prompt does not state it
     watch: Watch
 
     def means(self) -> dict[str, dict[str, float]]:
@@ -75,7 +80,7 @@ class Followed:
         return {row: self._named(marks.nanmean(0).tolist()) for row, marks in self.table.items()}
 
     def normalised(self, phrasing: str | None = None) -> dict[str, Normalised]:
-        """By attribute, over the prompts of one of PHRASINGS or all."""
+        """Normalised scores by attribute, over the prompts of one of PHRASINGS, or all."""
         chosen = torch.tensor([phrasing in (None, one.phrasing) for one in self.asked])
         if not chosen.any():
             return self._named([Normalised(math.nan, math.nan, math.nan)] * len(self.subject.attributes))
@@ -89,11 +94,11 @@ class Followed:
         return {phrasing: self.normalised(phrasing) for phrasing in PHRASINGS}
 
     def motion_energy(self) -> dict[str, float]:
-        """By row: mean difference of neighbouring frames, in 0..255."""
+        """Mean absolute difference of neighbouring frames by row, in 0..255."""
         return {row: sum(map(motion_energy, clips)) / len(clips) for row, clips in self.clips.items()}
 
     def sheet(self, chosen: Iterable[int]) -> Image.Image:
-        """Chosen prompts: the model's frames, and under them the real ones."""
+        """A contact sheet of chosen prompts: the model's frames above the real ones."""
         rows = []
         for n in chosen:
             ours, theirs = self.clips[MODEL][n], self.clips[self.subject.real][n]
@@ -106,10 +111,10 @@ class Followed:
         return dict(zip(self.subject.attributes, values, strict=True))
 
 
-def follow(subject: Subject[Scene, Said], model: Model, *, count: int, on_event: OnEvent) -> Followed:
-    """Ask a model `count` prompts and have the answers judged.
+def follow(subject: Subject[Scene, Answer], model: Model, *, count: int, on_event: OnEvent) -> Outcome:
+    """Generate from `count` prompts and judge the clips.
 
-    on_event: told how many clips are made, and how many there will be
+    on_event: receives the number of clips done and in all
     """
     watch, size = Watch(on_event=on_event, stage=subject.stage), model.bundle.sampling.size
     scenes, asked = subject.prompts(count, size)
@@ -126,12 +131,12 @@ def follow(subject: Subject[Scene, Said], model: Model, *, count: int, on_event:
     with watch.timed("judging"):
         looked = ([subject.looks(frames, subject.fps) for frames in clips] for clips in (real, through))
         clips = dict(zip((subject.real, THROUGH, MODEL), (*looked, made), strict=True))
-        told = {row: subject.judge(each) for row, each in clips.items()}
-    return Followed(subject=subject, asked=asked, clips=clips, table=subject.marks(told, asked), watch=watch)
+        judged = {row: subject.judge(each) for row, each in clips.items()}
+    return Outcome(subject=subject, asked=asked, clips=clips, table=subject.marks(judged, asked), watch=watch)
 
 
 class Report(Protocol):
-    """What is written of a subject; its scores are those of `Followed`."""
+    """The written report on a subject; its scores are those of `Outcome`."""
 
     @property
     def rows(self) -> Mapping[str, Mapping[str, float]]: ...
@@ -148,7 +153,7 @@ class Report(Protocol):
 
 
 def score_table(report: Report, corner: str, more: Mapping[str, Mapping[str, int]] | None = None) -> str:
-    """A line for each attribute: its mean mark in each row, and its score.
+    """A Markdown table with a line for each attribute: its mean mark in each row, and its score.
 
     more: further columns, after the first
     """
@@ -164,7 +169,7 @@ def score_table(report: Report, corner: str, more: Mapping[str, Mapping[str, int
 
 
 def write(report: Report, sheet: Image.Image, out: Path, names: tuple[str, str, str]) -> None:
-    """Put a report into the folder `out`. names: of its JSON, Markdown and PNG"""
+    """Write a report into the folder `out`. names: file names of its JSON, Markdown and PNG"""
     figures, text, picture = (out / name for name in names)
     figures.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
     text.write_text(report.to_markdown(), encoding="utf-8")

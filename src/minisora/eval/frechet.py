@@ -3,10 +3,10 @@
     d = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))        means m and covariances S of the features
 
 Source: Dowson and Landau 1982; Heusel et al. 2017, arXiv:1706.08500; for videos Unterthiner et al. 2018,
-arXiv:1812.01717, with I3D. Only with I3D may it be called FVD; with our own features its numbers stand for themselves.
+arXiv:1812.01717, with I3D. Only with I3D is it FVD; with our own features its numbers are on a scale of their own.
 
-What makes two distances comparable: as many clips (few give too much, the more so below the number of features), of as
-many frames, at one rate and size, with the same features.
+Two distances are comparable only with equal numbers of clips (few clips bias it upwards, strongly below the number of
+features), equal numbers of frames, equal fps and size, and the same features.
 
 Here: the distance, and two sources of features. Not here: distances between single clips (plain.py).
 """
@@ -30,14 +30,17 @@ from minisora.video import to_float
 
 Features = Callable[[Tensor], Tensor]  # (T, H, W, 3) uint8 -> (D,)
 
-_OWN = 11  # features of a track that are of the thing itself: seen, x, y, side, box, steps
-_CHANGE, _MOVES = 12.0, 2.0  # make change and motion vary as much as looks do, over real renders of the playroom
+_OWN = 11  # features of a track that describe the thing itself: seen, x, y, side, box, steps
+_CHANGE, _MOVES = (
+    12.0,
+    2.0,
+)  # scales that give change and motion the variance of appearance, over real renders of the playroom
 I3D_SIDE = 224  # pixels
-I3D_FRAMES = 10  # fewer do not reach through its pooling
+I3D_FRAMES = 10  # fewest frames that its pooling allows
 
 
 def clip_features(clips: Iterable[Tensor], features: Features) -> Tensor:
-    """Clips (T, H, W, 3) uint8, all of one T -> (N, D) float64."""
+    """Features of clips (T, H, W, 3) uint8, all of one T -> (N, D) float64."""
     rows, length = [], 0
     for clip in clips:
         length = length or len(clip)
@@ -50,7 +53,7 @@ def clip_features(clips: Iterable[Tensor], features: Features) -> Tensor:
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
-    """Between normal distributions with the means and covariances of two sets of features: (N, D) and (M, D).
+    """Distance between normal distributions fitted to two sets of features, (N, D) and (M, D).
 
     Covariances are over N - 1. With P = S1^(1/2), S1 S2 and P S2 P have the same eigenvalues, and the second is
     symmetric: the trace of the root is the sum of the roots of its eigenvalues, which are real and not below 0.
@@ -65,7 +68,7 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
     shared = torch.linalg.eigvalsh(root @ other_cov @ root).clamp(min=0).sqrt().sum()
     apart = (mean - other_mean).square().sum() + cov.trace() + other_cov.trace() - 2 * shared
-    return max(0.0, float(apart))  # equal sets: what is left is rounding
+    return max(0.0, float(apart))  # below 0 only by rounding, for equal sets
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,15 +78,15 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def playroom_features(segmenter: Segmenter | None = None) -> Features:
-    """What the judge's segmenter, trained on real renders of the playroom alone, makes of a clip at 8 frames a second.
+    """Features of a clip at 8 fps from the judge's segmenter, which was trained on real renders only. D = 128.
 
-    Its coarse cells, 32 channels: mean, spread over the frame, and change between frames, each over the whole clip.
-    Tracks up to the first cut: how the background moves, and what the things do, with direction. D = 128.
+    Its coarse layers, 32 channels: mean, spread over the frame, and change between frames, each over the whole clip.
+    Tracks up to the first cut: motion of the background, and motion of the things with its direction.
 
-    They see time: 12 real clips are 17 from themselves with frames shuffled, 6 frozen, 1.6 at half speed, 1.1 blurred
-    by 4 pixels, 1.0 run backwards.
+    They are sensitive to time: 12 real clips have distance 17 to themselves with frames shuffled, 6 frozen, 1.6 at
+    half speed, 1.1 blurred by 4 pixels, 1.0 reversed.
 
-    Raises WeightsError where the judge's weights are missing.
+    Raises WeightsError if the judge's weights are missing.
     """
     network = load_judge(PlayroomJudge).segmenter if segmenter is None else segmenter
 
@@ -99,7 +102,7 @@ def playroom_features(segmenter: Segmenter | None = None) -> Features:
 
 
 def _cells(frames: Tensor, network: Segmenter) -> Tensor:
-    """(T, H, W, 3) uint8 -> (T, 32, rows, columns), the segmenter's coarse layers joined, before it names anything."""
+    """(T, H, W, 3) uint8 -> (T, 32, rows, columns), the segmenter's coarse layers, concatenated before its head."""
     x = to_float(fitted(frames)).permute(0, 3, 1, 2)
     coarse = network.coarse(network.enter(x))
     cells: Tensor = network.join(coarse + F.interpolate(network.coarser(coarse), scale_factor=2.0))
@@ -107,7 +110,7 @@ def _cells(frames: Tensor, network: Segmenter) -> Tensor:
 
 
 def _moves(tracks: Tracks) -> Tensor:
-    """(32,): mean and spread of the background's motion, the sky, and what the things do on the mean; 0 without any."""
+    """(32,): mean and spread of the background's motion, the sky, and the mean motion of the things (0 without any)."""
     field, sky = tracks.clip[:, :FIELD], tracks.clip[:, -1:]
     things = tracks.things[..., :_OWN].flatten(0, 1)  # (n * T, 11)
     if not len(things):
@@ -122,9 +125,9 @@ def load_i3d(path: Path, device: str = "cpu") -> Features:
     """I3D of Kinetics-400 as the TorchScript file of StyleGAN-V, i3d_torchscript.pt: 400 logits of a clip.
 
     Skorokhodov et al. 2021, arXiv:2112.14683. With these features `frechet_distance` is FVD: 8 clips of 30 black frames
-    of 64 x 64 against 8 of white ones are 151.26 apart (github.com/JunyaoHu/common_metrics_on_video_quality).
+    of 64 x 64 against 8 white ones give 151.26 (github.com/JunyaoHu/common_metrics_on_video_quality).
 
-    Raises WeightsError where the file cannot be loaded; the features raise UsageError for clips too short.
+    Raises WeightsError if the file cannot be loaded; the features raise UsageError for clips that are too short.
     """
     try:
         network = torch.jit.load(str(path), map_location=device).eval()
@@ -136,14 +139,14 @@ def load_i3d(path: Path, device: str = "cpu") -> Features:
         if len(frames) < I3D_FRAMES:
             raise UsageError(f"I3D reads clips of {I3D_FRAMES} frames or more, and one has {len(frames)}.")
         logits = network(x=i3d_input(frames)[None].to(device), rescale=False, resize=False, return_features=True)
-        told: Tensor = logits[0].float()
-        return told
+        first: Tensor = logits[0].float()
+        return first
 
     return features
 
 
 def i3d_input(frames: Tensor) -> Tensor:
-    """(T, H, W, 3) uint8 -> (3, T, I3D_SIDE, I3D_SIDE) in -1..1: the smaller side scaled, the middle cut out."""
+    """(T, H, W, 3) uint8 -> (3, T, I3D_SIDE, I3D_SIDE) in -1..1: smaller side scaled, centre crop."""
     x = frames.permute(3, 0, 1, 2).float() / 255
     height, width = x.shape[2:]
     scale = I3D_SIDE / min(height, width)

@@ -1,16 +1,16 @@
-"""The four measures of Physics-IQ: where, when and how much a clip moves, and how it looks, against the real one.
+"""The four metrics of Physics-IQ: where, when and how much a clip moves, and its pixels, against the real clip.
 
 Source: Motamed et al. 2025, arXiv:2501.09038, section 3.3; github.com/google-deepmind/physics-IQ-benchmark,
-binary_mask_generator.py and calculate_and_write_metrics_to_csv.py. Their clips are larger than ours: frames are first
-enlarged to LEAST_SIDE, as their filters of 5 x 5 pixels would wipe out what moves in a small one.
+binary_mask_generator.py and calculate_and_write_metrics_to_csv.py. Their clips are larger than ours: small frames are
+first enlarged to LEAST_SIDE, as the filters of 5 x 5 pixels would erase small moving things.
 
-    motion           brightness, softened, differs by more than 10 of 255 from its running mean; opened, then closed
-    spatial IoU            of all pixels that move at any time: where
-    spatiotemporal IoU     the mean of the frames' own: where and when
+    motion           blurred brightness differs by more than 10 of 255 from its running mean; opened, then closed
+    spatial IoU            of the pixels that move at any time: where
+    spatiotemporal IoU     mean over the frames: where and when
     weighted spatial IoU   of how often each pixel moves: where and how much
-    MSE                    of RGB in 0..1: how
+    MSE                    of RGB in 0..1
 
-Two empty masks agree wholly. OpenCV is not needed; a test holds the masks against it.
+Two empty masks have an IoU of 1. OpenCV is not needed; a test compares the masks with OpenCV's.
 
 Here: functions of clips. Not here: which clips (physics.py), the benchmark's own files (exchange.py).
 """
@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-THRESHOLD, MEMORY = 10.0, 0.3  # of 255; the share of a new frame in the running mean
+THRESHOLD, MEMORY = 10.0, 0.3  # of 255; weight of a new frame in the running mean
 LEAST_SIDE = 256  # pixels
-_SOFT = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16  # OpenCV's own of 5 pixels
+_SOFT = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16  # OpenCV's Gaussian kernel of 5 pixels
 _GREY = torch.tensor([0.299, 0.587, 0.114])
 
 
 def motion_masks(frames: Tensor) -> Tensor:
-    """(T, H, W, 3) uint8 -> (T, H', W') bool: what moves; nothing in the first frame. H', W' at least LEAST_SIDE."""
+    """(T, H, W, 3) uint8 -> (T, H', W') bool: moving pixels, none in the first frame. H', W' >= LEAST_SIDE."""
     grey = (frames.float() @ _GREY)[:, None]
     factor = max(1.0, LEAST_SIDE / min(frames.shape[1:3]))
     if factor > 1:
@@ -52,7 +52,7 @@ def _shrunk(masks: Tensor) -> Tensor:
 
 
 def spatial_iou(one: Tensor, other: Tensor) -> float:
-    """Masks (T, H, W) bool each, as in the other two."""
+    """IoU of the pixels that move at any time. one, other: (T, H, W) bool, as in the next two"""
     return float(_ious(one.any(0)[None], other.any(0)[None]).mean())
 
 
@@ -67,11 +67,11 @@ def weighted_spatial_iou(one: Tensor, other: Tensor) -> float:
 
 
 def mse(one: Tensor, other: Tensor) -> float:
-    """Clips (T, H, W, 3) uint8."""
+    """Mean squared error of RGB in 0..1. one, other: (T, H, W, 3) uint8"""
     return float((one.double() - other.double()).div(255).square().mean())
 
 
 def _ious(one: Tensor, other: Tensor) -> Tensor:
-    """(T,)"""
+    """IoU of each frame, (T,)."""
     both, either = ((one & other).flatten(1).sum(1), (one | other).flatten(1).sum(1))
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)

@@ -1,9 +1,9 @@
-"""How far two clips are apart, and how much moves in one.
+"""Pixel metrics: PSNR and SSIM of two clips, and the motion energy of one.
 
-SSIM source: Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", with their Gaussian window (deviation
-1.5, 11 pixels) and constants; the mean over channels and over all places where the window fits whole.
+SSIM source: Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", with their Gaussian window (standard
+deviation 1.5, 11 pixels) and constants; the mean over channels and over all positions where the window fits entirely.
 
-Here: figures of pixels. Not here: what a clip shows (judge/).
+Here: metrics of pixels. Not here: the content of a clip (judge/).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _STEADY = ((0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2)
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
-    """Of two clips (T, H, W, 3) uint8, in dB: the mean of the frames' own; a frame without any error counts as 100."""
+    """PSNR of two clips (T, H, W, 3) uint8, in dB, averaged over frames; an identical frame counts as 100 dB."""
     assert one.shape == other.shape and one.dtype == other.dtype == torch.uint8, (one.shape, other.shape)
     error = (one.double() - other.double()).square().mean((1, 2, 3))
     return float((10 * torch.log10(_PEAK**2 / error)).clamp(max=100.0).mean())
 
 
 def ssim(one: Tensor, other: Tensor) -> float:
-    """Of two clips (T, H, W, 3) uint8 of at least 11 x 11 pixels: the mean of the frames' own."""
+    """SSIM of two clips (T, H, W, 3) uint8 of at least 11 x 11 pixels, averaged over frames."""
     assert one.shape == other.shape and one.dtype == other.dtype == torch.uint8, (one.shape, other.shape)
     assert min(one.shape[1:3]) >= _WINDOW, one.shape
     line = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
@@ -48,7 +48,7 @@ def ssim(one: Tensor, other: Tensor) -> float:
 
 
 def motion_energy(frames: Tensor) -> float:
-    """Mean difference of neighbouring frames, in 0..255; 0 for a picture. frames: (T, H, W, 3) uint8"""
+    """Mean absolute difference of neighbouring frames, in 0..255; 0 for one frame. frames: (T, H, W, 3) uint8"""
     if len(frames) < 2:
         return 0.0
     return float((frames[1:].float() - frames[:-1].float()).abs().mean())

@@ -1,21 +1,21 @@
-"""Sora's claims about a world, on extensions of true clips: what is hidden comes back, what was done stays done.
+"""Sora's claims about simulating a world, on extensions of real clips: object permanence, lasting effects, physics.
 
-A model is given the first second of a held-out scene of four, in which one thing moves in a known way, and goes on. Its
-thing is then looked for where it really is, in the frames that the claim is about:
+A model extends the first second of a held-out scene of four seconds in which one thing has a known motion. The thing is
+then looked for at its true position, in the frames that the claim is about:
 
     passes_behind       after it was hidden: object permanence
-    leaves_and_returns  after it was out of the frame: coming back the same
+    leaves_and_returns  after it was out of the frame: coming back unchanged
     struck              after another thing set it moving: momentum, and staying where it came to rest
-    the other motions   all frames that were made: physics
+    the other motions   all generated frames: physics
 
-Figures are `found`, the share of those frames in which a thing of its colour is seen, `way`, its distance from where it
-really is (see verbs.py), and `size`, the smaller of its area and the real one over the larger, 0 where it is not seen.
-The floor shows the last given frame for ever, the ceiling is the real clip.
+Figures are `found`, the share of those frames in which a thing of its colour is seen; `way`, its distance from its true
+position (see verbs.py); and `size`, the smaller of its area and the real one over the larger, 0 where it is not seen.
+The floor repeats the last conditioning frame, the ceiling is the real clip.
 
-    trail               paint on the floor, under a camera that stands still. `painted stays`: of the pixels painted in
-                        what was given, those still nearer to the painted floor than to the bare one; the floor is a
-                        world that does not keep paint. `painting goes on`: of those painted later; the floor is the
-                        last given frame. Paint that a thing stands on or shades is not asked for
+    trail               paint on the floor, under a static camera. `painted stays`: share of the pixels painted in the
+                        conditioning frames that are still nearer to paint than to the bare floor; its floor is a world
+                        that forgets paint. `painting goes on`: the same for pixels painted later; its floor is the
+                        last conditioning frame. Paint that a thing covers or shades is left out
 
 Here: choosing scenes and frames. Not here: joins and exactness (verbs.py), motion in units of the world (physics.py).
 """
@@ -43,8 +43,8 @@ MOTIONS = (
     *("passes_behind", "leaves_and_returns", "struck", "trail"),
     *("rolls_left", "rolls_right", "rolls_toward", "rolls_away", "bounces", "circles"),
 )
-_HIDDEN, _SEEN = 0.1, 0.5  # share of its largest area in the clip
-_PAINT = 30.0  # of 255, by which a painted pixel differs from the bare floor
+_HIDDEN, _SEEN = 0.1, 0.5  # shares of a thing's largest area in the clip
+_PAINT = 30.0  # of 255: least difference between a painted pixel and the bare floor
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
@@ -65,13 +65,13 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
 
 
 def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playroom.Scene, int, Tensor, Tensor]]:
-    """Scenes, which thing, their frames, and (FRAMES,) bool: the frames that the claim is about."""
+    """Scenes, each with the number of its thing, its frames, and (FRAMES,) bool: the frames that the claim is about."""
 
     def wanted(scene: playroom.Scene) -> bool:
         return moving_as(scene, motion) is not None and (motion != "trail" or held_still(scene))
 
     chosen = []
-    for scene in choose(wanted, 2 * count):  # more than needed: not all are hidden while they should be
+    for scene in choose(wanted, 2 * count):  # more than needed: in some the thing is not fully hidden
         thing = moving_as(scene, motion)
         assert thing is not None
         rendered = playroom.render([scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES, truth=True)
@@ -85,7 +85,7 @@ def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playro
 
 
 def claimed(motion: str, areas: Tensor) -> Tensor:
-    """(T,) bool: made frames in which the thing is to be seen, after what the motion is about. areas: (T,) pixels"""
+    """(T,) bool: generated frames after the motion's event in which the thing should be seen. areas: (T,) pixels"""
     share = areas / areas.max().clamp(min=1)
     asked = (torch.arange(len(areas)) >= GIVEN) & (share >= _SEEN)
     if motion in ("passes_behind", "leaves_and_returns"):
@@ -123,8 +123,8 @@ def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Se
 
 
 def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
-    """Of the trail's pixels those that are nearer to paint than to the bare floor. made: (FRAMES, H, W, 3) uint8"""
-    bare_thing = replace(scene.things[thing], motion="rolls_left")  # the same way, without paint
+    """Shares of the trail's pixels that are nearer to paint than to the bare floor. made: (FRAMES, H, W, 3) uint8"""
+    bare_thing = replace(scene.things[thing], motion="rolls_left")  # the same path, without paint
     bare_scene = replace(scene, things=(*scene.things[:thing], bare_thing, *scene.things[thing + 1 :]))
     rendered = playroom.render(
         [scene, bare_scene], height=made.shape[1], width=made.shape[2], fps=FPS, num_frames=FRAMES, truth=True
@@ -135,12 +135,12 @@ def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
     old = paint[:GIVEN].any(0)
 
     def nearer(frames: Tensor, region: Tensor) -> float:
-        """region: (n, H, W) bool, of the last n frames"""
+        """Share of a region that is nearer to paint. region: (n, H, W) bool, of the last n frames"""
         last = slice(FRAMES - len(region), FRAMES)
         there = (frames[last].float() - painted[last]).norm(dim=-1) < (frames[last].float() - bare[last]).norm(dim=-1)
         return float(there[region].float().mean()) if region.any() else NAN
 
-    untouched = ~old & (rendered.masks[0, GIVEN - 1] == 0)  # a frozen frame shows the thing's own colour there
+    untouched = ~old & (rendered.masks[0, GIVEN - 1] == 0)  # where a frozen frame would show the thing's own colour
     kept, new = (paint & old)[GIVEN:], (paint & untouched)[GIVEN:]
     frozen = painted[GIVEN - 1 : GIVEN].expand(FRAMES, -1, -1, -1)
     return {

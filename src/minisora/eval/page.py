@@ -1,9 +1,9 @@
 """One HTML page of a report's folder: tables with bars and intervals, and the contact sheets.
 
-With a second folder it says what changed since that one, and a slider goes from its sheets to these.
+With a second folder it lists the changes since that one, and a slider blends from its sheets to these.
 
-Here: the values that the page shows. Not here: the page itself (pages/templates/evaluation.html), measuring
-(report.py, stickers.py, rows.py), what counts as a change (compare.py).
+Here: the values on the page. Not here: the page itself (pages/templates/evaluation.html), measuring
+(report.py, stickers.py, rows.py), the test for a change (compare.py).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ KINDS = {
     "results.json": ("Prompt following", "held-out playroom prompts"),
     "stickers.json": ("Stickers", "one sticker each"),
 }
-REAL, SHUFFLED = 0, 3  # places of the ceiling and the floor among the rows of a report
+REAL, SHUFFLED = 0, 3  # indices of the ceiling and the floor among the rows of a report
 
 
 def write_page(folder: Path, other: Path | None = None) -> Path:
-    """Write page.html, and report.json with all figures in one, into a folder that `minisora evaluate` wrote.
+    """Write page.html, and report.json with all figures, into a folder that `minisora evaluate` wrote.
 
     other: an earlier folder to compare with
 
-    Raises UsageError where a folder holds no report, or cannot be written.
+    Raises UsageError if a folder holds no report or is not writable.
     """
     for each in (folder, other):
         if each is not None and not any((each / name).exists() for name in FILES):
@@ -63,18 +63,18 @@ def _changes(folder: Path, other: Path) -> dict[str, Any]:
     before, after = read_report(other), read_report(folder)
     rows, judged = [], 0
     for name, now in after.figures.items():
-        if name not in before.figures or (said := verdict(was := before.figures[name], now)) == UNKNOWN:
+        if name not in before.figures or (change := verdict(was := before.figures[name], now)) == UNKNOWN:
             continue
         judged += 1
-        if said in CHANGED:
+        if change in CHANGED:
             difference = f"{now.value - was.value:+.3f} ± {math.hypot(was.half, now.half):.3f}"
             ends = {"before": _number(was.value), "now": _number(now.value)}
-            rows.append({"name": name, **ends, "difference": difference, "verdict": said})
+            rows.append({"name": name, **ends, "difference": difference, "verdict": change})
     return {"since": before.what, "judged": judged, "rows": rows}
 
 
 def _report(data: dict[str, Any], title: str, kind: str) -> dict[str, Any]:
-    """Values of results.json or stickers.json."""
+    """The page's values of results.json or stickers.json."""
     names = list(data["rows"])
     rows = []
     for attribute, score in data["normalised"].items():
@@ -97,7 +97,7 @@ def _row(figure: dict[str, Any]) -> dict[str, Any]:
     ends = [figure[key] for key in ("mean", "low", "high")]
     known = None not in (*ends, floor, ceiling) and floor != ceiling
     closed = [(end - floor) / (ceiling - floor) if known else math.nan for end in ends]
-    low, high = sorted(closed[1:])  # where lower is better the interval turns round
+    low, high = sorted(closed[1:])  # the ends swap where lower is better
     return {
         "verb": figure["verb"],
         "name": figure["name"],
@@ -111,7 +111,7 @@ def _row(figure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _around(data: dict[str, Any]) -> dict[str, Any]:
-    """Values of results.json next to its scores."""
+    """The page's values of results.json that are not scores."""
     vae = data.get("vae") or {}
     losses = data.get("loss_by_noise")
     energy, versions, seconds = (data.get(key) or {} for key in ("motion_energy", "versions", "seconds"))

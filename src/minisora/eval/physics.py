@@ -1,21 +1,21 @@
-"""Physics against the simulator, in its own units: true clips of half a second are extended under a camera at rest.
+"""Physics against the simulator, in its units: real clips of half a second are extended under a static camera.
 
-    rolls        a thing goes straight on at its speed            bounces   up and down under gravity
-    collides     two meet after what was given: momentum stays    slow, fast   rolls at speeds that training never had
+    rolls        a thing moves straight on at constant speed      bounces   up and down under gravity
+    collides     two things meet after the conditioning frames    slow, fast   rolls at speeds outside the training set
 
-A thing moves on a known line, so where it is seen gives how far it is along it, by the true camera. As PhyWorld does
-(Kang et al. 2024, arXiv:2411.02385; id_ood_data/evaluate.py):
+A thing moves on a known line, so its pixel position gives its distance along the line, by the true camera. As in
+PhyWorld (Kang et al. 2024, arXiv:2411.02385; id_ood_data/evaluate.py):
 
-    position    mean distance from the truth over what was made, in units
+    position    mean distance from the truth over the generated frames, in units
     velocity    mean difference of velocities between neighbouring frames, in units/s
-    momentum    that after the collision, of slopes fitted to the ways, less that before it, as a share of it
+    momentum    relative change of momentum in the collision; speeds are slopes fitted to the trajectories
 
-A thing that is not seen is LOST units off and has no speed. The floor holds the last given frame; the ceiling is the
-real clip, seen by the same segmenter. The masks of Physics-IQ (masks.py) are compared over the first three kinds; the
-floor again is the held frame, and the ceiling the real clip through the VAE, the second take of a world that repeats
-itself exactly.
+A thing that is not seen is LOST units off and has no speed. The floor repeats the last conditioning frame; the ceiling
+is the real clip, seen by the same segmenter. The masks of Physics-IQ (masks.py) are compared over the first three
+kinds; their floor is again the repeated frame, their ceiling the real clip through the VAE (in place of Physics-IQ's
+second take, as this world repeats exactly).
 
-Here: which scenes, and what is measured in them. Not here: `way` on other motions (motions.py).
+Here: choosing scenes, and the measurements. Not here: `way` on other motions (motions.py).
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ from minisora.worlds.playroom.scene import Thing
 
 FRAMES, GIVEN = 25, 5  # collisions come at 0.6 s or later
 TIMES = np.arange(FRAMES) / FPS
-LOST = 2.0  # units: about from the middle to the edge of the frame
-SPEEDS = {"slow": 0.4, "fast": 1.6}  # times a speed that training had; it had 0.48 to 0.76 units/s
-SPEED_FRAMES = 17  # a fast thing is in the frame so long
-_AFTER = 0.1  # seconds that a collision is over
+LOST = 2.0  # units: roughly the distance from the middle to the edge of the frame
+SPEEDS = {"slow": 0.4, "fast": 1.6}  # factors on a training speed, which is 0.48 to 0.76 units/s
+SPEED_FRAMES = 17  # a fast thing stays inside the frame so long
+_AFTER = 0.1  # seconds after contact from which a collision counts as over
 
 
 @dataclass(frozen=True)
 class Case:
-    """A scene of one kind, and what moves in it."""
+    """A scene of one kind, and the numbers of the things that move in it."""
 
     kind: str
     scene: Scene
@@ -62,7 +62,7 @@ class Case:
 
 
 def physics_figures(model: Model, *, count: int, on_event: OnEvent = no_listener) -> list[Figure]:
-    """`count` scenes of each kind."""
+    """Measure a model on `count` scenes of each kind."""
     segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     found: dict[str, list[Marks]] = {}
     overlaps: list[Marks] = []
@@ -81,8 +81,8 @@ def physics_figures(model: Model, *, count: int, on_event: OnEvent = no_listener
 
 
 def cases(count: int) -> list[Case]:
-    """Held-out scenes of the three kinds; for the speeds, scenes of triples that training knows, so that only they are
-    new, and of one thing, which meets nothing at its new speed."""
+    """Held-out scenes of the three kinds. For the speeds, scenes of training triples, so that only the speed is new,
+    and of one thing only, which cannot collide at its new speed."""
 
     def rolls(scene: Scene) -> int | None:
         left = moving_as(scene, "rolls_left")
@@ -114,7 +114,7 @@ def cases(count: int) -> list[Case]:
 
 
 def at_speed(scene: Scene, times: float) -> Scene:
-    """The scene with its one thing so many times as fast, in the middle of the clip where it was in the scene's."""
+    """Scale the speed of a scene's only thing by `times`; its place in the middle of the clip stays the same."""
     thing = scene.things[0]
     path, speed = thing.path, thing.path.speed * times
     back = path.speed * SECONDS / 2 - speed * (SPEED_FRAMES - 1) / FPS / 2
@@ -123,16 +123,16 @@ def at_speed(scene: Scene, times: float) -> Scene:
 
 
 def motion_marks(made: Tensor, real: Tensor, case: Case, segmenter: Segmenter) -> Marks:
-    """Position, velocity and, of two that collide, momentum. made, real: (frames, H, W, 3) uint8"""
+    """Marks of position, velocity and, in a collision, momentum. made, real: (frames, H, W, 3) uint8"""
     things = [case.scene.things[n] for n in case.movers]
     times = TIMES[: case.frames]
     true = torch.stack([_along(thing, positions(thing, times)) for thing in things])
     seen = torch.stack([read(real, thing, case.scene, segmenter) for thing in things])
     held = seen[:, GIVEN - 1 : GIVEN].expand(-1, case.frames)
-    made_ways = torch.stack([read(made, thing, case.scene, segmenter) for thing in things])
-    # the middle of what is seen of a thing is not its centre: a cone's lies lower
+    generated = torch.stack([read(made, thing, case.scene, segmenter) for thing in things])
+    # the centroid of a thing's pixels is not its projected centre: a cone's lies lower
     aside = (seen - true)[:, :GIVEN].nanmean(1, keepdim=True).nan_to_num(0.0)
-    ways = [way - aside for way in (made_ways, held, seen)]
+    trajectories = [way - aside for way in (generated, held, seen)]
     measured: dict[str, Callable[[Tensor], float]] = {
         "position, units": lambda way: position_error(way, true),
         "velocity, units/s": lambda way: velocity_error(way, true),
@@ -142,17 +142,17 @@ def motion_marks(made: Tensor, real: Tensor, case: Case, segmenter: Segmenter) -
         contact = things[0].path.event
         before = float(masses[0] * things[0].path.speed)
         measured["momentum, share"] = lambda way: abs(momentum_after(way, masses, contact) / before - 1)
-    told: Marks = {}
+    marks: Marks = {}
     for name, measure in measured.items():
-        model, floor, ceiling = (measure(way) for way in ways)
-        told[name] = ("lower", model, floor, ceiling)
-    return told
+        model, floor, ceiling = (measure(way) for way in trajectories)
+        marks[name] = ("lower", model, floor, ceiling)
+    return marks
 
 
 def read(frames: Tensor, thing: Thing, scene: Scene, segmenter: Segmenter) -> Tensor:
-    """How far along its line a thing is in each frame: (T,) units; NaN where its colour is not seen.
+    """Distance of a thing along its line in each frame: (T,) units; NaN where its colour is not seen.
 
-    On the line p = start + a u, the camera says x = f X(p) / Z(p) and y = f Y(p) / Z(p): two equations linear in a,
+    On the line p = start + a u the camera gives x = f X(p) / Z(p) and y = f Y(p) / Z(p): two equations linear in a,
     solved by least squares.
     """
     at = places(frames, thing.colour, segmenter).double().numpy()
@@ -167,19 +167,23 @@ def read(frames: Tensor, thing: Thing, scene: Scene, segmenter: Segmenter) -> Te
 
 
 def position_error(way: Tensor, true: Tensor) -> float:
-    """(n, T) units each; over what was made."""
+    """Mean distance over the generated frames. way, true: (n, T) units along the line"""
     off = (way - true)[:, GIVEN:].abs()
     return float(off.nan_to_num(LOST).clamp(max=LOST).mean())
 
 
 def velocity_error(way: Tensor, true: Tensor) -> float:
-    """Of neighbouring frames, from the last given one on. A jump counts as no more than LOST units."""
+    """Mean difference of velocities from the last conditioning frame on. A jump is capped at LOST units."""
     speeds = way[:, GIVEN - 1 :].diff(dim=1).nan_to_num(0.0).clamp(-LOST, LOST)
     return float(((speeds - true[:, GIVEN - 1 :].diff(dim=1)) * FPS).abs().mean())
 
 
 def momentum_after(way: Tensor, masses: Tensor, contact: float) -> float:
-    """Of all things, by slopes fitted to their ways (n, T) after the contact, in seconds. masses: (n,)"""
+    """Total momentum after a collision, by slopes fitted to the trajectories (n, T).
+
+    masses:  (n,)
+    contact: seconds
+    """
     times = torch.from_numpy(TIMES[: way.shape[1]])
     late = times >= contact + _AFTER
     speeds = []
@@ -201,24 +205,24 @@ def _line(thing: Thing) -> tuple[Array, Array]:
 
 
 def _along(thing: Thing, centres: Array) -> Tensor:
-    """(T, 3) -> (T,)"""
+    """Distance of centres along a thing's line: (T, 3) -> (T,)."""
     start, direction = _line(thing)
     along: Tensor = torch.from_numpy((centres - start) @ direction)
     return along
 
 
 def mask_marks(made: Tensor, real: Tensor, through: Tensor) -> Marks:
-    """The four of Physics-IQ from the last given frame on. through: the real clip as the VAE gives it back"""
+    """Marks of Physics-IQ's four metrics from the last conditioning frame on. through: the real clip through the VAE"""
     real = real[GIVEN - 1 :]
     clips = (made[GIVEN - 1 :], real[:1].expand(len(real), -1, -1, -1), through[GIVEN - 1 :])
     truth, moving = masks.motion_masks(real), [masks.motion_masks(clip) for clip in clips]
-    told: Marks = {}
+    marks: Marks = {}
     for name, measure in (
         ("spatial IoU", masks.spatial_iou),
         ("spatiotemporal IoU", masks.spatiotemporal_iou),
         ("weighted spatial IoU", masks.weighted_spatial_iou),
     ):
         model, floor, ceiling = (measure(each, truth) for each in moving)
-        told[name] = ("higher", model, floor, ceiling)
+        marks[name] = ("higher", model, floor, ceiling)
     model, floor, ceiling = (masks.mse(clip, real) for clip in clips)
-    return told | {"MSE": ("lower", model, floor, ceiling)}
+    return marks | {"MSE": ("lower", model, floor, ceiling)}

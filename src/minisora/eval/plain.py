@@ -1,12 +1,12 @@
-"""Figures of any clip, with no truth beside it; and how varied clips are, and how near to the training set.
+"""No-reference metrics of a clip; diversity of a set of clips, and distance to the training set.
 
-Four have the form of a published rule with another source of motion, DIS optical flow (Kroeger et al. 2016,
-arXiv:1603.03590), and say so in their names: `dynamic_degree[dis]` is not the score of VBench, which uses RAFT.
+They follow published definitions, but with DIS optical flow (Kroeger et al. 2016, arXiv:1603.03590), as their names
+say: `dynamic_degree[dis]` is not the score of VBench, which uses RAFT.
 
     flicker, motion_smoothness[dis], dynamic_degree[dis]   Huang et al. 2023, arXiv:2311.17982 (VBench)
     warping_error[dis]                                     Liu et al. 2023, arXiv:2310.11440 (EvalCrafter)
 
-Here: the figures. Not here: distances between sets (frechet.py), clips with a truth (metrics.py, judge/).
+Here: the metrics. Not here: distances between sets (frechet.py), comparison with a true clip (metrics.py, judge/).
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from minisora.video import Video
 # Two frames (H, W, 3) uint8 -> (H, W, 2): how far each pixel of the first moves, in pixels right and down.
 Flow = Callable[[Tensor, Tensor], Tensor]
 
-LEAST_SIDE = 12  # pixels that DIS asks for; warping_error halves frames first
-DYNAMIC_FPS = 8  # VBench looks at motion at this rate
+LEAST_SIDE = 12  # smallest frame for DIS, in pixels; warping_error halves frames first
+DYNAMIC_FPS = 8  # the fps at which VBench measures motion
 _FASTEST_SHARE = 0.05  # of the pixels
-_SHORT_SIDE, _MOVES_PIXELS = 256, 6.0  # a pair moves where its fastest pixels do so far, in a frame of this side
+_SHORT_SIDE, _MOVES_PIXELS = (
+    256,
+    6.0,
+)  # a pair of frames is moving if its fastest pixels move so far, scaled to this side
 
 
 def plain_figures(video: Video) -> dict[str, float]:
-    """All four of one clip, by names that say how they were measured. Raises UsageError as `dis_flow` does."""
+    """All four metrics of one clip, by name. Raises UsageError as `dis_flow` does."""
     flow = dis_flow()
     return {
         "flicker": flicker(video.frames),
@@ -44,9 +47,9 @@ def plain_figures(video: Video) -> dict[str, float]:
 
 
 def dis_flow() -> Flow:
-    """Dense inverse search of OpenCV, medium preset, on brightness.
+    """OpenCV's dense inverse search (DIS), medium preset, on brightness.
 
-    Raises UsageError where OpenCV is not installed; the flow, for frames smaller than LEAST_SIDE.
+    Raises UsageError if OpenCV is not installed; the returned function raises it for frames below LEAST_SIDE.
     """
     try:
         import cv2
@@ -70,18 +73,18 @@ def dis_flow() -> Flow:
 
 
 def flicker(frames: Tensor) -> float:
-    """1 - mean difference of neighbouring frames over 255: 1 for a picture. For clips of a still scene.
+    """1 - mean absolute difference of neighbouring frames / 255: 1 for a still picture. Meant for static scenes.
 
-    frames: (T, H, W, 3) uint8, as in the other figures
+    frames: (T, H, W, 3) uint8, as in the other metrics
     """
     _need(frames, 2)
     return 1 - float(frames.float().diff(dim=0).abs().mean()) / 255
 
 
 def motion_smoothness(frames: Tensor, flow: Flow) -> float:
-    """1 - mean difference over 255 of every second frame from what its neighbours say of it: 1 for even motion.
+    """1 - mean absolute error / 255 of every second frame, interpolated from its neighbours: 1 for even motion.
 
-    A frame in the middle is the mean of both neighbours, each moved half of the way to the other.
+    The interpolation is the mean of both neighbours, each warped half of the flow to the other.
     """
     _need(frames, 3)
     errors = []
@@ -93,7 +96,7 @@ def motion_smoothness(frames: Tensor, flow: Flow) -> float:
 
 
 def dynamic_degree(video: Video, flow: Flow) -> bool:
-    """Whether enough neighbours of frames, at DYNAMIC_FPS, move enough; the share of such clips is the figure."""
+    """True if enough pairs of neighbouring frames, at DYNAMIC_FPS, move; the metric is the share of such clips."""
     frames = video.frames[:: max(1, round(video.fps / DYNAMIC_FPS))]
     _need(frames, 2)
     height, width = frames.shape[1:3]
@@ -103,14 +106,16 @@ def dynamic_degree(video: Video, flow: Flow) -> bool:
         float(flow(one, other).norm(dim=-1).flatten().topk(fastest).values.mean()) > least
         for one, other in pairwise(frames)
     ]
-    return sum(moving) >= max(1, round(4 * len(frames) / 16))  # their rule asks for no motion at all of two frames
+    return sum(moving) >= max(
+        1, round(4 * len(frames) / 16)
+    )  # VBench's rule rounds to 0 for two frames, which would always count as dynamic
 
 
 def warping_error(frames: Tensor, flow: Flow) -> float:
-    """Mean squared difference, summed over RGB in 0..1, of frames from the next ones moved back, at half the size.
+    """Mean squared difference, summed over RGB in 0..1, between frames and the next ones warped back, at half size.
 
-    Left out is what is hidden in one of the two, where flow there and back does not end where it began, and the edges
-    of motion: Lai et al. 2018, arXiv:1808.00449.
+    Occluded pixels (forward and backward flow disagree) and motion boundaries are left out, as in Lai et al. 2018,
+    arXiv:1808.00449.
     """
     _need(frames, 2)
     x = F.interpolate(frames.permute(0, 3, 1, 2).float(), scale_factor=0.5, mode="bilinear", align_corners=False)
@@ -126,7 +131,7 @@ def warping_error(frames: Tensor, flow: Flow) -> float:
 
 
 def _hidden(there: Tensor, back: Tensor) -> Tensor:
-    """(H, W) bool of the first of two frames; flows (H, W, 2) from it and to it."""
+    """(H, W) bool: occluded pixels of the first of two frames. there, back: (H, W, 2) flow from it and to it"""
     returned = _warped(back, there)
     squares = [moves.square().sum(-1) for moves in (there + returned, returned, there)]
     lost = squares[0] > 0.01 * (squares[1] + squares[2]) + 0.5
@@ -139,14 +144,14 @@ def _hidden(there: Tensor, back: Tensor) -> Tensor:
 
 
 def _warped(picture: Tensor, flow: Tensor) -> Tensor:
-    """(H, W, C) as seen from where each pixel moves to: what is at x + flow(x), as float; the edge goes on outside."""
+    """(H, W, C) picture sampled at x + flow(x), as float; borders are replicated."""
     height, width = flow.shape[:2]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return looked_up(picture.float()[None], (torch.stack([x, y], -1) + flow)[None])[0]
 
 
 def looked_up(planes: Tensor, places: Tensor) -> Tensor:
-    """(T, H, W, C) planes at (T, H, W, 2) places in pixels, between pixels by straight lines; the edge goes on."""
+    """(T, H, W, C) planes sampled bilinearly at (T, H, W, 2) places in pixels; borders are replicated."""
     height, width = planes.shape[1:3]
     grid = (2 * places.nan_to_num() + 1) / torch.tensor([width, height]) - 1
     found = F.grid_sample(planes.permute(0, 3, 1, 2), grid, "bilinear", "border", align_corners=False)
@@ -159,27 +164,27 @@ def _need(frames: Tensor, least: int) -> None:
 
 
 def diversity(clips: Sequence[Tensor], features: Features) -> float:
-    """Mean distance between the features of every two clips, of one prompt and many seeds; 0 where all are alike."""
+    """Mean pairwise distance between the features of clips of one prompt with different seeds; 0 if all are equal."""
     if len(clips) < 2:
         raise UsageError("one clip has no diversity. Give 2 or more seeds of the same prompt.")
     return float(torch.pdist(clip_features(clips, features)).mean())
 
 
 def distances_to_nearest(made: Sequence[Tensor], training: Iterable[Tensor], features: Features) -> list[float]:
-    """For each generated clip how far its features are from the nearest of a training set, read one clip at a time.
+    """Distance from each generated clip to its nearest training clip, in features; training is read clip by clip.
 
-    A copy is at a distance near 0; what is usual is said by held-out clips put in place of `made`.
+    A copy has a distance near 0; held-out clips in place of `made` give the usual distance.
 
-    Raises UsageError where clips differ in frames or size, or there is no training clip.
+    Raises UsageError if clips differ in frames or size, or there is no training clip.
     """
-    told = clip_features(made, features)
-    best = told.new_full((len(made),), float("inf"))
+    ours = clip_features(made, features)
+    best = ours.new_full((len(made),), float("inf"))
     for clip in training:
         if clip.shape != made[0].shape:
             raise UsageError(
                 f"a training clip is {tuple(clip.shape)} and one made {tuple(made[0].shape)}. Cut and resize it."
             )
-        best = torch.minimum(best, (told - features(clip).double().cpu()).norm(dim=1))
+        best = torch.minimum(best, (ours - features(clip).double().cpu()).norm(dim=1))
     if best.isinf().any():
         raise UsageError("there is no training clip to compare with. Give 1 or more.")
     distances: list[float] = best.tolist()

@@ -1,12 +1,12 @@
-"""How a set of clips looks beside real ones: no prompt is asked, and no clip is compared with its own truth.
+"""Visual quality of a set of clips against a set of real ones, without prompts and without pairing clips.
 
-    the figures of plain.py   mean over clips. The floor is the real clips with their frames out of order; that of
-                              motion (`dynamic_degree`) is a frozen frame
-    Frechet distance          from real renders of other scenes, by the judge's features or those of a given I3D. The
-                              ceiling is that of real renders of the same number, the floor that of their first frames,
-                              frozen. Few clips give too much: only figures of as many clips compare
+    metrics of plain.py   mean over clips. The floor is the real clips with their frames shuffled; that of
+                          motion (`dynamic_degree`) is a frozen frame
+    Frechet distance      to real renders of other scenes, by the judge's features or by I3D. The ceiling is that of
+                          as many real renders, the floor that of their first frames, frozen. Few clips bias it
+                          upwards: compare only figures of equal numbers of clips
 
-Here: rows for any source of clips. Not here: the figures (plain.py), the distance (frechet.py).
+Here: rows for any source of clips. Not here: the metrics (plain.py), the distance (frechet.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from minisora.eval.rows import Figure, Marks, figure_of_set, figures_of
 from minisora.judge.playroom import FPS
 from minisora.video import Video
 
-MOST_CLIPS = 48  # that the plain figures are taken of
+MOST_CLIPS = 48  # largest number of clips for the metrics of plain.py
 
 
 def quality_figures(
@@ -33,9 +33,9 @@ def quality_figures(
 ) -> list[Figure]:
     """Rows for each source of clips, (T, H, W, 3) uint8 at FPS, all of one T.
 
-    real:   as many clips of the scenes that were asked for
-    others: real clips of other scenes, which distances are taken from
-    i3d:    a TorchScript file: then the distance is FVD
+    real:   as many real clips, of the prompts' scenes
+    others: real clips of other scenes, the reference of the distances
+    i3d:    TorchScript file of I3D; the distance is then FVD
     """
     assert all(len(clips) == len(real) for clips in sources.values()), {n: len(c) for n, c in sources.items()}
     few = slice(0, MOST_CLIPS)
@@ -61,7 +61,7 @@ def distance_figures(
     features: Features,
     name: str,
 ) -> list[Figure]:
-    """How far each source is from `others`, two clips or more each."""
+    """Frechet distance from each source to `others`, of two clips or more each."""
     away = partial(frechet_distance, clip_features(others, features))
     frozen = (clip[:1].expand_as(clip) for clip in real)
     floor, ceiling = away(clip_features(frozen, features)), away(clip_features(real, features))
@@ -71,9 +71,9 @@ def distance_figures(
     ]
 
 
-def plain_marks(told: dict[str, float], floor: dict[str, float], ceiling: dict[str, float]) -> Marks:
+def plain_marks(figures: dict[str, float], floor: dict[str, float], ceiling: dict[str, float]) -> Marks:
     marks: Marks = {}
-    for name, value in told.items():
+    for name, value in figures.items():
         better = "lower" if name.startswith("warping_error") else "higher"
         marks[name] = (better, value, 0.0 if name.startswith("dynamic_degree") else floor[name], ceiling[name])
     return marks
@@ -82,5 +82,5 @@ def plain_marks(told: dict[str, float], floor: dict[str, float], ceiling: dict[s
 def _plain(frames: Tensor) -> dict[str, float]:
     try:
         return plain_figures(Video(frames, FPS))
-    except UsageError:  # OpenCV is not installed, or frames are too small for it
+    except UsageError:  # OpenCV is not installed, or frames are too small for DIS
         return {"flicker": flicker(frames)}

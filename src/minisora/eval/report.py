@@ -1,7 +1,7 @@
-"""The report: a model's score between real renders and shuffled captions, and the figures beside it.
+"""The prompt-following report: a model's score between real renders and shuffled captions, with further figures.
 
-Here: what is asked of the playroom, and what the report says.
-Not here: the way of a report (following.py), the judge (judge/playroom.py), marks and intervals (score.py), other
+Here: the playroom's prompts, and the content of the report.
+Not here: the protocol (following.py), the judge (judge/playroom.py), marks and intervals (score.py), the further
 figures (figures.py, quality.py).
 """
 
@@ -22,7 +22,7 @@ from minisora.eval.figures import BINS, loss_by_noise, vae_figures
 from minisora.eval.following import MODEL, PHRASINGS, SHEET_ROWS, SHUFFLED, THROUGH, Subject, follow, score_table, write
 from minisora.eval.quality import quality_figures
 from minisora.eval.rows import Figure, Findings, plain, verb_table
-from minisora.eval.score import ATTRIBUTES, Asked, Normalised, marks, shuffled
+from minisora.eval.score import ATTRIBUTES, Normalised, PromptCase, marks, shuffled
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, Description, PlayroomJudge
@@ -32,7 +32,7 @@ from minisora.worlds import playroom
 from minisora.worlds.playroom import WORLD_VERSION
 from minisora.worlds.seeds import REPORT, REPORT_OTHERS
 
-SECONDS = 2.0  # as of the clips that the judge was trained on
+SECONDS = 2.0  # length of the clips that the judge was trained on
 REAL = "real renders"
 FIGURE_CLIPS = 16
 _RENDERED_AT_ONCE = 20
@@ -40,7 +40,7 @@ _RENDERED_AT_ONCE = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that `evaluate` found. Its text is the table."""
+    """The results of `evaluate`. str() gives the table."""
 
     model: str
     count: int
@@ -52,13 +52,13 @@ class Report:
     vae: dict[str, dict[str, float]]  # PSNR and SSIM by source
     loss_by_noise: list[float]
     motion_energy: dict[str, float]
-    figures: tuple[Figure, ...]  # of the model and of the VAE round trip, beside real clips (quality.py)
+    figures: tuple[Figure, ...]  # of the model and of the VAE round trip, with real clips as reference (quality.py)
     versions: dict[str, str]
     device: str
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values only; what was not asked or could not be worked out is null."""
+        """JSON values; null for a value that was not asked for or is undefined."""
         data: dict[str, Any] = plain(asdict(self))
         return data
 
@@ -66,7 +66,7 @@ class Report:
         return score_table(self, "")
 
     def to_markdown(self) -> str:
-        """The table, what its rows are, and the other figures."""
+        """The table, an explanation of its rows, and the further figures."""
         vae = [
             f"| {name} | {self.vae[name]['psnr_db']:.2f} | {self.vae[name]['ssim']:.4f} | {self.vae[name]['clips']} |"
             if name in self.vae
@@ -114,12 +114,12 @@ class Report:
 
 
 def other_world(trained: int, judged: int) -> str:
-    """What a score says less of, where a model was trained on another version of the world."""
+    """A caveat for a model that was trained on another version of the world; "" for the same version."""
     return f"The model was trained on world {trained}; what it is asked for, and the judge, are of world {judged}."
 
 
 def run(model: Model, out: Path, *, count: int, i3d: Path | None = None, on_event: OnEvent = no_listener) -> Findings:
-    """`evaluate`, as a suite."""
+    """Run `evaluate` as a suite."""
     report = evaluate(model, out, count=count, i3d=i3d, on_event=on_event)
     notes = (other_world(**report.world),) if len(set(report.world.values())) > 1 else ()
     return Findings(report.figures, str(report), notes)
@@ -131,10 +131,10 @@ def evaluate(
     """Score a model; results.json, report.md and sheet.png go into the folder `out`.
 
     count:   held-out prompts
-    i3d:     a TorchScript file, for distances that may be called FVD
-    on_event: told how many clips are made, and how many there will be
+    i3d:     TorchScript file of I3D; distances are then FVD
+    on_event: receives the number of clips done and in all
 
-    Raises WeightsError where the judge's weights are missing.
+    Raises WeightsError if the judge's weights are missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     found = follow(_subject(), model, count=count, on_event=on_event)
@@ -169,7 +169,7 @@ def evaluate(
 
 
 def _subject() -> Subject[playroom.Scene, Description]:
-    """Prompts of the playroom. Raises WeightsError where the judge's weights are missing."""
+    """Prompts of the playroom, and its judge. Raises WeightsError if the judge's weights are missing."""
     return Subject(
         stage="prompts",
         real=REAL,
@@ -184,16 +184,20 @@ def _subject() -> Subject[playroom.Scene, Description]:
     )
 
 
-def marks_of(told: Mapping[str, Sequence[Description]], asked: Sequence[Asked]) -> dict[str, Tensor]:
-    """Descriptions by row -> marks (P, ATTRIBUTES) by row, those of shuffled captions last."""
-    table = {row: torch.tensor([marks(d, a) for d, a in zip(ds, asked, strict=True)]) for row, ds in told.items()}
-    return table | {SHUFFLED: shuffled(told[MODEL], asked).to(table[MODEL].dtype)}
+def marks_of(descriptions: Mapping[str, Sequence[Description]], asked: Sequence[PromptCase]) -> dict[str, Tensor]:
+    """Descriptions by row -> marks (P, ATTRIBUTES) by row; the last row is that of shuffled captions."""
+    table = {
+        row: torch.tensor([marks(d, a) for d, a in zip(ds, asked, strict=True)]) for row, ds in descriptions.items()
+    }
+    return table | {SHUFFLED: shuffled(descriptions[MODEL], asked).to(table[MODEL].dtype)}
 
 
-def prompts(count: int, *, aspect: float = 1.0, split: str = "held_out") -> tuple[list[playroom.Scene], list[Asked]]:
-    """Scenes that no training saw and a prompt for each, a short or a long one; always the same.
+def prompts(
+    count: int, *, aspect: float = 1.0, split: str = "held_out"
+) -> tuple[list[playroom.Scene], list[PromptCase]]:
+    """Scenes outside the training set and a prompt for each, short or long; deterministic.
 
-    aspect: width / height; split: "train" for scenes of triples that training knows
+    aspect: width / height; split: "train" for triples that occur in training
     """
     scenes = [playroom.draw(REPORT[n], split=split) for n in range(count)]
     asked = []
@@ -201,7 +205,7 @@ def prompts(count: int, *, aspect: float = 1.0, split: str = "held_out") -> tupl
         phrasing = list(PHRASINGS)[n % 2]
         written = playroom.captions(scene, seed=scene.seed, start=0.0, stop=SECONDS, phrasing=phrasing, aspect=aspect)
         text = Random(f"prompt {scene.seed}").choice(written).text
-        asked.append(Asked(text, playroom.facts(scene, 0.0, SECONDS, aspect=aspect), phrasing))
+        asked.append(PromptCase(text, playroom.facts(scene, 0.0, SECONDS, aspect=aspect), phrasing))
     return scenes, asked
 
 
@@ -215,13 +219,13 @@ def render_all(scenes: Sequence[playroom.Scene], size: tuple[int, int]) -> list[
 
 
 def _versions() -> dict[str, str]:
-    told = {"python": platform.python_version(), "torch": torch.__version__}
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
     for name in ("minisora", "opencv-python-headless"):
         try:
-            told[name] = version(name)
-        except PackageNotFoundError:  # run from a checkout, or with another build of OpenCV
-            told[name] = "not installed"
-    return told
+            versions[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout, or OpenCV under another package name
+            versions[name] = "not installed"
+    return versions
 
 
 def _device(model: Model) -> str:

@@ -1,7 +1,7 @@
-"""A measure as every suite gives it: the model between a floor and a ceiling, over n clips, with an interval.
+"""Figures of every suite: the model between a floor and a ceiling, over n clips, with an interval.
 
-Here: figures, from marks of single clips or of whole sets, how they are written down, and what a suite gives back.
-Not here: what is measured (the suites, quality.py, folder.py), which suites there are (suites.py).
+Here: figures from marks of single clips or of whole sets, writing them to files, and the results of a suite.
+Not here: the measurements (the suites, quality.py, folder.py), the list of suites (suites.py).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor
 
 NAN = float("nan")
 Marks = dict[str, tuple[str, float, float, float]]  # measure -> (better, model, floor, ceiling) of one clip
-DRAWS, INTERVAL = 2000, (0.025, 0.975)  # of the bootstrap
+DRAWS, INTERVAL = 2000, (0.025, 0.975)  # bootstrap resamples, and the quantiles of the interval
 _HALVES = 100
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measure of one verb, over n clips; its interval holds 95 % of the bootstrap's draws."""
+    """One measure of one verb over n clips, with its 95 % bootstrap interval."""
 
     verb: str
     name: str
@@ -38,7 +38,7 @@ class Figure:
 
     @property
     def closed(self) -> float:
-        """How much of the way from the floor to the ceiling is gone; NaN where there is none to go."""
+        """Share of the gap between floor and ceiling that is closed; NaN if there is no gap."""
         return (self.mean - self.floor) / (self.ceiling - self.floor) if self.ceiling != self.floor else NAN
 
     def row(self) -> str:
@@ -53,11 +53,11 @@ def verb_table(figures: Sequence[Figure]) -> str:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a suite found.
+    """The results of a suite.
 
-    figures: rows of the one table of all suites
-    table:   a table of its own
-    notes:   what has to be said of either
+    figures: rows of the common table of all suites
+    table:   a table of the suite's own
+    notes:   remarks on either
     """
 
     figures: tuple[Figure, ...] = ()
@@ -66,12 +66,12 @@ class Findings:
 
 
 def figures_of(verb: str, found: Sequence[Marks]) -> list[Figure]:
-    """A figure of each measure, over clips that all have the same; none of no clips."""
+    """A figure of each measure, over clips that all have the same measures; empty without clips."""
     return [figure_of(verb, name, found) for name in (found[0] if found else ())]
 
 
 def figure_of(verb: str, name: str, found: Sequence[Marks]) -> Figure:
-    """The mean of one measure over clips; those that cannot tell (NaN) are left out."""
+    """The mean of one measure over clips, without those where it is NaN."""
     values = torch.tensor([marks[name][1:] for marks in found], dtype=torch.float64)
     values = values[~values.isnan().any(1)]
     if not len(values):
@@ -85,10 +85,10 @@ def figure_of(verb: str, name: str, found: Sequence[Marks]) -> Figure:
 def figure_of_set(
     verb: str, name: str, better: str, of: Callable[[Tensor], float], rows: Tensor, *, floor: float, ceiling: float
 ) -> Figure:
-    """A figure that only a whole set has, such as a distance between two. rows: (N, D), of N clips
+    """A figure of a whole set, such as a distance between two sets. rows: (N, D), features of N clips
 
-    Its interval is the spread over halves of the set, about the value of all of it: the delete-d jackknife with
-    d = N/2, Shao and Wu 1989. Drawing with replacement would count clips twice, which such figures take for likeness.
+    Its interval is the spread over halves of the set, around the value of the whole: the delete-d jackknife with
+    d = N/2, Shao and Wu 1989. A bootstrap would repeat clips, which such figures mistake for similarity.
     """
     value, count = of(rows), len(rows)
     low = high = NAN
@@ -109,7 +109,7 @@ def write_rows(figures: Sequence[Figure], out: Path, name: str) -> Findings:
 
 
 def plain(value: Any) -> Any:
-    """The same without numbers that are none, which JSON cannot say: null in their place."""
+    """Replace NaN and inf by None, recursively, as JSON has no number for them."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""Descriptions against what was asked for, and scores between floor and ceiling.
+"""Scores of descriptions against prompts, normalised between floor and ceiling.
 
-Only what the prompt says is asked: the size of things where the prompt names sizes.
+Only attributes that the prompt states are scored: the size of things only where the prompt names sizes.
 
 Here: marks of one clip, means and intervals of many. Not here: the judge (judge/playroom.py), the table (report.py).
 """
@@ -22,8 +22,8 @@ ATTRIBUTES = ("colour", "shape", "count", "size", "motion", "direction", "camera
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A prompt, and what is true of the scene that it was written for (worlds.playroom.facts)."""
+class PromptCase:
+    """A prompt, and the facts of the scene that it describes (worlds.playroom.facts)."""
 
     prompt: str
     facts: dict[str, Any]
@@ -36,7 +36,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Normalised:
-    """(model - floor) / (ceiling - floor), and its interval that holds 95 % of the bootstrap's draws."""
+    """(model - floor) / (ceiling - floor), with its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -46,13 +46,13 @@ class Normalised:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def marks(description: Description, asked: Asked) -> list[float]:
-    """One mark in 0..1 for each of ATTRIBUTES; NaN where the prompt asks for none.
+def marks(description: Description, asked: PromptCase) -> list[float]:
+    """One mark in 0..1 for each of ATTRIBUTES; NaN where the prompt does not state it.
 
-    colour:    colours both asked for and found, of all that are either
-    shape, size, motion, direction: share of the things asked for that are found and have it; a thing is matched by its
-               colour, and where there is none of it, with what is left over
-    count, camera: right or not
+    colour:    IoU of the set of asked colours and the set of found ones
+    shape, size, motion, direction: share of the asked things that are found with the right value; a thing is matched
+               by its colour, or to a thing that is left over if its colour is not found
+    count, camera: 1 or 0
     """
     things = asked.facts["things"]
     wanted = [thing["colour"] for thing in things]
@@ -82,7 +82,7 @@ def marks(description: Description, asked: Asked) -> list[float]:
 
 
 def match(things: Sequence[dict[str, Any]], found: Sequence[Found]) -> list[Found | None]:
-    """For each thing asked for what was found of it: as many right colours as can be, then as many right shapes."""
+    """Match each asked thing to a found one, with the most right colours, then the most right shapes."""
     left: list[Found | None] = [*found, *[None] * len(things)]
 
     def right(order: Sequence[Found | None]) -> tuple[int, int]:
@@ -96,8 +96,8 @@ def match(things: Sequence[dict[str, Any]], found: Sequence[Found]) -> list[Foun
     return list(best)
 
 
-def shuffled(descriptions: Sequence[Description], asked: Sequence[Asked]) -> Tensor:
-    """Marks of clips against other prompts, each prompt against several clips: (P, ATTRIBUTES)."""
+def shuffled(descriptions: Sequence[Description], asked: Sequence[PromptCase]) -> Tensor:
+    """Mean marks of each prompt against the clips of other prompts, (P, ATTRIBUTES): the floor."""
     count = len(asked)
     shifts = [shift for shift in (1, 2, 3, 5, 8, 13, 21) if shift < count]
     if not shifts:
@@ -106,18 +106,23 @@ def shuffled(descriptions: Sequence[Description], asked: Sequence[Asked]) -> Ten
     return torch.tensor(rows, dtype=torch.float64).nanmean(0)
 
 
-def prompt_marks(told: Sequence[Description], truth: Sequence[Description], asked: Sequence[Asked]) -> list[Marks]:
-    """By attribute, for each prompt: the clip's mark, that of the clips of other prompts, and the real clip's."""
-    floor = shuffled(told, asked)
+def prompt_marks(
+    descriptions: Sequence[Description], truth: Sequence[Description], asked: Sequence[PromptCase]
+) -> list[Marks]:
+    """For each prompt, by attribute: the clip's mark, the floor (clips of other prompts), the ceiling (real clip)."""
+    floor = shuffled(descriptions, asked)
     rows = []
     for n, one in enumerate(asked):
-        row, best = marks(told[n], one), marks(truth[n], one)
+        row, best = marks(descriptions[n], one), marks(truth[n], one)
         rows.append({name: ("higher", row[at], float(floor[n, at]), best[at]) for at, name in enumerate(ATTRIBUTES)})
     return rows
 
 
 def normalised(model: Tensor, floor: Tensor, ceiling: Tensor, *, seed: int = 0) -> list[Normalised]:
-    """For each attribute; (P, A) marks each, NaN where a prompt asks for none. Every draw is of prompts."""
+    """Normalised score of each attribute. model, floor, ceiling: (P, A) marks, NaN where a prompt does not state it
+
+    The bootstrap resamples prompts.
+    """
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randint(len(model), (DRAWS, len(model)), generator=generator)
 

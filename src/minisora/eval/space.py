@@ -1,19 +1,19 @@
-"""3D consistency: a camera moves through a world that stands still, so true depth and pose say where each point goes.
+"""3D consistency: a camera moves through a static world, so true depth and pose give the track of each point.
 
-A model is given the first frame of a held-out scene and a prompt that says how the camera moves (`animate`). Every
-point of the background in that frame has a true depth. It is carried by the true poses into each later frame, as long
-as it is inside and nothing stands before it, and there
+A model animates the first frame of a held-out scene with a prompt that states the camera's motion (`animate`). Every
+background point of that frame has a true depth. The true poses project it into each later frame, as long as it is
+inside the frame and not occluded, and there
 
-    colour of points     is how far the frame's colour is from that of the first frame, in 0..255
-    way of points[dis]   is how far its optical flow to the next frame ends from where the point goes, in hundredths of
-                         the frame's smaller side; DIS flow of OpenCV, left out where that is not installed
+    colour of points     is the difference of its colour from that in the first frame, in 0..255
+    way of points[dis]   is the distance between the end of its optical flow and its true position in the next frame, in
+                         hundredths of the smaller side; DIS flow of OpenCV, left out if that is not installed
 
-The floor holds the first frame still, the ceiling is the real clip: its colours change with shade, haze and sampling,
-and its flow is what DIS reads of it.
+The floor repeats the first frame; the ceiling is the real clip, whose colours change with shade, haze and sampling,
+and whose flow has the error of DIS.
 
 Source of the measure: warping by depth and pose, Zhou et al. 2017, arXiv:1704.07813, Eq. 2, with both known.
 
-Here: where points go, and the two errors. Not here: whether the camera word is obeyed (report.py).
+Here: the tracks of points, and the two errors. Not here: whether the camera moves as prompted (report.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FLOW_SIDE = 128  # pixels
 
 
 def space_figures(model: Model, *, count: int, on_event: OnEvent = no_listener) -> list[Figure]:
-    """Over `count` held-out scenes whose camera moves."""
+    """Measure a model on `count` held-out scenes whose camera moves."""
     size = model.bundle.sampling.size
     found: list[Marks] = []
     scenes = choose(lambda scene: not held_still(scene), count)
@@ -54,28 +54,28 @@ def space_figures(model: Model, *, count: int, on_event: OnEvent = no_listener) 
 
 
 def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:
-    """Of a clip made from the first frame of the one scene that was rendered with its truth."""
+    """Marks of a clip that animates the first frame of a rendered scene. rendered: one scene, with its truth"""
     assert rendered.depth is not None and rendered.masks is not None
-    way = ways(rendered.depth[0, 0], rendered.pose[0], rendered.focal[0])
-    seen = in_sight(way, rendered.masks[0])
+    tracks = point_tracks(rendered.depth[0, 0], rendered.pose[0], rendered.focal[0])
+    seen = in_sight(tracks, rendered.masks[0])
     real = rendered.frames[0]
     clips = (made, real[:1].expand(len(real), -1, -1, -1), real)
-    model, floor, ceiling = (colour_error(frames, way, seen) for frames in clips)
+    model, floor, ceiling = (colour_error(frames, tracks, seen) for frames in clips)
     marks: Marks = {"colour of points": ("lower", model, floor, ceiling)}
     try:
         flow = dis_flow()
     except UsageError:
         return marks
-    model, floor, ceiling = (way_error(frames, way, seen, flow) for frames in clips)
+    model, floor, ceiling = (flow_error(frames, tracks, seen, flow) for frames in clips)
     return marks | {"way of points[dis]": ("lower", model, floor, ceiling)}
 
 
-def ways(depth: Tensor, pose: Tensor, focal: Tensor) -> Tensor:
-    """Where each pixel of the first frame is in every frame, if its point stands still in the world.
+def point_tracks(depth: Tensor, pose: Tensor, focal: Tensor) -> Tensor:
+    """Positions of each pixel of the first frame in every frame, if its point is static in the world.
 
-    depth:   (H, W) of the first frame, units along the view
+    depth:   (H, W) of the first frame, units along the optical axis
     pose:    (T, 4, 4) world to camera; focal: (T,) pixels
-    returns  (T, H, W, 2) x right and y down, in pixels, 0 in the middle of the first; NaN where there is no depth
+    returns  (T, H, W, 2) x right and y down, in pixels, 0 at the centre of the first pixel; NaN where there is no depth
     """
     height, width = depth.shape
     y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
@@ -89,29 +89,30 @@ def ways(depth: Tensor, pose: Tensor, focal: Tensor) -> Tensor:
     return at.where(there[..., 2:] > 0, torch.nan).float()
 
 
-def in_sight(way: Tensor, masks: Tensor) -> Tensor:
-    """(T, H, W) bool: points of the background that are inside the frame, with no thing at them or beside them.
+def in_sight(tracks: Tensor, masks: Tensor) -> Tensor:
+    """(T, H, W) bool: background points that are inside the frame, with no thing at them or next to them.
 
-    masks: (T, H, W), 0 for the background
+    tracks: (T, H, W, 2), as from `point_tracks`
+    masks:  (T, H, W), 0 for the background
     """
     height, width = masks.shape[1:]
-    things = F.max_pool2d((masks > 0).float()[:, None], 3, 1, 1)  # edges are mixed with what they cover
-    covered = looked_up(things.permute(0, 2, 3, 1), way)[..., 0]
+    things = F.max_pool2d((masks > 0).float()[:, None], 3, 1, 1)  # pixels at an edge mix both colours
+    covered = looked_up(things.permute(0, 2, 3, 1), tracks)[..., 0]
     limit = torch.tensor([width - 1, height - 1])
-    inside = ((way >= 0) & (way <= limit)).all(-1)  # NaN is not
+    inside = ((tracks >= 0) & (tracks <= limit)).all(-1)  # False for NaN
     return inside & (covered == 0) & (things[0, 0] == 0)
 
 
-def colour_error(frames: Tensor, way: Tensor, seen: Tensor) -> float:
-    """Mean difference, in 0..255, of points from what they were in the first frame; NaN where none is seen."""
-    off = (looked_up(frames.float(), way) - frames[0].float()).abs().mean(-1)[1:]
+def colour_error(frames: Tensor, tracks: Tensor, seen: Tensor) -> float:
+    """Mean absolute difference, in 0..255, of points from their colours in the first frame; NaN if none is visible."""
+    off = (looked_up(frames.float(), tracks) - frames[0].float()).abs().mean(-1)[1:]
     return float(off[seen[1:]].mean()) if seen[1:].any() else NAN
 
 
-def way_error(frames: Tensor, way: Tensor, seen: Tensor, flow: Flow) -> float:
-    """Median distance of flow from the way of points to the next frame, in hundredths of the smaller side.
+def flow_error(frames: Tensor, tracks: Tensor, seen: Tensor, flow: Flow) -> float:
+    """Median distance of optical flow from the tracks to the next frame, in hundredths of the smaller side.
 
-    Median, as flow runs wild in a few places without pattern. Frames smaller than FLOW_SIDE are enlarged first: on real
+    Median, as flow has outliers in areas without texture. Frames smaller than FLOW_SIDE are enlarged first: on real
     renders of 64 x 64 that halves the error.
     """
     height, width = frames.shape[1:3]
@@ -119,6 +120,6 @@ def way_error(frames: Tensor, way: Tensor, seen: Tensor, flow: Flow) -> float:
     large = resize(frames, times * height, times * width)
     flows = torch.stack([flow(one, other) for one, other in pairwise(large)])
     flows = F.avg_pool2d(flows.permute(0, 3, 1, 2), times).permute(0, 2, 3, 1) / times
-    off = (looked_up(flows, way[:-1]) - way.diff(dim=0)).norm(dim=-1)
+    off = (looked_up(flows, tracks[:-1]) - tracks.diff(dim=0)).norm(dim=-1)
     both = seen[:-1] & seen[1:]
     return 100 * float(off[both].median()) / min(height, width) if both.any() else NAN

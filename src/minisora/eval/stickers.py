@@ -1,10 +1,10 @@
-"""The report on stickers: are names, people, work and skin tones shown as asked, and does time run forward.
+"""The report on stickers: names, persons, activities and skin tones against the prompt, and the direction of time.
 
-Asked are unseen stagings of one sticker each. Names of the training set: is the asked name among the judge's best, and
-are the frames in order, where the judge is sure of the real clip's order. Held-out combinations: is each of person,
-activity and skin tone right.
+Prompts describe unseen stagings of one sticker each. For names of the training set: is the name among the judge's
+best, and are the frames in order, where the judge is sure of the real clip's order. For held-out combinations: is each
+of person, activity and skin tone right.
 
-Here: what is asked of stickers, marks, and what the report says. Not here: the way of a report (following.py), the
+Here: the prompts of stickers, marks, and the content of the report. Not here: the protocol (following.py), the
 judge (judge/stickers.py), the playroom's report (report.py).
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from minisora.errors import UsageError
 from minisora.eval.following import MODEL, PHRASINGS, SHEET_ROWS, SHUFFLED, Subject, follow, score_table, write
 from minisora.eval.rows import Findings, plain
-from minisora.eval.score import Asked, Normalised
+from minisora.eval.score import Normalised, PromptCase
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.stickers import (
@@ -43,28 +43,28 @@ from minisora.worlds import stickers
 from minisora.worlds.seeds import STICKER_REPORT
 from minisora.worlds.stickers.staging import Staging
 
-NAMES_SHARE = 5 / 8  # of the prompts; the others are of held-out combinations
+NAMES_SHARE = 5 / 8  # share of the prompts that ask for names; the others ask for held-out combinations
 SECONDS = (NUM_FRAMES - 1) / FPS
 REAL = "real clips"
 ATTRIBUTES = ("name", "order", "person", "activity", "tone")
-CHANCE = 0.5  # of an order; it is in no caption, so shuffling captions says nothing of it
+CHANCE = 0.5  # floor of `order`: no caption states it, so shuffled captions give no floor
 
 
 @dataclass(frozen=True, kw_only=True)
 class StickerReport:
-    """All that `sticker_report` found. Its text is the table."""
+    """The results of `sticker_report`. str() gives the table."""
 
     model: str
     count: int
-    asked: dict[str, int]  # of how many prompts each of ATTRIBUTES was asked
+    asked: dict[str, int]  # number of prompts that state each of ATTRIBUTES
     rows: dict[str, dict[str, float]]  # mean marks, by row and attribute
     normalised: dict[str, Normalised]
     by_phrasing: dict[str, dict[str, Normalised]]  # over the prompts of each of PHRASINGS
-    motion_energy: dict[str, float]  # by row, but for the last
+    motion_energy: dict[str, float]  # by row, without the last
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values only; what was not asked or could not be worked out is null."""
+        """JSON values; null for a value that was not asked for or is undefined."""
         data: dict[str, Any] = plain(asdict(self))
         return data
 
@@ -74,7 +74,7 @@ class StickerReport:
     def to_markdown(self) -> str:
         energy = self.motion_energy
         share = 100 * energy[MODEL] / max(energy[REAL], 1e-9)
-        told = ", ".join(f"{row} {value:.2f}" for row, value in energy.items())
+        listed = ", ".join(f"{row} {value:.2f}" for row, value in energy.items())
         timed = ", ".join(f"{name} {value:.0f}" for name, value in self.seconds.items())
         return "\n".join(
             [
@@ -93,7 +93,8 @@ class StickerReport:
                 "",
                 str(self),
                 "",
-                f"Motion energy (mean difference of neighbouring frames, of 255): {told}; the model has {share:.0f} % "
+                f"Motion energy (mean difference of neighbouring frames, of 255): {listed}; "
+                f"the model has {share:.0f} % "
                 "of the real clips'.",
                 "",
                 f"Seconds: {timed}.",
@@ -107,19 +108,19 @@ def _heading(model: str) -> str:
 
 
 def left_out() -> str | None:
-    """Why stickers cannot be judged here, in one line; None where they can."""
+    """The reason why stickers cannot be judged here, in one line; None if they can."""
     try:
         keys = [each.key for each in stickers.names()]
         if missing := len(stickers.missing(keys)):
             return f"{missing} of {len(keys)} are not in the cache. Fetch them: minisora.worlds.stickers.prepare()."
         load_judge(StickerJudge)
-    except UsageError as error:  # no names, or no weights
+    except UsageError as error:  # the stickers are not in the cache, or the weights are missing
         return str(error)
     return None
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
-    """`sticker_report`, as a suite; a note where stickers cannot be judged."""
+    """Run `sticker_report` as a suite; only a note if stickers cannot be judged."""
     if (reason := left_out()) is not None:
         return Findings(notes=(f"stickers are not judged: {reason}",))
     return Findings(table=str(sticker_report(model, out, count=count, on_event=on_event)))
@@ -128,12 +129,12 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
 def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> StickerReport:
     """Score a model; stickers.json, stickers.md and stickers.png go into the folder `out`.
 
-    What is in stickers.md is added to a report.md that is there, in place of an earlier one.
+    The content of stickers.md is appended to an existing report.md, in place of an earlier one.
 
     count:   prompts
-    on_event: told how many clips are made, and how many there will be
+    on_event: receives the number of clips done and in all
 
-    Raises UsageError where the stickers are not in the cache, WeightsError where the judge's weights are missing.
+    Raises UsageError if the stickers are not in the cache, WeightsError if the judge's weights are missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     found = follow(_subject(), model, count=count, on_event=on_event)
@@ -153,7 +154,7 @@ def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = n
 
 
 def _subject() -> Subject[Staging, Reading]:
-    """Prompts of stickers. Raises WeightsError where the judge's weights are missing."""
+    """Prompts of stickers, and their judge. Raises WeightsError if the judge's weights are missing."""
     return Subject(
         stage="stickers",
         real=REAL,
@@ -169,8 +170,8 @@ def _subject() -> Subject[Staging, Reading]:
     )
 
 
-def prompts(count: int) -> tuple[list[Staging], list[Asked]]:
-    """Unseen stagings of one sticker each and a prompt for each; always the same. Held-out combinations come last."""
+def prompts(count: int) -> tuple[list[Staging], list[PromptCase]]:
+    """Unseen stagings of one sticker each and a prompt for each, held-out combinations last; deterministic."""
     named = math.ceil(NAMES_SHARE * count)
     drawn = [
         *singles(STICKER_REPORT.start, named, split="train"),
@@ -181,14 +182,14 @@ def prompts(count: int) -> tuple[list[Staging], list[Asked]]:
         phrasing = list(PHRASINGS)[n % 2]
         written = stickers.captions(staging, seed=seed, start=0.0, stop=SECONDS, phrasing=phrasing)
         text = Random(f"prompt {staging.split} {seed}").choice(written).text
-        asked.append(Asked(text, stickers.facts(staging), phrasing))
+        asked.append(PromptCase(text, stickers.facts(staging), phrasing))
     return [staging for _, staging in drawn], asked
 
 
-def marks(reading: Reading, asked: Asked, *, sure: bool) -> list[float]:
-    """One mark in 0..1 for each of ATTRIBUTES; NaN where the prompt is not asked for it.
+def marks(reading: Reading, asked: PromptCase, *, sure: bool) -> list[float]:
+    """One mark in 0..1 for each of ATTRIBUTES; NaN where the prompt does not state it.
 
-    sure: of the order of the real clip
+    sure: the judge is sure of the order of the real clip
     """
     actor = asked.facts["actors"][0]
     if actor["held_out"]:
@@ -203,18 +204,18 @@ def marks(reading: Reading, asked: Asked, *, sure: bool) -> list[float]:
     return [float(actor["words"] in reading.names), order if sure else math.nan, *[math.nan] * 3]
 
 
-def marks_of(told: Mapping[str, Sequence[Reading]], asked: Sequence[Asked]) -> dict[str, Tensor]:
-    """Readings by row -> marks (P, ATTRIBUTES) by row, those of shuffled captions last.
+def marks_of(readings_by_row: Mapping[str, Sequence[Reading]], asked: Sequence[PromptCase]) -> dict[str, Tensor]:
+    """Readings by row -> marks (P, ATTRIBUTES) by row; the last row is that of shuffled captions.
 
-    Captions are shuffled among prompts that are asked for the same, each prompt against several clips.
+    Captions are shuffled among prompts that state the same attributes, each prompt against several clips.
     """
-    sure = [max(one.forward, 1 - one.forward) >= SURE for one in told[REAL]]
+    sure = [max(one.forward, 1 - one.forward) >= SURE for one in readings_by_row[REAL]]
     cases = list(zip(asked, sure, strict=True))
     table = {
         row: torch.tensor([marks(r, a, sure=s) for r, (a, s) in zip(readings, cases, strict=True)])
-        for row, readings in told.items()
+        for row, readings in readings_by_row.items()
     }
-    made, floor = told[MODEL], []
+    made, floor = readings_by_row[MODEL], []
     for n, (one, known) in enumerate(cases):
         alike = [m for m, other in enumerate(asked) if other.facts["split"] == one.facts["split"]]
         place, length = alike.index(n), len(alike)
@@ -227,14 +228,14 @@ def marks_of(told: Mapping[str, Sequence[Reading]], asked: Sequence[Asked]) -> d
 
 
 def _add(report: StickerReport, whole: Path) -> None:
-    """Put a report at the end of another, if that is there, in place of an earlier one."""
+    """Append a report to another, if that exists, in place of an earlier one."""
     if whole.exists():
         before = whole.read_text(encoding="utf-8").split(_heading(report.model))[0].rstrip()
         whole.write_text(f"{before}\n\n{report.to_markdown()}", encoding="utf-8")
 
 
-def _shown(asked: Sequence[Asked]) -> list[int]:
-    """The prompts of a sheet: half of names, half of held-out combinations."""
+def _shown(asked: Sequence[PromptCase]) -> list[int]:
+    """Numbers of the prompts on the sheet: half of names, half of held-out combinations."""
     held_out = [n for n, one in enumerate(asked) if one.facts["split"] == "held_out"]
     named = [n for n in range(len(asked)) if n not in held_out]
     return [*named[: SHEET_ROWS // 2], *held_out[: SHEET_ROWS // 2]]

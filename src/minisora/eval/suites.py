@@ -3,7 +3,7 @@
 The module has `run(model, out, *, count, on_event)`: it measures a model over `count` clips, writes its files into the
 folder `out`, NAME.json among them, and returns its `Findings` (rows.py).
 
-Here: the table; as it is read for `--help`, a module is imported when it runs.
+Here: the table. `--help` reads it, so the modules are imported only when they run.
 Not here: running them all (command.py), the options (cli/evaluate.py).
 """
 
@@ -18,11 +18,11 @@ from minisora.lazy import Lazy
 class Suite:
     """A family of measures.
 
-    name:  of the option for its count, and of its files
-    count: clips of it by default; 0 leaves it out
-    help:  what is counted
-    title: of its rows on the page; empty where it writes a report of its own
-    takes: what its `run` is given besides, by name: i3d, training (see `evaluate_all`)
+    name:  name of the option for its count, and of its files
+    count: default number of clips; 0 skips the suite
+    help:  unit of the count
+    title: title of its rows on the page; empty if it writes a report of its own
+    takes: further arguments of its `run`, by name: i3d, training (see `evaluate_all`)
     """
 
     name: str
@@ -35,7 +35,7 @@ class Suite:
 
 PROMPTS = Suite("prompts", Lazy("minisora.eval.report"), 200, "Held-out prompts to ask for", takes=("i3d",))
 SUITES = (
-    PROMPTS,  # its option is --count, and it is never left out
+    PROMPTS,  # its option is --count, and it is never skipped
     Suite("stickers", Lazy("minisora.eval.stickers"), 160, "Held-out stagings of stickers to ask for"),
     Suite("verbs", Lazy("minisora.eval.verbs"), 24, "Held-out clips that every other verb is measured on", "Verbs"),
     Suite("aspects", Lazy("minisora.eval.aspects"), 24, "Held-out prompts at each of three aspects", "Aspects"),

@@ -1,6 +1,6 @@
-"""What the upscaler gains over bicubic enlargement, against held-out scenes drawn large.
+"""The upscaler against bicubic enlargement, on held-out scenes that are also rendered large.
 
-Here: figures of pixels. Not here: how the VAE itself does (figures.py), what a clip shows (judge/).
+Here: metrics of pixels. Not here: the VAE itself (figures.py), the content of a clip (judge/).
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from minisora.worlds.seeds import UPSCALED
 def held_out_pairs(
     vae: Codec, count: int, *, side: int, factor: int, num_frames: int = 17
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Held-out scenes: drawn at `side` pixels and through the VAE, and drawn at `factor` times as many; (T, H, W, 3)"""
+    """Held-out scenes rendered at `side` pixels and passed through the VAE, and rendered `factor` times as large.
+
+    yields   (T, side, side, 3) and (T, factor * side, factor * side, 3) uint8
+    """
     for seed in UPSCALED[:count]:
         scenes = [playroom.draw(seed, split="held_out")]
         small, large = (
@@ -34,9 +37,9 @@ def held_out_pairs(
 def upscale_figures(upscaler: Upscaler, vae: Codec, *, count: int = 24, side: int = 64) -> dict[str, dict[str, float]]:
     """Rows `true`, `bicubic` and `ours`: means over held-out clips.
 
-    psnr_db, ssim  against the true frames; not of those themselves
+    psnr_db, ssim  against the true frames; absent in the row `true`
     change         mean difference of neighbouring frames, in 0..255
-    flicker        the same where the true frames do not change
+    flicker        the same, only where the true frames do not change
     sharpness      root mean square difference of neighbouring pixels, in 0..255
     """
     size = upscaler.config.factor * side
@@ -44,16 +47,16 @@ def upscale_figures(upscaler: Upscaler, vae: Codec, *, count: int = 24, side: in
     for small, true in held_out_pairs(vae, count, side=side, factor=upscaler.config.factor):
         clips = {"true": true, "bicubic": resize(small, size, size), "ours": upscaler.upscale(small)}
         for name, frames in clips.items():
-            told = {"change": motion_energy(frames), "flicker": flicker(frames, true), "sharpness": sharpness(frames)}
+            values = {"change": motion_energy(frames), "flicker": flicker(frames, true), "sharpness": sharpness(frames)}
             if name != "true":
-                told |= {"psnr_db": psnr(frames, true), "ssim": ssim(frames, true)}
-            for key, value in told.items():
+                values |= {"psnr_db": psnr(frames, true), "ssim": ssim(frames, true)}
+            for key, value in values.items():
                 sums[name][key] = sums[name].get(key, 0.0) + value / count
     return sums
 
 
 def upscale_sheet(upscaler: Upscaler, vae: Codec, *, count: int = 4, side: int = 64) -> Tensor:
-    """A picture to look at: a row for each held-out clip, in it one frame enlarged by bicubic, by ours, and as it is.
+    """A contact sheet with a row for each held-out clip: one frame by bicubic, by our upscaler, and the true one.
 
     returns  (H, W, 3) uint8
     """

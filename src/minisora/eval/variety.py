@@ -1,14 +1,14 @@
-"""Whether a model makes new things: other clips for other seeds, none of the training set's, and unseen combinations.
+"""Variety: diversity over seeds, distance from the training set, and unseen combinations.
 
-    combinations seen, never seen   marks of prompts whose triple colour x shape x motion training showed, and of
-                                    held-out ones; the floor is the clips against other prompts, the ceiling real
-                                    renders (score.py). Speeds never seen are in physics.py
+    combinations seen, never seen   marks of prompts whose triple colour x shape x motion occurs in training, and of
+                                    held-out ones; the floor is clips against other prompts, the ceiling real
+                                    renders (score.py). Unseen speeds are in physics.py
     diversity over seeds            mean distance between clips of one prompt, in the judge's features; the floor is
-                                    one clip over and over, the ceiling real scenes of which the prompt is as true
-    nearest training clip           distance to the nearest of those that show the same triple; the floor is a copy,
-                                    the ceiling the real scene that was asked for, which training did not see either
+                                    one repeated clip, the ceiling real scenes that fit the prompt equally well
+    nearest training clip           distance to the nearest of those with the same triple; the floor is a copy,
+                                    the ceiling the prompt's real scene, which is not in the training set either
 
-Here: what is asked and compared. Not here: the distances (plain.py), the marks (score.py).
+Here: the prompts and the comparisons. Not here: the distances (plain.py), the marks (score.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from minisora.worlds.playroom import Scene
 
 SPLITS = {"train": "combinations seen", "held_out": "combinations never seen"}
 ATTRIBUTES = ("colour", "shape", "motion")
-SEEDS = 3  # of one prompt
+SEEDS = 3  # clips of one prompt
 DOES = {
     "rolls_left": "moves to the left",
     "rolls_right": "moves to the right",
@@ -47,7 +47,7 @@ def run(
 ) -> Findings:
     """Measure `count` prompts of each kind; variety.json and variety.md go into the folder `out`.
 
-    training: seeds of the playroom clips that the model was trained on; without any, copying is not measured
+    training: seeds of the playroom clips that the model was trained on; if empty, copying is not measured
     """
     judge, size = load_judge(PlayroomJudge), model.bundle.sampling.size
     features, figures = playroom_features(judge.segmenter), list[Figure]()
@@ -80,9 +80,9 @@ def run(
 
 
 def same_prompt(count: int) -> list[tuple[str, list[Scene]]]:
-    """Prompts of one thing, of triples that training knows, and SEEDS scenes of which each prompt is true.
+    """Prompts of one thing, of training triples, each with SEEDS scenes that fit it.
 
-    The first scene says colour and shape, and lends them to the others; floor, light, camera and place are their own.
+    The others take colour and shape from the first scene; floor, light, camera and place are their own.
     """
     found = []
     groups = -(-count // len(DOES))

@@ -1,15 +1,14 @@
-"""What each verb promises, measured against the truth of the playroom: what was given is exact, joins do not show.
+"""The verbs on the playroom, against its truth: conditioning frames are kept exactly, joins are invisible.
 
-Every figure has a floor, what one gets without a model (a hard cut, a frozen frame, a straight line on, a blend), and
-a ceiling, the real renders. Scenes are held out; those with a cut to another camera, or in which nothing moves, are
-left out.
+Every figure has a floor, the result without a model (a hard cut, a frozen frame, linear extrapolation, a blend), and
+a ceiling, the real renders. Scenes are held out, without cuts, and something moves in each.
 
-    join     second difference of frames where given and made meet, over its 95th percentile inside the real clip:
-             1 and less does not show
-    motion   mean difference of neighbouring made frames, over that of the real ones
-    way      distance of things from where they really are, in halves of the frame's smaller side
+    join     second difference of frames where conditioning and generated frames meet, over its 95th percentile inside
+             the real clip: invisible if 1 or less
+    motion   mean difference of neighbouring generated frames, over that of the real ones
+    way      distance of things from their true positions, in halves of the frame's smaller side
 
-Here: the verbs of one clip or two. Not here: prompt following (report.py), what the judge sees (judge/playroom.py).
+Here: verbs of one or two clips. Not here: prompt following (report.py), the judge (judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ from minisora.worlds.playroom import COLOURS
 
 SECONDS = 2.0
 FRAMES = round(SECONDS * FPS) + 1
-GIVEN = 9  # frames of the clip that a verb is given
-LEAST_MOTION = 0.3  # of a real clip, in 0..255 a frame: figures are shares of it
+GIVEN = 9  # conditioning frames
+LEAST_MOTION = 0.3  # least motion energy of a real clip, in 0..255: figures are shares of it
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A held-out scene: its prompt for SECONDS, and what is really seen."""
+    """A held-out scene: its prompt for SECONDS, and its real frames."""
 
     scene: playroom.Scene
     prompt: str
     real: Tensor  # (FRAMES, H, W, 3) uint8
-    fast: Tensor  # the same seconds at twice the rate
+    fast: Tensor  # the same seconds at twice the fps
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,7 +55,7 @@ class Case:
         return self.real.shape[1], self.real.shape[2]
 
 
-Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  # also the frames, for the sheet
+Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  # -> marks, and frames for the sheet
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
@@ -97,7 +96,7 @@ def _animate(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: 
     return {
         "first frame exact": _exact(frames[:1], case.real[:1]),
         "motion": ("higher", _motion(frames, case.real), 0.0, 1.0),
-        "way": _way(frames, case, judge, first=1, known=1),
+        "way": _trajectory(frames, case, judge, first=1, known=1),
     }, frames
 
 
@@ -108,7 +107,7 @@ def _extend(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: i
         "clip exact": _exact(frames[:GIVEN], given),
         "join": _join(frames, case, other, GIVEN),
         "motion": ("higher", _motion(frames[GIVEN - 1 :], case.real[GIVEN - 1 :]), 0.0, 1.0),
-        "way": _way(frames, case, judge, first=GIVEN, known=GIVEN),
+        "way": _trajectory(frames, case, judge, first=GIVEN, known=GIVEN),
     }, frames
 
 
@@ -159,7 +158,7 @@ def _loop(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int
 def _loop_back(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
     clip = case.real[:GIVEN]
     frames = model.loop(case.prompt, clip=Video(clip, FPS), seconds=1.0, seed=seed).frames
-    rolled = frames.roll(len(frames) - GIVEN, 0)  # the seam of the two rounds is inside
+    rolled = frames.roll(len(frames) - GIVEN, 0)  # puts the seam between two rounds inside the clip
     cut = _roughness(torch.cat([clip, clip]), GIVEN) / _inside(case.real)
     return {
         "clip exact": _exact(frames[:GIVEN], clip),
@@ -195,7 +194,7 @@ def _edit(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int
 
 
 def _inpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
-    """A thing is made anew, in a colour that the clip does not show."""
+    """Regenerate a thing in a colour that does not occur in the clip."""
     thing = case.scene.things[0]
     height, width = case.real.shape[1:3]
     new = _new_colour(case, seed)
@@ -228,19 +227,19 @@ def _new_colour(case: Case, seed: int) -> str:
 
 
 def _recoloured(case: Case, new: str) -> Tensor:
-    """The same scene, its first thing in another colour."""
+    """Real frames of the scene with its first thing in another colour."""
     first, *others = case.scene.things
     scene = replace(case.scene, things=(replace(first, colour=new), *others))
     return shown(scene, case.size, num_frames=FRAMES, fps=FPS)
 
 
 def _colours(frames: Tensor, judge: PlayroomJudge) -> set[str]:
-    """Colours of the things that a clip shows."""
+    """Colours of the things in a clip."""
     return {one.colour for one in judge.describe([frames])[0].things}
 
 
 def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
-    """The middle of a wide clip is given."""
+    """Regenerate a wide clip from its middle columns."""
     height, width = case.real.shape[1:3]
     side = 3 * width // 8
     size = height, width + 2 * side
@@ -269,13 +268,13 @@ def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed:
 
 
 def _edge(frames: Tensor, columns: slice) -> float:
-    """Mean difference over both edges of a stretch of columns, in 0..255."""
+    """Mean absolute difference across both edges of a range of columns, in 0..255."""
     x = frames.float()
     return float(sum((x[:, :, at] - x[:, :, at - 1]).abs().mean() for at in (columns.start, columns.stop)) / 2)
 
 
 def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
-    """Two shots of one scene, the first begun by a keyframe."""
+    """Generate two shots of one scene, the first from a keyframe."""
     with tempfile.TemporaryDirectory() as folder:
         keyframe = Path(folder) / "keyframe.png"
         Video(case.real[:1], FPS).save(keyframe)
@@ -293,7 +292,7 @@ def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, see
 
 
 def _kept(before: Sequence[Found], after: Sequence[Found], field: str) -> float:
-    """Share of things of which there is one of the same colour afterwards, with `field` as it was."""
+    """Share of things for which a thing of the same colour is found afterwards with the same `field`."""
     later = {found.colour: found for found in after}
     same = [thing.colour in later and getattr(later[thing.colour], field) == getattr(thing, field) for thing in before]
     return sum(same) / len(same) if same else NAN
@@ -330,13 +329,13 @@ def _exact(made: Tensor, given: Tensor) -> tuple[str, float, float, float]:
 
 
 def _motion(frames: Tensor, real: Tensor) -> float:
-    """NaN where too little moves in the real frames for a share of it."""
+    """Motion energy over that of the real frames; NaN if theirs is below LEAST_MOTION."""
     usual = motion_energy(real)
     return motion_energy(frames) / usual if usual >= LEAST_MOTION else NAN
 
 
 def _roughness(frames: Tensor, at: int) -> float:
-    """The larger second difference, in 0..255, of the two that reach over the step from frame at - 1 to frame at."""
+    """The larger of the two second differences, in 0..255, that span the step from frame at - 1 to frame at."""
     part = frames[max(0, at - 2) : at + 2].float()
     return float((part[2:] - 2 * part[1:-1] + part[:-2]).abs().mean((1, 2, 3)).max())
 
@@ -358,12 +357,12 @@ def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
     return (one * (1 - share) + other * share).round().to(torch.uint8)
 
 
-def _way(
+def _trajectory(
     frames: Tensor, case: Case, judge: PlayroomJudge, *, first: int, known: int
 ) -> tuple[str, float, float, float]:
-    """Distance from the true places, over frames from `first` on; a thing that is not seen is a whole half side off.
+    """Distance from the true positions over frames from `first` on; a thing that is not seen counts as half a side off.
 
-    The floor goes straight on from the last two of the `known` places, or stays where only one is known.
+    The floor extrapolates linearly from the last two of the `known` positions, or stays if only one is known.
     """
     errors = []
     for thing in case.scene.things:

@@ -1,4 +1,4 @@
-"""What a world must keep to, against its simulator: still things stay put, moving ones move as physics says.
+"""World consistency, against the simulator: 3D consistency of a static world, and physics of moving things.
 
 Here: the suite. Not here: 3D consistency (space.py), physics (physics.py).
 """

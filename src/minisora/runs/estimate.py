@@ -29,7 +29,7 @@ from minisora.runs.layouts import FLOAT, HALF, Work, fastest
 from minisora.runs.memory import StepMemory, trace
 from minisora.runs.plan import Plan, gb, hours_in_words, si
 from minisora.train.config import Batch, OptimConfig, RunConfig
-from minisora.train.parallel import recompute_parts
+from minisora.train.parallel import checkpoint_activations
 from minisora.train.reference import reference_of
 from minisora.train.velocity import dit_loss, dummy_batch
 
@@ -239,7 +239,7 @@ def _shapes(run: RunConfig) -> nn.Module:
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # a build that reads weights
         model = run.build().train()
     if run.layout.recompute:
-        recompute_parts(model)
+        checkpoint_activations(model)
     return model
 
 

@@ -1,12 +1,12 @@
-"""Checkpoints: a folder for each, written beside and renamed, so that a half-written one is never found.
+"""Checkpoints: a folder for each, written under another name and renamed, so that a half-written one is never found.
 
     step-00000042/
-        *.distcp, .metadata   the tensors, as torch's distributed checkpoint writes them; each process its own part
+        *.distcp, .metadata   the tensors, as torch's distributed checkpoint writes them; each process its own shard
         about.json            the step, scalars, settings, size and CRC-32 of every file; written last
 
-Any number of processes reads what any other number wrote: a tensor is cut anew where it is split otherwise.
+A checkpoint can be read by any number of processes: tensors are resharded.
 
-Here: files. Not here: what is in them (loop.State).
+Here: files. Not here: their content (loop.State).
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ FORMAT = 1
 
 
 class Checkpoints:
-    """The checkpoints of one run's folder.
+    """The checkpoints in one run's folder.
 
-    background: write while training goes on; the state is copied to the CPU first
+    background: write while training continues; the state is copied to the CPU first
+    keep:       number of newest checkpoints that are kept
     """
 
     def __init__(self, folder: Path, ranks: Ranks, *, background: bool = False, keep: int = 2) -> None:
         self.folder, self.ranks, self.background, self.keep = folder, ranks, background, keep
         if ranks.is_first:
-            for left in folder.glob(".step-*.partial"):  # by a run that was killed as it wrote
+            for left in folder.glob(".step-*.partial"):  # of a run that was killed while writing
                 shutil.rmtree(left)
         self._open: tuple[Future[Any], Path, dict[str, Any]] | None = None
-        # of its own, so that nothing else's exchange meets that of the thread that writes; NCCL has no CPU's
+        # its own group, so that collectives of the writing thread do not mix with others; NCCL cannot use CPU tensors
         self.group = dist.new_group(backend="gloo") if background and ranks.count > 1 else None
 
     def save(self, step: int, tensors: dict[str, Any], about: dict[str, Any]) -> None:
-        """Write the checkpoint of `step`; older ones but the newest `keep` are removed. Every process has to call.
+        """Write the checkpoint of `step` and remove all but the newest `keep`. Every process has to call.
 
         tensors: nested dicts of tensors
         about:   JSON values
@@ -63,7 +64,7 @@ class Checkpoints:
         alone = self.ranks.count == 1
         about = {"format": FORMAT, "step": step, "processes": self.ranks.count, **about}
         with _disk(partial, step), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that one process is alone
+            warnings.simplefilter("ignore", UserWarning)  # torch warns if there is only one process
             if self.background:
                 written: Any = async_save(tensors, checkpoint_id=partial, process_group=self.group, no_dist=alone)
                 self._open = (getattr(written, "upload_completion", written), partial, about)
@@ -72,7 +73,7 @@ class Checkpoints:
             self._close(partial, about)
 
     def finish(self) -> None:
-        """Wait for what is written in the background, and put it in place. Every process has to call."""
+        """Wait for the write in the background and rename its folder into place. Every process has to call."""
         if self._open is None:
             return
         (written, partial, about), self._open = self._open, None
@@ -81,11 +82,11 @@ class Checkpoints:
             self._close(partial, about)
 
     def load_newest(self, tensors: dict[str, Any], warn: Any = print) -> dict[str, Any] | None:
-        """Fill `tensors` from the newest checkpoint that is whole and return what `about` said; None without one.
+        """Fill `tensors` from the newest undamaged checkpoint and return its `about`; None if there is none.
 
-        A damaged one is said, and removed once an older one is loaded.
+        Damaged checkpoints are reported, and removed once an older one is loaded.
 
-        Raises UsageError where a checkpoint is of another model, or of a newer format.
+        Raises UsageError if a checkpoint is of another model or a newer format.
         """
         damaged = []
         for path in reversed(all_checkpoints(self.folder)):
@@ -109,7 +110,7 @@ class Checkpoints:
                     f"Give another --folder, or remove it."
                 ) from error
             if self.ranks.is_first:
-                for other in damaged:  # or it would count among the newest, which are kept
+                for other in damaged:  # else they would count among the newest `keep`
                     shutil.rmtree(other)
             self.ranks.wait()
             return about
@@ -117,7 +118,7 @@ class Checkpoints:
 
     def _close(self, partial: Path, about: dict[str, Any]) -> None:
         own = {file.name: _sum(file) for file in self._own(partial)}
-        about["files"] = {name: told for part in self.ranks.gather(own) for name, told in part.items()}
+        about["files"] = {name: sum_ for part in self.ranks.gather(own) for name, sum_ in part.items()}
         if not self.ranks.is_first:
             return self.ranks.wait()
         about["sum"] = _sum_of(about)
@@ -134,38 +135,40 @@ class Checkpoints:
         self.ranks.wait()
 
     def _own(self, folder: Path) -> list[Path]:
-        """Files that this process wrote."""
+        """The files that this process wrote."""
         mine = sorted(folder.glob(f"__{self.ranks.rank}_*"))
         return [*mine, folder / ".metadata"] if self.ranks.is_first else mine
 
     def _whole(self, path: Path) -> dict[str, Any] | None:
-        """What a checkpoint says of itself, if every file is as it was written; the files are dealt out to be read."""
+        """about.json of a checkpoint if every file matches its checksum, else None; the processes share the reading."""
         try:
             about: dict[str, Any] = json.loads((path / "about.json").read_text(encoding="utf-8"))
             files = sorted(about["files"].items())[self.ranks.rank :: self.ranks.count]
-            sound = about.pop("sum") == _sum_of(about) and all(_sum(path / name) == told for name, told in files)
+            sound = about.pop("sum") == _sum_of(about) and all(_sum(path / name) == sum_ for name, sum_ in files)
         except (OSError, ValueError, KeyError, TypeError):
             about, sound = {}, False
         return about if all(self.ranks.gather(sound)) else None
 
 
 def all_checkpoints(folder: Path) -> list[Path]:
-    """Oldest first."""
+    """All checkpoint folders, oldest first."""
     return sorted(path for path in folder.glob("step-*") if path.is_dir())
 
 
 def git_commit() -> str | None:
-    """Of the working directory, with a + where files were changed; None outside a repository."""
+    """The git commit of the working directory, with a + if files were changed; None outside a repository."""
     try:
-        told = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, timeout=10)
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return told.stdout.strip() or None
+    return described.stdout.strip() or None
 
 
 @contextmanager
 def _disk(partial: Path, step: int) -> Iterator[None]:
-    """Turns what a full or read-only disk does into one line, and leaves nothing half-written."""
+    """Turn errors of a full or read-only disk into a UsageError of one line, and remove the half-written folder."""
     try:
         yield
     except (CheckpointException, OSError, RuntimeError) as error:
@@ -184,8 +187,8 @@ def _first_os_error(error: BaseException) -> str:
             return _first_os_error(inner)
     if error.__cause__ is not None:
         return _first_os_error(error.__cause__)
-    told = _first_line(error)
-    return "the disk took no more of it, and may be full" if "unexpected pos" in told else told  # torch's words for it
+    line = _first_line(error)
+    return "the disk took no more of it, and may be full" if "unexpected pos" in line else line  # torch's words for it
 
 
 def _first_line(error: BaseException) -> str:

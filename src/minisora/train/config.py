@@ -1,7 +1,7 @@
-"""What a run is: one frozen value that says everything, so that the same value gives the same run.
+"""A training run as one frozen value: the same value gives the same run, bit for bit.
 
-Here: the types, and asking a user's own file for one. The recipes that fill them in are in recipes/, the loop that
-runs them in loop.py.
+Here: the types, and loading one from a user's own file.
+Not here: the recipes that fill them in (recipes.py), the loop that runs them (loop.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from minisora.train.parallel import Layout
 
 
 class Batch(Protocol):
-    """What one step is given. Its making is a pure function of the step, so resuming needs one integer."""
+    """The data of one step, a pure function of the step's number, so resuming needs one integer."""
 
     @property
     def tokens(self) -> int:
@@ -34,7 +34,7 @@ class Batch(Protocol):
 
     @property
     def flops(self) -> float:
-        """Multiply-adds counted twice, forward and backward, without recomputation or padding, for the log."""
+        """FLOPs of forward and backward, two per multiply-add, without activation checkpointing or padding."""
 
     def to(self, device: torch.device) -> Any: ...
 
@@ -44,54 +44,56 @@ Loss = Callable[[Any, Any, torch.Generator], dict[str, Tensor]]  # (model, batch
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW for all, or Muon for what the model names as its matrices and AdamW for the rest."""
+    """AdamW for all parameters, or Muon for the model's `muon_params()` and AdamW for the rest."""
 
     lr: float
     muon_lr: float | None = None  # None: AdamW for all
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup_steps: int = 100
-    clip_sigmas: float = 3.0  # adaptive clipping: running mean of the gradient's norm plus so many deviations
+    clip_sigmas: float = 3.0  # adaptive clipping: running mean of the gradient norm plus this many standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A whole run: `steps` at the full learning rate after a warm-up, then a cool-down, in which it falls to zero.
+    """A whole run: `steps` at the full learning rate after a warm-up, then a cool-down to zero (WSD).
 
-    Running it again in the same folder goes on from its newest checkpoint. Checkpoints of the stable phase stay as they
-    are, so a run that was cooled down goes on from them: with more `steps` it is the same run.
+    Running it again in the same folder resumes from its newest checkpoint. The cool-down leaves the checkpoints of
+    the stable phase untouched, so a run that was cooled down can be continued: with more `steps` it is the same run.
 
-    The loop calls `prepare` before the first step; a plan does not: where there is one, `batch` beside it has to be of
-    the right size, and no more.
+    The loop calls `prepare` before the first step; a plan (`runs/`) does not. So where `prepare` is set, `batch` only
+    has to have the right sizes.
     """
 
     name: str
     steps: int  # of the stable phase, warm-up included
-    build: Callable[[], nn.Module]  # may hold more than is published, for training alone
-    batch: Callable[[int], Batch]  # n -> batch n % packs of step n // packs; goes to other processes: it must pickle
+    build: Callable[[], nn.Module]  # may hold modules for training only, which `published` drops
+    batch: Callable[
+        [int], Batch
+    ]  # n -> micro-batch n % packs of step n // packs; must pickle: worker processes call it
     loss: Loss
-    publish: Callable[[Any, Path, int], None]  # the averaged weights, into the run's folder; after how many steps
+    publish: Callable[[Any, Path, int], None]  # (model with EMA weights, the run's folder, steps)
     optim: OptimConfig
     cooldown_steps: int = 0  # after `steps`; 0: none
-    cooldown_batch: Callable[[int], Batch] | None = None  # as `batch`, numbered on; None: the same
+    cooldown_batch: Callable[[int], Batch] | None = None  # as `batch`, with the numbering continued; None: `batch`
     published: Callable[[Any], nn.Module] = lambda model: (
         model
-    )  # what to publish, preview and keep of what `build` built
-    averages_at: tuple[int, ...] = ()  # steps of the stable phase whose averaged weights are kept for good
+    )  # the part of the built model to publish, preview and keep
+    averages_at: tuple[int, ...] = ()  # steps of the stable phase whose EMA weights are kept for good
     prepare: Callable[[RunConfig], RunConfig] | None = None  # makes the data, and returns the run with its batches
     ema_decay: float = 0.999
     seed: int = 0
-    origin: str = ""  # of what it begins with and what it is trained on: a folder goes on with the same only
+    origin: str = ""  # digest of the initial weights and the data: a folder resumes only with the same
     compile: bool = False
-    bf16: bool | None = None  # None: where the device has it fast
-    float8: bool = False  # the matmuls of the parts, by torchao; for GPUs that have them: Ada, Hopper and later
+    bf16: bool | None = None  # None: where it is fast on the device
+    float8: bool = False  # float8 matmuls in the blocks, by torchao; needs Ada, Hopper or a later GPU
     log_every: int = 20
     save_every_seconds: float = 300.0
-    keep: int = 2  # checkpoints, the newest; one that is damaged has the one before it
+    keep: int = 2  # newest checkpoints kept; if one is damaged, the one before it is used
     prefetch: int = 2  # batches made ahead, each by a process of its own; 0: in the loop itself
-    packs: int = 1  # batches in a step, whose losses are averaged; dealt out to the processes
+    packs: int = 1  # micro-batches per step, whose losses are averaged; distributed over the processes
     layout: Layout = field(default_factory=Layout)
-    preview: Callable[[Any, Path], None] | None = None  # (averaged weights, this step's folder): samples to look at
+    preview: Callable[[Any, Path], None] | None = None  # (model with EMA weights, folder of this step): writes samples
     preview_every: int = 500
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class RunConfig:
         return self.steps + self.cooldown_steps
 
     def settings(self) -> dict[str, Any]:
-        """What makes it this run and no other, however long it is, as JSON has it: for checkpoints and references."""
+        """The settings that identify the run, whatever its length, as JSON values: for checkpoints and references."""
         settings = {
             "recipe": self.name,
             "seed": self.seed,
@@ -119,7 +121,7 @@ class RunConfig:
 
 
 def split(steps: int, *, cooldown: float) -> tuple[int, int]:
-    """`steps` and `cooldown_steps` of a RunConfig that takes `steps` in all. cooldown: their last share, 0..1."""
+    """Split a total number of steps into `steps` and `cooldown_steps`. cooldown: share of the total, 0..1."""
     last = min(round(cooldown * steps), steps - 1)
     return steps - last, last
 
@@ -131,16 +133,18 @@ def begun_with(name: str | Path, *weights: Path) -> str:
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
-    """What it builds, without numbers and memory: to ask what it is before there is any data."""
+    """Build the model on the meta device, without memory: to check its shape before there is any data."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
         return build()
 
 
 def run_of(load: Callable[[], ModuleType], path: Path, known: Mapping[str, Any]) -> RunConfig:
-    """What the function `recipe()` of a user's module returns.
+    """Call the function `recipe()` of a user's module and return its RunConfig.
 
-    known: by name, what it may have called beside its own; for telling the fields of what it misnamed
+    known: functions and classes the module may have called, by name; for naming the right field where it misspelt one
+
+    Raises UsageError if there is no `recipe()`, it misspells a field, or it returns anything else.
     """
     module: ModuleType | None = None
     try:

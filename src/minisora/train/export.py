@@ -1,6 +1,6 @@
-"""What training left, for others: a bundle in safetensors, or the transformer as diffusers keeps Wan's.
+"""Export of trained weights: a bundle in safetensors, or the transformer in diffusers' format for Wan.
 
-Here: which weights, into which folder. Not here: names and shapes of Wan's (dit/wan.py), bundles (bundle.py).
+Here: which weights, into which folder. Not here: Wan's parameter names and shapes (dit/wan.py), bundles (bundle.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ WAN_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def export_bundle(source: str | Path, out: Path) -> Path:
-    """A bundle by name, its folder, or the folder of a run that left one -> a copy in `out`, checked."""
+    """Copy a bundle to `out` and check the copy. source: a bundle's name or folder, or the folder of a finished run"""
     folder = _bundle_of(source)
-    load(folder, device=torch.device("cpu"), dtype=torch.bfloat16)  # every hash and shape
+    load(folder, device=torch.device("cpu"), dtype=torch.bfloat16)  # checks every hash and shape
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty. Give a folder that is not there yet.")
     shutil.copytree(folder, out, dirs_exist_ok=True)
@@ -30,9 +30,9 @@ def export_bundle(source: str | Path, out: Path) -> Path:
 
 
 def export_wan(source: str | Path, out: Path) -> Path:
-    """The transformer alone, as a folder for `diffusers.WanTransformer3DModel.from_pretrained`.
+    """Write the transformer alone, as a folder for `diffusers.WanTransformer3DModel.from_pretrained`.
 
-    Raises UsageError for a config that Wan cannot say.
+    Raises UsageError for a config that has no counterpart in Wan.
     """
     dit = load(_bundle_of(source), device=torch.device("cpu"), dtype=torch.bfloat16).dit
     config = config_to_wan(dit.config)

@@ -1,8 +1,8 @@
-"""A transformer that is asked in its middle what lies in each token, for as long as it is trained.
+"""Auxiliary classification for the transformer: features of its middle block predict the contents of each token.
 
-The flow loss teaches looks first and shapes late: most of it is floor and light. The questions are those of
-worlds/playroom/hints.py; what answers them is thrown away with the end of the training. Related: Yu et al. 2024 (REPA,
-arXiv:2410.06940), where the middle is held to the features of a frozen network.
+The flow loss teaches looks first and shapes late: most of it is floor and light. The labels are those of
+worlds/playroom/hints.py; the head that predicts them is dropped when training ends. Related: Yu et al. 2024 (REPA,
+arXiv:2410.06940), where the middle is aligned with the features of a frozen network.
 
 Here: the network, its loss. Not here: the loss without hints (velocity.py).
 """
@@ -20,11 +20,11 @@ from minisora.dit.model import DiT, DiTConfig
 from minisora.train.velocity import dit_loss
 from minisora.worlds.playroom.hints import HINTS, NOTHING
 
-WEIGHT = 0.25  # of each question beside the flow loss
+WEIGHT = 0.25  # of each hint's cross-entropy, relative to the flow loss
 
 
 class HintedDiT(DiT):
-    """A DiT that keeps its answers to the hints about the pack it was given last: (L, answers of all HINTS)."""
+    """A DiT that keeps its logits of the hints for the last pack: `answers` (L, classes of all HINTS)."""
 
     answers: Tensor | None = None
 
@@ -47,21 +47,21 @@ class HintedDiT(DiT):
 
 
 def hinted_loss(dit: HintedDiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-    """`dit_loss`, with the cross-entropies of the hints added to `loss`; and each question's share of right answers.
+    """`dit_loss` with the cross-entropies of the hints added to `loss`, and the accuracy of each hint.
 
-    A pack in which something has no hints is not asked.
+    A pack in which any clip has no hints gets the plain loss.
     """
-    told = dit_loss(dit, batch, noise)
+    losses = dit_loss(dit, batch, noise)
     if batch.hints is None:
-        return told
+        return losses
     assert dit.answers is not None
-    told["flow"] = told["loss"].detach()
+    losses["flow"] = losses["loss"].detach()
     for n, (name, answers) in enumerate(
         zip(HINTS, dit.answers.float().split([*map(len, HINTS.values())], -1), strict=True)
     ):
         known = batch.hints[:, n] != NOTHING
         true = batch.hints[known, n]
         wrong = F.cross_entropy(answers[known], true, reduction="sum") / known.sum().clamp(min=1)
-        told["loss"] = told["loss"] + WEIGHT * wrong
-        told[name] = (answers[known].argmax(-1) == true).float().mean().detach()
-    return told
+        losses["loss"] = losses["loss"] + WEIGHT * wrong
+        losses[name] = (answers[known].argmax(-1) == true).float().mean().detach()
+    return losses

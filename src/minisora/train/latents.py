@@ -1,9 +1,8 @@
-"""Clips to shards of latents and text embeddings, once, so that training the transformer reads and does not encode.
+"""Encode clips into shards of latents and text embeddings once, so that training the transformer only reads.
 
 Each clip gives the latents of its groups, of every frame that ends a group as a picture of its own (a window may begin
-there), and of a few frames inside groups (keyframes at any moment). Going on after a stop is the shard writer's: what
-is in whole shards is not made again. Each sample says by a digest what it was made of; what was made of anything else
-is made anew.
+there), and of a few frames inside groups (keyframes at any moment). A stopped job resumes after its last whole shard
+(the shard writer's doing). Each sample carries a digest of its inputs; samples with another digest are encoded anew.
 
 Here: making the shards. Not here: their format (data/latents.py), the worlds that clips come from.
 """
@@ -42,16 +41,16 @@ from minisora.workers.pool import Pool
 from minisora.worlds.clip import Clip
 from minisora.worlds.playroom import WORLD_VERSION
 
-FRAMES_AT_ONCE = 128  # for clips so short that eight of them leave the cores waiting
-INSIDE = 2  # single frames inside groups, beside those that end one
+FRAMES_AT_ONCE = 128  # a batch of encoding: eight short clips alone would leave cores idle
+INSIDE = 2  # single frames inside groups, in addition to those that end one
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentJob:
-    """Clips of one world at one size. Every field is in the key of what is stored, so a change of any makes it anew.
+    """Clips of one world at one size. Every field is part of the stored digest: changing any encodes anew.
 
-    clips: (seeds, height, width, num_frames) -> clips in that order; a function of a module, and what else it takes,
-           such as the rate, bound to it by `functools.partial`
+    clips: (seeds, height, width, num_frames) -> clips in that order; a module-level function, with further arguments
+           such as fps bound by `functools.partial`
     """
 
     name: str
@@ -66,11 +65,11 @@ class LatentJob:
 
 
 def write_latents(folder: Path, jobs: Sequence[LatentJob], vae: Codec, text: TextEncoder) -> None:
-    """Shards of every job, each in a folder of its own below `folder`."""
+    """Write the shards of every job, each in a folder of its own below `folder`."""
     for job in jobs:
         by = made_of(vae, text, world=WORLD_VERSION, **{**vars(job), "seeds": None})  # a sample's key has its seed
         marks = {f"{job.name}-{seed}": by for seed in job.seeds}
-        with _being_made(folder / job.name, marks) as writer:
+        with _missing_writer(folder / job.name, marks) as writer:
             if writer is None:
                 continue
             batch_size = max(8, FRAMES_AT_ONCE // job.num_frames)
@@ -98,19 +97,20 @@ def write_clip_latents(
     workers: int = 2,
     timeout_seconds: float = 600.0,
 ) -> None:
-    """Latents of curated clips, each at its own size and length. A broken sample is passed over, once, and said.
+    """Write latents of curated clips, each at its own size and length. A broken sample is skipped with a note.
 
-    What the folder holds of other clips, or of these before they were curated anew, is made anew.
+    Latents in the folder that are of other clips, or of these before they were curated again, are replaced.
 
     side:            pixels that heights and widths have to be multiples of
-    workers:         processes that decode; what is written does not hang on their number
-    timeout_seconds: for one sample; one that hangs or crashes its process costs itself alone
+    workers:         processes that decode; the output does not depend on their number
+    timeout_seconds: for one sample; one that hangs or crashes its process is skipped alone
 
-    Raises UsageError where none is left.
+    Raises UsageError if no sample is left.
     """
     stage, passed = Decode(source, side, vae.strides.frames), 0
-    marks = clip_marks(source, vae, text, side=side)
-    with _being_made(folder, marks) as writer:
+    by = made_of(vae, text, side=side)
+    marks = {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
+    with _missing_writer(folder, marks) as writer:
         if writer is None:
             return
         left = [n for n, key in enumerate(source.keys) if key not in writer.keys_done]
@@ -143,13 +143,13 @@ def digest_of(marks: Mapping[str, str]) -> str:
 
 
 def made_of(vae: Codec, text: TextEncoder, **parts: object) -> str:
-    """A digest of all that stored latents are made of, by name: the codec, the text encoder, and what else is given."""
+    """A digest of the inputs of stored latents: the codec, the text encoder and `parts`, by name."""
     every = {"vae": fingerprint(vae), "text": text.fingerprint, "inside": INSIDE, **parts}
     return hashlib.sha256(json.dumps(every, sort_keys=True, default=_by_name).encode()).hexdigest()[:16]
 
 
 def _by_name(value: object) -> object:
-    """What JSON cannot say: a function by its module and name, what is bound to it beside it, data classes by field."""
+    """JSON form of other values: a function by module and name with its bound arguments, data classes by field."""
     if isinstance(value, partial):
         return {"of": value.func, "args": value.args, **value.keywords}
     if is_dataclass(value) and not isinstance(value, type):
@@ -171,36 +171,35 @@ def fingerprint(model: nn.Module | Codec) -> str:
 
 
 @contextmanager
-def _being_made(folder: Path, marks: Mapping[str, str]) -> Iterator[ShardWriter | None]:
-    """A writer for what is missing; None where all was made before, as the file `whole` in the folder says.
+def _missing_writer(folder: Path, marks: Mapping[str, str]) -> Iterator[ShardWriter | None]:
+    """A writer for the missing samples; None if all were written before, according to the file `whole` in the folder.
 
-    So a sample that was passed over is not tried again, and a run that goes on reads what it read. To try it, remove
-    the file.
+    So a skipped sample is not tried again, and a resumed run reads the same data. Remove the file to try again.
 
-    marks: what is wanted, by key
+    marks: digest of each wanted sample, by key
     """
-    told = digest_of(marks)
+    digest = hashlib.sha256(json.dumps(sorted(marks.items())).encode("utf-8", "surrogatepass")).hexdigest()
     whole = folder / "whole"
-    if whole.exists() and whole.read_text(encoding="utf-8") == told and any(folder.glob("[!.]*.parquet")):
+    if whole.exists() and whole.read_text(encoding="utf-8") == digest and any(folder.glob("[!.]*.parquet")):
         yield None
         return
     with one_run(folder, "and run the same command again"):
         whole.unlink(missing_ok=True)
-        _clear_others(folder, marks)
+        _remove_stale(folder, marks)
         with ShardWriter(folder) as writer:
             yield writer
         with replacing(whole) as temporary:
-            temporary.write_text(told, encoding="utf-8")
+            temporary.write_text(digest, encoding="utf-8")
 
 
-def _clear_others(folder: Path, marks: Mapping[str, str]) -> None:
-    """Remove all shards where any holds what is not wanted."""
+def _remove_stale(folder: Path, marks: Mapping[str, str]) -> None:
+    """Remove all shards if any sample is not among the wanted ones."""
     if not any(folder.glob("[!.]*.parquet")):
         return
     held = Shards(folder)
     try:
         of = held.columns("of")
-    except UsageError:  # they are from before there was such a column
+    except UsageError:  # written before this column existed
         of = [None] * len(held)
     if all(marks.get(key) == mark for key, mark in zip(held.keys, of, strict=True)):
         return
@@ -209,13 +208,15 @@ def _clear_others(folder: Path, marks: Mapping[str, str]) -> None:
         file=sys.stderr,
         flush=True,
     )
-    for file in sorted(folder.glob("[!.]*.parquet")) + sorted(folder.glob("*.tar")):  # a shard is there with its index
+    for file in sorted(folder.glob("[!.]*.parquet")) + sorted(
+        folder.glob("*.tar")
+    ):  # the index first: a shard without one is not read
         file.unlink()
 
 
 @torch.no_grad()
 def encode_clips(vae: Codec, text: TextEncoder, seeds: Sequence[int], clips: Sequence[Clip]) -> list[StoredClip]:
-    """Clips of one size and length, with all their captions."""
+    """Encode clips of one size and length, with all their captions."""
     frames = to_float(torch.stack([clip.frames for clip in clips])).to(vae.latent_mean.device, vae.dtype)
     groups = vae.encode(frames).float().cpu()
     chosen = [_single_frames(frames.shape[1], vae.strides, Random(f"singles/{seed}")) for seed in seeds]
@@ -242,7 +243,7 @@ def encode_clips(vae: Codec, text: TextEncoder, seeds: Sequence[int], clips: Seq
 
 
 def _middles(latents: int, strides: Strides) -> list[int]:
-    """For each latent of a clip the frame that its hints are of: the middle one of its group."""
+    """The middle frame of each latent's group, from which its hints are taken."""
     return [span[len(span) // 2] for span in map(strides.span, range(latents))]
 
 

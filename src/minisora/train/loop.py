@@ -1,15 +1,15 @@
-"""The one training loop: for the VAE, the transformer and the rest, taking the loss.
+"""The training loop, one for the VAE, the transformer and every other model; the loss is a function it is given.
 
-Each step is a function of (weights, step): the batch, the noise and the learning rate are drawn from the step's number.
-So a run that was stopped goes on bit for bit as an unbroken one would have, by the same command. What is written:
+Each step is a function of (weights, step): batch, noise and learning rate follow from the step's number. So a run
+that was stopped resumes bit for bit as an unbroken one, by the same command. Files it writes:
 
     step-00000042/                the newest checkpoints of the stable phase
     cooldown-from-00000042/       a cool-down that begins there: its checkpoints, its log, its samples
-    averaged/step-00000042.safetensors   averaged weights in bf16, where the run asks for them
-    log.jsonl, samples/           of the stable phase
+    averaged/step-00000042.safetensors   EMA weights in bf16, where the run asks for them
+    log.jsonl, samples/           log and samples of the stable phase
 
-Here: stepping, skipping what is not finite, the log, when to save.
-Not here: optimiser and clipping (optim.py), files (checkpoint.py), what a run is (config.py, recipes/).
+Here: stepping, skipping steps that are not finite, the log, when to save.
+Not here: optimiser and clipping (optim.py), files (checkpoint.py), the run's configuration (config.py, recipes.py).
 """
 
 from __future__ import annotations
@@ -41,22 +41,31 @@ from minisora.device import (
 from minisora.errors import UsageError
 from minisora.train.checkpoint import Checkpoints, all_checkpoints, git_commit
 from minisora.train.config import Batch, RunConfig, on_meta
-from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_states, rate_at, set_rate
-from minisora.train.parallel import Ranks, check_context, in_turn, joined, mean_of_rows, prepare, syncs, use_float8
-from minisora.train.reference import Reference, off_course, reference_of
+from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_states, lr_scale, set_lr
+from minisora.train.parallel import (
+    Ranks,
+    check_context,
+    in_turn,
+    joined,
+    mean_of_rows,
+    prepare,
+    sync_gradients,
+    use_float8,
+)
+from minisora.train.reference import Reference, loss_warning, reference_of
 from minisora.video.files import cannot_write
 from minisora.workers.ahead import ahead
 from minisora.workers.lock import one_run
 
-NEVER_CHANGED = ("recipe", "seed", "packs", "origin")  # of a run's settings, on the way
-MOST_SKIPS = 10  # steps in a row that may be not finite before the run gives up
+NEVER_CHANGED = ("recipe", "seed", "packs", "origin")  # settings that must match when a run resumes
+MOST_SKIPS = 10  # consecutive steps that are not finite before the run gives up
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of the steps: the stable phase, or a cool-down, which keeps its checkpoints and its log apart.
+    """The stable phase or a cool-down; a cool-down keeps its checkpoints and its log in a folder of its own.
 
-    cooldown: the steps over which the rate falls to zero; empty in the stable phase
+    cooldown: the steps over which the learning rate falls to zero; empty in the stable phase
     """
 
     folder: Path
@@ -70,7 +79,7 @@ class Phase:
 
 
 class State:
-    """All that changes while a run goes on; what a checkpoint holds."""
+    """Everything that changes during a run, which is the content of a checkpoint."""
 
     def __init__(self, config: RunConfig, ranks: Ranks, *, bf16: bool = False) -> None:
         torch.manual_seed(config.seed)
@@ -94,7 +103,7 @@ class State:
         return {"clip": self.clip.state_dict(), "skipped": self.skipped}
 
     def load(self, checkpoints: Checkpoints, config: RunConfig, cooldown: range = range(0)) -> None:
-        """The newest checkpoint, if there is one. Raises UsageError for one of another run, or of another cool-down."""
+        """Load the newest checkpoint, if any. Raises UsageError if it is from another run or another cool-down."""
         if not all_checkpoints(checkpoints.folder):
             return
         about = checkpoints.load_newest(self.tensors())
@@ -117,9 +126,9 @@ class State:
         self.skipped, self.step = about["skipped"], about["step"]
 
     def update(self, norm: float, loss: float, rate: float) -> None:
-        """A step of the optimizers, if it is finite. Raises UsageError where it is not for the tenth time in a row."""
+        """Step the optimizers if norm and loss are finite. Raises UsageError after MOST_SKIPS consecutive skips."""
         if math.isfinite(norm) and math.isfinite(loss):
-            set_rate(self.optimizers, rate)
+            set_lr(self.optimizers, rate)
             for optimizer in self.optimizers:
                 optimizer.step()
             self.ema.update(self.model, self.step)
@@ -138,16 +147,16 @@ class State:
 
 
 def run(config: RunConfig, folder: Path, *, stop_at: int | None = None, cool_now: bool = False) -> nn.Module:
-    """Train to the end of the stable phase, then cool down; go on from the newest checkpoint in `folder`.
+    """Train to the end of the stable phase, then cool down; resume from the newest checkpoint in `folder`.
 
-    Under torchrun every process calls this alike. The loader's place, the noise and the rate are functions of the step.
+    Under torchrun every process calls this alike. Batches, noise and learning rate are functions of the step.
 
-    stop_at:  no step from this one on is taken
-    cool_now: the newest checkpoint of the stable phase is cooled down, whatever `config.steps` says
-    returns   a model with the averaged weights, after `config.publish` has written them to `folder`; Ctrl-C and
-              SIGTERM save and return without that
+    stop_at:  stop before this step
+    cool_now: cool down the newest checkpoint of the stable phase, whatever `config.steps` says
+    returns   a model with the EMA weights, after `config.publish` has written them to `folder`; Ctrl-C and
+              SIGTERM save a checkpoint and return without publishing
 
-    Raises UsageError when ten steps in a row give a loss or a gradient that is not finite.
+    Raises UsageError after MOST_SKIPS consecutive steps whose loss or gradient is not finite.
     """
     with joined(config.layout) as ranks, ExitStack() as held:
         if ranks.is_first:
@@ -203,7 +212,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None, coo
 
 
 def _train(config: RunConfig, phase: Phase, state: State, ranks: Ranks, interrupt: Interrupt, peak: float) -> bool:
-    """The steps of one phase, on from its newest checkpoint. Returns whether the run was asked to stop."""
+    """Run one phase from its newest checkpoint on. Returns True if the run was asked to stop."""
     background = ranks.device.type == "cuda"
     checkpoints = Checkpoints(phase.folder, ranks, background=background, keep=config.keep)
     state.load(checkpoints, config, phase.cooldown)
@@ -225,7 +234,7 @@ def _train(config: RunConfig, phase: Phase, state: State, ranks: Ranks, interrup
             norm, bound = state.clip(trained)
             due = time.monotonic() - saved_at > config.save_every_seconds
             loss, asked, due_now = ranks.total(loss, interrupt.asked, due and ranks.is_first)
-            rate = rate_at(state.step, config.optim.warmup_steps, phase.cooldown)
+            rate = lr_scale(state.step, config.optim.warmup_steps, phase.cooldown)
             state.update(norm, loss, rate)
             stopped = asked > 0
             log.stepped(norm, clipped=norm > bound)
@@ -244,7 +253,7 @@ def _train(config: RunConfig, phase: Phase, state: State, ranks: Ranks, interrup
 
 
 def _backward(config: RunConfig, state: State, ranks: Ranks, batches: Iterator[Batch], log: Log) -> float:
-    """Gradients of this process's batches of a step. Returns the sum of their losses."""
+    """Accumulate the gradients of this process's micro-batches of a step. Returns the sum of their losses."""
     own, loss = ranks.share(config.packs), 0.0
     for n in own:
         wait = time.monotonic()
@@ -252,10 +261,10 @@ def _backward(config: RunConfig, state: State, ranks: Ranks, batches: Iterator[B
         wait = time.monotonic() - wait
         number = state.step * config.packs + n
         noise = torch.Generator(ranks.device).manual_seed(config.seed * 1_000_003 + number)
-        syncs(state.model, n == own[-1])
+        sync_gradients(state.model, n == own[-1])
         with torch.autocast(ranks.device.type, torch.bfloat16, enabled=state.bf16):
             parts = config.loss(state.model, batch, noise)
-        # gradients are averaged over all processes; those that share a pack each have a part of one
+        # gradients are averaged over all processes, but those that share a pack each hold a part of its gradient
         (parts["loss"] * config.layout.context / len(own)).backward()
         loss += float(parts["loss"].detach())
         log.add(batch, parts, wait=wait)
@@ -268,14 +277,14 @@ def _save(checkpoints: Checkpoints, state: State, config: RunConfig, phase: Phas
 
 
 def _averaged(config: RunConfig, state: State) -> nn.Module:
-    """A plain model, whole, in the memory of every process: a device may hold no more than its share."""
+    """A model with the full EMA weights in CPU memory, on every process: a GPU may only have room for its shard."""
     model = config.build().eval()
     model.load_state_dict(state.ema.whole())
     return config.published(model)
 
 
 def _show(config: RunConfig, phase: Phase, state: State, ranks: Ranks) -> None:
-    """What is left of the averaged weights on the way, at the steps that have it: samples, the weights themselves."""
+    """Write samples and EMA weights at the steps for which the run asks for them."""
     name = f"step-{state.step:08d}"
     kept = not phase.cooldown and state.step in config.averages_at
     preview = config.preview if state.step % config.preview_every == 0 else None
@@ -283,7 +292,7 @@ def _show(config: RunConfig, phase: Phase, state: State, ranks: Ranks) -> None:
         return
     averaged = _averaged(config, state)
 
-    def leave() -> None:
+    def write() -> None:
         if kept:
             path = phase.folder / "averaged" / f"{name}.safetensors"
             path.parent.mkdir(exist_ok=True)
@@ -293,7 +302,7 @@ def _show(config: RunConfig, phase: Phase, state: State, ranks: Ranks) -> None:
             samples.mkdir(parents=True, exist_ok=True)
             preview(averaged, samples)
 
-    in_turn(ranks, lambda: leave() if ranks.is_first else None)
+    in_turn(ranks, lambda: write() if ranks.is_first else None)
 
 
 class Interrupt:
@@ -303,7 +312,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         self.before = {}
-        with contextlib.suppress(ValueError):  # not in the main thread: signals are the caller's
+        with contextlib.suppress(ValueError):  # raised outside the main thread, where signals are left to the caller
             for number in (signal.SIGINT, signal.SIGTERM):
                 self.before[number] = signal.signal(number, self._ask)
         return self
@@ -319,15 +328,15 @@ class Interrupt:
 
 
 class Log:
-    """One line for people, one JSON line for programs, every `log_every` steps; the first process writes them.
+    """One readable line and one JSON line every `log_every` steps, written by rank 0.
 
-    MFU is useful FLOPs (`Batch.flops`) a second over the rate of a square matmul measured when the run began.
+    MFU is useful FLOPs (`Batch.flops`) per second over the FLOP/s of a square matmul, measured when the run began.
     """
 
     def __init__(self, phase: Phase, peak: float, ranks: Ranks, reference: Reference | None) -> None:
         self.path, self.peak, self.ranks, self.reference = phase.folder / "log.jsonl", peak, ranks, reference
         self.mark = f"{phase.name}  " if phase.cooldown else ""
-        self.was_off = False
+        self.warned = False
         self._clear()
 
     def _clear(self) -> None:
@@ -337,7 +346,7 @@ class Log:
         self.parts: dict[str, list[Tensor]] = {}
 
     def add(self, batch: Batch, parts: dict[str, Tensor], *, wait: float) -> None:
-        """One batch of this process."""
+        """Count one micro-batch of this process."""
         self.tokens += batch.tokens
         self.flops += batch.flops
         self.wait += wait
@@ -345,7 +354,7 @@ class Log:
             self.parts.setdefault(name, []).append(value.detach())
 
     def stepped(self, norm: float, *, clipped: bool) -> None:
-        """One step of all of them."""
+        """Count one optimizer step."""
         self.steps += 1
         self.norm += norm if math.isfinite(norm) else 0.0
         self.clipped += clipped
@@ -356,7 +365,7 @@ class Log:
         means = mean_of_rows(self.ranks.gather(means))
         memory = max(self.ranks.gather(peak_memory_bytes(self.ranks.device)))
         tokens, flops, wait = self.ranks.total(self.tokens, self.flops, self.wait)
-        groups = self.ranks.layout.context  # processes that were given the same batch
+        groups = self.ranks.layout.context  # processes that share one micro-batch
         row = {
             "step": step,
             **means,
@@ -373,7 +382,7 @@ class Log:
         self._clear()
         if not self.ranks.is_first:
             return
-        # a bin in which no token fell is not a number, which JSON cannot say
+        # a time bin without tokens has a loss of NaN, which JSON cannot hold
         finite = {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
         try:
             with self.path.open("a") as file:
@@ -386,7 +395,7 @@ class Log:
             f"MFU {row['mfu']:.0%}  wait {row['wait_share']:.0%}  {memory / 2**30:.1f} GiB"
             + (f"  skipped {skipped}" if skipped else "")
         )
-        said = off_course(self.reference, step, means["loss"]) if self.reference is not None else None
-        if said is not None and not self.was_off:
-            self.ranks.say(f"note: {said}")
-        self.was_off = said is not None
+        warning = loss_warning(self.reference, step, means["loss"]) if self.reference is not None else None
+        if warning is not None and not self.warned:
+            self.ranks.say(f"note: {warning}")
+        self.warned = warning is not None

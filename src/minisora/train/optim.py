@@ -1,9 +1,9 @@
 """Optimiser, learning rate and clipping.
 
 Sources: AdamW, Loshchilov and Hutter 2017 (arXiv:1711.05101). Muon, Jordan et al. 2024, as torch.optim.Muon has it.
-Warm-up, constant, cool-down (WSD): Hu et al. 2024 (arXiv:2404.06395, section 4); as `1 - sqrt`, and that a tenth or a
-fifth of the steps is long enough: Hägele et al. 2024 (arXiv:2405.18392, section 3). Clipping at the running mean of the
-gradient's norm plus three deviations: Open-Sora-Plan 1.5's report.
+Warm-up, constant, cool-down (WSD): Hu et al. 2024 (arXiv:2404.06395, section 4); its `1 - sqrt` form, and a length of
+a tenth to a fifth of the steps: Hägele et al. 2024 (arXiv:2405.18392, section 3). Clipping at the running mean of the
+gradient norm plus three standard deviations: Open-Sora-Plan 1.5's report.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minisora.train.parallel import whole
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon, for convolutions too: a kernel is taken as a matrix of its output channels by all the rest."""
+    """torch's Muon, extended to convolutions: a kernel is viewed as a matrix (output channels, all the rest)."""
 
     def __init__(self, parameters: list[nn.Parameter], **options: Any) -> None:
         self.pairs = [(p, p if p.ndim == 2 else nn.Parameter(_as_matrix(p.data))) for p in parameters]
@@ -40,21 +40,21 @@ class Muon(torch.optim.Muon):
 
 
 def _as_matrix(x: Tensor) -> Tensor:
-    """(O, I, kh, kw) -> (O, all the rest), a view of the same numbers in the order that they lie in; a matrix stays."""
+    """(O, I, kh, kw) -> (O, all the rest), a view in memory order; a matrix is returned as it is."""
     if x.ndim == 2:
         return x
     return x.flatten(1) if x.is_contiguous() else x.movedim(1, -1).flatten(1)
 
 
 def _storage(p: Tensor) -> int:
-    """Where this process's share of the numbers lies."""
+    """Address of this process's shard of a parameter."""
     return (p.to_local() if isinstance(p, DTensor) else p).data_ptr()
 
 
 def fill_states(optimizers: list[torch.optim.Optimizer]) -> None:
-    """Make the moments that a first step would, all zero, so that a checkpoint can be read into them.
+    """Allocate the optimizer states, all zero, so that a checkpoint can be read into them.
 
-    A step at a rate of zero makes them; the weights stay as they are.
+    A step with lr = 0 does so; the weights stay as they are.
     """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -72,8 +72,8 @@ def fill_states(optimizers: list[torch.optim.Optimizer]) -> None:
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all, or Muon for `model.muon_params()` and AdamW for the rest, where `muon_lr` is set."""
-    matrices: list[nn.Parameter] = model.muon_params() if config.muon_lr is not None else []  # type: ignore[operator]
+    """AdamW for all parameters; with `muon_lr`, Muon for `model.matrices()` and AdamW for the rest."""
+    matrices: list[nn.Parameter] = model.matrices() if config.muon_lr is not None else []  # type: ignore[operator]
     matrices = [p for p in matrices if p.requires_grad]
     taken = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
@@ -93,15 +93,15 @@ def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.
     return optimizers
 
 
-def set_rate(optimizers: list[torch.optim.Optimizer], share: float) -> None:
-    """Set every rate to `share` of its peak."""
+def set_lr(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    """Set every learning rate to `share` of its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * share
 
 
-def rate_at(step: int, warmup_steps: int, cooldown: range = range(0)) -> float:
-    """Share of the peak rate at a step: linear warm-up, constant, `1 - sqrt` to zero at the end of the cool-down.
+def lr_scale(step: int, warmup_steps: int, cooldown: range = range(0)) -> float:
+    """Share of the peak learning rate: linear warm-up, constant, `1 - sqrt` to zero at the end of the cool-down.
 
     cooldown: its steps; empty in the stable phase
     """
@@ -110,7 +110,7 @@ def rate_at(step: int, warmup_steps: int, cooldown: range = range(0)) -> float:
 
 
 class AdaptiveClip:
-    """Scales a gradient down when its norm leaves what it has been lately.
+    """Clip the gradient where its norm exceeds the running mean plus `sigmas` standard deviations.
 
     The state is two running moments of the norm; it belongs in the checkpoint.
     """
@@ -121,7 +121,7 @@ class AdaptiveClip:
         self.seen = 0
 
     def __call__(self, parameters: list[nn.Parameter]) -> tuple[float, float]:
-        """Clip in place. Returns the norm before and the bound; a norm that is not finite is left for the caller."""
+        """Clip in place. Returns the norm before clipping and the bound; does nothing if the norm is not finite."""
         norm = float(whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])))
         bound = self.bound()
         if not math.isfinite(norm):
@@ -135,7 +135,7 @@ class AdaptiveClip:
         return norm, bound
 
     def bound(self) -> float:
-        if self.seen < 20:  # too few to know the spread
+        if self.seen < 20:  # too few to estimate the spread
             return max(1.0, 2 * self.mean)
         deviation = math.sqrt(max(0.0, self.square - self.mean**2))
         return self.mean + max(self.sigmas * deviation, 0.1 * self.mean)
@@ -148,9 +148,9 @@ class AdaptiveClip:
 
 
 class EMA:
-    """Running average of the weights, in float32; what is published and sampled from.
+    """Exponential moving average of the weights, in float32; these weights are published and sampled from.
 
-    The decay rises to its final value over the first steps, so that the start is forgotten.
+    The decay rises to its final value over the first steps, so that the initial weights are forgotten.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -158,14 +158,14 @@ class EMA:
         self.weights = {name: value.detach().float().clone() for name, value in model.state_dict().items()}
 
     def whole(self) -> dict[str, Tensor]:
-        """All of the weights, on every process; every one has to ask."""
+        """The full weights, gathered on every process; every process has to call."""
         return {name: whole(value).cpu() for name, value in self.weights.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         now = {name: value.detach().float() for name, value in model.state_dict().items()}
-        for kind in (True, False):  # what is split over processes, and what is not, as buffers are
+        for kind in (True, False):  # sharded tensors, then those that are not, such as buffers
             names = [name for name, value in self.weights.items() if isinstance(value, DTensor) is kind]
             if names:
                 torch._foreach_lerp_([self.weights[n] for n in names], [now[n] for n in names], 1 - decay)

@@ -1,16 +1,16 @@
-"""How a run is spread over processes: who holds what, and what is done to a model, in one place and in order.
+"""Distributed training: sharding the weights (FSDP), copies of shards (HSDP), sharing tokens (Ulysses).
 
-    torchrun --nproc-per-node 8 -m minisora train RECIPE    weights split over all of them (FSDP2)
-    ... --replicate 2                                      two copies, each split over half (HSDP)
+    torchrun --nproc-per-node 8 -m minisora train RECIPE    weights split over all processes (FSDP2)
+    ... --replicate 2                                      two copies, each split over half of them (HSDP)
     ... --context 2                                        the tokens of each pack over two (Ulysses)
 
-One process is the same code with nothing to exchange. A step's batches are numbered from 0 and dealt out in turn, so
-that a step is the same whatever the number of processes (but for the order of a sum).
+A single process runs the same code without communication. The micro-batches of a step are numbered from 0 and dealt
+out in turn, so a step is the same for any number of processes (up to the order of a sum).
 
-Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), as torch's `fully_shard` has it; Jacobs et al. 2023 (Ulysses,
+Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), as torch's `fully_shard` implements it; Jacobs et al. 2023 (Ulysses,
 arXiv:2309.14509).
 
-Here: processes, meshes, preparing a model.
+Here: processes, meshes, preparing a model: float8, activation checkpointing, compiling, sharding, in this order.
 Not here: the exchange inside attention (dit/ulysses.py), the loop (loop.py).
 """
 
@@ -45,8 +45,8 @@ from minisora.dit.ulysses import Across, check_heads
 from minisora.errors import UsageError
 
 Made = TypeVar("Made")
-LONGEST = timedelta(days=2)  # that one process may make data while the others wait
-KEPT = {  # what `recomputed` does not run twice: matmuls, and attention that is one operator
+LONGEST = timedelta(days=2)  # one process may prepare data so long while the others wait
+KEPT = {  # results kept under activation checkpointing: matmuls, and attention that is one operator
     "aten::mm",
     "aten::addmm",
     "aten::_scaled_mm",
@@ -60,11 +60,11 @@ KEPT = {  # what `recomputed` does not run twice: matmuls, and attention that is
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the processes of a run share its work; what is not said is split over all of them."""
+    """Distribution of a run over processes; the weights are sharded over all that `replicate` leaves."""
 
-    replicate: int = 1  # whole copies of the weights
+    replicate: int = 1  # full copies of the weights
     context: int = 1  # processes that share the tokens of a pack
-    recompute: bool = False  # in the backward pass all but `KEPT` is worked out again
+    recompute: bool = False  # activation checkpointing: the backward pass recomputes all but `KEPT`
 
 
 class Ranks:
@@ -89,7 +89,7 @@ class Ranks:
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """Which of the `count` batches of a step are this process's."""
+        """The micro-batches of this process, among the `count` of a step. Raises UsageError if they do not divide."""
         groups = self.count // self.layout.context
         if count % groups:
             raise UsageError(
@@ -104,11 +104,11 @@ class Ranks:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(sums)
-        told: list[float] = sums.tolist()
-        return told
+        totals: list[float] = sums.tolist()
+        return totals
 
     def gather(self, value: Any) -> list[Any]:
-        """The value of each process, on all of them."""
+        """The values of all processes, on each of them."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -116,19 +116,19 @@ class Ranks:
         return values
 
     def say(self, text: str) -> None:
-        """One line for people, by the first process."""
+        """Print one line to stderr, on rank 0 only."""
         if self.is_first:
             print(text, file=sys.stderr, flush=True)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             dist.barrier()
 
 
 @contextmanager
 def joined(layout: Layout = Layout()) -> Iterator[Ranks]:  # frozen
-    """The processes that torchrun started, or the one that was started alone."""
+    """Join the processes that torchrun started; a single process otherwise."""
     with _reported():
         ranks = Ranks(layout)
         begun = ranks.count > 1 and not dist.is_initialized()
@@ -144,7 +144,7 @@ def joined(layout: Layout = Layout()) -> Iterator[Ranks]:  # frozen
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """What went wrong, as the last thing that torchrun prints, and of the process where it did."""
+    """Report an error to torchrun, which prints that of the process that failed first."""
     try:
         yield
     except Exception as error:
@@ -155,16 +155,16 @@ def _reported() -> Iterator[None]:
             ) from error
         if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # which torchrun reads when a process has failed
             reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-            told = {"message": reason, "timestamp": int(time.time())}
-            Path(path).write_text(json.dumps(told), encoding="utf-8")
+            report = {"message": reason, "timestamp": int(time.time())}
+            Path(path).write_text(json.dumps(report), encoding="utf-8")
         raise
 
 
 def leave(code: int = 0) -> NoReturn:
-    """End this process at once, its work being done.
+    """End this process at once, without interpreter shutdown.
 
-    gloo's threads outlive their groups (torch caches meshes), and one that still holds a tensor while the interpreter
-    is taken down aborts it: torchrun then calls a finished run a failed one.
+    gloo's threads outlive their groups (torch caches meshes), and one that still holds a tensor during interpreter
+    shutdown aborts it: torchrun would then report a finished run as failed.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -174,17 +174,17 @@ def leave(code: int = 0) -> NoReturn:
 def prepare(
     model: nn.Module, ranks: Ranks, *, compiled: bool = False, bf16: bool = False, float8: bool = False
 ) -> None:
-    """Float8, recompute, compile, then split; in place.
+    """Convert to float8, checkpoint activations, compile, then shard; in place.
 
-    On CUDA attention breaks the graph, and torch.compile leaves a checkpoint with a break in it as it is: there what is
-    recomputed is not compiled.
+    On CUDA attention breaks the graph, and torch.compile does not compile a checkpointed region with a graph break:
+    there blocks under activation checkpointing stay uncompiled.
 
-    model: with `fsdp_units()` and `compile_parts()`, as the transformer and the VAE have them; split alone, without too
+    model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them; sharding works without
     """
     if float8:
         use_float8(model, ranks.device)
     if ranks.layout.recompute:
-        recompute_parts(model)
+        checkpoint_activations(model)
     if compiled:
         _parts(model, "be compiled")
         model.compile_parts()  # type: ignore[operator]
@@ -194,12 +194,12 @@ def prepare(
         share_packs(model, ranks)
     kind, copies = ranks.device.type, ranks.layout.replicate
     mesh = init_device_mesh(kind, (copies, ranks.count // copies), mesh_dim_names=("replicate", "shard"))
-    # on a CPU autocast does what the policy would; sums stay in float32, and positions, which a block is given too
+    # on a CPU autocast does the casting; reductions stay in float32, and so do positions, an input of every block
     policy = MixedPrecisionPolicy()
     if bf16 and kind == "cuda":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for parameter in model.parameters():
-        parameter.data = parameter.data.contiguous()  # the VAE's kernels are not, and could not be split
+        parameter.data = parameter.data.contiguous()  # the VAE's kernels are channels-last, which cannot be sharded
     split = partial(fully_shard, mesh=mesh if copies > 1 else mesh["shard"], mp_policy=policy)
     for part in model.fsdp_units() if hasattr(model, "fsdp_units") else []:  # type: ignore[operator]
         split(part)
@@ -216,7 +216,7 @@ def share_packs(dit: nn.Module, ranks: Ranks) -> None:
 
 
 def check_context(model: nn.Module, context: int) -> DiT:
-    """The model itself. Raises UsageError for one whose packs so many processes cannot share."""
+    """Return the model. Raises UsageError if its packs cannot be shared by `context` processes."""
     if not isinstance(model, DiT):
         raise UsageError("only the transformer can share a pack's tokens: leave --context at 1.")
     check_heads(model.config.num_heads, context)
@@ -224,7 +224,7 @@ def check_context(model: nn.Module, context: int) -> DiT:
 
 
 def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
-    """make() by the first process, however long it takes, then by the others, which find what the first one wrote."""
+    """Call make() on rank 0, however long it takes, then on the others, which find the files that rank 0 wrote."""
     patient = dist.new_group(backend="gloo", timeout=LONGEST) if ranks.count > 1 else None
     if ranks.is_first:
         made = make()
@@ -234,33 +234,33 @@ def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
     return made if ranks.is_first else make()
 
 
-def syncs(model: nn.Module, now: bool) -> None:
-    """Whether the next backward pass exchanges gradients; all but a step's last need not."""
+def sync_gradients(model: nn.Module, now: bool) -> None:
+    """Turn gradient synchronisation on or off for the next backward pass; only a step's last needs it."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(now)
 
 
 def whole(value: Tensor) -> Tensor:
-    """All of a tensor that is split over processes; every process has to ask."""
+    """The full tensor, gathered from all processes; every process has to call."""
     full: Tensor = value.full_tensor() if isinstance(value, DTensor) else value
     return full
 
 
-def recompute_parts(model: nn.Module) -> None:
-    """In place. Raises UsageError for a model that does not say what its parts are."""
+def checkpoint_activations(model: nn.Module) -> None:
+    """Turn on activation checkpointing, in place. Raises UsageError for a model without `parts()`."""
     for part in _parts(model, "be recomputed"):
-        part.forward = recomputed(part.forward)
+        part.forward = checkpointed(part.forward)
     if isinstance(model, DiT):
         model.recomputed = True
 
 
 def use_float8(model: nn.Module, device: torch.device) -> None:
-    """In place: matmuls of the parts in float8, forward and backward, each tensor with a scale of its own.
+    """Compute the matmuls of the blocks in float8, forward and backward, with one scale per tensor; in place.
 
-    Weights, moments and checkpoints stay as they are. A CPU can do it too, which is for tests: slower than bf16.
+    Weights, optimizer states and checkpoints keep their dtype. It also runs on a CPU, slower than bf16, for tests.
 
-    Source: Micikevicius et al. 2022 (arXiv:2209.05433), as torchao has it.
-    Raises UsageError where the device has none, torchao is not installed, or no layer can be computed so.
+    Source: Micikevicius et al. 2022 (arXiv:2209.05433), as torchao implements it.
+    Raises UsageError if the device has no float8, torchao is not installed, or no layer is eligible.
     """
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
         raise UsageError(f"{torch.cuda.get_device_name(device)} has no float8: leave it out. Ada and Hopper have it.")
@@ -292,8 +292,8 @@ def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
     return parts
 
 
-def recomputed(forward: Callable[..., Made]) -> Callable[..., Made]:
-    """The same function, whose backward pass works out anew all that is cheaper than a matmul."""
+def checkpointed(forward: Callable[..., Made]) -> Callable[..., Made]:
+    """Selective activation checkpointing: the backward pass recomputes all but the results of `KEPT`."""
 
     def policy(_: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         return CheckpointPolicy.MUST_SAVE if op.name() in KEPT else CheckpointPolicy.PREFER_RECOMPUTE
@@ -304,7 +304,7 @@ def recomputed(forward: Callable[..., Made]) -> Callable[..., Made]:
         if torch.compiler.is_compiling():
             return whole()  # type: ignore[no-any-return]
         cached = torch.is_autocast_cache_enabled()
-        torch.set_autocast_cache_enabled(False)  # or a part used twice casts its weights once, and again here
+        torch.set_autocast_cache_enabled(False)  # else the two passes cast the weights a different number of times
         try:
             return whole()  # type: ignore[no-any-return]
         finally:
@@ -314,7 +314,7 @@ def recomputed(forward: Callable[..., Made]) -> Callable[..., Made]:
 
 
 def mean_of_rows(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Means by name of what several processes saw; a name whose value is not a number in some is left out there."""
+    """Means over processes by name, ignoring NaN; NaN if no process has a number."""
     names = dict.fromkeys(name for row in rows for name in row)
-    told = {name: [row[name] for row in rows if not isnan(row.get(name, nan))] for name in names}
-    return {name: fmean(values) if values else nan for name, values in told.items()}
+    numbers = {name: [row[name] for row in rows if not isnan(row.get(name, nan))] for name in names}
+    return {name: fmean(values) if values else nan for name, values in numbers.items()}

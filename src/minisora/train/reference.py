@@ -1,11 +1,11 @@
-"""Is my training working? Losses of a run that did, and whether another stays near them.
+"""Reference losses: is my training working? The loss curve of a run that did, and a check against it.
 
-A reference is the loss of a run at some steps, smoothed, with what it may differ by: three deviations of its own values
-around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs. It is of one
-recipe with its settings: other rates, other data or other weights to begin with give another curve. It is of the stable
-phase, where the loss does not hang on how long the run will be; a cool-down is told nothing.
+A reference is the smoothed loss of a run at some steps, with a tolerance: DEVIATIONS standard deviations of its own
+values around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs. It holds for
+one recipe with its settings: another lr, other data or other initial weights give another curve. It covers the stable
+phase, where the loss does not depend on the length of the run; a cool-down is not checked.
 
-Here: making, finding and asking references. Not here: the logs they are made from (runs/logs.py).
+Here: making, finding and checking against references. Not here: the logs they are made from (runs/logs.py).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import numpy as np
 from minisora.errors import UsageError
 from minisora.video.files import replacing
 
-Row = dict[str, float]  # of a log
-Settings = dict[str, Any]  # of `RunConfig.settings`
+Row = dict[str, float]  # one line of a log
+Settings = dict[str, Any]  # as `RunConfig.settings` returns them
 FOLDER = Path(__file__).parent / "reference"
-KNOTS = 40  # places of the curve that are kept
+KNOTS = 40  # points of the curve that are stored
 DEVIATIONS = 3.0
 TOLERANCE = 0.05  # share of the loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """steps, loss and tolerance have the same length; between steps they are straight lines."""
+    """A loss curve: steps, loss and tolerance have equal length and are interpolated linearly."""
 
     run: Settings
     steps: tuple[float, ...]
@@ -42,29 +42,29 @@ class Reference:
     mfu: float  # the median of its log
 
     def at(self, step: float) -> tuple[float, float] | None:
-        """Loss and tolerance; None outside of what was seen."""
+        """Loss and tolerance at a step; None outside the stored curve."""
         if not self.steps[0] <= step <= self.steps[-1]:
             return None
         return float(np.interp(step, self.steps, self.loss)), float(np.interp(step, self.steps, self.tolerance))
 
 
-def off_course(reference: Reference, step: int, loss: float) -> str | None:
-    """What to say of a loss, a mean over some steps as the log has it, that is not what it should be at this step."""
+def loss_warning(reference: Reference, step: int, loss: float) -> str | None:
+    """A warning if a logged loss (mean over some steps) is outside the reference's tolerance, else None."""
     if not isfinite(loss):
         return f"the loss of step {step} is not a number"
     expected = reference.at(step)
     if expected is None or abs(loss - expected[0]) <= expected[1]:
         return None
-    said = f"the loss of step {step}, {loss:.3f}, is not the {expected[0]:.3f} ± {expected[1]:.3f} of the reference"
+    fact = f"the loss of step {step}, {loss:.3f}, is not the {expected[0]:.3f} ± {expected[1]:.3f} of the reference"
     if loss > expected[0]:
-        return f"{said}: look at the data first, then at the learning rate and the gradient's norm"
-    return f"{said}, it is lower: the data may be easier than the recipe's, or hold what it should not"
+        return f"{fact}: look at the data first, then at the learning rate and the gradient's norm"
+    return f"{fact}, it is lower: the data may be easier than the recipe's, or hold what it should not"
 
 
 def make_reference(run: Settings, rows: Sequence[Row]) -> Reference:
-    """From a log. Each value is smoothed over its neighbours, so few that a drop stays a drop.
+    """Make a reference from the rows of a log, smoothed over five rows, few enough that a sudden drop stays visible.
 
-    Raises UsageError where there are too few rows to tell the curve from its scatter.
+    Raises UsageError if there are too few rows to separate the curve from its scatter.
     """
     points = [(row["step"], row["loss"]) for row in rows if "loss" in row and isfinite(row["loss"])]
     if len(points) < 10:
@@ -72,7 +72,7 @@ def make_reference(run: Settings, rows: Sequence[Row]) -> Reference:
     values = [loss for _, loss in points]
     smooth = [fmean(values[max(0, n - 2) : n + 3]) for n in range(len(values))]
     squares = [(value - mean) ** 2 for value, mean in zip(values, smooth, strict=True)]
-    # a mean of five takes a fifth of the scatter with it
+    # the residual to a mean of five that includes the value itself has 4/5 of the variance
     spread = [(fmean(squares[max(0, n - 5) : n + 6]) / 0.8) ** 0.5 for n in range(len(values))]
     count = min(KNOTS, len(points))
     chosen = [round(n * (len(points) - 1) / (count - 1)) for n in range(count)]
@@ -86,7 +86,7 @@ def make_reference(run: Settings, rows: Sequence[Row]) -> Reference:
 
 
 def keep(reference: Reference, folder: Path = FOLDER) -> Path:
-    """Write it where `reference_of` finds it. Raises UsageError where that cannot be written."""
+    """Write a reference where `reference_of` finds it. Raises UsageError if the folder is not writable."""
     path = folder / f"{reference.run['recipe']}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -95,7 +95,7 @@ def keep(reference: Reference, folder: Path = FOLDER) -> Path:
 
 
 def reference_of(run: Settings, folder: Path = FOLDER) -> Reference | None:
-    """The one that is kept for a recipe with these settings, the seed apart, if any."""
+    """The stored reference for a recipe with these settings, the seed aside; None if there is none."""
     path = folder / f"{run['recipe']}.json"
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""A student of few steps and no guidance: adapters on the transformer that is its teacher, by consistency distillation.
+"""Consistency distillation: a student that samples in few steps without guidance, as LoRA adapters on its teacher.
 
     f(x_t, t) = x_t - t v(x_t, t)                    where the trajectory through x_t ends; at t = 0 the point itself
     loss      = d(f(x_t, t), stopped f(x_s, s))      x_s: the guided teacher's Euler steps from x_t to s, the next time
@@ -8,8 +8,8 @@ adapters, Luo et al. 2023 (LCM, arXiv:2310.04378, section 4; LCM-LoRA, arXiv:231
 and not of its average, and the pseudo-Huber distance, Song and Dhariwal 2023 (arXiv:2310.14189, section 3), as Lu and
 Song 2024 (arXiv:2410.11081) have the former too.
 
-Teacher and student are one network in memory, without its adapters and with them. What is given in a clip is shown to
-the teacher as in sampling: as it is beside the text, and as mere noise beside the null text (generate/window.py).
+Teacher and student are one network in memory, without its adapters and with them. The teacher sees the conditioning
+tokens as in sampling: clean together with the text, and pure noise with the null text (generate/window.py).
 
 Here: the loss. Not here: its recipe (recipes/student.py), sampling by a student (diffusion/samplers.py).
 """
@@ -32,18 +32,18 @@ from minisora.dit.lora import without_adapters
 from minisora.dit.model import DiT
 from minisora.generate.window import Settings
 
-HUBER = 0.00054  # below this distance in a channel the loss is a square; Song and Dhariwal 2023, section 3.3
+HUBER = 0.00054  # below this distance per channel the loss is quadratic; Song and Dhariwal 2023, section 3.3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StudentLoss:
-    """The loss of a pack.
+    """Consistency loss of a pack.
 
     null_text: (S, Dt)
-    teacher:   how it is guided
-    times:     so many from noise to data, even before the shift, as in sampling; where they begin is drawn, so that
-               the student knows every time: a token that is given in part is at times of its own
-    euler:     steps of the teacher from one time to the next
+    teacher:   guidance settings of the teacher
+    times:     number of times from noise to data, evenly spaced before the shift, as in sampling; the offset is
+               random, so that the student learns every t: a token conditioned on in part has times of its own
+    euler:     Euler steps of the teacher from one time to the next
     shift, shift_tokens: as in `Sampling`
     """
 
@@ -55,37 +55,38 @@ class StudentLoss:
     euler: int = 2
 
     def __call__(self, dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """The mean distance over tokens to generate, with its breakdown by time, as in `diffusion.mean_loss`.
+        """Mean distance over the generated tokens, with its breakdown by t, as in `diffusion.mean_loss`.
 
-        All tokens to be made in a clip are at one time, newly drawn; what is given keeps its own.
+        All generated tokens of a clip share one newly drawn t; conditioning tokens keep their own.
         """
         clean, loss_mask = batch.clean, batch.loss_mask
         eps = torch.randn(clean.tokens.shape, generator=noise, device=clean.tokens.device)
-        way, clips = self._way(clean, noise), clips_of(clean)
-        state = at_times(clean, loss_mask, way[0])
+        times, clips = self._times(clean, noise), clips_of(clean)
+        state = at_times(clean, loss_mask, times[0])
         state = replace(state, tokens=interpolate(clean.tokens, eps, token_times(state)))
         with torch.no_grad():
             x = state.tokens
             with without_adapters(dit):
-                for t, s in pairwise(way):
+                for t, s in pairwise(times):
                     end = self.guided_x0(dit, replace(at_times(clean, loss_mask, t), tokens=x), loss_mask, eps)
                     x = torch.where(loss_mask[:, None], interpolate(end, x, (s / t)[clips]), x)
-            target = x0_of(dit, replace(at_times(clean, loss_mask, way[-1]), tokens=x))
+            target = x0_of(dit, replace(at_times(clean, loss_mask, times[-1]), tokens=x))
         error = (x0_of(dit, state) - target)[loss_mask].square().mean(-1)
         distance = (error + HUBER**2).sqrt() - HUBER
         return mean_loss(distance, token_times(state)[loss_mask])
 
     def guided_x0(self, dit: DiT, state: Pack, loss_mask: Tensor, eps: Tensor) -> Tensor:
-        """The teacher's estimate for tokens to generate, as `window.guided_denoiser` has it. eps: (L, Ct) of the given
+        """The teacher's guided x0 estimate of the generated tokens, as in `generate/window.py`.
 
-        returns (L, Ct); nothing of use where a token is given
+        eps:     (L, Ct), noise that takes the place of conditioning tokens in the unconditional branch
+        returns  (L, Ct); meaningless where a token is conditioning
         """
         how, count = self.teacher, len(state.lengths)
         null = self.null_text.to(state.text)
-        untold = replace(state, text=null.repeat(count, 1), text_lengths=(len(null),) * count)
+        unconditional = replace(state, text=null.repeat(count, 1), text_lengths=(len(null),) * count)
         if how.history_guidance:
-            untold = replace(
-                untold,
+            unconditional = replace(
+                unconditional,
                 tokens=torch.where(loss_mask[:, None], state.tokens, eps),
                 times=torch.cat([state.times, state.times.new_ones(1)]),
                 time_index=torch.where(loss_mask, state.time_index, len(state.times)),
@@ -94,10 +95,10 @@ class StudentLoss:
         given = torch.zeros(count, device=loss_mask.device).index_add(0, clips, (~loss_mask).float()) > 0
         scale = torch.where(given, how.guidance_given, how.guidance)[clips]
         scale = torch.where(in_interval(times, how.guidance_interval), scale, 1.0)
-        return extrapolated(x0_of(dit, state), x0_of(dit, untold), scale[:, None])
+        return extrapolated(x0_of(dit, state), x0_of(dit, unconditional), scale[:, None])
 
-    def _way(self, pack: Pack, noise: torch.Generator) -> Tensor:
-        """For each clip a time, then those of the teacher's steps to the next. (1 + euler, B)"""
+    def _times(self, pack: Pack, noise: torch.Generator) -> Tensor:
+        """(1 + euler, B): a random t for each clip, then the times of the teacher's steps down to the next."""
         device = pack.tokens.device
         even = 1 - torch.rand(len(pack.lengths), 1, generator=noise, device=device)  # above 0
         share = torch.linspace(0, 1, 1 + self.euler, device=device)
@@ -107,22 +108,22 @@ class StudentLoss:
 
 
 def at_times(pack: Pack, loss_mask: Tensor, t: Tensor) -> Pack:
-    """The pack with each clip's tokens to be made at a time of its own. t: (B,)"""
+    """Set the t of each clip's generated tokens. t: (B,)"""
     index = torch.where(loss_mask, clips_of(pack), len(t) + pack.time_index)
     return replace(pack, times=torch.cat([t, pack.times]), time_index=index)
 
 
 def token_times(pack: Pack) -> Tensor:
-    """(L,)"""
+    """The t of each token, (L,)."""
     return pack.times[pack.time_index]
 
 
 def clips_of(pack: Pack) -> Tensor:
-    """(L,) which clip a token is of."""
+    """The number of each token's clip, (L,)."""
     lengths = torch.tensor(pack.lengths, device=pack.tokens.device)
     return torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths, output_size=len(pack.tokens))
 
 
 def x0_of(dit: DiT, state: Pack) -> Tensor:
-    """(L, Ct)"""
+    """The network's x0 estimate of each token, (L, Ct)."""
     return x0_from_velocity(state.tokens, dit(state), token_times(state))

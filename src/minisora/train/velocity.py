@@ -1,7 +1,7 @@
-"""Training loss of the transformer: velocities of the tokens to generate, each at its own time.
+"""The training loss of the transformer: flow matching on generated tokens, in a pack where every token has its own t.
 
-Here: from a clean batch to a loss; a batch without data, to plan by.
-Not here: the formulas (diffusion/), which tokens are given (data/windows.py).
+Here: from a clean batch to a loss; a dummy batch without data, for planning.
+Not here: the formulas (diffusion/), which tokens are conditioning (data/windows.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minisora.dit.model import DiT, DiTConfig
 
 
 def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-    """The flow-matching loss of a batch, with its breakdown by time. `noise` draws what the batch is noised with."""
+    """Flow-matching loss of a batch, with its breakdown by t. noise: the generator that eps is drawn from"""
     pack = batch.clean
     eps = torch.randn(pack.tokens.shape, generator=noise, device=pack.tokens.device)
     times = pack.times[pack.time_index]
@@ -30,10 +30,10 @@ def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, 
 
 
 def dummy_batch(config: DiTConfig, grid: tuple[int, int, int], *, tokens: int, words: int) -> LatentBatch:
-    """A pack of equal clips without data, to plan a run before its data exist.
+    """A pack of equal clips, all zero, for planning a run before its data exists.
 
     grid:    tokens of a clip along time, rows and columns
-    tokens:  at most, of the pack
+    tokens:  largest number of tokens in the pack; one clip is always there
     words:   text tokens of each clip
     """
     length = prod(grid)
