@@ -245,17 +245,18 @@ with Progress(disable=True) as bars:
     "a metric of frames": Change(
         (
             (
-                "eval/plain.py",
-                "def plain_figures(video: Video)",
+                "eval/no_reference.py",
+                "def dis_flow() -> Flow:",
                 '''def brightness(frames: Tensor) -> float:
     """Mean over all pixels, of 255."""
     return float(frames.float().mean()) / 255
 
 
-def plain_figures(video: Video)''',
+def dis_flow() -> Flow:''',
             ),
+            ("eval/quality.py", "import dis_flow, ", "import brightness, dis_flow, "),
             (
-                "eval/plain.py",
+                "eval/quality.py",
                 '        "flicker": flicker(video.frames),',
                 '+\n        "brightness": brightness(video.frames),',
             ),

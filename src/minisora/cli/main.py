@@ -22,9 +22,9 @@ from minisora.cli.evaluate import evaluate
 from minisora.cli.export import export
 from minisora.cli.models import models
 from minisora.cli.plan import plan
+from minisora.cli.requests import add_verbs
 from minisora.cli.runs import runs
 from minisora.cli.train import train
-from minisora.cli.verbs import add_verbs
 from minisora.cli.world import world
 from minisora.errors import UsageError
 

@@ -1,7 +1,7 @@
 """From a request to a file: the options that all verbs share, and running one.
 
 Here: loading the model, running, writing, notes, seconds by stage, several processes. Not here: the
-verbs (generate/verbs.py), their commands (verbs.py), checks before any work (console.py).
+verbs (generate/verbs.py), their commands (requests.py), checks before any work (console.py).
 """
 
 from __future__ import annotations

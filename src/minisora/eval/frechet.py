@@ -8,7 +8,7 @@ arXiv:1812.01717, with I3D. Only with I3D is it FVD; with our own features its n
 Two distances are comparable only with equal numbers of clips (few clips bias it upwards, strongly below the number of
 features), equal numbers of frames, equal fps and size, and the same features.
 
-Here: the distance, and two sources of features. Not here: distances between single clips (plain.py).
+Here: the distance, and two sources of features. Not here: distances between single clips (no_reference.py).
 """
 
 from __future__ import annotations

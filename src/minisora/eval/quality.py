@@ -1,12 +1,12 @@
 """Visual quality of a set of clips against a set of real ones, without prompts and without pairing clips.
 
-    metrics of plain.py   mean over clips. The floor is the real clips with their frames shuffled; that of
+    metrics of no_reference.py   mean over clips. The floor is the real clips with their frames shuffled; that of
                           motion (`dynamic_degree`) is a frozen frame
     Frechet distance      to real renders of other scenes, by the judge's features or by I3D. The ceiling is that of
                           as many real renders, the floor that of their first frames, frozen. Few clips bias it
                           upwards: compare only figures of equal numbers of clips
 
-Here: rows for any source of clips. Not here: the metrics (plain.py), the distance (frechet.py).
+Here: rows for any source of clips. Not here: the metrics (no_reference.py), the distance (frechet.py).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from minisora.errors import UsageError
 from minisora.eval.frechet import Features, clip_features, frechet_distance, load_i3d, playroom_features
-from minisora.eval.plain import flicker, plain_figures
+from minisora.eval.no_reference import dis_flow, dynamic_degree, flicker, motion_smoothness, warping_error
 from minisora.eval.rows import Figure, Marks, figure_of_set, figures_of
 from minisora.judge.playroom import FPS
 from minisora.video import Video
 
-MOST_CLIPS = 48  # largest number of clips for the metrics of plain.py
+MOST_CLIPS = 48  # largest number of clips for the metrics of no_reference.py
 
 
 def quality_figures(
@@ -79,8 +79,19 @@ def plain_marks(figures: dict[str, float], floor: dict[str, float], ceiling: dic
     return marks
 
 
+def frame_metrics(video: Video) -> dict[str, float]:
+    """All metrics of one clip, by name: the table. Raises UsageError as `dis_flow` does."""
+    flow = dis_flow()
+    return {
+        "flicker": flicker(video.frames),
+        "motion_smoothness[dis]": motion_smoothness(video.frames, flow),
+        "dynamic_degree[dis]": float(dynamic_degree(video, flow)),
+        "warping_error[dis]": warping_error(video.frames, flow),
+    }
+
+
 def _plain(frames: Tensor) -> dict[str, float]:
     try:
-        return plain_figures(Video(frames, FPS))
+        return frame_metrics(Video(frames, FPS))
     except UsageError:  # OpenCV is not installed, or frames are too small for DIS
         return {"flicker": flicker(frames)}

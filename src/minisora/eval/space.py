@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minisora.errors import UsageError
-from minisora.eval.plain import Flow, dis_flow, looked_up
+from minisora.eval.no_reference import Flow, dis_flow, looked_up
 from minisora.eval.rows import NAN, Figure, Marks, figures_of
 from minisora.eval.scenes import choose, held_still, prompt_of
 from minisora.generate.model import Model

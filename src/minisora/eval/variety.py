@@ -8,7 +8,7 @@
     nearest training clip           distance to the nearest of those with the same triple; the floor is a copy,
                                     the ceiling the prompt's real scene, which is not in the training set either
 
-Here: the prompts and the comparisons. Not here: the distances (plain.py), the marks (score.py).
+Here: the prompts and the comparisons. Not here: the distances (no_reference.py), the marks (score.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from torch import Tensor
 
 from minisora.eval.frechet import playroom_features
-from minisora.eval.plain import distances_to_nearest, diversity
+from minisora.eval.no_reference import distances_to_nearest, diversity
 from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import NAN, Figure, Findings, Marks, figure_of, write_rows
 from minisora.eval.scenes import choose, drawn, moving_as

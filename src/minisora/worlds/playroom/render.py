@@ -1,11 +1,11 @@
 """Scenes to pictures: an analytic ray caster on tensors.
 
-The ground is drawn at every pixel (ground.py). Each thing is cast only inside a patch around it (cast.py) and laid
+The ground is drawn at every pixel (ground.py). Each thing is cast only inside a patch around it (raycast.py) and laid
 over the picture, from the farthest to the nearest. The order is by the power of the camera's point,
 distance^2 - radius^2, which orders disjoint balls rightly; things in a scene do not overlap.
 
 Here: `render` and what it returns.
-Not here: choosing scenes (draw.py), scenes as tensors (frames.py), the things themselves (cast.py).
+Not here: choosing scenes (draw.py), scenes as tensors (frames.py), the things themselves (raycast.py).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from minisora.errors import UsageError
-from minisora.worlds.playroom.cast import patches
 from minisora.worlds.playroom.frames import Frames, flatten
 from minisora.worlds.playroom.ground import Rows, floor_pattern, paint, rows, shade
+from minisora.worlds.playroom.raycast import patches
 from minisora.worlds.playroom.scene import FLOORS, SHAPES, Scene
 
 PIXELS_AT_ONCE = {"cpu": 1 << 17}  # what stays in a core's cache; other devices take AT_ONCE_ELSEWHERE

@@ -35,17 +35,6 @@ _SHORT_SIDE, _MOVES_PIXELS = (
 )  # a pair of frames is moving if its fastest pixels move so far, scaled to this side
 
 
-def plain_figures(video: Video) -> dict[str, float]:
-    """All four metrics of one clip, by name. Raises UsageError as `dis_flow` does."""
-    flow = dis_flow()
-    return {
-        "flicker": flicker(video.frames),
-        "motion_smoothness[dis]": motion_smoothness(video.frames, flow),
-        "dynamic_degree[dis]": float(dynamic_degree(video, flow)),
-        "warping_error[dis]": warping_error(video.frames, flow),
-    }
-
-
 def dis_flow() -> Flow:
     """OpenCV's dense inverse search (DIS), medium preset, on brightness.
 

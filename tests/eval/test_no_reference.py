@@ -9,16 +9,16 @@ import torch
 from torch.nn import functional as F
 
 from minisora.errors import UsageError
-from minisora.eval.plain import (
+from minisora.eval.no_reference import (
     dis_flow,
     distances_to_nearest,
     diversity,
     dynamic_degree,
     flicker,
     motion_smoothness,
-    plain_figures,
     warping_error,
 )
+from minisora.eval.quality import frame_metrics
 from minisora.video import Video
 
 _SOFT = F.interpolate(
@@ -112,11 +112,11 @@ def test_dis_flow_finds_a_shift_and_figures_carry_its_name():
     clip = sliding(4, count=5)
     flow = dis_flow()(clip[0], clip[1])
     assert flow[16:-16, 16:-16].mean((0, 1)).tolist() == pytest.approx([-4, 0], abs=0.1)
-    told = plain_figures(Video(clip, 8.0))
+    told = frame_metrics(Video(clip, 8.0))
     assert list(told) == ["flicker", "motion_smoothness[dis]", "dynamic_degree[dis]", "warping_error[dis]"]
     assert told["dynamic_degree[dis]"] == 1 and told["motion_smoothness[dis]"] > 0.95
     with pytest.raises(UsageError, match="12 pixels"):
-        plain_figures(Video(clip[:, :16, :16], 8.0))
+        frame_metrics(Video(clip[:, :16, :16], 8.0))
 
 
 def test_without_opencv_it_says_what_to_install(monkeypatch):
