@@ -1,12 +1,14 @@
-"""The shape of the project: which part may import which, how long files may grow, what may be installed."""
+"""The shape of the project: which part may import which, how long files and lines may grow, what may be installed."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib.metadata import distributions
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import pytest
 
@@ -21,6 +23,9 @@ ORDER = [
 ]
 LONGEST_FILE = 420
 LONGEST_FUNCTION, MOST_PARAMETERS = 60, 8
+LONGEST_LINE_OF_PROSE = 100  # columns
+LINK_ALONE = re.compile(r"!?\[[^\]]*\]\(\S+\)|<?https?://\S+>?")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -127,6 +132,33 @@ def test_long_functions_are_seen():
     text = lines("short", LONGEST_FUNCTION) + lines("long", LONGEST_FUNCTION + 1) + "class A:\n"
     text += f"    async def few(self, {', '.join(most)}): ...\n    def many(cls, *, {', '.join([*most, 'one'])}): ...\n"
     assert too_long(text) == {"long", "many"}
+
+
+def columns(line: str) -> int:
+    """The columns that a line takes in a terminal: characters of East Asian width take two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in line)
+
+
+def prose(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a page that are not in a table or a block of code, and not a link alone."""
+    fenced = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("```"):
+            fenced = not fenced
+        elif not fenced and not line.startswith(("|", "    ")) and not LINK_ALONE.fullmatch(line.strip()):
+            yield number, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_prose_are_short(page):
+    text = page.read_text(encoding="utf-8")
+    assert {number: line for number, line in prose(text) if columns(line) > LONGEST_LINE_OF_PROSE} == {}
+
+
+def test_what_counts_as_prose():
+    text = "a\n| b |\n    c\n```\nd\n```\n![e](f.png)\n<https://g.h>\n- i [j](k), l\n"
+    assert list(prose(text)) == [(1, "a"), (9, "- i [j](k), l")]
+    assert columns("ab，中文") == 8
 
 
 def normal(name: str) -> str:
