@@ -127,7 +127,7 @@ def test_one_more_beside_what_is_there(films, curated, capsys):
     run(films, "jsonl", sources=[curated], add=True)
     (row,) = map(json.loads, (curated / TABLE).read_text().splitlines())
     assert row["text"][0] == "mine" and len(row["text"]) == 2
-    with pytest.raises(UsageError, match="--add writes beside"):
+    with pytest.raises(UsageError, match="--add adds to captions"):
         run(films, add=True)
 
 
