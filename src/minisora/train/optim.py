@@ -72,8 +72,8 @@ def fill_states(optimizers: list[torch.optim.Optimizer]) -> None:
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters; with `muon_lr`, Muon for `model.matrices()` and AdamW for the rest."""
-    matrices: list[nn.Parameter] = model.matrices() if config.muon_lr is not None else []  # type: ignore[operator]
+    """AdamW for all parameters; with `muon_lr`, Muon for `model.muon_params()` and AdamW for the rest."""
+    matrices: list[nn.Parameter] = model.muon_params() if config.muon_lr is not None else []  # type: ignore[operator]
     matrices = [p for p in matrices if p.requires_grad]
     taken = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in taken]

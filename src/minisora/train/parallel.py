@@ -179,7 +179,7 @@ def prepare(
     On CUDA attention breaks the graph, and torch.compile does not compile a checkpointed region with a graph break:
     there blocks under activation checkpointing stay uncompiled.
 
-    model: with `parts()` and `compile_parts()`, as the transformer and the VAE have them; sharding works without
+    model: with `fsdp_units()` and `compile_parts()`, as the transformer and the VAE have them; sharding works without
     """
     if float8:
         use_float8(model, ranks.device)
@@ -247,7 +247,7 @@ def whole(value: Tensor) -> Tensor:
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Turn on activation checkpointing, in place. Raises UsageError for a model without `parts()`."""
+    """Turn on activation checkpointing, in place. Raises UsageError for a model without `fsdp_units()`."""
     for part in _parts(model, "be recomputed"):
         part.forward = checkpointed(part.forward)
     if isinstance(model, DiT):
