@@ -27,7 +27,7 @@ import torch
 from minisora.bundle import Bundle
 from minisora.bundle import load as load_bundle
 from minisora.caption.adapters import captions_named
-from minisora.caption.said import Captions
+from minisora.caption.protocol import Captions
 from minisora.data.latents import LatentBatches
 from minisora.data.shards import Shards
 from minisora.data.windows import WindowConfig

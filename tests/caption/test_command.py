@@ -10,11 +10,11 @@ import torch
 from minisora.caption.adapters import captions_named
 from minisora.caption.files import save_captioner
 from minisora.caption.model import Captioner, CaptionerConfig
-from minisora.caption.said import Failed, each_alone
+from minisora.caption.protocol import Failed, caption_each
 from minisora.caption.sources import TABLE
 from minisora.cli.caption import caption
+from minisora.curate.captions import read_captions
 from minisora.curate.importers.plain import folder, table
-from minisora.curate.told import read_told
 from minisora.curate.write import encode
 from minisora.data.shards import ShardWriter
 from minisora.errors import UsageError
@@ -97,7 +97,7 @@ def test_curated_clips_are_captioned_for_their_recipe(films, curated, capsys):
     assert {name: row[name] for name in ("key", "path", "start", "stop")} == {
         "key": "abc-000", "path": "kite.mp4", "start": 2.0, "stop": 2.75,
     }  # fmt: skip
-    assert read_told(curated / TABLE).sample("abc-000", 2.0, 2.75, ["own"]) == [row["text"]]
+    assert read_captions(curated / TABLE).sample("abc-000", 2.0, 2.75, ["own"]) == [row["text"]]
     with pytest.raises(UsageError, match="nothing got a caption"):  # what is left is broken
         run(films, "jsonl", sources=[curated / "clips"])
     assert "1 of 2 have a caption" in capsys.readouterr().err
@@ -141,7 +141,7 @@ def test_a_clip_that_a_network_fails_at_costs_itself():
             return [f"{len(clip.frames)} frames" for clip in clips]
 
     clips = [Video(torch.zeros(n, 4, 4, 3, dtype=torch.uint8), 8.0) for n in (1, 2, 3)]
-    said = each_alone(Picky(), clips)
+    said = caption_each(Picky(), clips)
     assert said == ["1 frames", Failed("picky failed: RuntimeError: two frames are too few"), "3 frames"]
 
 

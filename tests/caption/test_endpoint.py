@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 import minisora.caption.endpoint
-import minisora.caption.said
+import minisora.caption.protocol
 from minisora.caption.adapters import captions_named
 from minisora.caption.endpoint import Endpoint
-from minisora.caption.said import PROMPTS, Failed
+from minisora.caption.protocol import PROMPTS, Failed
 from minisora.errors import UsageError
 from minisora.video import Video
 
@@ -120,7 +120,7 @@ def test_a_changed_request_is_asked_anew(server, tmp_path, monkeypatch):
     for change in (
         lambda: monkeypatch.setitem(PROMPTS, False, "What is this?"),
         lambda: monkeypatch.setitem(minisora.caption.endpoint._MOST_TOKENS, False, 50),
-        lambda: monkeypatch.setattr(minisora.caption.said, "MOST_SIDE", 16),
+        lambda: monkeypatch.setattr(minisora.caption.protocol, "MOST_SIDE", 16),
     ):
         before = len(server.asked)
         change()

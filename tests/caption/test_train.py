@@ -43,7 +43,7 @@ def test_a_batch_is_a_function_of_its_step():
     assert torch.equal(one.frames, again.frames) and torch.equal(one.words, again.words)
     assert not torch.equal(one.frames, other.frames)
     assert one.frames.shape == (4, 4, 32, 32, 3) and one.frames.dtype == torch.uint8
-    assert len(one.words) == len(one.frames) * BATCHES.tellings
+    assert len(one.words) == len(one.frames) * BATCHES.captions_per_clip
     assert one.tokens == int((one.words[:, 1:] != NOTHING).sum()) and one.flops > 0
 
 
@@ -55,7 +55,7 @@ def test_captions_are_of_the_frames_they_stand_beside():
     for row, words in enumerate(batch.words.tolist()):
         assert words[0] in (SHORT, LONG) and words.count(END) == 1
         text = vocabulary.decode(words)
-        things = {f"{thing.colour} {thing.shape}" for thing in scenes[row // BATCHES.tellings].things}
+        things = {f"{thing.colour} {thing.shape}" for thing in scenes[row // BATCHES.captions_per_clip].things}
         assert any(thing in text.lower() for thing in things) or "empty floor" in text
 
 
@@ -103,7 +103,7 @@ def test_hints_are_of_the_thing_that_covers_a_token():
 def test_hints_fit_what_is_shown():
     """Where a thing lies there is more to see than where none does."""
     batch, config = BATCHES(0), TINY
-    middle = batch.frames[:, config.middle]
+    middle = batch.frames[:, config.middle_frames]
     cells = middle.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).float()  # (B, moments, rows, 8, columns, 8, 3)
     tokens = cells.transpose(3, 4).flatten(4, 5).flatten(1, 3)  # (B, tokens, pixels, 3)
     asked = batch.hints[..., 1] != NOTHING
@@ -139,7 +139,7 @@ def test_flow_leads_to_where_the_same_is_seen():
 def test_it_learns_a_batch_by_heart_and_leaves_a_captioner(tmp_path):
     torch.manual_seed(0)
     run = caption_run(TINY, scenes=2)
-    model, batch, noise = run.build(), replace(BATCHES, tellings=1)(0), torch.Generator()
+    model, batch, noise = run.build(), replace(BATCHES, captions_per_clip=1)(0), torch.Generator()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     parts = []
     for _ in range(60):

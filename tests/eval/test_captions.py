@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from minisora.caption.said import Failed, Said
+from minisora.caption.protocol import Answer, Failed
 from minisora.eval.captions import SPANS, caption_scores, marks_of, read, truth
 from minisora.video import Video
 from minisora.worlds import playroom
@@ -23,8 +23,8 @@ class Told:
         self.scenes = [playroom.draw(CAPTIONS[n], split="held_out") for n in range(count)]
         self.off, self.at = off, 0
 
-    def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
-        said: list[Said] = []
+    def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Answer]:
+        said: list[Answer] = []
         for clip in clips:
             start, stop = SPANS[self.at % 2]
             assert len(clip.frames) == 1 + 8 * (stop - start)
@@ -56,7 +56,7 @@ def test_scores_lie_between_their_floor_and_ceiling(tmp_path):
 
 def test_clips_without_a_caption_are_not_left_out():
     class Silent(Told):
-        def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
+        def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Answer]:
             return [Failed("no voice") for _ in clips]
 
     figures = {figure.name: figure for figure in caption_scores(Silent(0), 4)}

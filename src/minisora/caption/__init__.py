@@ -1,4 +1,4 @@
-"""Video to text: our own captioner, and other people's behind the same few lines.
+"""Video to text: our own captioner, and other models behind the same protocol.
 
-Reading order: words.py, model.py, train.py, said.py, adapters.py, endpoint.py, command.py.
+Reading order: words.py, model.py, train.py, protocol.py, adapters.py, endpoint.py, command.py.
 """

@@ -3,11 +3,11 @@
     POST BASE/chat/completions    {"model", "messages": [{"role": "user", "content": [text, image_url, ...]}], ...}
     GET  BASE/models              the first of them, where no model was named
 
-Answers are kept on disk by a hash of all that is asked, pictures and address too: the same command again asks only what
-is missing. A busy or ailing server (429, 5xx, no answer in time) is asked again, each time after twice the wait; a clip
-for which it never answers is reported and the others go on. A key, if the server wants one, comes from the environment.
+Answers are cached on disk by a hash of the whole request, images and address included: the same command again requests
+only the missing ones. A busy or failing server (429, 5xx, timeout) is retried with exponential backoff; a clip that
+never gets an answer is reported and the others continue. An API key, if needed, comes from the environment.
 
-Here: HTTP and the cache. Not here: which frames and what is asked (said.py).
+Here: HTTP and the cache. Not here: frames and prompts (protocol.py).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from minisora.caption.said import PROMPTS, Failed, Said, pictures, plain
+from minisora.caption.protocol import PROMPTS, Answer, Failed, pictures, plain
 from minisora.errors import UsageError
 from minisora.video import Video
 from minisora.video.files import replacing
 
 CACHE = Path(".cache/captions")
-KEY = "OPENAI_API_KEY"  # the environment variable that holds the key, where no other is named
-_AGAIN = (408, 409, 425, 429)  # besides 5xx
-_FATAL = {  # true of every clip
+KEY = "OPENAI_API_KEY"  # default environment variable of the API key
+_AGAIN = (408, 409, 425, 429)  # retried, as is 5xx
+_FATAL = {  # errors that every clip would meet
     401: "it wants a key: set the environment variable {key}",
     403: "it refuses the key in the environment variable {key}",
     404: "there is no such address or model there; name BASE/v1#MODEL",
@@ -59,9 +59,9 @@ class Endpoint:
         timeout_seconds: float = 120.0,
     ) -> None:
         """
-        url:          the base, such as http://localhost:8000/v1, and after "#" the model; else the server's first
-        attempts:     how often a clip is asked for, in all
-        wait_seconds: before the second attempt; twice as long before each further one, or what the server says
+        url:          the base, such as http://localhost:8000/v1, and after "#" the model; default: the server's first
+        attempts:     requests for one clip, in all
+        wait_seconds: before the second attempt; doubled before each further one, unless the server says `Retry-After`
         """
         base, _, model = url.partition("#")
         self.base, self._cache, self._key_variable = base.rstrip("/"), cache, key_variable
@@ -71,22 +71,22 @@ class Endpoint:
         self.model = model or self._first_model()
         self.name = f"{self.base}#{self.model}"
 
-    def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
+    def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Answer]:
         bodies = [self._body(clip, long) for clip in clips]
         files = [self._cache / f"{self._key(body)}.json" for body in bodies]
-        said: list[Said] = [_kept(file) or Failed("not asked") for file in files]
+        answers: list[Answer] = [_kept(file) or Failed("not asked") for file in files]
         with ThreadPoolExecutor(self._threads) as pool:
-            asked = {pool.submit(self._ask, bodies[n]): n for n, one in enumerate(said) if isinstance(one, Failed)}
+            asked = {pool.submit(self._ask, bodies[n]): n for n, one in enumerate(answers) if isinstance(one, Failed)}
             try:
                 for future in as_completed(asked):
                     n = asked[future]
-                    said[n] = answer = future.result()
+                    answers[n] = answer = future.result()
                     if isinstance(answer, str):
                         _keep(files[n], answer)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return [plain(answer) if isinstance(answer, str) else answer for answer in said]
+        return [plain(answer) if isinstance(answer, str) else answer for answer in answers]
 
     def _body(self, clip: Video, long: bool) -> dict[str, Any]:
         shown = [
@@ -102,8 +102,8 @@ class Endpoint:
     def _key(self, body: dict[str, Any]) -> str:
         return hashlib.sha256(json.dumps([self.base, body], sort_keys=True).encode()).hexdigest()
 
-    def _ask(self, body: dict[str, Any]) -> Said:
-        """The model's own words; they are kept as they are, so that what is made of them may change."""
+    def _ask(self, body: dict[str, Any]) -> Answer:
+        """The model's raw answer; it is cached raw, so that its post-processing may change."""
         answer = self._answer("chat/completions", body, attempts=self._attempts)
         if isinstance(answer, Failed):
             return answer
@@ -123,7 +123,7 @@ class Endpoint:
             raise UsageError(f"{self.base} does not say which models it has. Name one: {self.base}#MODEL.") from error
 
     def _answer(self, path: str, body: dict[str, Any] | None, *, attempts: int) -> Any:
-        """The JSON of one request, tried again while that may help; Failed where it never did."""
+        """The JSON answer to one request, retried while that may help; else Failed."""
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(self._key_variable):
             headers["Authorization"] = f"Bearer {key}"
@@ -135,7 +135,7 @@ class Endpoint:
                 with urlopen(Request(f"{self.base}/{path}", data, headers), timeout=self._timeout_seconds) as response:
                     return json.load(response)
             except HTTPError as error:
-                reason = f"HTTP {error.code} {_told(error)}".strip()
+                reason = f"HTTP {error.code} {_reason(error)}".strip()
                 if error.code in _FATAL:
                     raise UsageError(
                         f"{self.base} answered {reason}: {_FATAL[error.code].format(key=self._key_variable)}."
@@ -158,8 +158,8 @@ def _data_url(picture: Any) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _told(error: HTTPError) -> str:
-    """What the server said was wrong, on one line."""
+def _reason(error: HTTPError) -> str:
+    """The server's error message, on one line."""
     try:
         text = error.read(2000).decode(errors="replace")
     except (OSError, HTTPException):
@@ -168,7 +168,7 @@ def _told(error: HTTPError) -> str:
 
 
 def _asked_wait(error: HTTPError) -> float | None:
-    """Seconds of `Retry-After`, where it gives a number."""
+    """Seconds of `Retry-After`, if it is a number."""
     try:
         return max(0.0, float(error.headers.get("Retry-After", "")))
     except ValueError:

@@ -1,6 +1,6 @@
-"""A captioner's two files, and which world it knows.
+"""A captioner's two files, and the version of the playroom that it was trained on.
 
-Here: writing and reading them. Not here: what is in them (network_files.py), the network (model.py).
+Here: writing and reading them. Not here: their format (network_files.py), the network (model.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minisora.errors import UsageError
 from minisora.network_files import NetworkFiles
 from minisora.worlds.playroom import WORLD_VERSION
 
-FORMAT = 3  # 1 looked at one frame of a token's four; 2 had no word for what lies ahead
+FORMAT = 3  # 1 saw one frame of a token's four; 2 had no AHEAD token
 FILES = NetworkFiles(name="captioner", format=FORMAT, oldest=2, recipe="captioner-playroom", called="playroom")
 ABOUT, WEIGHTS, EMBEDDED = FILES.about, FILES.weights, FILES.embedded
 
@@ -31,14 +31,14 @@ def captioner_folder(name: str) -> Path:
 
 
 def save_captioner(captioner: Captioner, folder: Path, trained: Mapping[str, Any]) -> None:
-    """Write a captioner, and what it was trained on."""
+    """Write a captioner, and a description of its training."""
     FILES.save(captioner, folder, config=asdict(captioner.config), trained=trained)
 
 
 def load_captioner(
     folder: Path = EMBEDDED, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Captioner:
-    """Ready to write. Raises WeightsError for a file that is missing, cut short, changed or of another shape."""
+    """Load a captioner for inference. Raises WeightsError if a file is missing, truncated, changed or does not fit."""
     return FILES.load(folder, _built).to(device, dtype).eval().requires_grad_(False)
 
 
@@ -52,12 +52,12 @@ def _built(about: dict[str, Any], weights: dict[str, Tensor]) -> Captioner:
 
 
 def _with_ahead(rows: Tensor) -> Tensor:
-    """Words of a format without AHEAD: it begins as SHORT."""
+    """Word embeddings of a format without AHEAD, whose row starts as a copy of SHORT."""
     return torch.cat([rows[:AHEAD], rows[SHORT : SHORT + 1], rows[AHEAD:]])
 
 
 def check_world(captioner: Captioner) -> None:
-    """Raises UsageError for a captioner of another version of the playroom, where it would have to know this one."""
+    """Raise UsageError for a captioner of another version of the playroom, where this one is needed."""
     if (world := captioner.trained.get("world", 1)) != WORLD_VERSION:
         raise UsageError(
             f"the captioner knows world {world}, this minisora draws world {WORLD_VERSION}: "

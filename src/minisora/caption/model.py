@@ -1,16 +1,16 @@
-"""The captioner: a few frames to a sentence.
+"""The captioner: a clip to a sentence, by a factorised video encoder and a causal text decoder.
 
-Pieces of a few frames and 8x8 pixels become tokens: how two of the frames look and what changed in them, and where in
-the frame before each of them fits. Blocks attend over the places of one moment, then over the moments of one place; a
-small causal decoder reads them and writes the words, the likeliest at each step.
+Blocks of a few frames and 8x8 pixels become tokens, from the appearance of two frames, the change in them, and a cost
+volume against the frame before. Encoder blocks attend over the places of one moment, then over the moments of one
+place; a small causal decoder attends to them and writes the words greedily.
 
 Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
-(arXiv:2106.14881): convolutions instead of one large patch at the door, which learn faster. Feichtenhofer et al. 2019
-(SlowFast, arXiv:1812.03982): looks from few frames, motion from all. Dosovitskiy et al. 2015 (FlowNet,
-arXiv:1504.06852): where in the frame before each place fits, as the way that something goes is a product of both, which
-takes long to find. Vaswani et al. 2017 (arXiv:1706.03762) for the decoder, with norms before each part.
+(arXiv:2106.14881): a convolutional stem instead of one large patch, which learns faster. Feichtenhofer et al. 2019
+(SlowFast, arXiv:1812.03982): appearance from few frames, motion from all. Dosovitskiy et al. 2015 (FlowNet,
+arXiv:1504.06852): a cost volume, as motion is a product of two frames, which a plain network learns slowly. Vaswani et
+al. 2017 (arXiv:1706.03762) for the decoder, with pre-norm.
 
-Here: the network, fitting a clip to it, writing a caption, its files.
+Here: the network, fitting a clip to it, writing a caption.
 Not here: words (words.py), training (train.py), other captioners (adapters.py).
 """
 
@@ -31,27 +31,27 @@ from minisora.video import resize, to_float
 
 STRIDE = 8  # pixels on a side of a token
 _STEM = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the picture's side
-_REACH = 3  # half-size pixels that a frame is compared over with the one before, in every direction
+_REACH = 3  # range of the cost volume in every direction, in pixels at half size
 _COSTS = (2 * _REACH + 1) ** 2
-_SEEN_FROM = ((0, 0), (2, 2), (-2, -2), (2, -2), (-2, 2))  # pixels down and to the right: where a clip is told from
+_SEEN_FROM = ((0, 0), (2, 2), (-2, -2), (2, -2), (-2, 2))  # shifts that `texts` averages over: pixels down, right
 
 Cache = tuple[Tensor, Tensor, Tensor, Tensor]  # keys, values of the words so far; keys, values of the video
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionerConfig:
-    """The shape of the captioner, and the clips and words that it knows: every field here changes the weights."""
+    """The shape of the captioner, its input clips and its vocabulary: every field here changes the weights."""
 
     words: tuple[str, ...]
     num_frames: int = 16
     side: int = 64  # pixels; a clip of another shape is scaled to this square as a whole
     group: int = 4  # frames in a token
-    seconds: float = 4.0  # the longest stretch that it is shown
+    seconds: float = 4.0  # length of the longest clip
     width: int = 192
     num_heads: int = 6
     encoder_depth: int = 4
     decoder_depth: int = 2
-    longest: int = 96  # words of a caption, its end among them
+    longest: int = 96  # most words of a caption, including its end
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads:
@@ -67,21 +67,21 @@ class CaptionerConfig:
         return self.num_frames // self.group
 
     @property
-    def looked_at(self) -> slice:
-        """Of the frames, the first and the middle one of each token's: those whose looks are seen."""
+    def appearance_frames(self) -> slice:
+        """Slice of the frames whose appearance enters the tokens: the first and the middle one of each token."""
         return slice(None, None, self.group // 2)
 
     @property
-    def middle(self) -> slice:
-        """Of the frames, the middle one of each token's: what the token is about."""
+    def middle_frames(self) -> slice:
+        """Slice of the middle frames of the tokens, whose content the hints describe."""
         return slice(self.group // 2, None, self.group)
 
     @property
     def places(self) -> int:
         return (self.side // STRIDE) ** 2
 
-    def flops(self, num_words: int, tellings: int = 1) -> float:
-        """Multiply-adds counted twice of one clip and `tellings` captions of `num_words`, forward."""
+    def flops(self, num_words: int, captions_per_clip: int = 1) -> float:
+        """Forward FLOPs (two per multiply-add) of one clip with `captions_per_clip` captions of `num_words`."""
         d, half = self.width, (self.side // 2) ** 2
         tokens = self.moments * self.places
         first, second, third = _STEM
@@ -92,8 +92,8 @@ class CaptionerConfig:
         decoder = num_words * (14 * d**2 + 2 * d * (num_words + tokens))
         shown = self.decoder_depth * tokens * 2 * d**2
         vocabulary = num_words * d * len(Vocabulary(self.words))
-        told = self.decoder_depth * decoder + vocabulary
-        return 2.0 * (stem + self.encoder_depth * encoder + shown + tellings * told)
+        per_caption = self.decoder_depth * decoder + vocabulary
+        return 2.0 * (stem + self.encoder_depth * encoder + shown + captions_per_clip * per_caption)
 
 
 class Attention(nn.Module):
@@ -107,12 +107,12 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def pairs(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, D) -> keys and values, (B, N, S, head_width)"""
+        """Keys and values, (B, N, S, head_width) each. x: (B, S, D)"""
         k, v = self.kv(x).chunk(2, -1)
         return self._heads(k), self._heads(v)
 
     def forward(self, x: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x: (B, L, D); hidden: (L, S) bool, keys that a query must not see. Returns (B, L, D)"""
+        """Attend. x: (B, L, D); hidden: (L, S) bool, keys masked from a query. Returns (B, L, D)"""
         q = self._heads(self.q(x))
         # two plain matmuls: at this size the fused CPU kernel's backward pass is slower
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
@@ -128,9 +128,9 @@ class Attention(nn.Module):
 
 
 def _stem() -> nn.Sequential:
-    """(N, 6, H, W) -> (N, _STEM[-1], H / 8, W / 8)
+    """Convolutional stem, (N, 6, H, W) -> (N, _STEM[-1], H / 8, W / 8).
 
-    No norms, but variances that stay: norms over a picture kept shapes from being learnt at all.
+    No norms, but an initialisation that keeps the variance: norms over a picture kept shapes from being learnt.
     """
     first, second, third = _STEM
     parts: list[nn.Module] = [nn.PixelUnshuffle(2)]
@@ -149,12 +149,12 @@ def _stem() -> nn.Sequential:
 
 
 def matching_costs(here: Tensor, before: Tensor) -> Tensor:
-    """How well what is in each token fits what lay around it in the frame before: the least where it came from.
+    """Cost volume: difference of each token's cell to the frame before at shifts up to _REACH, least at its origin.
 
-    The cost volume of FlowNet, with differences for products.
+    FlowNet's correlation layer, with absolute differences for products.
 
     here, before: (N, 3, side, side)
-    returns       (N, _COSTS, side / STRIDE, side / STRIDE), shares above or below the mean of all places
+    returns       (N, _COSTS, side / STRIDE, side / STRIDE), relative to the mean over all shifts
     """
     here, before = F.avg_pool2d(here, 2), F.avg_pool2d(before, 2)
     height, width = here.shape[2:]
@@ -171,7 +171,7 @@ def matching_costs(here: Tensor, before: Tensor) -> Tensor:
 
 
 def _moved(frames: Tensor, down: int, right: int) -> Tensor:
-    """(..., H, W, 3) seen so many pixels further; what lies beyond an edge is as the edge."""
+    """Shift (..., H, W, 3) by whole pixels; edges are replicated."""
     rows, columns = (
         (torch.arange(length, device=frames.device) + by).clamp(0, length - 1)
         for length, by in ((frames.shape[-3], down), (frames.shape[-2], right))
@@ -195,7 +195,7 @@ class EncoderBlock(nn.Module):
         self.mlp = _mlp(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, moments, places, D) -> the same"""
+        """(B, moments, places, D) -> (B, moments, places, D)"""
         batch = len(x)
         h = self.space_norm(x).flatten(0, 1)
         x = x + self.space(h, *self.space.pairs(h)).unflatten(0, (batch, -1))
@@ -217,7 +217,7 @@ class DecoderBlock(nn.Module):
     def forward(self, x: Tensor, video: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
         """
         x:       (B * n, L, D), the words after those in the cache
-        video:   (B, S, D), looked at only where there is no cache yet
+        video:   (B, S, D), used only without a cache
         returns  (B * n, L, D), and the cache with these words
         """
         h = self.word_norm(x)
@@ -230,13 +230,15 @@ class DecoderBlock(nn.Module):
         length, known = x.shape[1], k.shape[2]
         later = torch.ones(length, known, dtype=torch.bool, device=x.device).triu(known - length + 1)
         x = x + self.words(h, k, v, later)
-        h = self.video_norm(x).reshape(len(video_k), -1, x.shape[-1])  # the captions of a clip as one
+        h = self.video_norm(x).reshape(
+            len(video_k), -1, x.shape[-1]
+        )  # all captions of a clip share its keys and values
         x = x + self.video(h, video_k, video_v).view_as(x)
         return x + self.mlp(x), (k, v, video_k, video_v)
 
 
 class Captioner(nn.Module):
-    """How likely each word is to come next, by a clip and the words so far; captions of one clip lie together.
+    """Logits of the next word, given a clip and the words so far. The n captions of a clip are adjacent in the batch.
 
     frames   (B, T, side, side, 3) uint8
     words    (B * n, S)
@@ -246,7 +248,7 @@ class Captioner(nn.Module):
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__()
         self.config, self.vocabulary = config, Vocabulary(config.words)
-        self.trained: dict[str, Any] = {}  # what its files say that it was shown
+        self.trained: dict[str, Any] = {}  # description of its training, from its files
         width, heads = config.width, config.num_heads
         self.stem = _stem()
         self.enter = nn.Linear(2 * _STEM[2] + config.group * _COSTS, width)
@@ -258,21 +260,21 @@ class Captioner(nn.Module):
         self.order = nn.Parameter(torch.randn(config.longest, width) * 0.02)
         self.decoder = nn.ModuleList(DecoderBlock(width, heads) for _ in range(config.decoder_depth))
         self.said = nn.LayerNorm(width)
-        nn.init.normal_(self.word.weight, std=width**-0.5)  # read again at the end, as the weights of the last layer
+        nn.init.normal_(self.word.weight, std=width**-0.5)  # tied: also the weights of the last layer
 
     def encode(self, frames: Tensor) -> Tensor:
         """(B, T, side, side, 3) uint8 -> (B, moments * places, D)"""
         return self.attend(self.patches(frames))
 
     def patches(self, frames: Tensor) -> Tensor:
-        """(B, T, side, side, 3) uint8 -> (B, moments, places, D), which know of no others yet"""
+        """(B, T, side, side, 3) uint8 -> (B, moments, places, D), tokens before any attention"""
         assert frames.dtype == torch.uint8, frames.dtype
         x = to_float(frames.movedim(-1, 2), self.enter.weight.dtype)
         before = torch.cat([x[:, :1], x[:, :-1]], 1)
         costs = matching_costs(x.flatten(0, 1), before.flatten(0, 1))
         costs = costs.flatten(2).unflatten(0, (-1, self.config.group)).flatten(1, 2)  # (B * moments, C, places)
-        looked_at = torch.cat([x, x - before], 2)[:, self.config.looked_at].flatten(0, 1)
-        looks = self.stem(looked_at.contiguous(memory_format=torch.channels_last)).flatten(2)
+        appearance_frames = torch.cat([x, x - before], 2)[:, self.config.appearance_frames].flatten(0, 1)
+        looks = self.stem(appearance_frames.contiguous(memory_format=torch.channels_last)).flatten(2)
         looks = looks.unflatten(0, (-1, 2)).flatten(1, 2)  # (B * moments, 2 C, places)
         patches: Tensor = self.enter(torch.cat([looks, costs], 1).mT).unflatten(0, (len(frames), -1))
         return patches
@@ -288,7 +290,7 @@ class Captioner(nn.Module):
     def next_words(
         self, words: Tensor, video: Tensor, caches: Sequence[Cache] | None = None
     ) -> tuple[Tensor, list[Cache]]:
-        """Logits of the word after each, and the caches for those that follow. words: (B * n, S), after the cached"""
+        """Logits after each word, and the caches for the words that follow. words: (B * n, S), after the cached ones"""
         first = caches[0][0].shape[2] if caches is not None else 0
         x = self.word(words) + self.order[first : first + words.shape[1]]
         after = []
@@ -302,10 +304,10 @@ class Captioner(nn.Module):
 
     @torch.no_grad()
     def texts(self, frames: Tensor, *, long: bool = False) -> list[str]:
-        """A caption for each of several clips that fit already: the likeliest word at each step, until the end.
+        """Caption clips as `fitted` returns them, greedily.
 
-        Each clip is seen from a few places, and what they say of the next word is averaged: what a token's edge cuts
-        in one lies whole in another.
+        The logits are averaged over a few shifts of each clip: a thing that token borders cut in one is whole in
+        another.
 
         frames:  (B, T, side, side, 3) uint8, on any device
         """
@@ -313,30 +315,29 @@ class Captioner(nn.Module):
         video = self.encode(torch.cat([_moved(frames, down, right) for down, right in _SEEN_FROM]))
         word = torch.full((len(video), 1), LONG if long else SHORT, device=video.device)
         ended = torch.zeros(count, dtype=torch.bool, device=video.device)
-        said, caches = [], None
+        words_so_far, caches = [], None
         for _ in range(self.config.longest):
             logits, caches = self.next_words(word, video, caches)
             logits[..., END + 1 : FIRST_WORD] = float("-inf")  # a text begins once
             likely = logits[:, 0].float().log_softmax(-1).unflatten(0, (len(_SEEN_FROM), count)).mean(0)
             next_word = likely.argmax(-1).masked_fill(ended, END)
             ended |= next_word == END
-            said.append(next_word)
+            words_so_far.append(next_word)
             if ended.all():
                 break
             word = next_word.repeat(len(_SEEN_FROM))[:, None]
-        return [self.vocabulary.decode(row) for row in torch.stack(said, 1).tolist()]
+        return [self.vocabulary.decode(row) for row in torch.stack(words_so_far, 1).tolist()]
 
     @torch.no_grad()
     def log_likelihood(self, frames: Tensor, texts: Sequence[str], *, ahead: bool = False) -> Tensor:
-        """How well a text fits a clip: the mean log-probability of its words, each after all before it.
+        """Mean log-probability of a text's words given a clip: how well they fit.
 
-        Words that are not known are left out, as if the text went on without them; so is what comes after the longest
-        caption, and the end. Seen from one place only, unlike in `texts`: ranked by it, of eight first frames of scenes
-        the right one comes first as often, in a fifth of the time.
+        Unknown words are removed, and so are words beyond the longest caption, and the end. Without the shifts of
+        `texts`: for ranking eight first frames of scenes it is as accurate, in a fifth of the time.
 
         frames:  (B, T, side, side, 3) uint8, on any device
-        texts:   B of them, one for each clip
-        ahead:   the texts are of clips that begin with what is seen
+        texts:   B texts, one for each clip
+        ahead:   the texts describe clips that begin with the given frame
         returns  (B,) float32, 0 or less; 0 where no word is known
         """
         device = self.enter.weight.device
@@ -346,15 +347,15 @@ class Captioner(nn.Module):
         logits = self(frames.to(device), words)[:, :-1].float()
         logits[..., END + 1 : FIRST_WORD] = float("-inf")  # a text begins once
         likely = logits.log_softmax(-1).gather(-1, words[:, 1:, None])[..., 0]
-        said = torch.arange(likely.shape[1], device=device) < counts[:, None]
-        mean: Tensor = likely.where(said, 0.0).sum(1) / counts.clamp(min=1)
+        counted = torch.arange(likely.shape[1], device=device) < counts[:, None]
+        mean: Tensor = likely.where(counted, 0.0).sum(1) / counts.clamp(min=1)
         return mean
 
     def fitted(self, frames: Tensor, fps: float) -> Tensor:
-        """As the network was trained: its number of frames, evenly spread, and its size.
+        """Fit a clip to the network: its number of frames, evenly spread, at its size.
 
-        Of a clip longer than `config.seconds` the middle is taken; the whole of every frame is kept, so a frame that is
-        not square is squeezed.
+        Only the middle `config.seconds` of a longer clip are used; frames are resized whole, so one that is not square
+        is squeezed.
 
         frames:  (T, H, W, 3) uint8
         returns  (num_frames, side, side, 3) uint8
@@ -366,7 +367,7 @@ class Captioner(nn.Module):
         return resize(frames[index], config.side, config.side)
 
     def with_words(self, words: Sequence[str]) -> Captioner:
-        """The same captioner with those of `words` that it has not, which it still has to learn."""
+        """A copy with the missing ones of `words` added to its vocabulary, still to be learnt."""
         known = self.config.words
         wider = Captioner(replace(self.config, words=(*known, *(word for word in words if word not in known))))
         weights = self.state_dict()
@@ -381,16 +382,16 @@ class Captioner(nn.Module):
         return wider
 
     def fsdp_units(self) -> list[nn.Module]:
-        """What is split over processes, recomputed and compiled one by one."""
+        """Modules that are sharded, checkpointed and compiled one by one."""
         return [*self.encoder, *self.decoder]
 
     def muon_params(self) -> list[nn.Parameter]:
-        """Weights that Muon may take: of the blocks, and of the convolutions, which learn much faster by it."""
+        """Parameters for Muon: matrices of the blocks, and the convolutions, which learn much faster with it."""
         parts = [self.stem, self.enter, *self.fsdp_units()]
         return [p for part in parts for p in part.parameters() if p.ndim >= 2]
 
     def compile_parts(self) -> None:
-        """Training only. Clips are all of one size, captions are not. Needs a C++ compiler on a CPU."""
+        """Compile the modules, for training only; caption lengths are dynamic. Needs a C++ compiler on a CPU."""
         for blocks, dynamic in ((self.encoder, False), (self.decoder, True)):
             for block in blocks:
                 block.forward = torch.compile(block.forward, dynamic=dynamic)

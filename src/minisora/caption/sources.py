@@ -1,7 +1,7 @@
-"""Videos and curated clips to caption, and where their captions are kept: beside a video, or in one table.
+"""Videos and curated clips to caption, and the files of their captions: one next to each video, or one table.
 
-Here: what is to be captioned, and the two kinds of files. Not here: who writes the captions (adapters.py), what a
-recipe does with the captions of clips (curate/told.py), the command (cli/caption.py).
+Here: the clips, and the two kinds of files. Not here: the captioners (adapters.py), how a recipe uses the captions of
+clips (curate/captions.py), the command (cli/caption.py).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING, Any
 from minisora.errors import UsageError
 
 if TYPE_CHECKING:
-    from minisora.caption.said import Captions
+    from minisora.caption.protocol import Captions
     from minisora.data.shards import Shards
     from minisora.video import Video
 
 TABLE = "captions.jsonl"
-FPS, MOST_FRAMES = 8.0, 64  # of a video that is read; of a longer one fewer a second
+FPS, MOST_FRAMES = 8.0, 64  # for reading a video; a longer one is read at a lower fps
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What is to be captioned.
+    """A video or a curated clip to caption.
 
-    name:  as it is shown to the user
-    load:  raises UsageError where it cannot be read
-    file:  the video, where it is one
-    about: what its row of a table says beside the text; of a curated clip its key, and once loaded source and span
-    place: of one of several samples that a curated clip became: its source and span, which a later run may divide anew
+    name:  for messages to the user
+    load:  reads it; raises UsageError if that fails
+    file:  the video file, if it is one
+    about: other fields of its row in a table; for a curated clip its key, and once loaded its source and span
+    place: returns source and span of a sample, if its curated clip became several; a later run may divide it otherwise
     """
 
     name: str
@@ -46,8 +46,8 @@ class Shown:
 def caption_clips(
     captions: Captions, shown: Iterable[Shown], keep: Callable[[Mapping[Shown, str]], None], *, long: bool = False
 ) -> dict[Shown, str]:
-    """Read, caption and hand over, a few at a time. Returns those without a caption, and why."""
-    from minisora.caption.said import Failed, each_alone, shrunk
+    """Read and caption clips, a few at a time, and pass the texts to `keep`. Returns the failed ones, with reasons."""
+    from minisora.caption.protocol import Failed, caption_each, shrunk
     from minisora.video import Video
 
     failed: dict[Shown, str] = {}
@@ -60,9 +60,9 @@ def caption_clips(
                 clips[one] = Video(shrunk(clip.frames), clip.fps)
             except UsageError as error:
                 failed[one] = str(error)
-        said = dict(zip(clips, each_alone(captions, list(clips.values()), long=long), strict=True))
-        failed.update({one: answer.reason for one, answer in said.items() if isinstance(answer, Failed)})
-        keep({one: answer for one, answer in said.items() if isinstance(answer, str)})
+        answers = dict(zip(clips, caption_each(captions, list(clips.values()), long=long), strict=True))
+        failed.update({one: answer.reason for one, answer in answers.items() if isinstance(answer, Failed)})
+        keep({one: answer for one, answer in answers.items() if isinstance(answer, str)})
     return failed
 
 
@@ -93,7 +93,7 @@ def _video(path: Path) -> Shown:
 
 
 def _shards(folder: Path) -> Path | None:
-    """The folder of shards in what `minisora curate` left, or that folder itself."""
+    """The folder of shards in an output folder of `minisora curate`, or that folder itself."""
     return next((each for each in (folder, folder / "clips") if any(each.glob("shard-*.parquet"))), None)
 
 
@@ -108,7 +108,7 @@ def _curated(folder: Path) -> Iterator[Shown]:
 
 
 def _sample(shards: Shards, number: int, about: dict[str, Any]) -> Video:
-    """A clip of a shard; `about` is told where it comes from."""
+    """Read a clip from a shard; its source and span are added to `about`."""
     from minisora.data.clips import to_clip
     from minisora.video import Video
 
@@ -118,12 +118,12 @@ def _sample(shards: Shards, number: int, about: dict[str, Any]) -> Video:
 
 
 def _place(shards: Shards, number: int) -> dict[str, Any]:
-    said = json.loads(shards.read(number)["json"])
-    return {"path": said["source"], "start": said["start"], "stop": said["stop"]}
+    about = json.loads(shards.read(number)["json"])
+    return {"path": about["source"], "start": about["start"], "stop": about["stop"]}
 
 
 def folder_of(source: Path) -> Path:
-    """Where a table goes: beside the shards' folder, in a folder of videos, beside a video."""
+    """Folder for the table of captions: next to the shards' folder, in a folder of videos, or next to a video."""
     if not source.is_dir():
         return source.parent
     shards = _shards(source)
@@ -131,7 +131,7 @@ def folder_of(source: Path) -> Path:
 
 
 def row_name(one: Shown, table: Path) -> str:
-    """What tells rows apart: the key of a clip; a video from the table's folder, where it lies below."""
+    """Identifier of a row: the key of a clip, or the path of a video, relative to the table's folder if below it."""
     if one.file is None:
         return str(one.about["key"])
     whole = one.file.resolve()
@@ -139,7 +139,7 @@ def row_name(one: Shown, table: Path) -> str:
 
 
 def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
-    """The captions that it has where one is to be written."""
+    """Captions that already exist where a new one would be written."""
     if write == "jsonl":
         row = rows.get(row_name(one, table), {})
         text = (row.get("text") if _is_of(row, one) else None) or []
@@ -149,20 +149,20 @@ def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]
 
 
 def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
-    """Whether a row tells of what is shown now; curation asks the same before it takes the caption (curate/told.py)."""
-    from minisora.curate.told import NEAR
+    """True if a row's span still matches; curation tests the same before it uses a caption (curate/captions.py)."""
+    from minisora.curate.captions import NEAR
 
     if one.place is None or not all(isinstance(row.get(name), int | float) for name in ("start", "stop")):
         return True
     try:
         now = one.place()
-    except UsageError:  # it is broken, as will be said when it is read
+    except UsageError:  # a broken sample is reported when it is read
         return False
     return all(abs(row[name] - now[name]) <= NEAR for name in ("start", "stop"))
 
 
 def read_table(table: Path) -> dict[str, dict[str, Any]]:
-    """Rows by key or path, with all that others wrote into them. Raises UsageError where it is no such table."""
+    """Read a table: rows by key or path, unknown fields included. Raises UsageError if it is not such a table."""
     if not table.exists():
         return {}
     rows = {}

@@ -1,11 +1,11 @@
-"""What the captioner is trained on: stretches of playroom scenes, drawn as training goes on, each with one caption.
+"""Training data and loss of the captioner: stretches of playroom scenes, rendered during training, with captions.
 
-Of four seconds a stretch is drawn: the first half, the second, all of it, a single moment. The wording is drawn anew
-each time. A part of the scenes is wider or taller than the square, and squeezed; most are worn, as it is asked to rank
-what models make. Triples that the playroom holds out are never shown.
+A stretch is the first half of four seconds, the second, all of it, or a single moment. The wording is drawn anew each
+time. Some scenes are wider or taller than the square, and squeezed; most are degraded (worlds/wear.py), as the
+captioner also ranks generated clips. The playroom's held-out triples are never shown.
 
-Words alone teach the encoder slowly to tell a cube from a cone. So while it is trained its tokens are also asked what
-lies in them: hints (worlds/playroom/hints.py). The layer that answers is thrown away with the end of the training.
+Words alone teach the encoder slowly to distinguish a cube from a cone. So an auxiliary head predicts the content of
+each token, the hints (worlds/playroom/hints.py). It is dropped when training ends.
 
 Here: batches, the loss, and the pieces of a run. Not here: the loop that runs it (train/loop.py).
 """
@@ -40,27 +40,26 @@ STRETCHES = {  # (start, stop) in seconds: how often
     (0.0, 0.0): 0.05,
     (2.0, 2.0): 0.05,
 }
-_AHEAD = 0.15  # share of steps that show the first frame alone, with captions of the two seconds that it begins
+_AHEAD = 0.15  # share of steps that show only the first frame, with captions of the two seconds that follow
 FORMATS = {(64, 64): 0.7, (48, 80): 0.15, (80, 48): 0.15}  # (height, width) as drawn: how often
-WHOLE: dict[str, tuple[str, ...]] = {  # what all tokens together are asked
+WHOLE: dict[str, tuple[str, ...]] = {  # hints of a whole clip, and their classes
     "camera": ("none", *MOVES),
     "floor": tuple(FLOORS),
     "light": tuple(LIGHTS),
 }
-_FARTHEST = 32.0  # pixels that anything moves from one frame to the next; more is a cut
+_FARTHEST = 32.0  # pixels: largest motion between neighbouring frames; more is a cut
 _LONG = 1 / 3  # share of steps whose captions are long
-_HINTED = 0.5  # weight of a hint beside the words
+_HINTED = 0.5  # weight of each hint's loss, relative to that of the words
 
 
 @dataclass(frozen=True, eq=False)
 class CaptionBatch:
     """
     frames:  (B, T, side, side, 3) uint8
-    words:   (B * tellings, S) int64: what a caption begins with, its words, END, then NOTHING; those of a clip together
-    hints:   (B, moments * places, HINTS) int64: answers, NOTHING where one is not asked
-    flow:    (B, moments * places, 2) how far to the right and down of where it is now what each token's middle shows
-             was one frame before, in pixels; NaN across a cut
-    whole:   (B, WHOLE) int64: answers
+    words:   (B * captions_per_clip, S) int64: start token, words, END, then NOTHING; captions of a clip are adjacent
+    hints:   (B, moments * places, HINTS) int64 labels, NOTHING where a hint does not apply
+    flow:    (B, moments * places, 2) backward flow at each token's centre, right and down in pixels; NaN across a cut
+    whole:   (B, WHOLE) int64 labels
     """
 
     frames: Tensor
@@ -72,7 +71,7 @@ class CaptionBatch:
 
     @property
     def tokens(self) -> int:
-        """Words to be said, ends among them."""
+        """Number of target words, ends included."""
         return int((self.words[:, 1:] != NOTHING).sum())
 
     def to(self, device: torch.device) -> CaptionBatch:
@@ -82,16 +81,16 @@ class CaptionBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionBatches:
-    """step -> batch: `scenes` that no other step has, of one size and stretch.
+    """step -> batch: new `scenes` in every step, of one size and stretch.
 
-    Each is told several times, as a clip costs more to see than to tell; all briefly or all at length, as what is short
-    is padded to what is long.
+    Each clip has several captions, as encoding it costs more than decoding them; all of a batch are short or all long,
+    to avoid padding.
     """
 
     config: CaptionerConfig
     scenes: int = 24
-    tellings: int = 3
-    seen: int = 0  # scenes that what it begins with was shown: none comes back
+    captions_per_clip: int = 3
+    seen: int = 0  # scenes that the initial weights were trained on; they are skipped
 
     def __call__(self, step: int) -> CaptionBatch:
         rng, side = random.Random(f"captions {step}"), self.config.side
@@ -106,23 +105,23 @@ class CaptionBatches:
         assert drawn.masks is not None
         masks = F.interpolate(drawn.masks.float(), (side, side), mode="nearest-exact").long()
         captions, hints, flows, whole = [], [], [], []
-        middle = torch.arange(self.config.num_frames)[self.config.middle]
+        middle = torch.arange(self.config.num_frames)[self.config.middle_frames]
         for number, scene in enumerate(scenes):
             view = watch(scene, start, stop, aspect=width / height)
             hints.append(hints_of(view, masks[number, middle]).flatten(0, 2).long())
             flows.append(flow_of(drawn, number, middle, (middle - 1).clamp(min=0), side // STRIDE))
             answers = {"camera": "none" if ahead else view.camera, "floor": scene.floor, "light": scene.light}
             whole.append([WHOLE[name].index(answers[name]) for name in WHOLE])
-            for _ in range(self.tellings):
-                said = playroom.captions(
+            for _ in range(self.captions_per_clip):
+                texts = playroom.captions(
                     scene, seed=rng.randrange(2**31), start=start, stop=stop, aspect=width / height
                 )
-                text = said[1 if long and len(said) > 1 else 0].text  # the first is short, the second long
+                text = texts[1 if long and len(texts) > 1 else 0].text  # the first is short, the second long
                 captions.append(
                     torch.tensor(vocabulary.encode(text, long=long, ahead=ahead)[: self.config.longest + 1])
                 )
         words = torch.nn.utils.rnn.pad_sequence(captions, batch_first=True, padding_value=NOTHING)
-        flops = 3 * len(scenes) * self.config.flops(words.shape[1] - 1, self.tellings)
+        flops = 3 * len(scenes) * self.config.flops(words.shape[1] - 1, self.captions_per_clip)
         generator = torch.Generator().manual_seed(step)
         frames = torch.stack([wear(resize(clip, side, side), generator) for clip in drawn.frames])
         return CaptionBatch(frames, words, torch.stack(hints), torch.stack(flows), torch.tensor(whole), flops)
@@ -131,7 +130,7 @@ class CaptionBatches:
 def draw_stretch(
     scenes: Sequence[playroom.Scene], height: int, width: int, start: float, stop: float, num_frames: int
 ) -> playroom.Rendered:
-    """Frames spread over a stretch as `Captioner.fitted` takes them, with their truth; of a moment, all the same."""
+    """Render frames spread over a stretch as in `Captioner.fitted`, with their truth; identical ones for a moment."""
     size: dict[str, Any] = {"height": height, "width": width, "start": start, "truth": True}
     if start < stop:
         return playroom.render(scenes, fps=num_frames / (stop - start), num_frames=num_frames, **size)
@@ -140,7 +139,7 @@ def draw_stretch(
 
 
 def flow_of(drawn: playroom.Rendered, number: int, here: Tensor, there: Tensor, cells: int) -> Tensor:
-    """Where what is seen in the middle of each cell of some frames has gone in others, of one scene.
+    """Optical flow at the centre of each cell, from frames `here` to frames `there` of one scene.
 
     here, there: (M,) numbers of frames
     returns      (M * cells**2, 2) right and down, in pixels; NaN where a cut lies between
@@ -165,14 +164,14 @@ def flow_of(drawn: playroom.Rendered, number: int, here: Tensor, there: Tensor, 
     return torch.where(flow.abs().amax(-1, keepdim=True) < _FARTHEST, flow, torch.nan).flatten(0, 1)
 
 
-class Taught(Captioner):
-    """A captioner whose tokens answer hints too, as they enter and at the end.
+class HintedCaptioner(Captioner):
+    """A captioner with heads that predict the hints, from the tokens before the blocks and after them.
 
-    What comes before the blocks learns from the hints alone: with the gradients of the words, which are large and know
-    little at first, it could not tell a cube from a cone after 3,800 scenes; without them it began to after 1,200.
+    The stem learns from the hints alone: with the gradients of the words, which are large and uninformative at first,
+    it could not distinguish a cube from a cone after 3,800 scenes; without them it began to after 1,200.
 
-    frames, words  as a Captioner takes them
-    returns        its logits, and early and late (B, tokens, answers of all HINTS and the flow), (B, answers of WHOLE)
+    frames, words  as for a Captioner
+    returns        its logits, and early and late (B, tokens, logits of all HINTS and the flow), (B, logits of WHOLE)
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -182,7 +181,7 @@ class Taught(Captioner):
         self.early, self.early_whole = nn.Linear(config.width, answers), nn.Linear(config.width, whole)
         self.late, self.late_whole = nn.Linear(config.width, answers), nn.Linear(config.width, whole)
 
-    # it gives more than a Captioner does, and only the loss calls it
+    # returns more than a Captioner does; only the loss calls it
     def forward(self, frames: Tensor, words: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # type: ignore[override]
         patches = self.patches(frames)
         video = self.attend(patches.detach())
@@ -192,7 +191,7 @@ class Taught(Captioner):
         return self.next_words(words, video)[0], [early, late]
 
     def captioner(self) -> Captioner:
-        """Without what answered hints."""
+        """A plain captioner with the same weights, without the heads of the hints."""
         plain = Captioner(self.config)
         plain.load_state_dict({name: value for name, value in self.state_dict().items() if name in plain.state_dict()})
         return plain
@@ -202,36 +201,36 @@ class Taught(Captioner):
 class CaptionLoss:
     """Cross-entropy of the next word and of the hints.
 
-    names: words whose share is told apart, as phrasing can only be guessed
+    names: words whose accuracy is also logged separately, as phrasing can only be guessed
     """
 
     names: tuple[int, ...]
 
-    def __call__(self, captioner: Taught, batch: CaptionBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """`loss`; `words`, its part; `accuracy`, the share of words that were the likeliest; `named`, of `names`; the
-        share of hints that were answered rightly at the end, each by its name; and what the flow was off by.
+    def __call__(self, captioner: HintedCaptioner, batch: CaptionBatch, noise: torch.Generator) -> dict[str, Tensor]:
+        """`loss`; `words`, the words' part; `accuracy` of the next word; `named`, the same over `names`; accuracy of
+        each late hint by name; `flow`, the error of the flow.
         """
         logits, hints = captioner(batch.frames, batch.words[:, :-1].clamp(min=0))
         words = batch.words[:, 1:]
         spoken = F.cross_entropy(logits.float().flatten(0, 1), words.flatten(), ignore_index=NOTHING)
         right = (logits.argmax(-1) == words).float()
         names = torch.isin(words, torch.tensor(self.names, device=words.device))
-        told = {"words": spoken, "accuracy": right[words != NOTHING].mean(), "named": right[names].mean()}
+        losses = {"words": spoken, "accuracy": right[words != NOTHING].mean(), "named": right[names].mean()}
         loss, moved = spoken, batch.flow.isfinite().all(-1)
         for tokens, whole in hints:
             *asked, flow = tokens.float().split([*map(len, HINTS.values()), 2], -1)
             asked += whole.float().split([*map(len, WHOLE.values())], -1)
             true = [*batch.hints.unbind(-1), *batch.whole.unbind(-1)]
             for name, answers, right_ones in zip([*HINTS, *WHOLE], asked, true, strict=True):
-                wrong, told[name] = _asked(answers, right_ones)
+                wrong, losses[name] = _asked(answers, right_ones)
                 loss = loss + _HINTED * wrong
-            told["flow"] = F.smooth_l1_loss(flow[moved], batch.flow[moved], beta=0.5)
-            loss = loss + _HINTED * told["flow"]
-        return {"loss": loss, **told}
+            losses["flow"] = F.smooth_l1_loss(flow[moved], batch.flow[moved], beta=0.5)
+            loss = loss + _HINTED * losses["flow"]
+        return {"loss": loss, **losses}
 
 
 def _asked(answers: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy, and the share that is right, where there is a question."""
+    """Cross-entropy and accuracy where there is a label."""
     known = true != NOTHING
     wrong = F.cross_entropy(answers[known], true[known], reduction="sum") / known.sum().clamp(min=1)
     return wrong, (answers.argmax(-1) == true)[known].float().mean()
@@ -239,27 +238,27 @@ def _asked(answers: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionRun:
-    """What a run needs beside its steps and its rate: fields of train.config.RunConfig, by the same names."""
+    """Fields of train.config.RunConfig, by the same names, that do not depend on steps and learning rate."""
 
-    build: Callable[[], Taught]
+    build: Callable[[], HintedCaptioner]
     batch: CaptionBatches
     loss: CaptionLoss
-    published: Callable[[Taught], Captioner]
+    published: Callable[[HintedCaptioner], Captioner]
     publish: Callable[[Captioner, Path, int], None]
 
 
 def caption_run(config: CaptionerConfig | None = None, *, scenes: int = 24, base: Path | None = None) -> CaptionRun:
-    """The captioner of the playroom. Leaves a folder `captioner`; publish says there what it was trained on.
+    """The run of the playroom's captioner, which publishes a folder `captioner`.
 
-    base: the folder of a captioner whose weights, shape and words it begins with; of another world too
+    base: folder of a captioner whose weights, shape and vocabulary initialise it; may be of another world version
     """
     begun = None if base is None else load_captioner(base).with_words(playroom_words())
     shape = begun.config if begun else config or CaptionerConfig(words=playroom_words())
     before = begun.trained if begun and begun.trained.get("world", 1) == playroom.WORLD_VERSION else {}
     batches = CaptionBatches(config=shape, scenes=scenes, seen=before.get("clips", 0))
 
-    def build() -> Taught:
-        taught = Taught(shape)
+    def build() -> HintedCaptioner:
+        taught = HintedCaptioner(shape)
         if begun:
             taught.load_state_dict(begun.state_dict(), strict=False)
         return taught
@@ -273,6 +272,6 @@ def caption_run(config: CaptionerConfig | None = None, *, scenes: int = 24, base
         build=build,
         batch=batches,
         loss=CaptionLoss(Vocabulary(shape.words).numbers([*COLOURS, *SHAPES])),
-        published=Taught.captioner,
+        published=HintedCaptioner.captioner,
         publish=publish,
     )

@@ -1,9 +1,9 @@
-"""Text as words with numbers. A word that is not known is spelled, so whatever is said in letters can be said.
+"""The captioner's tokenizer: words of the playroom's captions; unknown words are spelled letter by letter.
 
-The words are those of the playroom's captions. After them come letters and digits, once as the start of a spelled
-word ("x") and once as what goes on from a letter ("+x"). Case is dropped; a text comes back as one sentence.
+After the words come letters and digits, once as the start of a spelled word ("x") and once as its continuation ("+x").
+Case is dropped; decoding gives one sentence.
 
-Here: words to numbers and back. Not here: the network (model.py), which captions are learned (train.py).
+Here: words to numbers and back. Not here: the network (model.py), the captions it learns (train.py).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import astuple
 from minisora.worlds.playroom.phrases import PHRASES
 from minisora.worlds.playroom.scene import COLOURS, MATERIALS, SHAPES, SIZES
 
-END, SHORT, LONG, AHEAD = range(4)  # the end of a text, and the three that one begins with
+END, SHORT, LONG, AHEAD = range(4)  # the end token, and the three start tokens
 FIRST_WORD = 4
 MARKS = (",", ";")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_JOINING = (  # what captions.py itself puts between phrases
+_JOINING = (  # words that captions.py puts between phrases
     "a an the and away camera to toward left right nothing but the empty floor is seen"
 )
 _PIECE = re.compile(r"[a-z0-9]+|[,;]")
@@ -46,7 +46,7 @@ def _texts(part: object) -> Iterable[str]:
 
 
 class Vocabulary:
-    """Texts to numbers and back."""
+    """Encodes texts as token numbers and decodes them."""
 
     def __init__(self, words: Sequence[str]) -> None:
         spelled = [*LETTERS, *(f"+{letter}" for letter in LETTERS)]
@@ -58,10 +58,10 @@ class Vocabulary:
         return FIRST_WORD + len(self.pieces)
 
     def encode(self, text: str, *, long: bool = False, ahead: bool = False) -> list[int]:
-        """What it begins with, the words, END. Signs that are no part of words are dropped, but for MARKS.
+        """Encode a text: start token, words, END. Characters outside of words and MARKS are dropped.
 
-        long:   LONG for SHORT
-        ahead:  AHEAD: the text is of the clip that begins with what is seen
+        long:   start with LONG, not SHORT
+        ahead:  start with AHEAD: the text describes the clip that begins with the given frame
         """
         numbers = [AHEAD if ahead else LONG if long else SHORT]
         for word in _PIECE.findall(text.lower()):
@@ -72,11 +72,11 @@ class Vocabulary:
         return [*numbers, END]
 
     def known(self, text: str) -> list[int]:
-        """The words of a text that are known, in order, and nothing else: none is spelled, and there are no MARKS."""
+        """Numbers of a text's known words, in order, without spelled words and MARKS."""
         return [self._number[word] for word in _PIECE.findall(text.lower()) if word in self._words]
 
     def decode(self, numbers: Iterable[int]) -> str:
-        """A sentence, up to END; what a text begins with is left out."""
+        """Decode numbers up to END as a sentence, without start tokens."""
         text = ""
         for number in numbers:
             if number == END:
@@ -89,5 +89,5 @@ class Vocabulary:
         return text[0].upper() + text[1:] + "." if text else ""
 
     def numbers(self, words: Iterable[str]) -> tuple[int, ...]:
-        """Of words that are known."""
+        """Numbers of known words."""
         return tuple(self._number[word] for word in words)

@@ -1,4 +1,4 @@
-"""Raw videos to training clips, each of which is accounted for: importers, shots, scores, near-duplicates, ledger.
+"""Curation, from raw videos to training clips: importers, shots, scores, near-duplicates, and a ledger of every clip.
 
 Reading order: table.py, importers/, analyse.py, words.py, duplicates.py, decide.py, ledger.py, runner.py, write.py.
 """

@@ -1,7 +1,7 @@
-"""A file to its clips with all their scores, in one decode.
+"""Analysis of one file: its clips with all their scores, in one decode.
 
-Here: `analyse`, its settings, and the names of all scores. Not here: how each score is made (signals.py, shots.py,
-scores.py, learned.py), thresholds, many files.
+Here: `analyse`, its settings, and the names of all scores. Not here: computing each score (signals.py, shots.py,
+scores.py, learned.py), thresholds (decide.py), many files (measure.py).
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ __all__ = ["LABELS", "SCORES", "Analysis", "Cutting", "Media", "MediaError", "al
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """How a file is measured: another value measures it anew."""
+    """Settings of the analysis; changing one measures every file again."""
 
     detector: Literal["adaptive", "transnet"] = "adaptive"
     cutting: Cutting = field(default_factory=Cutting)  # of the adaptive detector
     transnet_threshold: float = 0.5  # probability of a cut
     samples_per_second: float = 4.0  # frames that are looked at closely
-    flow_above: float = 0.0  # codec_motion; where the codec tells of less it is `motion`, and the camera is not told
+    flow_above: float = (
+        0.0  # least codec_motion for optical flow; below it `motion` is codec_motion, without camera scores
+    )
     scorers: tuple[str, ...] = ()  # names, as in learned.py
     threads: int = 1  # of the decoder; processes side by side use a machine better
     timeout_seconds: float | None = None  # for a file
@@ -46,30 +48,30 @@ class Analysis:
 
 
 def all_scores(settings: Analysis) -> Mapping[str, str]:
-    """Every score that `analyse` gives, to what it is and its unit: the columns that a threshold may name."""
-    scores = {name: said for name, (_, said) in SCORES.items()}
+    """Every score of `analyse` with its description and unit: the columns that a threshold may name."""
+    scores = {name: meaning for name, (_, meaning) in SCORES.items()}
     for name in settings.scorers:
         scores |= columns_of(name)
     return scores
 
 
 def made_by(settings: Analysis) -> dict[str, Any]:
-    """All beside a file that decides what `analyse` makes of it, as JSON values: what has the same is not made again.
+    """Cache key of an analysis, next to the file itself, as JSON values: equal keys are not analysed again.
 
-    Every score and label by name, with the version of what makes it; the settings but for those that change nothing.
+    Every score and label by name with its version, and the settings except those that do not affect results.
     """
-    said = asdict(settings)
+    kept_settings = asdict(settings)
     for name in ("threads", "timeout_seconds", "scorers"):
-        del said[name]
+        del kept_settings[name]
     if settings.detector == "transnet":
-        del said["cutting"]
-        said["detector"] = ["transnet", TransNet.version, packaged(TransNet.package)]
+        del kept_settings["cutting"]
+        kept_settings["detector"] = ["transnet", TransNet.version, packaged(TransNet.package)]
     else:
-        del said["transnet_threshold"]
+        del kept_settings["transnet_threshold"]
     versions: dict[str, int | str] = {name: version for name, (version, _) in (SCORES | LABELS).items()}
     for name in settings.scorers:
         versions |= dict.fromkeys(columns_of(name), version_of(name))
-    return {"settings": said, "versions": versions}
+    return {"settings": kept_settings, "versions": versions}
 
 
 def analyse(
@@ -80,15 +82,15 @@ def analyse(
     *,
     pictures: bool = False,
 ) -> list[dict[str, Any]]:
-    """Clips of a file in order, with their scores.
+    """Find the clips of a file and compute their scores.
 
-    spans:    (start, stop) in seconds after the first frame; None: the shots that are found
-    captions: of each span, or of the whole file; for scorers that ask for them
-    pictures: a file of one frame is a clip too
-    returns   for each: start, stop, shot (its number, None for a given span), the columns of SCORES and LABELS, and
-              those of the scorers; None where the span gives no answer
+    spans:    (start, stop) in seconds after the first frame; None: detect shots
+    captions: of each span, or of the whole file; for scorers that read them
+    pictures: accept a file of one frame as a clip
+    returns   for each clip, in order: start, stop, shot (its number; None for given spans), the columns of SCORES and
+              LABELS, and those of the scorers; None for a score that the span does not define
 
-    Raises MediaError where the file cannot be used, UsageError where a span is none or a scorer's package is missing.
+    Raises MediaError if the file is unusable, UsageError for an invalid span or a scorer's missing package.
     """
     for start, stop in spans or ():
         if not (0 <= start < stop < math.inf):
@@ -115,9 +117,9 @@ def analyse(
         for number, span in enumerate(shots(found, frames["seconds"], media.seconds) if spans is None else spans):
             clip = {"start": span[0], "stop": span[1], "shot": number if spans is None else None}
             clip |= scored.scores(span)
-            told = captions[number if spans is not None else 0] if captions else ()
+            texts = captions[number if spans is not None else 0] if captions else ()
             for scorer in scorers:
-                clip |= _opinion(scorer, kept, span, list(told))
+                clip |= _opinion(scorer, kept, span, list(texts))
             clips.append(clip)
         return clips
 

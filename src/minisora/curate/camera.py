@@ -1,8 +1,8 @@
-"""What the camera does, told from optical flow, and what the things do besides.
+"""Camera motion from optical flow, and the motion of things that it does not explain.
 
-Between two frames the camera moves the picture by a homography, if it turns or zooms, or looks at a plane such as a
-floor. It is fitted with RANSAC to the flow at points where the picture has corners; what it does not explain, things
-do. Its parts are read off at the middle of the frame, in halves of the longer side, x right and y down:
+Between two frames a camera that turns or zooms, or looks at a plane such as a floor, moves the picture by a homography.
+It is fitted with RANSAC to the flow at corners of the picture; the residual is motion of things. Its components are
+read off at the middle of the frame, in halves of the longer side, x right and y down:
 
     u = x - x'   is   drift + zoom (x, y) + roll (-y, x) + (shear y, 0)
 

@@ -1,10 +1,10 @@
-"""From scores to what is kept, and why the rest is not.
+"""Decisions from scores: which clips are kept, and the reason for each dropped one.
 
-Thresholds come first, in the order of the recipe; then captions, if the recipe asks for one; then near-duplicates,
-among what is left, of which the first in the order of the table stays. A clip's reason is the first that fails.
+Thresholds are applied first, in the order of the recipe; then captions, if the recipe requires one; then
+near-duplicates among the rest, of which the first in the table stays. A clip's reason is its first failure.
 
-Here: decisions over the whole table. Not here: scores (measure.py, words.py), likeness (duplicates.py), what is made
-of what is kept (write.py).
+Here: decisions over the whole table. Not here: scores (measure.py, words.py), similarity (duplicates.py), writing the
+kept clips (write.py).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import pyarrow as pa
 
 from minisora.curate.duplicates import near_duplicates
 
-Limits = tuple[float | None, float | None]  # least and most, both allowed; None where there is no end
+Limits = tuple[float | None, float | None]  # least and most, inclusive; None for an open end
 THRESHOLDS, CAPTIONS, DUPLICATES = "thresholds", "captions", "duplicates"  # the stages that drop clips
 
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """For each clip of a table, by its place.
+    """Arrays with one entry for each clip of a table, by row.
 
-    stage:  the stage that dropped it; "" where it is kept
-    reason: why
-    twin:   the place of the clip that it is a duplicate of; -1 where it is none
+    stage:  the stage that dropped it; "" if it is kept
+    reason: the reason within that stage
+    twin:   the row of the clip that it duplicates; -1 if none
     """
 
     stage: list[str]
@@ -43,9 +43,10 @@ class Decisions:
 def decide(
     clips: pa.Table, thresholds: Mapping[str, Limits], *, need_caption: bool = False, distance: int | None = None
 ) -> Decisions:
-    """clips: `key`, each score of `thresholds`, `captions` where one is needed, `hashes` where there is a distance
+    """Decide which clips are kept.
 
-    distance: bits of 64 in which hashes of near-duplicates may differ
+    clips:    columns `key`, each score of `thresholds`; `captions` if one is needed, `hashes` if there is a distance
+    distance: most bits of 64 in which hashes of near-duplicates differ; None: keep duplicates
     """
     count = clips.num_rows
     stage, reason = [""] * count, [""] * count

@@ -1,4 +1,4 @@
-"""Curated samples to clips again, in processes that may be lost: what training reads before it encodes.
+"""Decoding curated samples into clips, in processes that may crash, for training to encode.
 
 Here: the stage. Not here: one sample (data/clips.py), the processes (workers/pool.py), latents (train/latents.py).
 """
@@ -37,7 +37,7 @@ class Decode:
     group: int
 
     def rows(self, indexes: Iterable[int]) -> pa.Table:
-        """What the stage takes, for samples by number."""
+        """The stage's input rows for samples by number."""
         return pa.table({"index": pa.array(indexes, pa.int64())})
 
     def __call__(self, rows: pa.Table, /) -> pa.Table:
@@ -56,18 +56,18 @@ class Decode:
                 raise BrokenSample(f"clip {key} has no caption.")
         except BrokenSample as error:
             return {"index": i, "message": str(error)}
-        said = {"key": key, "fps": clip.fps, "captions": [asdict(caption) for caption in clip.captions]}
+        about = {"key": key, "fps": clip.fps, "captions": [asdict(caption) for caption in clip.captions]}
         frames = clip.frames.contiguous().numpy()
-        return {"index": i, "frames": frames.tobytes(), "shape": frames.shape, "said": json.dumps(said)}
+        return {"index": i, "frames": frames.tobytes(), "shape": frames.shape, "said": json.dumps(about)}
 
 
 def decoded(result: pa.Table) -> Iterator[tuple[int, Clip | str]]:
-    """What the stage gives: for each sample its number, and the clip or why there is none."""
+    """Unpack the stage's output: for each sample its number, and the clip or an error message."""
     for row in result.to_pylist():
         if row["message"] is not None:
             yield row["index"], row["message"]
             continue
-        said = json.loads(row["said"])
+        about = json.loads(row["said"])
         frames = torch.frombuffer(bytearray(row["frames"]), dtype=torch.uint8).view(row["shape"])
-        captions = tuple(Caption(**caption) for caption in said["captions"])
-        yield row["index"], Clip(said["key"], frames, said["fps"], captions)
+        captions = tuple(Caption(**caption) for caption in about["captions"])
+        yield row["index"], Clip(about["key"], frames, about["fps"], captions)

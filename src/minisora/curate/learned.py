@@ -6,8 +6,8 @@ each process, when the first clip needs it. It sees a few frames of each clip, a
 
 The networks are those that packages ship with weights inside, installed by who wants them; nothing is fetched here.
 
-Here: the protocol, the adapters, the frames they are shown, TransNetV2.
-Not here: when they are called (analyse.py), thresholds on what they say.
+Here: the protocol, the adapters, their input frames, TransNetV2.
+Not here: calling them (analyse.py), thresholds on their scores (decide.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minisora.video.pixels import Pixels
 
 Array = npt.NDArray[Any]
 
-SHOWN = 1  # version of what scorers are shown: raise it where `Kept` chooses or shrinks frames otherwise
+SHOWN = 1  # version of the scorers' input: raise it when `Kept` selects or shrinks frames differently
 FRAMES = 4  # of a clip that a scorer sees
 _SHOWN_SIDE = 512  # pixels of the longer side: text must stay legible
 _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's shortest has one

@@ -1,6 +1,6 @@
-"""Why a file gives no clips: the one error that curation counts by.
+"""The error of a file that gives no clips, with a reason for the ledger to count by.
 
-Here: the error, apart from what decodes, so that naming it needs no OpenCV.
+Here: the error, in a module without decoders, so that importing it needs no OpenCV.
 """
 
 from __future__ import annotations

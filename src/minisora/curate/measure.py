@@ -1,4 +1,4 @@
-"""From videos to scores on disk: every file is analysed once, and again only when it or the measure changes.
+"""Scores of all files, on disk: every file is analysed once, and again only if it or the analysis changes.
 
     scores/part-000000.parquet    rows of some files, in the order in which the files came; there whole or not at all
 
@@ -55,7 +55,7 @@ UNITS = pa.schema(
 
 
 def columns(scores: Iterable[str]) -> pa.Schema:
-    """What a part holds."""
+    """The schema of a part file."""
     return pa.schema(
         [
             *((name, pa.string()) for name in ("work", "row", "key", "source")),
@@ -132,10 +132,10 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
         spans = None if whole else [(row["start"], row["stop"]) for row in group]
         captions = [row["captions"] for row in group] if stage.reads_captions else None
         of = [source, file.st_size, file.st_mtime_ns, spans, captions, measure]
-        said = json.dumps(of, ensure_ascii=False)
+        inputs = json.dumps(of, ensure_ascii=False)
         units.append(
             {
-                "work": hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32],
+                "work": hashlib.sha256(inputs.encode("utf-8", "surrogatepass")).hexdigest()[:32],
                 "source": source,
                 "rows": [row["key"] for row in group],
                 "starts": None if spans is None else [start for start, _ in spans],
@@ -148,7 +148,7 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
 
 
 def pending(units: pa.Table, folder: Path, *, retry: bool = False) -> pa.Table:
-    """Those units that no part in the folder holds yet.
+    """The units that no part in the folder holds yet.
 
     What is measured again comes first, in the order in which it was measured, so that the table keeps its order and the
     shards theirs.
@@ -175,7 +175,7 @@ def measure(
 ) -> None:
     """Run the stage over units that are pending, and put their parts in the folder one after the other.
 
-    on_step: is told the number of files done and of all, and the rows of the last of them
+    on_step: called with the number of files done, that of all, and the rows of the last one
     """
     folder.mkdir(parents=True, exist_ok=True)
     number = max((int(part.stem.rpartition("-")[2]) + 1 for part in _parts(folder)), default=0)
@@ -194,7 +194,7 @@ def measure(
 
 
 def measured(units: pa.Table, folder: Path, scores: Iterable[str]) -> pa.Table:
-    """The rows of these units, in the order in which they were measured; the last that was said of each."""
+    """The rows of these units, in the order of measurement; for each unit those measured last."""
     wanted = columns(scores)
     left = pc.unique(units.column("work"))
     tables = []
@@ -208,7 +208,7 @@ def measured(units: pa.Table, folder: Path, scores: Iterable[str]) -> pa.Table:
 
 
 def _part_sizes(sizes_bytes: Sequence[int]) -> list[int]:
-    """How many units each part holds: a matter of the units alone, so that a broken run goes on to the same parts."""
+    """Number of units in each part; it depends only on the units, so that a resumed run writes the same parts."""
     counts, held_bytes = [0], 0
     for size_bytes in sizes_bytes:
         if counts[-1] and (counts[-1] == MOST_FILES or held_bytes + size_bytes > MOST_BYTES):

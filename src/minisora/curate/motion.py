@@ -80,9 +80,9 @@ def mean_length(flow: Array) -> float:
 def vector_length(frame: av.VideoFrame) -> float:
     """Mean length of a frame's motion vectors in diagonals, weighted by area; NaN where the codec tells none."""
     data = cast(Mapping[SideData, Any], frame.side_data).get(SideData.MOTION_VECTORS)
-    if data is None or not len(told := data.to_ndarray()):
+    if data is None or not len(vectors := data.to_ndarray()):
         return math.nan
-    scale = np.maximum(told["motion_scale"], 1).astype(np.float64)
-    length = np.hypot(told["motion_x"] / scale, told["motion_y"] / scale)
-    area = told["w"].astype(np.float64) * told["h"]
+    scale = np.maximum(vectors["motion_scale"], 1).astype(np.float64)
+    length = np.hypot(vectors["motion_x"] / scale, vectors["motion_y"] / scale)
+    area = vectors["w"].astype(np.float64) * vectors["h"]
     return float((length * area).sum() / area.sum()) / math.hypot(frame.height, frame.width)

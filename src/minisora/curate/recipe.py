@@ -1,19 +1,19 @@
-"""A recipe: what to curate, by which measure and into what, as a YAML file says it.
+"""A curation recipe: the YAML file that sets input, measurements, thresholds and output.
 
-    input:        where the videos and what is said of them are
-    measure:      how files are analysed; a change here measures anew
-    thresholds:   score: [least, most], null where there is no end; the first that fails is the reason
-    captions:     what is done to captions, and whether a clip must have one
-    duplicates:   how near is too near
-    clips:        what kept clips are made into
-    export:       forms of other systems in which the kept clips are listed too
-    run:          how the work is done; nothing here changes what comes out
+    input:        paths of the videos and their annotations
+    measure:      settings of the analysis; a change here measures again
+    thresholds:   score: [least, most], null for an open end; the first that fails is the reason
+    captions:     rules for captions, and whether a clip must have one
+    duplicates:   distance below which clips are near-duplicates
+    clips:        size, fps, length and codec of the kept clips
+    export:       formats of other systems in which the kept clips are also listed
+    run:          processes and time limits; nothing here changes the output
 
-Paths are relative to the folder of the recipe. What a section may hold is the dataclass of its name, here and in
-analyse.py; what is not said has the value that stands there.
+Paths are relative to the folder of the recipe. The fields of a section are those of the dataclass of its name, here and
+in analyse.py, with its defaults.
 
-Here: the file to a `Recipe`, every mistake with its line. Not here: what the sections do (measure.py, decide.py,
-write.py).
+Here: parsing the file into a `Recipe`, each error with its line. Not here: the work of the sections (measure.py,
+decide.py, write.py).
 """
 
 from __future__ import annotations
@@ -40,34 +40,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """Videos, and where their captions and spans are said."""
+    """Videos, and the annotations with their captions and spans."""
 
     media: Path  # the folder of the videos
     importer: str = "folder"  # one of IMPORTERS: the layout of the annotations
-    annotations: Path | None = None  # the file, or the folder, that the importer reads; `media` where it is not said
+    annotations: Path | None = None  # the file or folder that the importer reads; None: `media`
     shots: bool = True  # files without a span are cut into shots; false: each is a clip
     pictures: bool = False  # files of single pictures are taken too, each a clip of one frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class Captions:
-    """Rules for the words. The scores of captions are thresholds like others."""
+    """Rules for captions. Scores of captions are set under `thresholds`, like all others."""
 
     required: bool = False  # a clip without a caption is dropped
-    strip: bool = True  # openings such as "The video shows" go
-    file: Path | None = None  # captions by key, from `minisora caption OUT`, in the place of the annotations' (told.py)
+    strip: bool = True  # remove openings such as "The video shows"
+    file: Path | None = None  # captions by key, as from `minisora caption OUT`, that replace the annotations' own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """Clips that show the same are dropped, but for the first."""
+    """Near-duplicates: all but the first are dropped."""
 
     distance: int | None = 6  # bits of 64 in which two hashes may differ; null keeps all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """What a kept clip is made into. Pictures are never enlarged and keep their shape, but for what `multiple` cuts."""
+    """Format of the kept clips. Frames are never enlarged and keep their aspect ratio, up to the crop by `multiple`."""
 
     longest_side: int = 256  # pixels, at most
     multiple: int = 16  # both sides are multiples of this many pixels, cut from the middle
@@ -80,16 +80,16 @@ class Clips:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How the work is done."""
+    """Processes and time limits."""
 
     timeout_seconds: float = 600.0  # for a clip, and for each 256 MB of a file; then it is quarantined
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that a run does."""
+    """A whole recipe, one field for each section."""
 
-    out: Path  # the folder of all that a run leaves
+    out: Path  # folder of all output
     input: Input
     measure: Analysis = field(default_factory=Analysis)
     thresholds: dict[str, Limits] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Raises UsageError for what is not there, is not YAML, or says what no part knows: with the file and the line."""
+    """Read a recipe. Raises UsageError, with file and line, if it is missing, not YAML, or has unknown fields."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -138,23 +138,23 @@ class _Reader:
         for key, value in node.value:
             name = str(key.value)
             if name in found:
-                raise self.wrong(key, f"{name!r} is said twice in {where}. Keep one.")
+                raise self.wrong(key, f"{name!r} occurs twice in {where}. Keep one.")
             found[name] = key, value
         return found
 
     def section(self, kind: type[T], node: yaml.Node, where: str) -> T:
-        """A dataclass of the same field names."""
+        """Parse a section into the dataclass `kind`."""
         assert is_dataclass(kind)
         types_of = get_type_hints(kind)
-        said = self.pairs(node, where)
-        for name, (key, _) in said.items():
+        sections = self.pairs(node, where)
+        for name, (key, _) in sections.items():
             if name not in types_of:
                 kind_of = "stage" if where == "the recipe" else "field"
                 raise self.wrong(key, f"{where} has no {kind_of} {name!r}. {nearest(name, types_of)}")
         for needed in fields(kind):
-            if needed.name not in said and needed.default is MISSING and needed.default_factory is MISSING:
+            if needed.name not in sections and needed.default is MISSING and needed.default_factory is MISSING:
                 raise self.wrong(node, f"{where} must say `{needed.name}:`.")
-        values = {name: self.value(types_of[name], value, name) for name, (_, value) in said.items()}
+        values = {name: self.value(types_of[name], value, name) for name, (_, value) in sections.items()}
         try:
             return kind(**values)
         except UsageError as error:
@@ -218,19 +218,19 @@ class _Reader:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that names what may have been meant, and else all that is known."""
+    """A sentence that suggests the most similar known name, or else lists all of them."""
     known = list(known)
     close = get_close_matches(name, known, n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
 
 
 def scores_of(recipe: Recipe) -> dict[str, str]:
-    """Every score that a threshold may name, to what it is."""
+    """Every score that a threshold may name, with its description."""
     return {**all_scores(recipe.measure), **WORDS}
 
 
 def _check(reader: _Reader, recipe: Recipe, node: yaml.Node) -> None:
-    """What the types do not say."""
+    """Check the constraints that types do not express."""
 
     def at(*names: str) -> yaml.Node:
         found = node
@@ -274,7 +274,7 @@ def _check(reader: _Reader, recipe: Recipe, node: yaml.Node) -> None:
 
 
 def _number(plain: Any) -> float | None:
-    """YAML reads 1e-3 as text."""
+    """A number, or a text such as 1e-3, which YAML does not read as one."""
     if isinstance(plain, bool) or not isinstance(plain, int | float | str):
         return None
     try:

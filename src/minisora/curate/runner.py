@@ -1,18 +1,18 @@
-"""A run: from a recipe to shards, with every clip accounted for.
+"""A curation run: from a recipe to shards, with every clip accounted for.
 
-    OUT/scores/part-*.parquet    what was measured (measure.py)
+    OUT/scores/part-*.parquet    scores (measure.py)
     OUT/table.parquet            every clip with its scores, and whether it is kept, or which stage dropped it and why
     OUT/clips/shard-*.tar        the samples, with their index (write.py)
     OUT/export/...               the kept clips as other systems list them (exporters.py), where the recipe asks for it
     OUT/missing.jsonl            annotations without a file
     OUT/quarantine.jsonl         files and clips that could not be read, with the error
     OUT/ledger.json              how many went in, came out, and why each left (ledger.py)
-    OUT/report.html              the same to look at (report.py)
-    OUT/events.jsonl             what happened when, over all runs
+    OUT/report.html              the same as a page (report.py)
+    OUT/events.jsonl             a log with times, over all runs
 
-What is done is in whole files, and the same command goes on from there, whatever ended the last one. It measures what
-is new, decides anew, and writes what has changed. Nothing but events.jsonl knows of time or of workers, so a broken run
-ends with the same bytes as an unbroken one.
+Finished work is in whole files, from which the same command resumes, whatever ended the last run. It measures new
+files, decides again, and writes the changes. Only events.jsonl depends on time or workers, so an interrupted run ends
+with the same bytes as an uninterrupted one.
 
 Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/), the
 terminal (command.py).
@@ -35,6 +35,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from minisora.curate.captions import CaptionTable, read_captions
 from minisora.curate.decide import Decisions, decide
 from minisora.curate.exporters import exporter_named
 from minisora.curate.importers import importer_named, pair, plain
@@ -43,7 +44,6 @@ from minisora.curate.measure import NO_SHOT, Measure, measure, measured, pending
 from minisora.curate.recipe import Clips, Recipe, scores_of
 from minisora.curate.report import write_report
 from minisora.curate.table import SCHEMA, Row, annotation, merged
-from minisora.curate.told import Told, read_told
 from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
 from minisora.errors import UsageError
@@ -58,7 +58,7 @@ Log = Callable[..., None]  # a line of events.jsonl
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a recipe's input holds.
+    """The input of a recipe: annotations, files and the work to do.
 
     rows:    annotations with a file, each clip once
     missing: annotations without one, each with a `reason`
@@ -98,16 +98,18 @@ def stage_of(recipe: Recipe) -> Measure:
 
 
 def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retry: bool = False) -> Ledger:
-    """Do all that is left to do.
+    """Run a recipe, or what is left of it.
 
-    retry: try again what was quarantined
+    retry: try quarantined files and clips again
 
-    Raises UsageError for what the user can mend, another run on the same folder among it.
+    Raises UsageError for errors that the user can fix, such as another run on the same folder.
     """
     out, stage, names = recipe.out, stage_of(recipe), scores_of(recipe)
     with one_run(out, "or give this recipe another `out`"):
         event = _event_log(out / "events.jsonl")
-        told = read_told(recipe.captions.file, strip=recipe.captions.strip) if recipe.captions.file else Told()
+        table = (
+            read_captions(recipe.captions.file, strip=recipe.captions.strip) if recipe.captions.file else CaptionTable()
+        )
         found = find(recipe, retry=retry)
         files, new = found.units.num_rows, found.todo.num_rows
         event("found", rows=len(found.rows), missing=len(found.missing), files=files, new=new)
@@ -116,21 +118,21 @@ def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retr
         def on_file(done: int, total: int, rows: pa.Table) -> None:
             on_event(Event("measuring files", done, total))
             error, message = (rows.column(name)[0].as_py() for name in ("error", "message"))
-            told = {"error": error, "message": message} if error else {"clips": rows.num_rows}
-            event("measured", source=rows.column("source")[0].as_py(), **told)
+            outcome = {"error": error, "message": message} if error else {"clips": rows.num_rows}
+            event("measured", source=rows.column("source")[0].as_py(), **outcome)
 
         measure(found.todo, stage, engine, out / "scores", on_file)
         every = measured(found.units, out / "scores", stage.scores)
         broken = pc.is_valid(every.column("error"))
         lost = every.filter(broken).select(["source", "row", "error", "message"]).to_pylist()
-        clips = _with_words(every.filter(pc.invert(broken)), found.rows, told, recipe.captions.strip)
+        clips = _with_words(every.filter(pc.invert(broken)), found.rows, table, recipe.captions.strip)
         decided = decide(
             clips, recipe.thresholds, need_caption=recipe.captions.required, distance=recipe.duplicates.distance
         )
         event("decided", clips=clips.num_rows, kept=int(decided.keep.sum()))
         _write_table(out / "table.parquet", clips, decided)
         _export(out / "export", clips.filter(pa.array(decided.keep)), recipe.export, names)
-        pieces = _pieces(clips.filter(pa.array(decided.keep)), told, recipe.clips, names)
+        pieces = _pieces(clips.filter(pa.array(decided.keep)), table, recipe.clips, names)
 
         def on_sample(done: int, total: int, failure: Failure | None) -> None:
             on_event(Event("writing clips", done, total))
@@ -151,7 +153,7 @@ def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retr
 
 
 def local_engine(workers: int, timeout_seconds: float) -> Engine:
-    """Processes of this machine."""
+    """An engine that runs stages in processes of this machine."""
 
     def engine(stage: Stage, rows: pa.Table) -> Iterator[pa.Table]:
         with Pool(stage, workers, timeout_seconds) as pool, closing(pool.run(rows)) as results:
@@ -160,7 +162,7 @@ def local_engine(workers: int, timeout_seconds: float) -> Engine:
     return engine
 
 
-def _pieces(kept: pa.Table, told: Told, settings: Clips, names: Iterable[str]) -> pa.Table:
+def _pieces(kept: pa.Table, table: CaptionTable, settings: Clips, names: Iterable[str]) -> pa.Table:
     """The samples that kept clips become, as PIECES; in Arrow, as Python's own objects would take ten times as much."""
     batches = []
     for batch in kept.to_batches(max_chunksize=1000):
@@ -168,17 +170,17 @@ def _pieces(kept: pa.Table, told: Told, settings: Clips, names: Iterable[str]) -
         for row in batch.to_pylist():
             row["scores"] = {name: row[name] for name in names if row[name] is not None}
             row["notes"] = json.loads(row["notes"])
-            rows += pieces_of(row, settings, told)
+            rows += pieces_of(row, settings, table)
         batches.append(pa.RecordBatch.from_pylist(rows, schema=PIECES))
     return pa.Table.from_batches(batches, schema=PIECES)
 
 
-def _with_words(clips: pa.Table, rows: Sequence[Row], told: Told, strip: bool) -> pa.Table:
+def _with_words(clips: pa.Table, rows: Sequence[Row], table: CaptionTable, strip: bool) -> pa.Table:
     """Clips with their captions, and the scores of these."""
     by_key = {row["key"]: row for row in rows}
     mine = [by_key[key] for key in clips.column("row").to_pylist()]
     keys = clips.column("key").to_pylist()
-    captions = [told.clip(key, cleaned(row["captions"], strip=strip)) for key, row in zip(keys, mine, strict=True)]
+    captions = [table.clip(key, cleaned(row["captions"], strip=strip)) for key, row in zip(keys, mine, strict=True)]
     scored: dict[str, list[float]] = {name: [] for name in WORDS}
     for texts in captions:
         for name, value in word_scores(texts).items():
@@ -213,9 +215,9 @@ def _export(folder: Path, kept: pa.Table, forms: Sequence[str], scores: Iterable
             (folder / file).unlink(missing_ok=True)
     if forms:
         folder.mkdir(exist_ok=True)
-    told = kept.select([*SCHEMA.names, *scores])
+    listed = kept.select([*SCHEMA.names, *scores])
     for form in forms:
-        rows = (row for batch in told.to_batches(max_chunksize=1000) for row in batch.to_pylist())
+        rows = (row for batch in listed.to_batches(max_chunksize=1000) for row in batch.to_pylist())
         exporter_named(form)(folder / EXPORT_FILES[form], rows)
 
 

@@ -1,4 +1,4 @@
-"""Frames to shots, and the stretches of a video that no clip should hold: black, frozen, faded.
+"""Shot detection, and the frames that no clip should hold: black, frozen, faded.
 
 A cut is where the change since the frame before stands out from that of the frames about it. The rule and its numbers
 are those of PySceneDetect's AdaptiveDetector, as its command line runs it; it works on one number a frame
@@ -34,7 +34,7 @@ _FADE_STEP = 0.25  # of 255: a fade goes on as long as brightness goes one way b
 
 @dataclass(frozen=True, kw_only=True)
 class Cutting:
-    """When a change is a cut; the defaults are PySceneDetect's."""
+    """Thresholds of the cut detector; the defaults are PySceneDetect's."""
 
     ratio: float = 3.0  # times the mean change of the frames about it
     content: float = 15.0  # 0..255, at least
@@ -118,6 +118,6 @@ def _fade(luma: Array, seconds: Array, number: int, step: int) -> list[int]:
 
 
 def runs(mask: Array) -> list[tuple[int, int]]:
-    """Where a mask is true: (first, one past the last) of each stretch."""
+    """Runs of True in a mask, each as (first, one past the last)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

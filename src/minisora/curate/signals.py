@@ -53,7 +53,7 @@ SAMPLE_COLUMNS = ("frame", "sharpness", "top", "right", "bottom", "left", *MOTIO
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """What a file holds, as it is shown: height and width are those after rotation, with square pixels."""
+    """Properties of a file as displayed: height and width after rotation, with square pixels."""
 
     seconds: float  # until the last frame is over
     fps: float  # as the file says; the mean is `len(signals) / seconds`
@@ -99,7 +99,7 @@ class Signals:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a file is read.
+    """Settings for reading a file.
 
     until:    seconds after the first frame; a little more is read, as the marks of frames look ahead, and no further
     pictures: one frame is enough
@@ -133,7 +133,7 @@ def read_signals(
         first = _measure(path, packets, measured, reading)
         length = measured.end
         if measured.last > reading.until + _BEYOND:
-            length = max(length, _told_length(container, stream))
+            length = max(length, _length_by_header(container, stream))
         else:
             _check_length(path, container, stream, measured, packets.end)
             if measured.last <= 0 and not reading.pictures:
@@ -330,8 +330,8 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
         options = {"protocol_whitelist": "file"}  # a playlist must not make us open addresses
         container = av.open(str(path), options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise MediaError("unreadable", f"{path} cannot be opened: {said}. It is damaged or no video.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError("unreadable", f"{path} cannot be opened: {reason}. It is damaged or no video.") from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams or container.format.name in _TEXT_ART:
@@ -342,7 +342,7 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
 
 
 class _Packets:
-    """What a file holds, one packet after another; all but the pictures goes unread, but for where it ends."""
+    """The packets of a file in order; only video is decoded, other streams only give their end."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self._container, self._stream = container, stream
@@ -376,7 +376,7 @@ class _Packets:
                 failures = 0
 
 
-def _told_length(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+def _length_by_header(container: av.container.InputContainer, stream: av.VideoStream) -> float:
     """Seconds of the pictures, as the header says, or of the whole; 0 where it says nothing."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
@@ -388,7 +388,7 @@ def _check_length(
 ) -> None:
     """end: seconds until the packets of any stream are over, for the length of a file that says no stream's."""
     if container.format.name.startswith(_TELLS_LENGTH):
-        lasts, expected = measured.end, _told_length(container, stream)
+        lasts, expected = measured.end, _length_by_header(container, stream)
         if not (stream.duration and stream.time_base):
             lasts = max(lasts, end)
         if lasts < expected - max(0.5, 0.1 * expected):

@@ -1,8 +1,8 @@
-"""What can be said of captions from their words alone: openings to strip, and a score for each rule.
+"""Scores of captions from their text alone, and stripping of openings such as "The video shows".
 
-A clip is judged by all its captions together: the longest says whether there is enough, the worst whether one is bad.
+A clip is scored by all its captions together: the longest for length, the worst for the other rules.
 
-Here: rules for text. Not here: whether a caption is true of its clip (learned.py), thresholds (decide.py).
+Here: rules for text. Not here: whether a caption fits its clip (learned.py), thresholds (decide.py).
 """
 
 from __future__ import annotations
@@ -78,13 +78,15 @@ def word_scores(captions: Sequence[str]) -> dict[str, float]:
 
 def shared_scores(captions: Iterable[Sequence[str]]) -> list[float]:
     """caption_shared of each clip of a set; 0 for one without captions. Case and punctuation make no difference."""
-    said = [hash(frozenset(" ".join(_words(one)).casefold() for one in texts)) if texts else None for texts in captions]
-    count = Counter(said)
-    return [float(count[one]) if one is not None else 0.0 for one in said]
+    digests = [
+        hash(frozenset(" ".join(_words(one)).casefold() for one in texts)) if texts else None for texts in captions
+    ]
+    count = Counter(digests)
+    return [float(count[one]) if one is not None else 0.0 for one in digests]
 
 
 def _words(text: str) -> list[str]:
-    """In order; a letter of a script without spaces is a word."""
+    """Words in order; in a script without spaces each letter is a word."""
     found: list[str] = []
     for word in _WORD.findall(text):
         if word.isascii() or not any(map(_stands_alone, word)):

@@ -1,4 +1,4 @@
-"""Kept clips to shards that a loader reads: cut, fitted and coded again.
+"""Kept clips into shards for the training loader: cut, resized and encoded again.
 
 A sample has two members.
 
@@ -41,9 +41,9 @@ import pyarrow.parquet as pq
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from torch import Tensor
 
+from minisora.curate.captions import CaptionTable
 from minisora.curate.recipe import Clips
 from minisora.curate.table import Row
-from minisora.curate.told import Told
 from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
 from minisora.video.files import cannot_write, replacing
@@ -76,11 +76,11 @@ _RESULT = pa.schema(
 )
 
 
-def pieces_of(clip: Row, settings: Clips, told: Told) -> list[Row]:
+def pieces_of(clip: Row, settings: Clips, table: CaptionTable) -> list[Row]:
     """The samples that a clip becomes, as rows of PIECES: one, or several where it is too long.
 
     clip: a row of the table, with `scores` and `notes` as dicts
-    told: captions of samples, in the place of the clip's
+    table: captions that replace those of the annotations
     """
     scores = clip["scores"]
     top, right, bottom, left = clip["notes"]["crop"]
@@ -94,8 +94,8 @@ def pieces_of(clip: Row, settings: Clips, told: Told) -> list[Row]:
         first, last = total * number // count, total * (number + 1) // count
         start, seconds = clip["start"] + first / fps, (last - first) / fps
         key = clip["key"] if count == 1 else f"{clip['key']}-{number:03d}"
-        captions = told.sample(key, start, start + seconds, clip["captions"])
-        said = {
+        captions = table.sample(key, start, start + seconds, clip["captions"])
+        about = {
             "captions": [{"text": text, "start": 0.0, "stop": seconds} for text in captions],
             "fps": fps,
             "num_frames": last - first,
@@ -109,7 +109,7 @@ def pieces_of(clip: Row, settings: Clips, told: Told) -> list[Row]:
             "notes": clip["notes"],
             "meta": json.loads(clip["meta"]),
         }
-        text = json.dumps(said, ensure_ascii=False, sort_keys=True)
+        text = json.dumps(about, ensure_ascii=False, sort_keys=True)
         settled = json.dumps([_FORMAT, clip["hashes"], box, settings.codec, settings.crf])
         pieces.append(
             {
@@ -229,9 +229,9 @@ def write_shards(
 ) -> list[Failure]:
     """Bring the shards of a folder to hold these PIECES and nothing else; those that already do stay as they are.
 
-    on_step: is told the number of samples done and of all, and what could not be made
-    retry:   try again what could not be made earlier
-    returns  all samples that could not be made, now or earlier
+    on_step: called with the number of samples done, that of all, and the failure if there was one
+    retry:   try failed samples again
+    returns  all failed samples, of this run and earlier ones
     """
     keys, mades = (pieces.column(name).to_pylist() for name in ("key", "made"))
     if retry:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from minisora.caption.adapters import OwnCaptioner
 from minisora.caption.files import check_world
-from minisora.caption.said import Captions
+from minisora.caption.protocol import Captions
 from minisora.eval.rows import Figure, Marks, figures_of, write_rows
 from minisora.eval.scenes import shown
 from minisora.video import Video

@@ -1,4 +1,4 @@
-"""What the judges share: a convolution with its norm, and a file of weights that comes with the package.
+"""Base of the judges: a convolution with its norm, and a file of weights that comes with the package.
 
 Here: `Network`, loading and saving. Not here: the networks (playroom.py, stickers.py), their training (train_*.py).
 """
@@ -27,7 +27,7 @@ class Network(nn.Module):
 
     @classmethod
     def file(cls) -> Path:
-        """Where the weights are that come with the package."""
+        """Path of the weights that come with the package."""
         return Path(__file__).parent / f"{cls.name}.safetensors"
 
 

@@ -1,11 +1,10 @@
-"""The judge: frames to a description, by networks trained on real renders of the playroom alone.
+"""The playroom's judge: frames to a description, by networks trained only on real renders.
 
-It sees no prompt and no model. Its own mistakes are measured on real renders, beside every score it gives
+It sees no prompt and no generated clip in training. Every report gives its accuracy on real renders next to its scores
 (eval/report.py).
 
-Here: the two readers of tracks, and the judge that puts all parts together.
-Not here: the segmenter (segment.py), tracks (tracks.py), how they were trained (train_playroom.py), comparing
-(eval/score.py).
+Here: the two classifiers of tracks, and the judge that combines all parts.
+Not here: the segmenter (segment.py), tracks (tracks.py), training (train_playroom.py), scoring (eval/score.py).
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Description:
-    """What the judge says of a clip, up to its first cut."""
+    """The judge's description of a clip, up to its first cut."""
 
     things: tuple[Found, ...]
     count: int
@@ -92,12 +91,12 @@ class ThingReader(nn.Module):
         there = batch.there[..., None].float()
         pooled = self.time(torch.cat([looks, _paint(crops), batch.things, batch.clips], -1), there)
         looks = torch.cat([(looks * there).sum(1) / there.sum(1), (looks * there).amax(1)], -1)
-        told = torch.cat([pooled, looks], -1)
-        return {name: head(told) for name, head in self.heads.items()}
+        features = torch.cat([pooled, looks], -1)
+        return {name: head(features) for name, head in self.heads.items()}
 
 
 def _paint(crops: Tensor) -> Tensor:
-    """How much of its colour lies on the floor left and right of a thing: (N, T, 3, CROP, CROP) -> (N, T, 2)"""
+    """Amount of a thing's colour on the floor left and right of it: (N, T, 3, CROP, CROP) -> (N, T, 2)."""
     loose = crops[:, :, 1] * (crops[:, :, 2] < 0.1)
     low = loose[:, :, CROP // 2 :]  # (N, T, rows, columns)
     return 10 * torch.stack([half.mean((2, 3)) for half in low.chunk(2, 3)], -1)
@@ -136,7 +135,7 @@ class _Time(nn.Module):
 
 
 class PlayroomJudge(Network):
-    """All parts. `describe` is what the report calls."""
+    """Segmenter and classifiers together; the report calls `describe`."""
 
     name, world = "playroom", WORLD_VERSION
 
@@ -148,7 +147,7 @@ class PlayroomJudge(Network):
 
     @torch.inference_mode()
     def describe(self, clips: Sequence[Tensor]) -> list[Description]:
-        """What clips show, each (T, H, W, 3) uint8 at FPS."""
+        """Describe clips, each (T, H, W, 3) uint8 at FPS."""
         return self.read([measure(frames, self.segmenter) for frames in clips])
 
     @torch.inference_mode()
@@ -158,16 +157,16 @@ class PlayroomJudge(Network):
         features, there = together([camera_features(one) for one in tracks])
         moves = self.camera_reader(features, there).argmax(1).tolist()
         batch = stack_things(tracks)
-        told: dict[str, list[int]] = {name: [] for name in HEADS}
+        choice: dict[str, list[int]] = {name: [] for name in HEADS}
         for first in range(0, len(batch.things), 64):
             part = Tracked(**{name: value[first : first + 64] for name, value in vars(batch).items()})
             for name, logits in self.thing_reader(part).items():
-                told[name] += logits.argmax(1).tolist()
+                choice[name] += logits.argmax(1).tolist()
         described, row = [], 0
         for one, move in zip(tracks, moves, strict=True):
             things = []
             for colour in one.colours:
-                things.append(Found(colour, **{name: choices[told[name][row]] for name, choices in HEADS.items()}))
+                things.append(Found(colour, **{name: choices[choice[name][row]] for name, choices in HEADS.items()}))
                 row += 1
             described.append(Description(tuple(things), len(things) + one.doubles, MOVES[move]))
         return described

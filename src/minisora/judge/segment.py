@@ -1,4 +1,4 @@
-"""Frames to what stands where: a colour for every cell, by a small network trained on real renders.
+"""Segmentation of the playroom: the colour of the thing in every cell, by a small network trained on real renders.
 
 Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the floor is background.
 The answer is soft, so that areas and middles are finer than a cell.
@@ -85,7 +85,7 @@ def middles(cells: Tensor) -> Tensor:
 
 
 def targets(scenes: Sequence[Scene], rendered: Rendered) -> Tensor:
-    """What the segmenter should say: (B, T, CLASSES, H/CELL, W/CELL) shares of each class in a cell.
+    """Training targets of the segmenter: (B, T, CLASSES, H/CELL, W/CELL) shares of each class in a cell.
 
     The horizon is a row: above it, where no thing is, is sky.
     """

@@ -1,10 +1,10 @@
-"""The judge of stickers: frames to names, skin tone and the direction of time, learnt from the real art alone.
+"""The stickers' judge: frames to names, skin tone and the direction of time, trained only on real clips.
 
-It sees no prompt and no model. Its own mistakes are measured on real stagings, beside every score it gives
+It sees no prompt and no generated clip in training. Every report gives its accuracy on real stagings next to its scores
 (eval/stickers.py).
 
-Here: the network, what is made of its logits, and the clips that it reads.
-Not here: the fit (train_stickers.py), what is asked, the table (eval/stickers.py).
+Here: the network, decoding its logits, and the clips that it reads.
+Not here: training (train_stickers.py), the prompts and the table (eval/stickers.py).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from minisora.worlds import stickers
 from minisora.worlds.stickers.names import TONES
 from minisora.worlds.stickers.staging import Staging
 
-SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # what the judge looks at
+SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # of the judge's input clips
 CELL = 8  # pixels of a cell's side, of the map that says where something is shown
 TONES_TOLD = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
-BEST = 5  # names that are told
+BEST = 5  # number of names in a reading
 BATCH = 48  # clips that are read at once
 _WIDTH, _TIME_WIDTH = 192, 128
 
@@ -49,7 +49,7 @@ def _people() -> dict[int, tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the judge says of a clip."""
+    """The judge's reading of a clip."""
 
     names: tuple[str, ...]  # the best BEST, best first
     person: str  # these two are of the best name that has them
@@ -59,7 +59,7 @@ class Reading:
 
 
 def reading(names: Tensor, tones: Tensor, forward: float) -> Reading:
-    """names: (words,) logits; tones: (TONES_TOLD,) logits"""
+    """Decode logits into a reading. names: (words,); tones: (TONES_TOLD,)"""
     people = _people()
     person, activity = people[max(people, key=names.tolist().__getitem__)]
     best = tuple(words()[n] for n in names.topk(BEST).indices.tolist())
@@ -116,13 +116,13 @@ class StickerJudge(Network):
         steps = self.step(_planes(torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], 2)))
         times = F.relu(self.time(_pooled(steps).unflatten(0, (len(x), -1)).mT))
         forward, backward = torch.cat([times.mean(2), times.amax(2)], 1).chunk(2)
-        # what is shown tells how it should move, but must not be seen otherwise for that: detach
-        told: Tensor = ((forward - backward) * self.moves(seen.detach())).float().sum(1)
-        return told / math.sqrt(forward.shape[1])  # as attention scales: without it the loss begins above chance
+        # the content tells how it should move, but its features must not be trained for that: detach
+        logits: Tensor = ((forward - backward) * self.moves(seen.detach())).float().sum(1)
+        return logits / math.sqrt(forward.shape[1])  # as attention scales: without it the loss begins above chance
 
     @torch.inference_mode()
     def read(self, clips: Sequence[Tensor]) -> list[Reading]:
-        """What clips show, each as `looks` gives it."""
+        """Read clips, each as returned by `looks`."""
         readings: list[Reading] = []
         for first in range(0, len(clips), BATCH):
             names, tones, order = self(torch.stack(list(clips[first : first + BATCH])))

@@ -1,12 +1,12 @@
-"""Cells to tracks: where each thing is in every frame, how large, what it looks like, and how the background moves.
+"""Tracks from segmented cells: place, size and look of each thing in every frame, and the background's motion.
 
 The background's motion between two frames is one smooth field, a quadratic in x and y, solved by least squares from
 the brightness that a small step of the camera would change (Lucas and Kanade 1981, over the whole frame at once),
-with the things left out and outliers weighed down once.
+with the things masked out and one round of down-weighting outliers.
 
 Coordinates are in halves of the frame's smaller side from its middle, y down.
 
-Here: measuring. Not here: what the tracks mean (playroom.py).
+Here: measuring. Not here: classifying the tracks (playroom.py).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ CROP_REACH = 1.5  # sides of a square of the thing's area, from the middle of th
 FIELD = 8  # coefficients of the background's motion
 CUT_LEAST, CUT_TIMES = 5.0, 2.0  # a cut: mean difference of two frames in 0..255, and of any other pair
 CLIP_FEATURES = FIELD + 4
-OTHERS = 2  # other things that a track is told of
+OTHERS = 2  # other things whose features are part of a track
 THING_FEATURES = 11 + 4 * OTHERS
-SUMMED = 3  # things that the camera's classifier is told of
+SUMMED = 3  # things whose features are part of the camera classifier's input
 
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """What is measured in one clip, up to its first cut; T frames.
+    """Measurements of one clip, up to its first cut; T frames.
 
     colours: of the n things found
     doubles: further blobs of the same colours, as many as are seen at once in most frames
@@ -250,10 +250,10 @@ def _field_features(frames: Tensor, shares: Tensor) -> Tensor:
     before = (weight * change.square()).sum(1).add(1e-6).log()
     after = (weight * rest.square()).sum(1).add(1e-6).log()
     texture = (weight * design[:, 0].square()).sum(1).add(1e-6).log()
-    told = torch.cat([field * 8, torch.stack([after - before, before / 4, texture / 8], -1)], -1)
-    told = torch.cat([torch.zeros_like(told[:1]), told]) if len(told) else torch.zeros(1, FIELD + 3)
+    features = torch.cat([field * 8, torch.stack([after - before, before / 4, texture / 8], -1)], -1)
+    features = torch.cat([torch.zeros_like(features[:1]), features]) if len(features) else torch.zeros(1, FIELD + 3)
     sky = shares[:, SKY].sum(1).mean(1) / half
-    return torch.cat([told, sky[:, None]], -1)
+    return torch.cat([features, sky[:, None]], -1)
 
 
 def _solve(design: Tensor, change: Tensor, weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the judge was trained: on real renders of seeds that neither a model nor the report is ever given.
+"""Training of the playroom's judge, on real renders of seeds that no model and no report uses.
 
     python -m minisora.judge playroom
 
@@ -46,7 +46,7 @@ _MIRROR = {"left": "right", "right": "left"}
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A clip as it was measured, and what is true of it."""
+    """The tracks of a clip, and its true labels."""
 
     tracks: Tracks
     truth: dict[str, dict[str, str]]  # each thing by its colour: HEADS and their answers
@@ -114,7 +114,7 @@ def examples_of(
 
 
 def example_of(tracks: Tracks, facts: dict[str, object], mirrored: bool) -> Example:
-    def said(word: str) -> str:
+    def mirrored_word(word: str) -> str:
         head, _, side = word.rpartition("_")
         return f"{head}_{_MIRROR[side]}" if mirrored and side in _MIRROR else word
 
@@ -126,10 +126,10 @@ def example_of(tracks: Tracks, facts: dict[str, object], mirrored: bool) -> Exam
         truth[thing["colour"]] = {
             "shape": thing["shape"],
             "size": thing["size"],
-            "motion": said(thing["motion"]),
+            "motion": mirrored_word(thing["motion"]),
             "direction": _MIRROR.get(side, side) if mirrored else side,
         }
-    return Example(tracks, truth, said(str(facts["camera"])))
+    return Example(tracks, truth, mirrored_word(str(facts["camera"])))
 
 
 def fit_segmenter(

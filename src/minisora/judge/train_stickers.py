@@ -1,4 +1,4 @@
-"""How the judge of stickers was trained: on pictures and clips of single stickers, worn as a model would leave them.
+"""Training of the stickers' judge, on pictures and clips of single stickers, degraded like a model's output.
 
     python -m minisora.judge stickers
 
@@ -148,13 +148,13 @@ def train(path: Path | None = None, *, steps: int = STEPS) -> StickerJudge:
         schedule.step()
         mean = parts.detach().lerp(mean, 0.95 if step else 0.0)
         if step % 20 == 19 or step + 1 == steps:
-            told = " ".join(f"{value:.3f}" for value in mean.tolist())
-            print(f"step {step + 1} of {steps}: losses of names, tones, where, order {told}", flush=True)
+            figures = " ".join(f"{value:.3f}" for value in mean.tolist())
+            print(f"step {step + 1} of {steps}: losses of names, tones, where, order {figures}", flush=True)
     judge.eval().requires_grad_(False)
     save_judge(judge, path)
     for worn in (False, True):
-        told = ", ".join(f"{name} {value:.3f}" for name, value in accuracies(judge, worn=worn).items())
-        print(f"unseen real stagings{', worn' if worn else ''}: {told}", flush=True)
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in accuracies(judge, worn=worn).items())
+        print(f"unseen real stagings{', worn' if worn else ''}: {figures}", flush=True)
     return judge
 
 
@@ -168,13 +168,13 @@ def accuracies(judge: StickerJudge, *, number: int = 200, worn: bool = False) ->
     clips = [looks(rendered(staging, 96, 96), FPS) for _, staging in drawn]
     readings = judge.read([wear(clip, generator) for clip in clips] if worn else clips)
     pairs = list(zip(readings, (stickers.sticker(staging.actors[0].key) for _, staging in drawn), strict=True))
-    sure = [told.forward for told in readings if max(told.forward, 1 - told.forward) >= SURE]
+    sure = [reading.forward for reading in readings if max(reading.forward, 1 - reading.forward) >= SURE]
     return {
-        "name": sum(told.names[0] == shown.words for told, shown in pairs) / len(pairs),
-        f"name in {BEST}": sum(shown.words in told.names for told, shown in pairs) / len(pairs),
-        "person": sum(told.person == shown.person for told, shown in pairs[number:]) / number,
-        "activity": sum(told.activity == shown.activity for told, shown in pairs[number:]) / number,
-        "tone": sum(told.tone == shown.tone for told, shown in pairs[number:]) / number,
+        "name": sum(reading.names[0] == shown.words for reading, shown in pairs) / len(pairs),
+        f"name in {BEST}": sum(shown.words in reading.names for reading, shown in pairs) / len(pairs),
+        "person": sum(reading.person == shown.person for reading, shown in pairs[number:]) / number,
+        "activity": sum(reading.activity == shown.activity for reading, shown in pairs[number:]) / number,
+        "tone": sum(reading.tone == shown.tone for reading, shown in pairs[number:]) / number,
         "order sure": len(sure) / len(pairs),
         "order": sum(forward > 0.5 for forward in sure) / max(1, len(sure)),
     }

@@ -1,10 +1,10 @@
-"""Reports as HTML files that hold all they show: templates, one style sheet, charts.
+"""Reports as self-contained HTML files: templates, one style sheet, charts.
 
     write_page(path, "runs.html", title="toybox", charts=[charts.curves([...])])
 
-A page links to nothing, its pictures are inside it, so it can be sent as one file.
+A page has no external links and embeds its pictures, so it can be sent as one file.
 
-Here: a template rendered to a file. Not here: charts as SVG (charts.py), the values that a page shows
+Here: rendering a template to a file. Not here: charts as SVG (charts.py), the values of a page
 (curate/report.py, eval/page.py, runs/page.py).
 """
 
@@ -24,11 +24,11 @@ FOLDER = Path(__file__).parent
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
-    """Render a template of templates/ to `path`, which appears whole or not at all.
+    """Render a template of templates/ to `path`, atomically.
 
-    values: what the template names; text is escaped, charts (`Markup`) are not
+    values: the template's variables; text is escaped, charts (`Markup`) are not
 
-    Raises UsageError where `path` cannot be written.
+    Raises UsageError if `path` cannot be written.
     """
     text = _environment().get_template(template).render(values)
     with replacing(path) as temporary:

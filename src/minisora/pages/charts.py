@@ -1,6 +1,6 @@
 """Charts as SVG: a histogram, curves, a bar with its interval, columns. Their colours are in style.css.
 
-Here: coordinates and SVG. Not here: what is drawn, and the words around it.
+Here: coordinates and SVG. Not here: the data, and the text around a chart.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ LEFT, RIGHT = -0.25, 1.25  # ends of a bar's axis; the floor is 0 and the ceilin
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart. What is not finite is left out.
+    """One line of a chart. Values that are not finite are left out.
 
-    number: which of the chart's colours it has; the same for the same run in every chart
+    number: of its colour; the same for the same run in every chart
     """
 
     number: int
@@ -31,7 +31,7 @@ class Curve:
 
 
 def histogram(values: npt.NDArray[np.float64], marked: npt.NDArray[np.bool_], limits: Sequence[float]) -> Markup:
-    """How many values lie where; in front how many of those that are marked; a line at each limit.
+    """A histogram of all values, in front of it that of the marked ones, and a line at each limit.
 
     values, marked: (N,), values finite, N at least 1
     """
@@ -56,8 +56,8 @@ def histogram(values: npt.NDArray[np.float64], marked: npt.NDArray[np.bool_], li
         x = width * (limit - low) / (high - low)
         drawn += Markup('<path class="mark" d="M{:.1f} 0V{}"><title>{:g}</title></path>').format(x, height, limit)
     drawn += _text(0, height + 14, _short(low)) + _text(width, height + 14, _short(high), anchor="end")
-    told = ", ".join(f"{limit:g}" for limit in limits) or "none"
-    label = f"histogram of {len(values)} values from {low:.4g} to {high:.4g}, limits {told}"
+    listed = ", ".join(f"{limit:g}" for limit in limits) or "none"
+    label = f"histogram of {len(values)} values from {low:.4g} to {high:.4g}, limits {listed}"
     return _svg("histogram", width, height + 18, label, drawn)
 
 

@@ -1,1 +1,1 @@
-"""Training runs: what one will take (estimate.py), and how those that were begun go (logs.py, page.py)."""
+"""Training runs: planning one (estimate.py), and watching their logs (logs.py, page.py)."""

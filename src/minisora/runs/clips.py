@@ -1,6 +1,6 @@
-"""Clips of one size and length, as a known model sees them: tokens, and what storing them takes.
+"""Clips of one size and length for a known model: their tokens and their storage.
 
-Here: checking that the model can have them. Not here: the models (known.py), planning (estimate.py).
+Here: the clips, and checking that the model supports them. Not here: the models (known.py), planning (estimate.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BITS_PER_PIXEL = 0.1  # of h264 as it is found on the web, 1.2 Mbit/s at 832x480
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Clips that `model` can have, as `clips_of` makes sure. size: (height, width), pixels"""
+    """Clips that `model` supports, as checked by `clips_of`. size: (height, width), pixels"""
 
     model: Known
     size: tuple[int, int]
@@ -36,7 +36,7 @@ class Clips:
         return -(-latents // pt) * (rows // ph) * (columns // pw)
 
     def storage(self) -> dict[str, float]:
-        """Bytes of one clip in each form that is kept."""
+        """Bytes of one clip in each stored form."""
         (latents, rows, columns), (height, width) = self.grid, self.size
         cells = (2 * latents + INSIDE) * rows * columns  # singles too, see train/latents.py
         words, config = self.model.text_tokens, self.model.config
@@ -55,9 +55,9 @@ class Clips:
 def clips_of(
     model: Known, *, size: tuple[int, int] | None = None, seconds: float | None = None, fps: float | None = None
 ) -> Clips:
-    """Clips of this size (height, width), length and rate; the model's own where not given.
+    """Clips of a size (height, width), length and fps; by default the model's own.
 
-    Raises UsageError for a size or length that the model cannot have.
+    Raises UsageError for a size or length that the model does not support.
     """
     height, width = model.size if size is None else size
     for side, cells, name in zip((height, width), model.config.patch[1:], ("height", "width"), strict=True):

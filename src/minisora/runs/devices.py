@@ -1,9 +1,9 @@
-"""What people train on: memory, arithmetic and links of each device, as its vendor's data sheet gives them.
+"""Devices for training: memory, FLOP/s and links of each, from its vendor's data sheet.
 
-Rates are of dense bf16 products with float32 sums; NVIDIA prints twice as much, for sparse ones. Bandwidths are of one
-direction, half of what is printed for links.
+FLOP/s are for dense bf16 products with float32 sums; NVIDIA prints twice as much, for sparse ones. Bandwidths are of
+one direction, half of the printed figure for links.
 
-Here: the table, and the machine at hand measured. Not here: what comes of it (layouts.py).
+Here: the table, and measuring this machine. Not here: estimates from it (layouts.py).
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ HERE = "cpu"
 
 
 def devices_named(text: str) -> tuple[int, Device]:
-    """Reads "8xH100" as people write it: how many, and of what. "cpu" is this machine, measured now; "4xcpu" are
-    processes that share it.
-    """
+    """Parse "8xH100" into a count and a device. "cpu" is this machine, measured now; "4xcpu" are processes on it."""
     match = re.fullmatch(r"(?:(\d{1,6})\s*[xX×]\s*)?(.+)", text.strip())
     count, name = (int(match[1] or 1), match[2]) if match else (0, text)
     found = {_plain(known): device for known, device in DEVICES.items()}.get(_plain(name))
@@ -78,7 +76,7 @@ def _plain(name: str) -> str:
 
 
 def this_machine() -> Device:
-    """The device that training would use here, its rates measured as training finds them."""
+    """Measure the device that training would use on this machine."""
     keep_freed_memory()
     device = default_device()
     bf16 = has_fast_bf16(device)

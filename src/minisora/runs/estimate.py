@@ -1,11 +1,11 @@
-"""What a run takes before it is begun: parameters, FLOPs, memory, the fastest layout, hours, cost, storage.
+"""Estimates for a planned run: parameters, FLOPs, memory, the fastest layout, hours, cost, storage.
 
     plan_model(clips_of(known("wan-1.3b"), seconds=5), *devices_named("64xH100"), samples=10_000_000, price=2.5)
     plan_run(recipe, *devices_named("8xH100"))
     describe(recipe)    a few lines on this machine, before a run
 
-Assumed, and said in every plan: the MFU of the arithmetic, and that latents and text states are made beforehand, so
-that neither the VAE nor the text encoder is in memory. What was measured against this is in docs/plan.md.
+Assumptions, stated in every plan: the MFU of the arithmetic, and precomputed latents and text states, so that neither
+the VAE nor the text encoder is in memory. Measurements against these estimates are in docs/plan.md.
 
 Here: the estimates. Not here: the plan as a value and as text (plan.py); clips.py, devices.py, layouts.py and
 memory.py, which it puts together.
@@ -33,9 +33,9 @@ from minisora.train.parallel import checkpoint_activations
 from minisora.train.reference import reference_of
 from minisora.train.velocity import dit_loss, dummy_batch
 
-MFU = 0.4  # of the arithmetic alone: whole runs publish 0.38 (Seaweed-7B, arXiv:2504.08685) to 0.43 (Llama 3 405B)
-TRACED_TOKENS = 2**16  # so many that weights and their gradients are small beside what is kept of the tokens
-KERNELS = 2**25  # bytes that matmuls and the allocator take beside tensors: 20 to 57 MB measured, whatever the size
+MFU = 0.4  # for the arithmetic alone; whole runs report 0.38 (Seaweed-7B, arXiv:2504.08685) to 0.43 (Llama 3 405B)
+TRACED_TOKENS = 2**16  # so many that weights and their gradients are small next to the activations
+KERNELS = 2**25  # bytes for matmul workspaces and the allocator: 20 to 57 MB measured, independent of size
 ADAMW = OptimConfig(lr=1e-4)
 
 
@@ -49,12 +49,12 @@ def plan_model(
     mfu: float = MFU,
     price: float | None = None,
 ) -> Plan:
-    """A plan for a known model on these devices, AdamW for all weights.
+    """Plan the training of a known model on these devices, with AdamW for all weights.
 
     samples: clips seen in training
-    batch:   clips of a step; None: as many as are fast
+    batch:   clips of a step; None: the fastest number
 
-    Raises UsageError where nothing fits.
+    Raises UsageError if no layout fits.
     """
     model = clips.model
     text_tokens = model.config.text_pad or model.text_tokens
@@ -88,9 +88,9 @@ def plan_run(
     mfu: float | None = None,
     price: float | None = None,
 ) -> Plan:
-    """A plan for a recipe on these devices. A sample is a batch of the recipe, such as a pack of its token budget.
+    """Plan a recipe on these devices. A sample is a batch of the recipe, such as a pack of its token budget.
 
-    mfu: None for what can be expected, as in `describe`
+    mfu: None: the expected one, as in `describe`
     """
     mfu, whose = _expected_mfu(run, device) if mfu is None else (mfu, "")
     first = largest_batch(run)
@@ -111,7 +111,7 @@ def plan_run(
 
 
 def dit_work(config: DiTConfig, lengths: tuple[int, ...], text_lengths: tuple[int, ...], optim: OptimConfig) -> Work:
-    """A sample of these clips, on devices whose attention keeps queries, keys, values and results only."""
+    """Cost of a sample of these clips, with fused attention, which keeps only queries, keys, values and results."""
     tokens, text = sum(lengths), sum(text_lengths)
     one, two = (_traced(replace(config, depth=depth, text_pad=0), text / tokens) for depth in (1, 2))
     block, doors = two.kept - one.kept, 2 * one.kept - two.kept
@@ -145,7 +145,7 @@ def _traced(config: DiTConfig, text_share: float) -> StepMemory:
 
 
 def _work(run: RunConfig, batch: Batch) -> Work:
-    """A recipe's batch as a sample."""
+    """Cost of a recipe's batch, as one sample."""
     model = _shapes(run)
     if isinstance(model, DiT) and isinstance(batch, LatentBatch):
         work = dit_work(model.config, batch.clean.lengths, batch.clean.text_lengths, run.optim)
@@ -178,7 +178,7 @@ def largest_batch(run: RunConfig) -> Batch:
 
 
 def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, float]:
-    """Bytes of each part on one device that holds all of it, for the code as it runs here; compiled, it keeps less."""
+    """Bytes of each part on one device without sharding, for uncompiled code; compiled code keeps less."""
     model = _shapes(run)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(t.numel() for t in model.state_dict().values())
@@ -196,11 +196,11 @@ def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, fl
 
 
 def describe(run: RunConfig, device: Device | None = None) -> str:
-    """Memory, tokens a step, time and settings of a recipe on this machine, for `minisora train --dry-run`.
+    """Memory, tokens per step, time and settings of a recipe on this machine, for `minisora train --dry-run`.
 
-    Its time is that of its reference run's share of the peak, where it has one and this is a CPU.
+    The time is based on the MFU of its reference run, if it has one and this is a CPU.
 
-    device: as this_machine() measures it
+    device: None: `this_machine()`
     """
     device = this_machine() if device is None else device
     batch = largest_batch(run)
@@ -219,10 +219,10 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
     ]
     if whole > device.memory:
         lines.append("this does not fit: make the batch smaller, or split the run over processes (minisora plan)")
-    told = {each.name: getattr(run, each.name) for each in fields(run)}
+    settings = {each.name: getattr(run, each.name) for each in fields(run)}
     lines += [
         "settings:",
-        *(f"  {name}: {value}" for name, value in told.items() if value is not None and not callable(value)),
+        *(f"  {name}: {value}" for name, value in settings.items() if value is not None and not callable(value)),
     ]
     return "\n".join(lines)
 
@@ -234,7 +234,7 @@ def _expected_mfu(run: RunConfig, device: Device) -> tuple[float, str]:
 
 
 def _shapes(run: RunConfig) -> nn.Module:
-    """The model without its numbers, recomputing what the run would."""
+    """The model on the meta device, with activation checkpointing if the run has it."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # a build that reads weights
         model = run.build().train()

@@ -1,6 +1,6 @@
-"""Models that a run can be planned for without a recipe: released ones, and any bundle.
+"""Models for which a run can be planned without a recipe: released ones, and any bundle.
 
-Here: what is known of them. Not here: reading their weights (dit/wan.py, bundle.py).
+Here: their shapes and sizes. Not here: reading their weights (dit/wan.py, bundle.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minisora.vae.model import VAEConfig, VideoVAE
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A model to plan for, and what stands beside its transformer."""
+    """A model to plan for: its transformer, VAE, text encoder and clips."""
 
     name: str
     config: DiTConfig

@@ -1,15 +1,15 @@
-"""How a run could be spread over devices, what each device then holds and how long a step takes.
+"""Layouts of a run over devices: memory of each device and time of a step.
 
-A step's time is a sum of what cannot overlap, each part an amount over a rate of the data sheet:
+A step's time is the sum of the parts that cannot overlap, each an amount over a rate from the data sheet:
 
-    arithmetic    3 x forward FLOPs over (peak x MFU); the MFU is assumed, and said in every plan
-    recomputing   the results of everything cheap written and read again
+    arithmetic    3 x forward FLOPs over (peak x MFU); the MFU is assumed, and stated in every plan
+    recomputing   activation checkpointing: results of everything cheap are written and read again
     exchanging    weights and gradients, as far as it takes longer than the arithmetic that hides it, and the first
                   block's, which nothing hides; tokens and heads (Ulysses), which nothing hides either
     updating      weights, gradients, moments and averages read and written once
 
 Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), section 3; Jacobs et al. 2023 (Ulysses, arXiv:2309.14509), section
-3.2; Rajbhandari et al. 2020 (ZeRO, arXiv:1910.02054), sections 3 and 7, for what is held and sent.
+3.2; Rajbhandari et al. 2020 (ZeRO, arXiv:1910.02054), sections 3 and 7, for memory and communication.
 
 Here: memory and time of a layout, and the choice. Not here: doing it (parallel.py), the numbers of a step (memory.py).
 """
@@ -30,17 +30,17 @@ FLOAT, HALF = 4, 2  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What training on one sample takes, whatever it runs on. A sample: a clip, or the batch of a recipe.
+    """Cost of training on one sample (a clip, or a recipe's batch), independent of the device.
 
-    kept, matmuls, working: bytes, as in StepMemory, of one sample
-    repeated:               of `forward`, the FLOPs that recomputing does once more
+    kept, matmuls, working: bytes of one sample, as in StepMemory
+    repeated:               the part of `forward` FLOPs that activation checkpointing repeats
     """
 
     parameters: int
     trained: int  # of them, those with a gradient
     states: float  # bytes of the optimiser, all parameters together
-    depth: int  # parts that are split, compiled and recomputed one by one
-    num_heads: int  # the most processes that can share a sample
+    depth: int  # blocks that are sharded, compiled and checkpointed one by one
+    num_heads: int  # largest number of processes that can share a sample
     width: int
     tokens: int
     forward: float  # FLOPs
@@ -52,9 +52,9 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A layout with what it costs: bytes of each part on one device, seconds of each part of a step.
+    """A layout with its cost: bytes of each part on one device, seconds of each part of a step.
 
-    samples: of one pack; packs: of a step, all devices together
+    samples: in one micro-batch; packs: micro-batches in a step, over all devices
     """
 
     layout: Layout
@@ -78,7 +78,7 @@ class Placed:
 
 
 def memory_of(work: Work, layout: Layout, count: int, samples: int) -> dict[str, float]:
-    """Bytes on each of `count` devices, by part, with packs of `samples`."""
+    """Bytes on each of `count` devices, by part, with micro-batches of `samples`."""
     held = work.parameters * layout.replicate / count  # weights of one device
     block = work.parameters / work.depth
     share = samples / layout.context
@@ -155,9 +155,9 @@ def candidates(work: Work, device: Device, count: int) -> Iterator[Layout]:
 def fastest(work: Work, device: Device, count: int, *, mfu: float, batch: int | None = None) -> Placed:
     """The layout with the most samples a second among those that fit.
 
-    batch: samples of a step; None: one pack for each device or group of devices, as large as it pays
+    batch: samples of a step; None: one micro-batch for each device or group of devices, as large as is worthwhile
 
-    Raises UsageError where none fits, with the least that would.
+    Raises UsageError if none fits, with the smallest number that would.
     """
     best: Placed | None = None
     least = (float("inf"), Layout())

@@ -1,9 +1,9 @@
-"""Runs as their logs tell of them: which there are, their curves in the terminal, and a copy for TensorBoard.
+"""Logs of runs: finding them, curves in the terminal, and a copy for TensorBoard.
 
-A log is JSON lines, one every `log_every` steps (train/loop.py). Where a run went on from an earlier checkpoint, the
-steps that it did again take the place of those it did before.
+A log is JSON lines, one every `log_every` steps (train/loop.py). If a run resumed from an earlier checkpoint, the
+repeated steps replace the first ones.
 
-Here: reading logs, the table, curves of blocks. Not here: the page (page.py), what a loss should be
+Here: reading logs, the table, curves of block characters. Not here: the page (page.py), expected losses
 (train/reference.py).
 """
 
@@ -47,12 +47,12 @@ class Run:
 
     @property
     def age_seconds(self) -> float:
-        """Since its last line."""
+        """Seconds since the log's last line."""
         return max(0.0, time.time() - (self.folder / LOG).stat().st_mtime)
 
 
 def settings_of(run: Run) -> Settings:
-    """A run's settings, as its newest checkpoint has them. Raises UsageError where there is none."""
+    """A run's settings from its newest checkpoint. Raises UsageError if there is none."""
     for about in sorted(run.folder.glob("step-*/about.json"), reverse=True):
         settings: Settings = json.loads(about.read_text(encoding="utf-8"))["run"]
         return settings
@@ -60,9 +60,9 @@ def settings_of(run: Run) -> Settings:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """A run's folder, a run's name, or a folder of runs; those written to last come first.
+    """Find runs by a run's folder, a run's name, or a folder of runs; the most recently written first.
 
-    Raises UsageError where there is none.
+    Raises UsageError if there is none.
     """
     if not folder.exists() and (RUNS / folder).exists():
         folder = RUNS / folder
@@ -73,7 +73,7 @@ def find_runs(folder: Path) -> list[Run]:
 
 
 def whole_run(runs: Sequence[Run]) -> Run | None:
-    """The one run whose own log and those of its cool-downs these are; None where they are of several."""
+    """The run to which all these logs belong, its cool-downs included; None if there are several."""
     top = min(runs, key=lambda run: len(run.folder.parts))
     return top if all(run.folder.is_relative_to(top.folder) for run in runs) else None
 
@@ -83,12 +83,12 @@ def _name(run: Path, folder: Path) -> str:
 
 
 def samples(run: Run, kinds: Collection[str]) -> list[Path]:
-    """The pictures that it left, of these suffixes, by the step they were made at."""
+    """Files of samples with these suffixes, by step."""
     return [path for path in sorted((run.folder / SAMPLES).rglob("*")) if path.suffix.lower() in kinds]
 
 
 def read_log(path: Path) -> list[Row]:
-    """Rows by rising step. Raises UsageError for a file that is no log; a last line half written is left out."""
+    """Read the rows by rising step, without a half-written last line. Raises UsageError for a file that is no log."""
     rows: list[Row] = []
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
@@ -106,7 +106,7 @@ def read_log(path: Path) -> list[Row]:
 
 
 def quantities(runs: Sequence[Run]) -> list[str]:
-    """What is logged in any of them: the loss and its parts first."""
+    """Names of all logged quantities, the loss and its parts first."""
     names = dict.fromkeys(name for run in runs for row in run.rows for name in row if name != "step")
     parts = [name for name in names if name[:1] == "t" and name[1:].isdigit()]
     order = [FIRST[0], *sorted(parts), *FIRST[1:], *names]
@@ -114,16 +114,16 @@ def quantities(runs: Sequence[Run]) -> list[str]:
 
 
 def table(runs: Sequence[Run]) -> Table:
-    """One line for each run: where it stands now."""
+    """A table with the current state of each run."""
     from rich.table import Table
 
-    told = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
+    lines = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     for head in ("run", "step", "loss", "", "tokens/s", "MFU", "rate", "last line"):
-        told.add_column(head, justify="left" if head in ("run", "") else "right", no_wrap=True)
+        lines.add_column(head, justify="left" if head in ("run", "") else "right", no_wrap=True)
     for run in runs:
         last = run.rows[-1] if run.rows else {}
         skipped = last.get("skipped", 0)
-        told.add_row(
+        lines.add_row(
             run.name,
             f"{last.get('step', 0):,.0f}" + (f" ({skipped:.0f} skipped)" if skipped else ""),
             _number(last.get("loss")),
@@ -133,7 +133,7 @@ def table(runs: Sequence[Run]) -> Table:
             f"{last['rate']:.0%}" if "rate" in last else "",
             _ago(run.age_seconds),
         )
-    return told
+    return lines
 
 
 def chart(run: Run, quantity: str, *, width: int = 64, height: int = 6) -> str:
@@ -167,7 +167,7 @@ def blocks(values: Sequence[float], *, width: int) -> str:
 
 
 def _binned(values: Sequence[float], width: int) -> list[float]:
-    """Means of as many neighbours as make at most `width` columns."""
+    """Means over groups of neighbours, so that at most `width` values are left."""
     finite = [value for value in values if math.isfinite(value)]
     count = min(width, len(finite))
     bounds = [len(finite) * n // count for n in range(count + 1)] if count else [0]

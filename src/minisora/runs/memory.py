@@ -1,10 +1,10 @@
-"""How much memory a training step takes, found by running it on tensors that hold no numbers.
+"""Memory of a training step, counted by running it on tensors without data.
 
-The forward and backward pass run under torch's FakeTensorMode: every operator works out shapes and nothing else, so a
-step of any size is counted in seconds on any machine, and the count follows the code as it is.
+The forward and backward pass run under torch's FakeTensorMode: operators compute only shapes, so a step of any size is
+counted in seconds on any machine, and the count follows the code as it is.
 
-Here: counting a step's tensors. Not here: weights, optimiser and average (estimate.py), what of it one device of many
-holds (layouts.py). What kernels and the allocator take for themselves is not seen.
+Here: counting a step's tensors. Not here: weights, optimiser and EMA (estimate.py), one device's share (layouts.py).
+Kernel workspaces and the allocator's overhead are not counted.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _BY_INDEX = {ops.index.Tensor, ops.index_put.default, ops._index_put_impl_.defau
 
 @dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """Bytes of one forward and backward pass, beside weights and batch.
+    """Bytes of one forward and backward pass, without weights and batch.
 
-    kept:     what the forward pass leaves for the backward pass, without `casts`
+    kept:     activations that the forward pass keeps for the backward pass, without `casts`
     casts:    the weights once more, in bf16
-    matmuls:  of `kept`: what recomputing keeps too, the results of matrix products and fused attention
-    peak:     the most at any moment of the two passes, gradients of the weights included
+    matmuls:  the part of `kept` that activation checkpointing keeps: results of matmuls and fused attention
+    peak:     the maximum during both passes, gradients of the weights included
     """
 
     kept: int
@@ -44,7 +44,7 @@ class StepMemory:
 
 
 class Tracker(TorchDispatchMode):
-    """Counts the bytes of every storage made while it is entered, until it is freed."""
+    """Counts the bytes of every storage that is allocated while it is active, until it is freed."""
 
     def __init__(self, weights: Iterable[Tensor], others: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it so
@@ -80,7 +80,7 @@ class Tracker(TorchDispatchMode):
 
 
 def _all_of(index: Tensor | None) -> list[Tensor | None]:
-    """How many a mask picks is not known where there are no numbers; it is counted as if it picked all.
+    """Replace a boolean index, whose count is unknown without data, by one that selects everything.
 
     returns  an index for each axis of the mask
     """
@@ -94,9 +94,9 @@ def _all_of(index: Tensor | None) -> list[Tensor | None]:
 
 
 def trace(model: nn.Module, loss: Callable[..., dict[str, Tensor]], batch: Any, *, bf16: bool) -> StepMemory:
-    """The memory of one step of `loss(model, batch, noise)`. No numbers are computed.
+    """Count the memory of one step of `loss(model, batch, noise)`, without computing values.
 
-    model: of any device; its weights are only looked at for their shapes, so `meta` does
+    model: on any device; only the shapes of its weights are used, so `meta` is enough
     """
     with FakeTensorMode() as fake:
         batch = _faked(batch, fake)
@@ -109,7 +109,7 @@ def trace(model: nn.Module, loss: Callable[..., dict[str, Tensor]], batch: Any, 
 
 
 class _Step(nn.Module):
-    """Both passes in one module, so that what is worked out again in the second meets the same weights."""
+    """Both passes in one module, so that activation checkpointing meets the same weights in the second."""
 
     def __init__(self, model: nn.Module, loss: Callable[..., dict[str, Tensor]]) -> None:
         super().__init__()

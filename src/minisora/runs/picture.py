@@ -15,7 +15,7 @@ HALF = "▀"
 
 
 def picture(path: Path, *, width: int) -> Text:
-    """At most `width` characters wide, never larger than it is; a terminal without colours is told nothing by it."""
+    """Render a picture at most `width` characters wide, never enlarged; it needs a terminal with colours."""
     from PIL import Image
     from rich.color import Color
     from rich.style import Style

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that a run takes, on paper. Bytes, seconds and FLOPs; `memory` is of one device, `seconds` of one step.
+    """The estimated cost of a run in bytes, seconds and FLOPs; `memory` is of one device, `seconds` of one step.
 
-    whose:   MFU it is, in words to follow it
-    sample:  what `samples` counts, in words
-    beside:  bytes that making latents and text states takes, before training
+    whose:   source of the MFU, as text to follow it
+    sample:  the unit that `samples` counts, as text
+    beside:  bytes that encoding latents and text states takes, before training
     storage: bytes of the data, each sample seen once
     """
 
@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def whole_mfu(self) -> float:
-        """Useful FLOPs of a step over what the devices could do in its time."""
+        """MFU of a whole step: useful FLOPs over the peak of all devices in its time."""
         useful = 3 * self.forward * self.placed.batch
         return useful / self.placed.step_seconds / (self.placed.count * self.device.flops)
 
@@ -62,15 +62,15 @@ class Plan:
     def limit(self) -> str:
         """The part of a step that takes longest, and whether more memory would help."""
         part, seconds = max(self.placed.seconds.items(), key=lambda item: item[1])
-        told = f"{part}, {seconds / self.placed.step_seconds:.0%} of a step"
-        return told + ("; memory: what is cheap is worked out twice" if self.placed.layout.recompute else "")
+        text = f"{part}, {seconds / self.placed.step_seconds:.0%} of a step"
+        return text + ("; memory: what is cheap is worked out twice" if self.placed.layout.recompute else "")
 
     def to_json(self) -> str:
-        told = {name: getattr(self, name) for name in ("steps", "hours", "cost", "whole_mfu", "limit")}
-        return json.dumps({**asdict(self), **told}, indent=2)
+        derived = {name: getattr(self, name) for name in ("steps", "hours", "cost", "whole_mfu", "limit")}
+        return json.dumps({**asdict(self), **derived}, indent=2)
 
     def rows(self) -> list[tuple[str, str]]:
-        """Its lines: a heading, or nothing, and the text."""
+        """Lines of the plan: a heading, or "", and the text."""
         placed, layout = self.placed, self.placed.layout
         split = placed.count // layout.replicate
         flops = 3 * self.forward * placed.batch
@@ -120,7 +120,7 @@ def _kept(recompute: bool) -> str:
 
 
 def si(value: float) -> str:
-    """1.42e9 -> "1.42 G", for a unit to follow."""
+    """Format with an SI prefix, for a unit to follow: 1.42e9 -> "1.42 G"."""
     for power, letter in ((18, "E"), (15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
         if value >= 0.9995 * 10**power:  # what .3g would round up to it
             return f"{value / 10**power:.3g} {letter}"

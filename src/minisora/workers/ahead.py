@@ -1,13 +1,13 @@
-"""Work done ahead, in processes of one thread each, and handed over in order.
+"""Prefetching: items made ahead of time in single-threaded processes, and returned in order.
 
-Threads would do for decoding, but not beside a step that keeps every core busy: the threads of an operator wait for
-any core that is taken from them, and those of a worker's operators would take them all.
+Threads would do for decoding, but not next to a training step that keeps every core busy: operators wait for the
+slowest of their threads, and a worker's operators would take all cores.
 
-Items are dealt out in turn, so what is made does not hang on how many processes there are. One that ends or outlasts
-its time is replaced, and makes once more what it was given; an item that costs two of them ends the run.
+Items are dealt out in turn, so the results do not depend on the number of processes. A process that ends or exceeds its
+time is replaced and its items are made again; an item that ends two of them ends the run.
 
-Here: the processes, and what they have to say. Not here: what a sample is (data/shards.py), work whose failures are
-rows of a table (pool.py).
+Here: the processes and their messages. Not here: samples (data/shards.py), work whose failures are rows of a table
+(pool.py).
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _is_worker = False
 def ahead(
     make: Callable[[Item], Made], items: Iterable[Item], *, workers: int, timeout_seconds: float = MOST_SECONDS
 ) -> Generator[Made]:
-    """make(item) for each, in order, up to `workers` of them ahead of what is asked for. `make` must pickle.
+    """Yield make(item) for each item, in order, with up to `workers` made ahead. `make` must pickle.
 
-    workers:         0 makes each when it is asked for, in this process and in any time
+    workers:         0: make each item on demand, in this process and without a time limit
     timeout_seconds: for one item, from when it is waited for
 
-    What `make` raises comes out here. Raises UsageError where an item ends its process, or outlasts its time, twice.
+    Exceptions of `make` are raised here. Raises UsageError if an item ends its process or exceeds its time twice.
     """
     if workers == 0:
         yield from map(make, items)
@@ -65,7 +65,7 @@ def ahead(
 
 
 def passed_over(what: str) -> None:
-    """Say that a sample was left out: once each, with how many there were, whichever process came upon it."""
+    """Report a skipped sample: once for each, with their number so far, from whichever process found it."""
     if what not in _passed:
         _passed[what] = None
         if not _is_worker:
@@ -73,7 +73,7 @@ def passed_over(what: str) -> None:
 
 
 class _Worker(Generic[Item, Made]):
-    """A process, and the items that it was given and that were not taken from it."""
+    """A process, and its items whose results were not taken yet."""
 
     def __init__(self, make: Callable[[Item], Made]) -> None:
         self.make = make
@@ -99,7 +99,7 @@ class _Worker(Generic[Item, Made]):
             self.pipe.send(item)
 
     def take(self, timeout_seconds: float) -> Made:
-        """What was made of the oldest item."""
+        """The result of the oldest item."""
         why = self._wait(timeout_seconds)
         if isinstance(why, str):
             print(f"a process that works ahead was lost ({why}); another begins again", file=sys.stderr, flush=True)
@@ -123,15 +123,15 @@ class _Worker(Generic[Item, Made]):
         return made
 
     def _wait(self, timeout_seconds: float) -> tuple[str, Any, list[str]] | str:
-        """What the process says of the oldest item, or why it says nothing."""
+        """The process's message about the oldest item, or the reason why there is none."""
         try:
             if not self.ready:
                 self.ready = self.pipe.recv()
             if not self.pipe.poll(timeout_seconds):
                 return f"not done after {timeout_seconds:g} s"
-            said: tuple[str, Any, list[str]] = self.pipe.recv()
-            return said
-        except (EOFError, OSError):  # it ended, perhaps in the middle of what it said
+            answer: tuple[str, Any, list[str]] = self.pipe.recv()
+            return answer
+        except (EOFError, OSError):  # it ended, perhaps in the middle of a message
             self.process.join()
             status = self.process.exitcode or 0
             return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

@@ -1,6 +1,6 @@
-"""A folder for one run alone.
+"""A lock that allows one run in a folder.
 
-Here: the lock. Not here: who takes it: curation for what it writes, the loop for a run, training for its latents.
+Here: the lock. Not here: its users: curation for its output, the training loop for a run, training for its latents.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from minisora.video.files import cannot_write
 
 @contextmanager
 def one_run(folder: Path, advice: str) -> Iterator[None]:
-    """Hold the folder, which is made where it is missing. The system frees it when the process ends, however it went.
+    """Lock the folder, creating it if needed. The system releases the lock when the process ends, even after a crash.
 
-    Raises UsageError, with the advice, where another process holds it.
+    Raises UsageError, with the advice, if another process holds it.
     """
     with ExitStack() as held:
         try:
@@ -41,7 +41,7 @@ def one_run(folder: Path, advice: str) -> Iterator[None]:
 
 
 def _lock(file: IO[Any]) -> None:
-    """Raises BlockingIOError where another process has it."""
+    """Lock a file. Raises BlockingIOError if another process holds it."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -1,10 +1,10 @@
-"""Work on files that may crash, hang or eat a process, done in processes that may be lost.
+"""A pool of worker processes for work that may crash or hang.
 
-Each process does one row at a time. A row that raises, outlasts its time or takes its process down becomes a failed
-row with the reason; the process is replaced and the rest goes on. Results come in the order of the rows, whatever
-finishes first, and no more than a few rows are ahead of what was taken, so memory does not grow with their number.
+Each process does one row at a time. A row that raises, exceeds its time limit or crashes its process becomes a failed
+row with the reason; the process is replaced and the rest continues. Results come in the order of the rows, and only a
+few rows are processed ahead of the consumer, so memory does not grow with their number.
 
-Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), what the stages do
+Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), the stages themselves
 (curate/).
 """
 
@@ -36,10 +36,10 @@ _AHEAD = 8  # rows for each process that may be done before the oldest of them i
 
 
 class Stage(Protocol):
-    """Rows to rows. It must pickle; what is heavy is loaded when it is first called."""
+    """A function from rows to rows. It must pickle; heavy resources are loaded at the first call."""
 
     def __call__(self, rows: pa.Table, /) -> pa.Table:
-        """At least one row for each of `rows`, in their order. What it raises is told to `failed`."""
+        """At least one row for each of `rows`, in their order. If it raises, `failed` makes the result."""
 
     def failed(self, rows: pa.Table, reason: str, message: str) -> pa.Table:
         """The result for rows that could not be done. reason: one word, which the ledger counts by"""
@@ -126,7 +126,7 @@ class Pool:
         return self.timeout_seconds * (1 + size // _BYTES)
 
     def _wait(self) -> list[_Worker]:
-        """Those that have said something, have ended or are out of time."""
+        """Workers that have sent an answer, have ended or have exceeded their time."""
         busy = [worker for worker in self._pool if worker.row is not None or not worker.ready]
         deadline = min((worker.deadline for worker in busy if worker.row is not None), default=None)
         patience = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -142,15 +142,15 @@ class Pool:
         ]
 
     def _receive(self, worker: _Worker, rows: pa.Table) -> pa.Table | None:
-        """The result of the row that the worker was at, where it is done with it in one way or the other."""
-        said = None
+        """The result of the worker's row, if it has succeeded or failed; else None."""
+        answer = None
         if worker.pipe.poll():
             try:
-                said = worker.pipe.recv()
-            except (EOFError, OSError):  # it ended, perhaps in the middle of what it said
+                answer = worker.pipe.recv()
+            except (EOFError, OSError):  # it ended, perhaps in the middle of an answer
                 worker.process.join()
         row = None if worker.row is None else rows.slice(worker.row, 1)
-        if said is None:
+        if answer is None:
             crashed = not worker.process.is_alive()
             self._pool.remove(worker)
             status = worker.end()
@@ -161,7 +161,7 @@ class Pool:
             waited = self._patience(row)
             each = " for each 256 MB" if waited > self.timeout_seconds else ""
             return self.stage.failed(row, "timeout", f"not done after {waited:g} s, the `timeout_seconds`{each}")
-        kind, content = said
+        kind, content = answer
         worker.row = None
         if kind == "refused":
             raise UsageError(content)
@@ -172,7 +172,7 @@ class Pool:
 
 
 def _send(pipe: Connection, row: pa.Table) -> None:
-    with suppress(OSError):  # the process may have ended, as its sentinel will tell
+    with suppress(OSError):  # the process may have ended, which its sentinel reports
         pipe.send(pa.Table.from_pylist(row.to_pylist(), schema=row.schema))  # a slice would pickle with its whole table
 
 

@@ -1,4 +1,4 @@
-"""How a process works for another: one thread, deaf to Ctrl-C, gone when its parent is."""
+"""Setup of a worker process: one thread, ignores Ctrl-C, ends with its parent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 
 
 def become_worker() -> None:
-    """Make this process a worker of the one that started it."""
+    """Turn this process into a worker of the one that started it."""
     import torch
 
     for number in (signal.SIGINT, signal.SIGTERM):  # they go to the whole group; stopping is the parent's to do
@@ -20,7 +20,7 @@ def become_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """End even where the work hangs, and does not see its pipe close when the parent is killed."""
+    """End with the parent even if the work hangs and never notices its closed pipe."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "only a worker has a parent"
     multiprocessing.connection.wait([parent.sentinel])

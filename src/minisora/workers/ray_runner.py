@@ -53,8 +53,8 @@ def ray_engine(workers: int | None, timeout_seconds: float, address: str | None 
             yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
         except ray.exceptions.RayError as error:
             if _REFUSED in str(error):
-                said = str(error).rpartition(_REFUSED)[2].split(_REFUSED_END)[0]
-                raise UsageError(" ".join(said.split())) from None
+                message = str(error).rpartition(_REFUSED)[2].split(_REFUSED_END)[0]
+                raise UsageError(" ".join(message.split())) from None
             raise
 
     return engine
@@ -84,6 +84,6 @@ def _connected(workers: int, address: str | None) -> Any:
             options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers + 1}
             ray.init(log_to_driver=False, include_dashboard=False if address is None else None, **options)
         except Exception as error:  # Ray raises bare ones too
-            said = " ".join(str(error).split())[:200].rstrip(".")
-            raise UsageError(f"Ray cannot be reached at {address or 'this machine'}: {said}.") from error
+            message = " ".join(str(error).split())[:200].rstrip(".")
+            raise UsageError(f"Ray cannot be reached at {address or 'this machine'}: {message}.") from error
     return ray

@@ -1,4 +1,4 @@
-"""A clip as every world hands it over: frames, captions for stretches of time, and what is known to be true.
+"""The clip, common to all worlds: frames, captions for stretches of time, and ground truth.
 
 Here: the two types that the playroom, the stickers and plain footage share.
 Not here: drawing or reading the frames (playroom/, stickers.py, footage.py), storing them (data/).
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Caption:
-    """What one stretch of a clip shows, in words that hold for that stretch."""
+    """A caption that is true of one stretch of a clip."""
 
     text: str
     start: float  # seconds after the first frame of the clip
@@ -31,8 +31,8 @@ class Clip:
 
     frames:   (T, H, W, 3) uint8 RGB
     captions: several phrasings, for the whole clip and for stretches of it
-    truth:    what the world knows (JSON values only); empty for footage
-    hints:    (T, H / 8, W / 8, n) int8, what lies in each cell (worlds/playroom/hints.py), where that is known
+    truth:    ground truth of the world (JSON values only); empty for footage
+    hints:    (T, H / 8, W / 8, n) int8, the content of each cell (worlds/playroom/hints.py), where it is known
     """
 
     key: str  # unique in its source, fit for a file name: letters, digits, '-' and '_'

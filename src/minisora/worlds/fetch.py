@@ -193,9 +193,9 @@ def _run(asset: Asset, folder: Path, command: list[str]) -> None:
         )
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+        reason = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
         raise UsageError(
-            f"`{command[0]}` could not fetch {asset.name} {asset.version} ({said}). Check the network"
+            f"`{command[0]}` could not fetch {asset.name} {asset.version} ({reason}). Check the network"
             + (" and run `apt-get update`" if asset.registry.startswith("debian") else "")
             + f", or put the file {asset.file} into {cache_folder() / 'assets'}."
         )

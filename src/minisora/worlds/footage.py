@@ -120,7 +120,7 @@ HELD_OUT = (  # no frame of these is ever trained on
 def prepare(progress: Callable[[str], None] = lambda name: None) -> None:
     """Fetch and decode every source that the cache lacks. Running it again goes on from there.
 
-    progress: told the name of each source before it is decoded
+    progress: called with the name of each source before it is decoded
     Raises UsageError when a package cannot be fetched.
     """
     for source in (*TRAIN, *HELD_OUT):

@@ -1,8 +1,8 @@
-"""Any Gymnasium environment as a world: clips with what was done in each frame and what it brought.
+"""Any Gymnasium environment as a world: clips with the action and the reward of each frame.
 
-Frame 0 is what is seen before the first action; action i leads from frame i to frame i + 1 and brings reward i. Where
-the clip is slower than the environment, an action is held for as many of its steps as a frame lasts. The same seed
-gives the same actions, and the same clip where the environment keeps its word.
+Frame 0 is rendered before the first action; action i leads from frame i to frame i + 1 and gives reward i. If the
+clip's fps is below the environment's, an action is repeated for the steps of a frame. The same seed gives the same
+actions, and the same clip if the environment is deterministic.
 
 Source: Towers et al. 2024, "Gymnasium", arXiv:2407.17032; https://gymnasium.farama.org.
 
@@ -163,7 +163,7 @@ def _words(name: str) -> str:
 
 @contextmanager
 def _refusals(env: Any) -> Iterator[None]:
-    """What Gymnasium says of an environment that it cannot make or draw, as one line."""
+    """Turn Gymnasium's errors for an environment that it cannot make or render into a UsageError of one line."""
     try:
         from gymnasium.error import Error
     except ImportError:

@@ -1,4 +1,4 @@
-"""Every range of seeds that scenes are drawn from, each for one use: nothing is trained on what it is judged by.
+"""Every range of seeds of scenes, each for one use, so that training and evaluation never share a scene.
 
 A range never moves: whatever a seed once drew, it draws again. A new use takes a range of its own; free are 11 to 49
 million, 80 to 299 million and 750 to 899 million. `check_disjoint` is run as this is imported.

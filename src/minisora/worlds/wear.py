@@ -1,6 +1,6 @@
-"""Wear: true clips made as soft and as noisy as a codec or a model leaves them, for whoever is to read those.
+"""Wear: augmentation that makes real clips as soft and noisy as a codec's or a model's, for networks that read those.
 
-Here: `wear`. Not here: who is trained on it (judge/, caption/train.py).
+Here: `wear`. Not here: the networks trained with it (judge/, caption/train.py).
 """
 
 from __future__ import annotations

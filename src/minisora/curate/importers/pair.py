@@ -1,4 +1,4 @@
-"""Which local file each row of an annotation means.
+"""Pairing each row of an annotation with its local file.
 
 A name is looked for as a path first, then by its file name without folder and suffix (downloaders choose .mkv or .webm
 as they like), without the `v_` that ActivityNet puts before a name of YouTube, and by the name of YouTube: in a URL, or
@@ -92,7 +92,7 @@ def pair(rows: Iterable[Row], media: Path, *, pictures: bool = False) -> tuple[l
 
 
 class _Files:
-    """The videos of a folder, by all the names they may be called by."""
+    """The videos of a folder, indexed by every name an annotation may use."""
 
     def __init__(self, media: Path, pictures: bool) -> None:
         self.media = media

@@ -25,7 +25,7 @@ CAPTIONS = ("text", "caption", "captions", "cap", "prompt")
 STARTS = ("start", "start_time", "start time", "start_seconds")
 STOPS = ("stop", "end", "end_time", "end time", "stop_seconds", "end_seconds")
 
-PRIVATE = ("clip_file", "frame_span")  # what other importers tell pair.py
+PRIVATE = ("clip_file", "frame_span")  # keys of meta with which other importers instruct pair.py
 DJ_VIDEO, DJ_END = "<__dj__video>", "<|__dj__eoc|>"
 
 
@@ -52,8 +52,8 @@ def folder(path: Path, *, pictures: bool = False) -> Iterator[Row]:
             except UnicodeDecodeError as error:
                 raise UsageError(f"{beside} is not UTF-8 text. Convert it first.") from error
         if (beside := file.with_suffix(".json")).is_file():
-            said = json_whole(beside)
-            record = said if isinstance(said, dict) else {"captions": said}
+            content = json_whole(beside)
+            record = content if isinstance(content, dict) else {"captions": content}
             name = _named(record, CAPTIONS)
             captions += captions_of(record[name]) if name else []
             meta = others(record, (name or "", *PRIVATE))
@@ -84,20 +84,20 @@ def _rows_of(where: str, record: dict[str, Any]) -> Iterator[Row]:
     if given[0] != given[1]:
         raise layout(where, "both a start and an end, or neither", f"{span[0]!r} and {span[1]!r}")
     begin, end = (time_of(where, value) for value in span) if all(given) else (None, None)
-    said = record[caption] if caption else None
-    said_of = _chunks(where, said, len(videos)) if isinstance(said, str) and DJ_VIDEO in said else [said] * len(videos)
+    text = record[caption] if caption else None
+    texts = _chunks(where, text, len(videos)) if isinstance(text, str) and DJ_VIDEO in text else [text] * len(videos)
     meta = others(record, [name for name in (path, caption, start, stop, "key", "origin", *PRIVATE) if name])
-    for video, said in zip(videos, said_of, strict=True):
-        yield annotation(video.strip(), start=begin, stop=end, captions=captions_of(said), origin=where, meta=meta)
+    for video, text in zip(videos, texts, strict=True):
+        yield annotation(video.strip(), start=begin, stop=end, captions=captions_of(text), origin=where, meta=meta)
 
 
 def _chunks(where: str, text: str, num_videos: int) -> list[str]:
-    """What Data-Juicer's text says of each video: the chunk that its token is in."""
+    """The part of Data-Juicer's text for each video: the chunk that contains its token."""
     chunks = [chunk for chunk in text.split(DJ_END) if DJ_VIDEO in chunk]
-    said = [chunk.replace(DJ_VIDEO, " ").strip() for chunk in chunks for _ in range(chunk.count(DJ_VIDEO))]
-    if len(said) != num_videos:
-        raise layout(where, f"{num_videos} times {DJ_VIDEO}, one for each of the videos", f"{len(said)}")
-    return said
+    of_video = [chunk.replace(DJ_VIDEO, " ").strip() for chunk in chunks for _ in range(chunk.count(DJ_VIDEO))]
+    if len(of_video) != num_videos:
+        raise layout(where, f"{num_videos} times {DJ_VIDEO}, one for each of the videos", f"{len(of_video)}")
+    return of_video
 
 
 def _named(record: dict[str, Any], names: tuple[str, ...]) -> str | None:

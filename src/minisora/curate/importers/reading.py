@@ -98,7 +98,7 @@ def captions_of(value: object) -> list[str]:
 
 
 def others(record: dict[str, Any], used: Collection[str]) -> dict[str, Any]:
-    """What is left of a record for a row's meta: all but what was used, what is empty, and raw bytes."""
+    """The remaining fields of a record, for a row's meta: neither used nor empty nor raw bytes."""
     return {
         name: value
         for name, value in record.items()

@@ -42,12 +42,12 @@ def _pairs(where: str, record: dict[str, Any]) -> tuple[str, list[list[str]]]:
     """The video and its pairs of question and answer."""
     if {"q", "a", "video_id"} <= record.keys():
         return text_of(where, record, "video_id"), [[text_of(where, record, "q"), text_of(where, record, "a")]]
-    said = record.get("conversations")
-    if "video" not in record or not isinstance(said, list) or not all(isinstance(turn, dict) for turn in said):
+    turns = record.get("conversations")
+    if "video" not in record or not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise layout(where, "q, a and video_id, or video and conversations", ", ".join(map(str, record)) or "no fields")
     texts = {"human": "", "gpt": ""}
     pairs = []
-    for turn in said:
+    for turn in turns:
         texts[str(turn.get("from"))] = str(turn.get("value", "")).replace("<video>", "").strip()
         if turn.get("from") == "gpt":
             pairs.append([texts["human"], texts["gpt"]])

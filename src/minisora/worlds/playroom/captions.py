@@ -1,7 +1,7 @@
-"""Captions of a stretch of a scene: only what is seen in it (facts.py), in varied words (phrases.py).
+"""Captions of a stretch of a scene: its visible facts (facts.py), in varied phrases (phrases.py).
 
-Natural ones say some of it, as people would. Dense ones say all of it, with the place of each thing, in one order: a
-network that is told where things stand learns from fewer pictures what the words mean that it is always told.
+Natural captions state some of the facts, as people would. Dense ones state all, with the place of each thing, in a
+fixed order: from captions that say where things are, a network learns the meaning of words from fewer clips.
 
 Here: choosing and joining phrases. The wording depends on the seed alone, through `random.Random`.
 """
@@ -68,7 +68,7 @@ def dense_caption(scene: Scene, *, seed: int, start: float, stop: float, aspect:
 
 
 def _places(scene: Scene, view: View, start: float) -> dict[int, str]:
-    """Of each thing that is in view at the start of a stretch, where it is, in words of `PLACES`."""
+    """The place of each thing in view at the start of a stretch, in words of `PLACES`."""
     times = np.array([start])
     pose, focal = views(scene, times)
     places = {}
@@ -114,9 +114,9 @@ def _write(rng: Random, scene: Scene, view: View, phrases: Phrases, long: bool) 
 
 
 class _Names:
-    """What each thing is called in one caption: its look the first time, then "the red ball".
+    """Names of things within one caption: the full look at the first mention, then "the red ball".
 
-    places: where things are, said with their looks; then all of the looks are said
+    places: places of things, stated at the first mention; then looks are complete
     """
 
     def __init__(self, rng: Random, long: bool, places: Mapping[int, str] | None = None) -> None:
@@ -124,12 +124,12 @@ class _Names:
         self.size = places is not None or rng.random() < (0.92 if long else 0.4)
         self.material = places is not None or rng.random() < (0.72 if long else 0.12)
         self.material_first = rng.random() < 0.3
-        self.said: set[int] = set()
+        self.used: set[int] = set()
 
     def of(self, number: int, thing: Thing) -> str:
-        if number in self.said:
+        if number in self.used:
             return f"the {thing.colour} {thing.shape}"
-        self.said.add(number)
+        self.used.add(number)
         looks = [thing.size] * self.size + [thing.material] * self.material
         if self.material_first:
             looks.reverse()
@@ -153,7 +153,7 @@ def _story(rng: Random, view: View, phrases: Phrases, names: _Names) -> list[str
     clauses = []
     for number in order:
         seen = things[number]
-        if seen.motion == "struck" or (number in names.said and seen.motion == "still"):
+        if seen.motion == "struck" or (number in names.used and seen.motion == "still"):
             continue
         name = names.of(number, seen.thing)
         does = _does(rng, seen, things, phrases, names)
@@ -175,7 +175,7 @@ def _does(rng: Random, seen: Seen, things: dict[int, Seen], phrases: Phrases, na
     # the words after the way are said of the first thing crossed that is not named yet
     beside = ""
     for other, how in seen.past:
-        if other in things and other not in names.said:
+        if other in things and other not in names.used:
             beside = " " + rng.choice(phrases.past[how]).format(other=names.of(other, things[other].thing))
             break
     if seen.motion == "trail":
@@ -217,12 +217,12 @@ def _camera(rng: Random, view: View, phrases: Phrases, *, static: float) -> str:
     """static: how often it is said that the camera does not move"""
     if view.camera == "none":
         return ""
-    said = []
+    parts = []
     if view.camera != "static" or (not view.cut and rng.random() < static):
-        said.append(rng.choice(phrases.cameras[view.camera]))
+        parts.append(rng.choice(phrases.cameras[view.camera]))
     if view.cut:
-        said.append(rng.choice(phrases.cut))
+        parts.append(rng.choice(phrases.cut))
         if view.camera_after not in (None, "static"):
             assert view.camera_after is not None
-            said.append(rng.choice(phrases.cameras[view.camera_after]))
-    return ", ".join(said)
+            parts.append(rng.choice(phrases.cameras[view.camera_after]))
+    return ", ".join(parts)

@@ -25,7 +25,7 @@ SPANS = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))  # seconds 
 
 @dataclass(frozen=True, kw_only=True)
 class Captioning:
-    """How clips are captioned.
+    """Settings of captions.
 
     phrasing: "train" or "held_out"
     wordings: how many times two or three captions of each span are drawn
@@ -78,15 +78,15 @@ def clips(
 
 
 def _captions(scene: Scene, shape: Shape, how: Captioning) -> tuple[Caption, ...]:
-    """Captions of each of `SPANS` that begins in what is shown, as far as what is captioned goes; no two alike."""
+    """Captions, without repetition, of each of `SPANS` that begins within the frames, cut to the captioned length."""
     aspect, end = shape.width / shape.height, shape.seconds + how.seconds
     spans = dict.fromkeys((start, min(stop, end)) for start, stop in SPANS if start <= shape.seconds)
-    said = list[Caption]()
+    found = list[Caption]()
     for start, stop in spans:
         seeds = [scene.seed + n * OTHER_WORDS for n in range(max(how.wordings, how.dense) if stop > start else 1)]
         for n, seed in enumerate(seeds):
             if n < how.wordings:
-                said += captions(scene, seed=seed, start=start, stop=stop, phrasing=how.phrasing, aspect=aspect)
+                found += captions(scene, seed=seed, start=start, stop=stop, phrasing=how.phrasing, aspect=aspect)
             if n < how.dense:
-                said.append(dense_caption(scene, seed=seed, start=start, stop=stop, aspect=aspect))
-    return tuple(dict.fromkeys(said))
+                found.append(dense_caption(scene, seed=seed, start=start, stop=stop, aspect=aspect))
+    return tuple(dict.fromkeys(found))

@@ -1,10 +1,10 @@
-"""How scenes are chosen: one seed, one scene, on every machine.
+"""Drawing a scene from a seed, identical on every machine.
 
-The number of things and the first one's motion are drawn once and kept. The rest is drawn again until all things
-are in view, apart from each other, and do what they are said to do.
+The number of things and the first one's motion are drawn once. The rest is redrawn until all things are in view, apart
+from each other, and visibly perform their motions.
 
 Here: `draw`. Only `random.Random` is used, whose stream is fixed by Python.
-Not here: what a scene is (scene.py), words for it (captions.py).
+Not here: the data classes of a scene (scene.py), its captions (captions.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Key = TypeVar("Key")
 Flags = NDArray[np.bool_]
 Cameras = tuple[Array, Array]  # poses and focal lengths, as `views` gives them
 SPLITS = ("train", "held_out")
-SECONDS = 4.0  # of a clip of the usual length: what is said to happen happens in it
+SECONDS = 4.0  # usual length of a clip; every motion of a scene is visible within it
 MIDDLE = SECONDS / 2
 TIMES = np.linspace(0.0, SECONDS, 9)
 TRIES = 30  # to place the things that move before kinds and cameras are drawn again
@@ -89,7 +89,7 @@ def draw(seed: int, *, split: str = "train") -> Scene:
     rng = Random(f"playroom {split} {seed}")
     count = _choose(rng, COUNTS)
     motion = _choose(rng, {m: chance for m, chance in FIRST_MOTIONS.items() if count > 1 or m not in NEED_TWO})
-    while True:  # count and motion stay: what is hard to place is not shown less often for it
+    while True:  # count and motion stay, so that scenes that are hard to place are not rarer
         things = _kinds(rng, split, count, motion)
         shots = _shots(rng)
         scene = Scene(

@@ -1,6 +1,6 @@
-"""What a stretch of a scene shows, worked out from its geometry rather than from the plan it was drawn by.
+"""Facts of a stretch of a scene, derived from its geometry and not from the plan it was drawn by.
 
-A motion that is planned but falls outside the stretch, the frame or the shot is not seen, and so is not said.
+A planned motion that falls outside the stretch, the frame or the shot is not visible, so it is not a fact.
 
 Here: `watch`, and `facts`, the same as JSON values for a judge.
 Not here: words (captions.py).
@@ -60,7 +60,7 @@ class View:
 
 @lru_cache(maxsize=256)  # each wording of a caption asks again
 def watch(scene: Scene, start: float, stop: float, *, aspect: float = 1.0) -> View:
-    """What is seen from start to stop, in seconds; aspect is width / height of the frame."""
+    """The visible facts from start to stop, in seconds. aspect: width / height of the frame"""
     cut_at = scene.cut
     cut = cut_at is not None and start + 0.25 <= cut_at <= stop - 0.25
     main = (start, stop)
@@ -91,7 +91,7 @@ def watch(scene: Scene, start: float, stop: float, *, aspect: float = 1.0) -> Vi
 
 
 def facts(scene: Scene, start: float, stop: float, *, aspect: float = 1.0) -> dict[str, Any]:
-    """What a judge may hold a picture of this stretch to; JSON values only."""
+    """The facts of a stretch, as JSON values, for judging a clip of it."""
     view = watch(scene, start, stop, aspect=aspect)
     return {
         "things": [

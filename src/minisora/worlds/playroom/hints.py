@@ -1,9 +1,9 @@
-"""What lies in each cell of a frame, as the renderer knows it: what networks are asked while they are trained.
+"""Hints: the true content of each cell of a frame, from the renderer, as auxiliary labels for training.
 
-A network that is only told how far its pictures or its words are off learns slowly to tell a cube from a cone. Asked
-in its middle what lies where, it learns sooner: deeply supervised nets, Lee et al. 2015 (arXiv:1409.5185).
+A network trained only on its output loss learns slowly to distinguish a cube from a cone. With auxiliary labels for its
+middle layers it learns sooner: deeply supervised nets, Lee et al. 2015 (arXiv:1409.5185).
 
-Here: the questions and their answers. Not here: who asks them (caption/train.py, train/hints.py).
+Here: the labels. Not here: the losses that use them (caption/train.py, train/hints.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from minisora.worlds.playroom.facts import View
 from minisora.worlds.playroom.scene import COLOURS, MATERIALS, MOTIONS, SHAPES, SIZES
 
 CELL = 8  # pixels on a side
-NOTHING = -1  # where nothing is asked
-HINTS: dict[str, tuple[str, ...]] = {  # what is asked, all but the first only of a cell with a thing, and the answers
+NOTHING = -1  # label of a hint that does not apply
+HINTS: dict[str, tuple[str, ...]] = {  # hints and their classes; all but the first apply only to cells with a thing
     "thing": ("no thing", "a thing"),
     "shape": SHAPES,
     "colour": tuple(COLOURS),
@@ -26,15 +26,15 @@ HINTS: dict[str, tuple[str, ...]] = {  # what is asked, all but the first only o
     "motion": (*MOTIONS, "leaves", "returns", "turns_back", "moves", "none"),
     "direction": ("no direction", "left", "right", "toward", "away"),
 }
-_COVERED = 0.15  # share of a cell that a thing must cover for it to be asked about
+_COVERED = 0.15  # least share of a cell that a thing covers for the hints to apply
 
 
 def hints_of(view: View, masks: Tensor) -> Tensor:
-    """The answers for each cell: of the thing that covers most of it, where that is enough; where there is none at
-    all only that there is none.
+    """The labels of each cell, from the thing that covers most of it, if it covers enough; in a cell without things
+    only "no thing" is labelled.
 
     masks:   (T, H, W) int64, 0 for the background, i + 1 for thing i; H and W multiples of CELL
-    returns  (T, H / CELL, W / CELL, HINTS) int8, NOTHING where one is not asked
+    returns  (T, H / CELL, W / CELL, HINTS) int8, NOTHING where a hint does not apply
     """
     things = int(masks.max())
     cells = masks.unflatten(2, (-1, CELL)).unflatten(1, (-1, CELL))
@@ -45,7 +45,7 @@ def hints_of(view: View, masks: Tensor) -> Tensor:
         return hints
     share, most = covered[..., 1:].max(-1)
     for seen in view.things:
-        said = {
+        answers_of_thing = {
             "thing": "a thing",
             "shape": seen.thing.shape,
             "colour": seen.thing.colour,
@@ -54,6 +54,6 @@ def hints_of(view: View, masks: Tensor) -> Tensor:
             "motion": seen.motion,
             "direction": seen.direction or "no direction",
         }
-        answers = torch.tensor([HINTS[name].index(said[name]) for name in HINTS], dtype=torch.int8)
+        answers = torch.tensor([HINTS[name].index(answers_of_thing[name]) for name in HINTS], dtype=torch.int8)
         hints[(most == seen.number) & (share >= _COVERED)] = answers
     return hints

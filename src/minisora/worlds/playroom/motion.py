@@ -1,4 +1,4 @@
-"""Where every thing is, and how it is turned, at any moment.
+"""Position and rotation of every thing at any time.
 
 A path is a sum of closed forms (scene.Path), so any time can be asked for in any order. A collision is one
 event on a line: both speeds jump there so that momentum is kept.

@@ -1,4 +1,4 @@
-"""The words of the playroom's captions: one set to train on, one kept for asking what was never asked so.
+"""Phrases of the playroom's captions: one set for training, one held out for evaluation.
 
 `{go}` is the verb for a straight way, which depends on the shape; `{other}` the thing met; `{colour}` the thing's
 own. No template of one set is in the other (a test holds this).

@@ -29,7 +29,7 @@ AT_ONCE_ELSEWHERE = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """Pictures of B scenes and what is true of them; N is the largest number of things, absent ones are NaN.
+    """Frames of B scenes with ground truth; N is the largest number of things, absent ones are NaN.
 
     frames:     (B, T, H, W, 3) uint8 RGB
     positions:  (B, T, N, 3) float32 centres in units

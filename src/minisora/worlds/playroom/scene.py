@@ -1,4 +1,4 @@
-"""What a playroom scene is: plain data, no pictures.
+"""The playroom scene as plain data.
 
 The world is measured in units of about a hand: x to the right, y away from the first camera, z up, the floor at
 z = 0. Time is in seconds after the scene's start.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# of what a seed draws, how it looks and what is said of it: what was made of another world is told apart by it
+# raise it when a seed gives another scene, look or caption: stored data and weights carry it
 WORLD_VERSION = 2  # 2: things 1.2 to 1.35 times as large in the frame as in 1, and slower
 
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -52,7 +52,7 @@ EXTENTS = {"ball": (1.0, 1.0), "cube": (0.82, 0.82), "cylinder": (0.80, 0.92), "
 
 
 def is_held_out(colour: str, shape: str, motion: str) -> bool:
-    """Whether training never shows this triple; about one in ten.
+    """True for a triple that training never shows, about one in ten.
 
     The factors are prime to 10 and give every colour and every shape its own residue, so at most one of four
     shapes, and one of eight colours, is held out for any pair of the other two: every pair is seen in training.
@@ -63,7 +63,7 @@ def is_held_out(colour: str, shape: str, motion: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """Where a thing goes: a sum of closed forms, each zero unless it is used.
+    """The path of a thing: a sum of closed forms, each zero unless it is used.
 
     Straight: x, y at time 0, velocity and acceleration along `heading`. Event: at `event` seconds the speed
     changes by `kick`. Circle: radius, turn (radians/s) and phase about (x, y). Bounce: height, period and phase.

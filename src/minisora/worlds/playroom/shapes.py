@@ -1,4 +1,4 @@
-"""Where rays meet the four shapes, in each shape's own space.
+"""Ray intersection with the four shapes, in each shape's own space.
 
 In that space a thing of radius 1 stands at the origin, upright along z; a ray is o + t d. All shapes are convex,
 so only the first hit counts. The patterns are where a thing is painted darker, so that a turn can be seen.

@@ -1,4 +1,4 @@
-"""What is behind the stickers: a colour, two colours, a soft landscape made from noise, or the empty playroom.
+"""Backdrops of the stickers: a colour, two colours, a soft landscape made from noise, or the empty playroom.
 
 Here: `backdrop`.
 Not here: where it is seen from (drawing.py).

@@ -1,4 +1,4 @@
-"""Which animated stickers there are: the file names in the packages, which are Unicode code points in hex.
+"""The list of animated stickers: the file names in the packages, which are Unicode code points in hex.
 
 A `*` after a name says that the same sticker is there in the five skin tones too, the tone following the first code
 point; `**` that it follows the last one as well (two people). Written down so that drawing a stage and its captions

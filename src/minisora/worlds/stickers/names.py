@@ -1,4 +1,4 @@
-"""What the animated stickers show, in words: who, doing what, with which skin tone, and which of it is held out.
+"""Names of the animated stickers: person, activity and skin tone, and which combinations are held out.
 
 The names come from Unicode (CLDR short names, through the package `emoji`): "woman rowing boat", "T-Rex". Here they
 become noun phrases: "a woman rowing a boat", "a T-Rex".

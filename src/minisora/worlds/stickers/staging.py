@@ -92,7 +92,7 @@ def draw(seed: int, *, split: str = "train") -> Staging:
 
 
 def _cameras(actors: tuple[Actor, ...], background: Background) -> tuple[str, ...]:
-    """What the camera may do so that one can see it: a pan only before a picture, no zoom against a change of size."""
+    """Camera moves that would be visible: a pan only in front of a picture, no zoom if an actor changes size."""
     resized = any(move in ("grow", "shrink") for actor in actors for move in actor.moves)
     pans = ("pan left", "pan right") if background.kind in ("picture", "playroom") else ()
     return (*pans, *(() if resized else ("zoom in", "zoom out"))) or ("static",)

@@ -54,7 +54,7 @@ def prepare(*, workers: int = 1, progress: Callable[[int], None] = lambda done: 
     """Fetch the packages and shrink every animated sticker into the cache. Running it again goes on from there.
 
     workers:  processes that decode; one takes about eight minutes
-    progress: told how many files of the packages were seen
+    progress: called with the number of package files read so far
     """
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a stretch of a staging shows, in several phrasings, short and long.
+"""Captions of a stretch of a staging, in several phrasings, short and long.
 
 The training templates and the held-out ones share no template; the names of stickers, motions and colours are the same
 words in both, so that a score on held-out phrasings asks for understanding of the sentence and not of a new word.

@@ -1,11 +1,11 @@
-"""Captions that stand in a file of their own, by the key of a clip: what `minisora caption OUT --write jsonl` writes.
+"""A file of captions by the key of a clip, as `minisora caption OUT --write jsonl` writes it.
 
     {"key": "8d40c0…", "path": "kite.mp4", "start": 0.0, "stop": 4.0, "text": "…" or ["…", "…"]}
 
-They take the place of those that the annotations gave. A long clip that became several samples has a line for each, and
-a line counts while its sample shows what it showed.
+They replace the captions of the annotations. A long clip that became several samples has a line for each; a line is
+used only if its sample still covers the same span.
 
-Here: reading and finding. Not here: writing captions (caption/), rules for them (words.py).
+Here: reading the file and looking captions up. Not here: writing captions (caption/), rules for them (words.py).
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from minisora.curate.importers.reading import captions_of, records
 from minisora.curate.words import cleaned
 from minisora.errors import UsageError
 
-NEAR = 1e-3  # seconds by which a stretch may be off and still be the same
+NEAR = 1e-3  # seconds: tolerance for two spans to be the same
 
 
 @dataclass(frozen=True)
-class Told:
-    """Captions by the key of a sample, and by the key of the clip that it is a part of."""
+class CaptionTable:
+    """Captions by the key of a sample, and by the key of its clip."""
 
     of_sample: Mapping[str, tuple[float | None, float | None, list[str]]] = field(default_factory=dict)
     of_clip: Mapping[str, list[str]] = field(default_factory=dict)
 
     def clip(self, key: str, own: Sequence[str]) -> list[str]:
-        """Of all its samples; `own` where none has any."""
+        """Captions of the clip's samples, or `own` if there are none."""
         return list(self.of_clip.get(key, own))
 
     def sample(self, key: str, start: float, stop: float, own: Sequence[str]) -> list[str]:
-        """Of one sample, which shows these seconds of its file; `own` where no sample of its clip has any."""
+        """Captions of one sample with this span in its file, or `own` if no sample of its clip has any."""
         begin, end, texts = self.of_sample.get(key, (None, None, []))
         if begin is not None and end is not None and max(abs(begin - start), abs(end - stop)) > NEAR:
-            texts = []  # of another stretch, as the clip was divided otherwise then
+            texts = []  # of another span: the clip was divided otherwise then
         clip = key.partition("-")[0]
         whole = self.clip(clip, own) if key == clip else self.of_sample.get(clip, (None, None, []))[2]
         return list(texts or whole or ([] if clip in self.of_clip else own))
 
 
-def read_told(path: Path, *, strip: bool = True) -> Told:
-    """strip: openings such as "The video shows" go
+def read_captions(path: Path, *, strip: bool = True) -> CaptionTable:
+    """Read a file of captions. strip: remove openings such as "The video shows"
 
-    Raises UsageError where the file is not there, or a line is none of these.
+    Raises UsageError if the file is missing or a line has another form.
     """
     samples: dict[str, tuple[float | None, float | None, list[str]]] = {}
     clips: dict[str, list[str]] = {}
@@ -60,7 +60,7 @@ def read_told(path: Path, *, strip: bool = True) -> Told:
         samples[key] = (_seconds(record.get("start")), _seconds(record.get("stop")), text)
         mine = clips.setdefault(key.partition("-")[0], [])
         mine += [each for each in text if each not in mine]
-    return Told(samples, clips)
+    return CaptionTable(samples, clips)
 
 
 def _seconds(value: Any) -> float | None:

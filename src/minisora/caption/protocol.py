@@ -1,6 +1,6 @@
-"""What every captioner is given and gives: clips, prompts, texts, and the reason where there is no text.
+"""The protocol of captioners: clips in, a text or the reason for its absence out; and helpers that adapters share.
 
-Here: the protocol and what its adapters share. Not here: the adapters (adapters.py, endpoint.py).
+Here: the protocol and the helpers. Not here: the adapters (adapters.py, endpoint.py).
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ PROMPTS = {  # by `long`
         "style, and how the camera moves. Say only what is seen. Begin with the subject."
     ),
 }
-MOST_SIDE = 512  # pixels of the longer side of what a network is shown
+MOST_SIDE = 512  # longer side of a network's input, in pixels
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Instead of a text: why there is none."""
+    """The reason why a clip has no text."""
 
     reason: str
 
 
-Said = str | Failed
+Answer = str | Failed
 
 
 class Captions(Protocol):
-    """Whoever writes captions."""
+    """A captioner: `captions(clips)` gives a text, or `Failed`, for each clip."""
 
     name: str
-    together: int  # clips that are best given at once
+    together: int  # clips that are best captioned at once
 
-    def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
-        """A caption for each clip, in order. Raises UsageError where none can be had at all."""
+    def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Answer]:
+        """Caption each clip, in order. Raises UsageError if no clip can be captioned at all."""
 
 
-def each_alone(captions: Captions, clips: Sequence[Video], *, long: bool = False) -> list[Said]:
-    """`captions(clips)`; where that fails each clip is asked about by itself, so that one costs itself alone."""
+def caption_each(captions: Captions, clips: Sequence[Video], *, long: bool = False) -> list[Answer]:
+    """`captions(clips)`; if that raises, caption each clip by itself, so that a bad clip fails alone."""
     try:
         return captions(clips, long=long) if clips else []
     except UsageError:
         raise
     except Exception as error:  # a network of the user's may raise anything
         if len(clips) > 1:
-            return [said for clip in clips for said in each_alone(captions, [clip], long=long)]
+            return [answer for clip in clips for answer in caption_each(captions, [clip], long=long)]
         text = " ".join(str(error).split())[:200]
         return [Failed(f"{captions.name} failed: {type(error).__name__}: {text}")]
 
@@ -71,13 +71,13 @@ def pictures(clip: Video, count: int) -> list[Image.Image]:
 
 
 def shrunk(frames: torch.Tensor) -> torch.Tensor:
-    """(T, H, W, 3) uint8, with neither side longer than MOST_SIDE"""
+    """Shrink (T, H, W, 3) uint8 so that neither side is longer than MOST_SIDE."""
     height, width = frames.shape[1:3]
     scale = min(1.0, MOST_SIDE / max(height, width))
     return resize(frames, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def plain(answer: str) -> str:
-    """What a model answered, on one line, without "The video shows"; empty where it said nothing."""
+    """A model's answer on one line, without "The video shows"; "" if it is empty."""
     texts = cleaned([answer.strip().strip('"*')])
     return texts[0] if texts else ""
