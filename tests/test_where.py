@@ -69,9 +69,10 @@ minisora.load(upscale="none").generate("a red ball", seconds=0.5, steps=2, sampl
         ),
         """
 from minisora.errors import WeightsError
+from minisora.video import Shape
 from minisora.worlds import playroom
 seeds = [n for n in range(60) if any(thing.colour == "pink" for thing in playroom.draw(n).things)]
-clip = playroom.clips(seeds[:1], height=32, width=32, num_frames=5)[0]
+clip = playroom.clips(seeds[:1], Shape(num_frames=5, height=32, width=32, fps=8.0))[0]
 assert clip.frames.shape == (5, 32, 32, 3) and any("pink" in caption.text for caption in clip.captions)
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import PlayroomJudge
