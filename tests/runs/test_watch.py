@@ -142,7 +142,8 @@ def test_references_are_kept_and_found(tmp_path):
     reference = make_reference(SETTINGS, rows_of())
     keep(reference, tmp_path)
     assert reference_of(SETTINGS, tmp_path) == reference
-    assert reference_of({**SETTINGS, "seed": 1}, tmp_path) == reference
+    for same in ({"seed": 1}, {"content": "weights of another machine"}):
+        assert reference_of({**SETTINGS, **same}, tmp_path) == reference
     for other in ({"recipe": "other"}, {"packs": 2}, {"origin": "from toybox"}, {"optim": {"lr": 0.01}}):
         assert reference_of({**SETTINGS, **other}, tmp_path) is None
     loss, tolerance = reference.at(150) or (0.0, 0.0)

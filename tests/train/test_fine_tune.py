@@ -101,15 +101,15 @@ def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     assert torch.equal(after.vae.state_dict()["latent_mean"], before.vae.state_dict()["latent_mean"])
 
 
-def test_a_run_is_of_the_clips_in_the_folder_and_not_of_its_name(tmp_path, base, data):
-    """Curated anew in the same folder, they are other clips; moved, they are the same."""
-    before = tuning.fine_tune(data, base).origin
-    moved = shutil.copytree(data, tmp_path / "moved")
-    assert tuning.fine_tune(moved, base).origin == before
+def test_a_run_does_not_resume_on_clips_that_were_curated_anew(tmp_path, base, data):
+    config = replace(tuning.fine_tune(data, base, steps=2), preview=None, bf16=False)
+    loop.run(config, tmp_path / "run", stop_at=1)
+    assert tuning.fine_tune(data, base).content == config.content != tuning.fine_tune(data, base, pictures=data).content
     shutil.rmtree(data)
     curated(data, (32, 48, 9), (44, 36, 11))
-    assert tuning.fine_tune(data, base).origin != before
-    assert tuning.fine_tune(moved, base, pictures=data).origin not in (before, tuning.fine_tune(data, base).origin)
+    other = replace(tuning.fine_tune(data, base, steps=2), preview=None, bf16=False)
+    with pytest.raises(UsageError, match="holds a run with another content"):
+        loop.run(other, tmp_path / "run")
 
 
 @pytest.mark.parametrize("budget", [96, 4])

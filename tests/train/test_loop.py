@@ -86,7 +86,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(loop, "ahead", lambda make, items, workers: (make(item) for item in items))
 
 
-@pytest.mark.parametrize("change", [{"seed": 5}, {"packs": 2}, {"origin": "other clips"}])
+@pytest.mark.parametrize("change", [{"seed": 5}, {"packs": 2}, {"origin": "other clips"}, {"content": "0"}])
 def test_a_folder_goes_on_with_the_same_run_only(tmp_path, change):
     run(CONFIG, tmp_path, stop_at=3)
     (name,) = change

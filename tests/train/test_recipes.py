@@ -133,7 +133,7 @@ def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
     save(tmp_path / "other", Bundle("other", embedded, DiT(transformer.DIT), Words(), Sampling()))
     for recipe in (recipes.toybox_pictures, recipes.toybox):
         run = recipe(base=tmp_path / "other")
-        assert run.origin.startswith(f"from {tmp_path / 'other'} ") and run.build() is not None
+        assert run.origin == f"from {tmp_path / 'other'}" and run.build() is not None
     assert torch.equal(trained_vae(tmp_path / "other").latent_mean, embedded.latent_mean)
     assert not torch.equal(trained_vae().latent_mean, embedded.latent_mean)
 
@@ -141,7 +141,7 @@ def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
 def test_a_run_says_which_weights_it_begins_with(tmp_path):
     """Under a name that holds others by now it would go on as if nothing had changed; one from nothing says nothing."""
     fresh = (recipes.toybox_pictures, recipes.vae_toybox, recipes.captioner_playroom, recipes.toybox_upscale)
-    assert [recipe().origin for recipe in fresh] == [""] * 4
+    assert [recipe().origin + recipe().content for recipe in fresh] == [""] * 4
     save(tmp_path / "base", bundle := Bundle("base", trained_vae(), DiT(transformer.DIT), Words(), Sampling()))
     captioner = copytree(captioner_files.EMBEDDED, tmp_path / "captioner")
     begun = (
@@ -150,22 +150,22 @@ def test_a_run_says_which_weights_it_begins_with(tmp_path):
         lambda: recipes.begun_from(recipes.toybox_pictures(), tmp_path / "base"),
         lambda: recipes.captioner_playroom(base=captioner),
     )
-    before = [recipe().origin for recipe in begun]
-    assert [recipe().origin for recipe in begun] == before
+    before = [recipe().content for recipe in begun]
+    assert [recipe().content for recipe in begun] == before
     with torch.no_grad():
         next(bundle.dit.parameters()).add_(1.0)
     save(tmp_path / "base", bundle)
     network = load_captioner(captioner)
     next(network.parameters()).add_(1.0)
     save_captioner(network, captioner, network.trained)
-    assert all(now != was for now, was in zip([recipe().origin for recipe in begun], before, strict=True))
+    assert all(now != was for now, was in zip([recipe().content for recipe in begun], before, strict=True))
 
 
 def test_clips_begin_with_the_pictures_that_are_there():
     pictures = Path(".cache/runs/toybox-pictures/dit.safetensors")
     pictures.parent.mkdir(parents=True)
-    origins = []
+    contents = []
     for _ in range(2):
         save_part(DiT(transformer.DIT), pictures)
-        origins += [recipes.toybox().origin, recipes.toybox().origin]
-    assert origins[0] == origins[1] != origins[2] == origins[3]
+        contents += [recipes.toybox().content, recipes.toybox().content]
+    assert contents[0] == contents[1] != contents[2] == contents[3]

@@ -32,7 +32,7 @@ from minisora.recipes.transformer import filled, toybox, toybox_pictures
 from minisora.recipes.tuning import fine_tune
 from minisora.recipes.upscaler import toybox_upscale
 from minisora.recipes.vae import vae_toybox
-from minisora.train.config import RunConfig, begun_with, on_meta, run_of
+from minisora.train.config import RunConfig, content_of, on_meta, run_of
 
 __all__ = [
     "RECIPES",
@@ -82,4 +82,4 @@ def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
         return filled(dit, weights)
 
     on_meta(build)  # what does not fit is refused before any data is made
-    return replace(run, build=build, origin=f"{run.origin} {begun_with(base, weights)}".strip())
+    return replace(run, build=build, origin=f"{run.origin} from {base}".strip(), content=content_of(weights))

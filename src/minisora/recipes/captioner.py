@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minisora.caption.files import WEIGHTS, captioner_folder
 from minisora.caption.train import caption_run
-from minisora.train.config import OptimConfig, RunConfig, begun_with, split
+from minisora.train.config import OptimConfig, RunConfig, content_of, split
 
 
 def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> RunConfig:
@@ -24,7 +24,8 @@ def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> Run
         steps=stable_steps,
         cooldown_steps=cooldown_steps,
         **vars(caption_run(base=folder)),
-        origin="" if base is None or folder is None else begun_with(base, folder / WEIGHTS),
+        origin=f"from {base}" if base else "",
+        content="" if folder is None else content_of(folder / WEIGHTS),
         optim=OptimConfig(lr=rate * 1e-3, muon_lr=rate * 0.02, warmup_steps=50),
         ema_decay=0.998,
         compile=True,

@@ -28,7 +28,7 @@ from minisora.recipes.vae import trained_vae, vae_weights
 from minisora.runs.logs import RUNS
 from minisora.text.encoder import TextEncoder
 from minisora.text.minilm import MiniLM
-from minisora.train.config import OptimConfig, RunConfig, begun_with, split
+from minisora.train.config import OptimConfig, RunConfig, content_of, split
 from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.latents import write_latents
 from minisora.train.velocity import dummy_batch
@@ -96,7 +96,8 @@ def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunCon
         mix=Mix({"playroom-pictures": 1.0}, WindowConfig(lengths=((1, 1.0),), **_SHIFT)),
         build=lambda: HintedDiT(DIT) if weights is None else filled(HintedDiT(DIT), weights),
         base=base,
-        origin="" if base is None or weights is None else begun_with(base, weights, vae_weights(base)),
+        origin=f"from {base}" if base else "",
+        content="" if weights is None else content_of(weights, vae_weights(base)),
         sampling=replace(SAMPLING, seconds=0.0),
         tokens=(1, *TOKENS[1:]),
         averages_at=(500,),
@@ -133,7 +134,8 @@ def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
         cooldown_mix=ALL_SIZES,
         build=build,
         base=base,
-        origin=begun_with(base or "toybox-pictures", weights, vae_weights(base)),
+        origin=f"from {base or 'toybox-pictures'}",
+        content=content_of(weights, vae_weights(base)),
         sampling=SAMPLING,
         tokens=TOKENS,
         averages_at=(900,),
@@ -155,6 +157,7 @@ class _ToyboxRun:
     build: Callable[[], DiT]
     base: str | Path | None
     origin: str
+    content: str
     sampling: Sampling
     tokens: tuple[int, int, int]
     averages_at: tuple[int, ...]
@@ -178,6 +181,7 @@ class _ToyboxRun:
             cooldown_steps=cooldown_steps,
             averages_at=self.averages_at,
             origin=self.origin,
+            content=self.content,
         )
 
     @property

@@ -74,7 +74,8 @@ class _Tuning:
             loss=dit_loss,
             publish=self.publish,
             optim=OptimConfig(lr=2e-3 if lora else 2e-4, warmup_steps=20, weight_decay=0.0),
-            origin=f"{self.base} {fingerprint(self.bundle.dit)}, clips {self.content}, adapters {lora}",
+            origin=f"{self.base} {fingerprint(self.bundle.dit)}, clips {self.paths}, adapters {lora}",
+            content=self.content,
             ema_decay=0.99,
             prefetch=1,
             preview=self.preview,
@@ -82,8 +83,15 @@ class _Tuning:
         )
 
     @property
+    def paths(self) -> str:
+        """CRC-32 of the folders of the clips and of the VAE, as eight digits."""
+        by, folders = fingerprint(self.bundle.vae), [each.folder for each in self.curated]
+        named = b" ".join(f"{folder.resolve()} {by}".encode("utf-8", "surrogatepass") for folder in folders)
+        return f"{zlib.crc32(named):08x}"
+
+    @property
     def content(self) -> str:
-        """What the clips are and what encodes them, in eight digits a folder."""
+        """Digest of the clips and of what encodes them, eight digits for each folder."""
         vae, text = self.bundle.vae, self.bundle.text
         return " ".join(digest_of(clip_marks(each, vae, text, side=self.side))[:8] for each in self.curated)
 

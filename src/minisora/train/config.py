@@ -83,7 +83,8 @@ class RunConfig:
     prepare: Callable[[RunConfig], RunConfig] | None = None  # makes the data, and returns the run with its batches
     ema_decay: float = 0.999
     seed: int = 0
-    origin: str = ""  # digest of the initial weights and the data: a folder resumes only with the same
+    origin: str = ""  # names of the initial weights and the data: a folder resumes only with the same
+    content: str = ""  # digest of what `origin` names: a folder resumes only with the same
     compile: bool = False
     bf16: bool | None = None  # None: where it is fast on the device
     float8: bool = False  # float8 matmuls in the blocks, by torchao; needs Ada, Hopper or a later GPU
@@ -114,6 +115,7 @@ class RunConfig:
             "seed": self.seed,
             "packs": self.packs,
             "origin": self.origin,
+            "content": self.content,
             "optim": asdict(self.optim),
         }
         as_read: dict[str, Any] = json.loads(json.dumps(settings))
@@ -126,10 +128,10 @@ def split(steps: int, *, cooldown: float) -> tuple[int, int]:
     return steps - last, last
 
 
-def begun_with(name: str | Path, *weights: Path) -> str:
-    """For `RunConfig.origin`: what a run begins with, by its name and its content. A file that is missing has none."""
-    content = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in weights if path.is_file())
-    return f"from {name} {hashlib.sha256(content).hexdigest()[:8]}"
+def content_of(*weights: Path) -> str:
+    """Digest of files as eight digits, for `RunConfig.content`; missing files are left out."""
+    sums = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in weights if path.is_file())
+    return hashlib.sha256(sums).hexdigest()[:8]
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:

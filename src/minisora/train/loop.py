@@ -57,7 +57,7 @@ from minisora.video.files import cannot_write
 from minisora.workers.ahead import ahead
 from minisora.workers.lock import one_run
 
-NEVER_CHANGED = ("recipe", "seed", "packs", "origin")  # settings that must match when a run resumes
+NEVER_CHANGED = ("recipe", "seed", "packs", "origin", "content")  # settings that must match when a run resumes
 MOST_SKIPS = 10  # consecutive steps that are not finite before the run gives up
 
 

@@ -29,6 +29,7 @@ FOLDER = Path(__file__).parent / "reference"
 KNOTS = 40  # points of the curve that are stored
 DEVIATIONS = 3.0
 TOLERANCE = 0.05  # share of the loss
+NOT_COMPARED = ("seed", "content")  # initial weights trained on another machine are never the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,13 @@ def keep(reference: Reference, folder: Path = FOLDER) -> Path:
 
 
 def reference_of(run: Settings, folder: Path = FOLDER) -> Reference | None:
-    """The stored reference for a recipe with these settings, the seed aside; None if there is none."""
+    """The stored reference for a recipe with these settings, NOT_COMPARED aside; None if there is none."""
     path = folder / f"{run['recipe']}.json"
     if not path.exists():
         return None
     about = json.loads(path.read_text(encoding="utf-8"))
-    if {**about["run"], "seed": run["seed"]} != run:
+    kept, asked = ({k: v for k, v in each.items() if k not in NOT_COMPARED} for each in (about["run"], run))
+    if kept != asked:
         return None
     curve = {key: tuple(about[key]) for key in ("steps", "loss", "tolerance")}
     return Reference(run=about["run"], mfu=about["mfu"], **curve)
