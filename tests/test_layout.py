@@ -102,6 +102,14 @@ def test_files_stay_short():
     assert {name: count for name, count in lines.items() if count > LONGEST_FILE} == {}
 
 
+def test_tests_share_what_lies_in_helpers_only():
+    found = {
+        path.relative_to(ROOT).as_posix(): re.findall(r"^(?:from|import) (tests\.\S+)", path.read_text("utf-8"), re.M)
+        for path in (ROOT / "tests").rglob("*.py")
+    }
+    assert not {name for name, names in found.items() if any(not each.startswith("tests.helpers") for each in names)}
+
+
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     """Names of all that may be given by name or place, but for the object and the class of a method."""
     given = function.args

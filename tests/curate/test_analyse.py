@@ -11,7 +11,7 @@ import pytest
 from minisora.curate.analyse import LABELS, SCORES, Analysis, Cutting, MediaError, all_scores, analyse
 from minisora.curate.learned import FRAMES
 from minisora.errors import UsageError
-from tests.curate import films
+from tests.helpers import films
 
 LOUD = '''
 class Loudest:

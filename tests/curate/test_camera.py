@@ -12,7 +12,7 @@ from minisora.curate.camera import CAMERA_COLUMNS, fit, median_rates, shake, wor
 from minisora.video import Shape
 from minisora.worlds.playroom.clips import clips
 from minisora.worlds.playroom.draw import draw
-from tests.curate import films
+from tests.helpers import films
 
 SECONDS = 0.25  # between the frames that are compared
 

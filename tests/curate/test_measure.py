@@ -20,8 +20,8 @@ from minisora.curate.recipe import Recipe, read_recipe
 from minisora.curate.runner import find, run
 from minisora.curate.scores import SCORES, Scored
 from minisora.workers.pool import Stage
-from tests.curate import films
-from tests.curate.test_runner import bytes_of
+from tests.helpers import films
+from tests.helpers.curating import bytes_of
 
 RECIPE = "out: out\ninput: {media: videos}\nduplicates: {distance: null}\nclips: {longest_side: 32, codec: lossless}\n"
 

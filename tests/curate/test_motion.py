@@ -9,7 +9,7 @@ import pytest
 
 from minisora.curate.scores import Scored
 from minisora.curate.signals import Reading, read_signals
-from tests.curate import films
+from tests.helpers import films
 
 DIAGONAL = math.hypot(96, 128)
 

@@ -13,7 +13,7 @@ from minisora.curate.runner import local_engine, run
 from minisora.data.clips import to_clip
 from minisora.data.shards import Shards
 from minisora.errors import UsageError
-from tests.curate.test_runner import film, moving
+from tests.helpers.curating import film, moving
 
 RECIPE = "out: out\ninput: {media: set, pictures: true}\nclips: {longest_side: 64, multiple: 16, fps: 8}\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,69 +19,17 @@ import pytest
 import torch
 
 import minisora.curate.measure
-from minisora.curate.ledger import Ledger
 from minisora.curate.recipe import Captions, Clips, Recipe, read_recipe
-from minisora.curate.runner import find, local_engine, run
+from minisora.curate.runner import find
 from minisora.data.shards import Shards
 from minisora.errors import UsageError
-from minisora.video import read_frames, write_video
-from tests.curate import films
-from tests.curate.test_signals import whole_films
+from minisora.video import read_frames
+from tests.helpers import films
+from tests.helpers.curating import bytes_of, curate, film, moving, recipe, videos
+
+__all__ = ["recipe", "videos"]  # fixtures
 
 ROOT = Path(__file__).parents[2]
-RECIPE = """
-out: out
-input: {media: videos}
-thresholds: {duration: [0.6, 5], motion: [0.0001, null]}
-clips: {longest_side: 48, fps: 12, shard_mb: 1}
-export: [datajuicer]
-"""
-
-
-def moving(seed: int, num_frames: int = 48) -> torch.Tensor:
-    """A textured field that slides, dark for even seeds and light for odd ones: (T, 48, 64, 3) uint8."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randint(20, 120, (1, 3, 10, 40), generator=generator).float() + seed % 2 * 110
-    wide = torch.nn.functional.interpolate(coarse, (48, 256), mode="bilinear")[0]
-    frames = [wide[:, :, i : i + 64] for i in range(num_frames)]
-    return torch.stack(frames).permute(0, 2, 3, 1).round().to(torch.uint8)
-
-
-def film(path: Path, *scenes: torch.Tensor) -> None:
-    write_video(path, torch.cat(scenes), fps=24, crf=10)
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("media") / "videos"
-    folder.mkdir()
-    film(folder / "a_two_shots.mp4", moving(1), moving(2, 40))
-    film(folder / "b_captioned.mp4", moving(3))
-    (folder / "b_captioned.txt").write_text("The video shows a field that slides to the left.")
-    film(folder / "c_still.mp4", moving(4)[:1].expand(48, -1, -1, -1))
-    shutil.copy(folder / "b_captioned.mp4", folder / "d_again.mp4")
-    (folder / "e_empty.mp4").write_bytes(b"")
-    (folder / "f_text.mp4").write_text("this is no video\n" * 50)
-    film(folder / "g_last.mp4", moving(5))
-    return folder
-
-
-@pytest.fixture
-def recipe(tmp_path, videos) -> Recipe:
-    """In a folder of its own, with its own copy of the videos, times of change and all."""
-    shutil.copytree(videos, tmp_path / "videos")
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return read_recipe(tmp_path / "recipe.yaml")
-
-
-def curate(recipe: Recipe, workers: int = 2, **options: bool) -> Ledger:
-    return run(recipe, local_engine(workers, 300.0), **options)
-
-
-def bytes_of(folder: Path) -> dict[str, str]:
-    """A digest of each file, but for the log of when it happened."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("events.jsonl", ".lock"))
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def measured_files(folder: Path) -> list[str]:
@@ -392,7 +339,7 @@ def test_a_run_killed_at_ten_moments_ends_with_the_same_bytes(tmp_path, monkeypa
 def test_a_thousand_damaged_files_are_all_in_the_books(tmp_path):
     """Bytes changed, cut out, doubled and lost, in five containers: each file is kept, dropped or quarantined."""
     (tmp_path / "videos").mkdir()
-    written = whole_films(tmp_path)
+    written = films.whole_films(tmp_path)
     rng = np.random.default_rng(1)
     for number in range(1000):
         whole = written[number % len(written)]

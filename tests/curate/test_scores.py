@@ -7,7 +7,7 @@ import pytest
 
 from minisora.curate.scores import HASHES, LABELS, SCORES, Scored
 from minisora.curate.signals import read_signals
-from tests.curate import films
+from tests.helpers import films
 
 
 def scored(path, cuts=()):

@@ -14,7 +14,7 @@ import pytest
 from minisora.curate.shots import Cutting, black, cuts, faded, frozen, runs, shots
 from minisora.curate.signals import read_signals
 from minisora.errors import UsageError
-from tests.curate import films
+from tests.helpers import films
 
 scenedetect = pytest.importorskip("scenedetect")
 

@@ -10,7 +10,7 @@ import pytest
 
 from minisora.curate.lost import MediaError
 from minisora.curate.signals import Reading, perceptual_hash, read_signals
-from tests.curate import films
+from tests.helpers import films
 
 
 def test_the_file_is_described_as_it_is_shown(tmp_path):
@@ -147,25 +147,9 @@ def test_time_is_limited(tmp_path):
     assert caught.value.reason == "timeout"
 
 
-def whole_films(folder):
-    """One film in five containers, to be damaged."""
-    return [
-        films.write(
-            folder / f"whole.{suffix}", films.cut_film([10, 10], 48, 64), codec=codec, options=options, sounds=sounds
-        )
-        for suffix, codec, options, sounds in (
-            ("mp4", "libx264", {"preset": "veryfast"}, 1),
-            ("mkv", "libx264", {"preset": "veryfast"}, 1),
-            ("avi", "mpeg4", {}, 1),
-            ("webm", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, 0),
-            ("ts", "libx265", {"preset": "ultrafast", "x265-params": "log-level=none"}, 0),
-        )
-    ]
-
-
 def check_damaged(folder, count, seconds_each):
     """Every damaged file ends in signals or in a MediaError, and soon."""
-    written = whole_films(folder)
+    written = films.whole_films(folder)
     rng = np.random.default_rng(0)
     ends: dict[str, int] = {}
     for number in range(count):

@@ -7,7 +7,7 @@ import pyarrow as pa
 from minisora.curate.recipe import Clips
 from minisora.curate.runner import local_engine
 from minisora.curate.write import PIECES, Cut
-from tests.curate.test_runner import videos
+from tests.helpers.curating import videos
 
 __all__ = ["videos"]  # fixture
 

@@ -9,7 +9,7 @@ from minisora.dit.lora import LoRALinear, add_lora, merge_lora
 from minisora.errors import UsageError
 from minisora.train.optim import OptimConfig, build_optimizers
 from minisora.train.velocity import dit_loss
-from tests.train.test_parallel import batch, network
+from tests.helpers.steps import batch, network
 
 
 def said(dit: torch.nn.Module) -> torch.Tensor:

@@ -9,8 +9,8 @@ from minisora.eval.upscaling import flicker, held_out_pairs, sharpness, upscale_
 from minisora.upscale.model import Upscaler
 from minisora.vae.model import VideoVAE
 from minisora.video import resize
-from tests.upscale.test_model import TINY
-from tests.vae.test_model import TINY as TINY_VAE
+from tests.helpers.tiny import DEEPER_VAE as TINY_VAE
+from tests.helpers.tiny import UPSCALER as TINY
 
 
 def test_an_untrained_upscaler_is_bicubic_enlargement():

@@ -27,8 +27,8 @@ from minisora.sources import JOBS
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler
 from minisora.video import Video, fit, resize
+from tests.helpers.tiny import UPSCALER as TINY
 from tests.helpers.tiny import bundle, picture, sampled, settings
-from tests.upscale.test_model import TINY
 
 __all__ = ["bundle"]  # a fixture
 

@@ -1,4 +1,4 @@
-"""The smallest bundle there is, of random weights, and clips and settings that go with it."""
+"""The smallest networks there are, a bundle of them with random weights, and clips and settings that go with it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ from minisora.generate.canvas import Shape
 from minisora.generate.window import Settings
 from minisora.progress import Watch
 from minisora.text.encoder import TextTokens
+from minisora.upscale.model import UpscalerConfig
 from minisora.vae.model import VAEConfig, VideoVAE
 
 VAE = VAEConfig(latent_channels=4, widths=(4, 4, 8), latent_width=8, latent_blocks=1)
 DIT = DiTConfig(width=24, depth=2, num_heads=2, mlp_width=32, text_width=6, latent_channels=4, time_width=8)
+DEEPER_VAE = VAEConfig(
+    latent_channels=4,
+    widths=(8, 12, 16),
+    latent_width=24,
+    encoder_blocks=(1, 1, 1),
+    decoder_blocks=(1, 1, 2),
+    latent_blocks=2,
+)
+UPSCALER = UpscalerConfig(width=8, blocks=2, neighbours=1)
 SHAPE = Shape(num_frames=13, height=32, width=48, fps=8.0)
 
 

@@ -15,8 +15,8 @@ from minisora.dit.wan import config_from_wan, state_from_wan
 from minisora.errors import UsageError
 from minisora.train.export import export_bundle, export_wan
 from minisora.vae.model import VideoVAE
-from tests.dit.test_wan import TEXT_PAD, both, difference
 from tests.helpers.tiny import VAE, Words
+from tests.helpers.wan import TEXT_PAD, both, difference
 
 diffusers = pytest.importorskip("diffusers")
 

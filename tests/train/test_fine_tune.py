@@ -16,9 +16,7 @@ from typer.testing import CliRunner
 import minisora.recipes as recipes
 import minisora.recipes.tuning as tuning
 from minisora import sources
-from minisora.bundle import Bundle, Sampling, load, save
 from minisora.cli import app
-from minisora.curate.write import encode
 from minisora.data.clips import on_grid, to_clip
 from minisora.data.latents import to_members
 from minisora.data.shards import Shards, ShardWriter
@@ -31,9 +29,11 @@ from minisora.vae.model import STRIDE, VideoVAE
 from minisora.video import Shape
 from minisora.workers.lock import one_run
 from minisora.worlds import playroom
-from tests.helpers.tiny import DIT, VAE, Words
+from tests.helpers.steps import CONFIG
+from tests.helpers.tiny import DIT, VAE
+from tests.helpers.tuned import DIT_384, base, curated, data, opened, weights
 
-DIT_384 = replace(DIT, text_width=384)
+__all__ = ["base", "data"]  # fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -41,49 +41,6 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # runs and latents lie below the working directory
     monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
     monkeypatch.setattr(loop, "ahead", lambda make, items, workers: (make(item) for item in items))
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    vae, dit = VideoVAE(VAE), DiT(DIT_384)
-    with torch.no_grad():
-        for parameter in dit.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    sampling = Sampling(size=(32, 32), seconds=0.5)
-    trained = {"recipe": "none", "captioner": "playroom", "upscaler": "toybox"}
-    save(tmp_path / "base", Bundle("tiny", vae, dit, Words(), sampling, trained=trained))
-    return tmp_path / "base"
-
-
-def curated(folder: Path, *sizes: tuple[int, int, int]) -> Path:
-    """Clips of these heights, widths and numbers of frames, as `minisora curate` keeps them."""
-    with ShardWriter(folder) as writer:
-        for n, (height, width, num_frames) in enumerate(sizes):
-            clip = playroom.clips([n], Shape(num_frames=num_frames, height=height, width=width, fps=8.0))[0]
-            video = encode(iter([clip.frames]), fps=clip.fps, codec="lossless", crf=0)
-            about = {
-                "captions": [{"text": "a red ball", "start": 0.0, "stop": (num_frames - 1) / clip.fps}],
-                "fps": clip.fps,
-            }
-            members = {"mp4": video if n < 2 else video[:900], "json": json.dumps(about).encode()}
-            columns = {"height": height, "width": width, "num_frames": num_frames}
-            writer.add(f"clip-{n}", members, columns=columns)
-    return folder
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Clips of two sizes and lengths, and one whose video is cut short."""
-    return curated(tmp_path / "mine", (32, 48, 9), (44, 36, 11), (32, 32, 5))
-
-
-def weights(bundle: Bundle) -> dict[str, torch.Tensor]:
-    return bundle.dit.state_dict()
-
-
-def opened(folder: Path) -> Bundle:
-    return load(folder, device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.mark.parametrize("lora", [None, 2])
@@ -300,8 +257,6 @@ def test_a_file_of_ones_own_is_a_recipe(tmp_path, base):
 
 
 def test_a_run_may_begin_from_a_bundle(base):
-    from tests.train.test_parallel import CONFIG
-
     begun = recipes.begun_from(replace(CONFIG, build=lambda: DiT(DIT_384)), base).build()
     assert torch.equal(begun.state_dict()["enter.weight"], opened(base).dit.state_dict()["enter.weight"])
     with pytest.raises(UsageError, match="does not train a transformer"):

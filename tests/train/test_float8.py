@@ -18,8 +18,8 @@ from minisora.train.config import OptimConfig
 from minisora.train.parallel import Layout, Ranks, prepare
 from minisora.train.velocity import dit_loss
 from minisora.vae.model import VideoVAE
-from tests.train import test_parallel as shared
-from tests.train.test_parallel import CONFIG, VAE, batch, network
+from tests.helpers import steps
+from tests.helpers.steps import CONFIG, VAE, batch, network
 
 FLOAT8 = replace(
     CONFIG,
@@ -109,7 +109,7 @@ def test_it_is_compiled_too():
 @pytest.mark.parametrize("context", [1, 2])
 def test_two_processes_have_the_gradients_of_one(tmp_path, context):
     """Near: each scales its own share of the tokens and of the weights to float8's range."""
-    alone = shared.gradients(Layout(), float8=True)
-    shared.start(tmp_path, 2, "float8", context=context)
+    alone = steps.gradients(Layout(), float8=True)
+    steps.start(tmp_path, 2, "float8", context=context)
     for name, value in torch.load(tmp_path / "gradients.pt").items():
         assert torch.cosine_similarity(value.flatten(), alone[name].flatten(), dim=0) > 0.99, name

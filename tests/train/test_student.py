@@ -26,9 +26,9 @@ from minisora.train.config import RunConfig
 from minisora.train.latents import write_clip_latents
 from minisora.train.student import StudentLoss, clips_of, token_times
 from minisora.train.velocity import dummy_batch
+from tests.helpers.steps import batch, network
 from tests.helpers.tiny import bundle, picture
-from tests.train.test_fine_tune import DIT_384, base, data, opened, weights
-from tests.train.test_parallel import batch, network
+from tests.helpers.tuned import DIT_384, base, data, opened, weights
 
 __all__ = ["base", "bundle", "data"]  # fixtures
 

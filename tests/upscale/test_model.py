@@ -12,8 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from minisora.errors import UsageError, WeightsError
 from minisora.upscale.files import ABOUT, WEIGHTS, load_upscaler, save_upscaler, upscaler_folder
 from minisora.upscale.model import PIXELS_AT_ONCE, Upscaler, UpscalerConfig, bicubic
-
-TINY = UpscalerConfig(width=8, blocks=2, neighbours=1)
+from tests.helpers.tiny import UPSCALER as TINY
 
 
 def shaken(config: UpscalerConfig = TINY) -> Upscaler:

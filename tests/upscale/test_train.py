@@ -18,8 +18,8 @@ from minisora.vae.model import VideoVAE
 from minisora.video import resize
 from minisora.worlds import footage
 from minisora.worlds.seeds import UPSCALER
-from tests.upscale.test_model import TINY
-from tests.vae.test_model import TINY as TINY_VAE
+from tests.helpers.tiny import DEEPER_VAE as TINY_VAE
+from tests.helpers.tiny import UPSCALER as TINY
 
 PLAYROOM = {"playroom": (1.0, playroom_pairs)}
 BATCHES = PairBatches(vae=VideoVAE(TINY_VAE).eval(), sources=PLAYROOM, batch_size=2, side=24, sides={"playroom": (32,)})

@@ -9,15 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from minisora.errors import UsageError
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE, sample
-
-TINY = VAEConfig(
-    latent_channels=4,
-    widths=(8, 12, 16),
-    latent_width=24,
-    encoder_blocks=(1, 1, 1),
-    decoder_blocks=(1, 1, 2),
-    latent_blocks=2,
-)
+from tests.helpers.tiny import DEEPER_VAE as TINY
 
 
 def shaken(config: VAEConfig = TINY) -> VideoVAE:

@@ -10,8 +10,8 @@ import pytest
 from minisora.curate.runner import run
 from minisora.errors import UsageError
 from minisora.workers.ray_runner import ray_engine
-from tests.curate.test_runner import bytes_of, curate, recipe, videos
-from tests.workers.test_pool import ACTS, SAID, Act, acts_table
+from tests.helpers.acts import ACTS, SAID, Act, acts_table
+from tests.helpers.curating import bytes_of, curate, recipe, videos
 
 __all__ = ["recipe", "videos"]  # fixtures
 

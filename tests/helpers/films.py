@@ -144,3 +144,17 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
         if not result:
             return b""
     return bytes(result)
+
+
+def whole_films(folder: Path) -> list[Path]:
+    """One film in five containers, to be damaged."""
+    return [
+        write(folder / f"whole.{suffix}", cut_film([10, 10], 48, 64), codec=codec, options=options, sounds=sounds)
+        for suffix, codec, options, sounds in (
+            ("mp4", "libx264", {"preset": "veryfast"}, 1),
+            ("mkv", "libx264", {"preset": "veryfast"}, 1),
+            ("avi", "mpeg4", {}, 1),
+            ("webm", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, 0),
+            ("ts", "libx265", {"preset": "ultrafast", "x265-params": "log-level=none"}, 0),
+        )
+    ]
