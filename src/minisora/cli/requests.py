@@ -57,10 +57,11 @@ def _command(kind: type[Request]) -> Callable[..., None]:
     """Function for typer to make a command of: the request's fields first."""
     out = Path("out.mp4" if kind.moving else "out.png")
     parts = (ModelOptions, Output) if kind.needs_model else (Output,)
-    names = {name: _parameter_name(name, field) for name, field in about(kind).items() if not field.flag.hidden}
+    described = about(kind)
+    names = {name: _parameter_name(name, field) for name, field in described.items() if not field.flag.hidden}
     shared = set(about(Sampled)) if kind.needs_model else set()
     ordered = sorted(names, key=lambda name: name in shared)  # the verb's own first
-    own = [_parameter(kind, name, about(kind)[name]) for name in ordered]
+    own = [_parameter(kind, name, described[name]) for name in ordered]
     common = [*(parameters(ModelOptions) if kind.needs_model else []), *parameters(Output, out=out)]
 
     def command(**given: Any) -> None:

@@ -87,16 +87,16 @@ class Edit(Sampled):
         settings = self.settings(bundle)
         if self.source is None:
             start = canvas.Condition(frames.to_whole_latents(bundle, video.frames), noise=self.strength)
-            made = frames.Sampling(bundle, shape, prompt, settings, (start,))
-            return Plan(shape=shape, frames=made, conditions=(start,), notes=tuple(notes), sound=sound)
-        source, _ = fitting.unchanging(bundle, Schedule.parse(self.source), shape)
-        target, _ = fitting.unchanging(bundle, prompt, shape)
+            return frames.Sampling(bundle, shape, prompt, settings, (start,)).plan(notes, *sound)
+        source = Schedule.parse(self.source)
+        fitting.checked(bundle, source, shape)
+        texts = fitting.unchanging(source), fitting.unchanging(prompt)
         most = bundle.vae.strides.num_frames(bundle.sampling.window)
         if len(video.frames) > most:
             raise UsageError(
                 f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
             )
-        changed = partial(frames.edited, bundle, video.frames, video.fps, (source, target), self.strength, settings)
+        changed = partial(frames.edited, bundle, video.frames, video.fps, texts, self.strength, settings)
         return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
 
 
@@ -150,13 +150,7 @@ class Inpaint(Sampled):
         notes = fitting.checked(bundle, prompt, shape)
         hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
         sampling = regions.inpainting(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
-        return Plan(
-            shape=shape,
-            frames=sampling,
-            conditions=sampling.conditions,
-            notes=(*notes, *fit_notes),
-            sound=((video, 0.0),),
-        )
+        return sampling.plan([*notes, *fit_notes], (video, 0.0))
 
     def _hole(self) -> Tensor:
         """Mask of the region to regenerate: (H, W, 3) uint8 of the clip's size, white inside."""
@@ -207,10 +201,4 @@ class Outpaint(Sampled):
         notes = fitting.checked(bundle, prompt, shape)
         framed, hole = regions.in_frame(video.frames, self.to, self.corner)
         sampling = regions.inpainting(bundle, framed, hole, shape, prompt, self.settings(bundle))
-        return Plan(
-            shape=shape,
-            frames=sampling,
-            conditions=sampling.conditions,
-            notes=(*notes, *fit_notes),
-            sound=((video, 0.0),),
-        )
+        return sampling.plan([*notes, *fit_notes], (video, 0.0))

@@ -175,12 +175,11 @@ def checked(bundle: Bundle, prompt: Schedule, shape: Shape) -> list[str]:
     return notes_on(bundle, prompt)
 
 
-def unchanging(bundle: Bundle, prompt: Schedule, shape: Shape) -> tuple[str, list[str]]:
-    """Text of a prompt that may not change over time, and notes for the user."""
-    notes = checked(bundle, prompt, shape)
+def unchanging(prompt: Schedule) -> str:
+    """Text of a prompt that may not change over time. Raises UsageError for one that does."""
     if prompt.changes:
         raise UsageError("a loop and an edit with a source take a prompt that does not change over time.")
-    return prompt.first, notes
+    return prompt.first
 
 
 def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:

@@ -24,6 +24,7 @@ from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.deliver import delivered, reduced, side_seen, working
 from minisora.generate.first_frame import FirstFrame, picture_first
 from minisora.generate.fitting import size_for
+from minisora.generate.request import Plan
 from minisora.generate.rollout import roll_out
 from minisora.generate.schedule import Schedule
 from minisora.generate.window import (
@@ -37,7 +38,7 @@ from minisora.generate.window import (
     weights_for,
 )
 from minisora.progress import Event, Watch
-from minisora.video import fit
+from minisora.video import Video, fit
 
 SOURCE_GUIDANCE = 1.5
 ENLARGED_NOISE = 0.45  # strength at which a small video is regenerated large: with more, tiles add objects
@@ -58,6 +59,10 @@ class Sampling:
     settings: Settings
     conditions: tuple[Condition, ...] = ()
     first: FirstFrame | None = None
+
+    def plan(self, notes: Sequence[str], *sound: tuple[Video, float]) -> Plan:
+        """Plan of this video alone. sound: clips whose sound is kept, each with its start in seconds"""
+        return Plan(shape=self.shape, frames=self, conditions=self.conditions, notes=tuple(notes), sound=sound)
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
         """Yield pieces of (n, H, W, 3) uint8.

@@ -96,11 +96,11 @@ class Generate(Sampled):
         if self.preview is None:
             notes += fitting.in_parts(bundle, shape)
             asked = replace(asked, first=fitting.first_frame(bundle, shape, self.candidates, self.one_stage))
-            return Plan(shape=shape, frames=asked, notes=tuple(notes))
+            return asked.plan(notes)
         size = shape.height, shape.width
         preview, fit_notes = fitting.fitted(bundle, media.clip(self.preview), size, shape.fps, "the preview")
         large = frames.enlarged(asked, preview.frames[: shape.num_frames], self.strength)
-        return Plan(shape=shape, frames=large, conditions=large.conditions, notes=(*notes, *fit_notes))
+        return large.plan([*notes, *fit_notes])
 
     def _small(self, bundle: Bundle) -> Self:
         own = bundle.sampling.seconds
@@ -126,11 +126,7 @@ class Image(Sampled):
         shape, prompt = fitting.shape_of(bundle, 0.0, self.size, None), Schedule.parse(self.prompt)
         notes = [*fitting.checked(bundle, prompt, shape), *fitting.in_parts(bundle, shape)]
         first = fitting.first_frame(bundle, shape, self.candidates, self.one_stage)
-        return Plan(
-            shape=shape,
-            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), first=first),
-            notes=tuple(notes),
-        )
+        return frames.Sampling(bundle, shape, prompt, self.settings(bundle), first=first).plan(notes)
 
 
 def moments(given: object) -> object:
@@ -179,12 +175,8 @@ class Animate(Sampled):
         shape, prompt = fitting.shape_of(bundle, self.seconds, size, self.fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         conditions, fit_notes = fitting.conditions_of(pictures, shape)
-        return Plan(
-            shape=shape,
-            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
-            conditions=conditions,
-            notes=(*notes, *fit_notes),
-        )
+        sampling = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions)
+        return sampling.plan([*notes, *fit_notes])
 
 
 @verb
@@ -216,13 +208,8 @@ class Extend(Sampled):
         shape, prompt = fitting.around(bundle, video, at + len(video.frames) + end), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         conditions = (canvas.Condition(video.frames, at=at),)
-        return Plan(
-            shape=shape,
-            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
-            conditions=conditions,
-            notes=(*notes, *fit_notes),
-            sound=((video, at / video.fps),),
-        )
+        sampling = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions)
+        return sampling.plan([*notes, *fit_notes], (video, at / video.fps))
 
 
 @verb
@@ -248,13 +235,8 @@ class Connect(Sampled):
         prompt, at = Schedule.parse(self.prompt), shape.num_frames - len(second.frames)
         notes = fitting.checked(bundle, prompt, shape)
         conditions = canvas.Condition(first.frames), canvas.Condition(second.frames, at=at)
-        return Plan(
-            shape=shape,
-            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
-            conditions=conditions,
-            notes=(*notes, *fit_notes, *more_notes),
-            sound=((first, 0.0), (second, at / first.fps)),
-        )
+        sampling = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions)
+        return sampling.plan([*notes, *fit_notes, *more_notes], (first, 0.0), (second, at / first.fps))
 
 
 @verb
@@ -275,8 +257,9 @@ class Loop(Sampled):
         shape = fitting.shape_of(bundle, self.seconds, self.size, None)
         shape = replace(shape, num_frames=shape.num_frames - 1)
         frames.closing(bundle, shape)
-        text, notes = fitting.unchanging(bundle, Schedule.parse(self.prompt), shape)
-        made = partial(frames.looped, bundle, shape, text, self.settings(bundle))
+        prompt = Schedule.parse(self.prompt)
+        notes = fitting.checked(bundle, prompt, shape)
+        made = partial(frames.looped, bundle, shape, fitting.unchanging(prompt), self.settings(bundle))
         return Plan(shape=shape, frames=made, notes=tuple(notes))
 
     def _back(self, bundle: Bundle) -> Plan:
@@ -325,13 +308,8 @@ class Interpolate(Sampled):
         start = canvas.Condition(frames.to_whole_latents(bundle, blend.round().to(torch.uint8)), noise=BLEND_NOISE)
         given = (canvas.Condition(frame[None], at=n * self.times) for n, frame in enumerate(clip))
         conditions = (start, *given)
-        return Plan(
-            shape=shape,
-            frames=frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions),
-            conditions=conditions,
-            notes=(*notes, *fit_notes),
-            sound=((video, 0.0),),
-        )
+        sampling = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions)
+        return sampling.plan([*notes, *fit_notes], (video, 0.0))
 
 
 @verb
