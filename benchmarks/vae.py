@@ -1,11 +1,13 @@
-"""Our VAE's decoder beside diffusers' `AutoencoderKLWan`: about as many parameters, 8x8 pixels and 4 frames a latent.
+"""Our VAE's decoder and diffusers' `AutoencoderKLWan`, side by side.
+
+About as many parameters, 8x8 pixels and 4 frames a latent.
 
     python benchmarks/vae.py
     python benchmarks/vae.py --size 128x128 --runs 5
 
-bf16, no gradients, weights as they begin: only speed and memory are compared. The two take turns; medians. Both decode
-the whole clip; ours also as a stream, whose memory should not grow with the length. Memory is what the allocator gives
-out at its peak, in a process of its own.
+bf16, no gradients, weights as they begin: only speed and memory are compared. The two take turns;
+medians. Both decode the whole clip; ours also as a stream, whose memory should not grow with the
+length. Memory is what the allocator gives out at its peak, in a process of its own.
 """
 
 from __future__ import annotations

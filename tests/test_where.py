@@ -19,7 +19,11 @@ ROWS = dict(re.findall(r"^\| ([^|]+?) \| (`[^|]+) \|$", (ROOT / "docs" / "where.
 
 @dataclass(frozen=True)
 class Change:
-    """patches: file, the text that stands there, the text in its place (after it, where that begins with +)"""
+    """Patches and a program that shows that they work.
+
+    patches: file, the text that stands there, the text in its place (after it, where that begins
+    with +)
+    """
 
     patches: tuple[tuple[str, str, str], ...]
     works: str  # a program

@@ -1,10 +1,11 @@
 """A network in a folder of its own: its weights, and what they are.
 
     NAME.safetensors   in bf16
-    NAME.json          format, the network's shape, what it was trained on, the SHA-256 of the weights
+    NAME.json          format, the network's shape, what it was trained on, the SHA-256 of the
+                       weights
 
-Here: writing, reading and finding them. Not here: which networks there are (caption/files.py, upscale/files.py), whole
-models (bundle.py).
+Here: writing, reading and finding them. Not here: which networks there are (caption/files.py,
+upscale/files.py), whole models (bundle.py).
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class NetworkFiles:
         return Path(__file__).parent / "weights" / self.name
 
     def find(self, name: str, hint: str) -> Path:
-        """The embedded one's folder by its name, or the folder of another. Raises UsageError if there is none.
+        """The embedded one's folder by its name, or the folder of another.
+
+        Raises UsageError if there is none.
 
         hint: what to give
         """
@@ -84,7 +87,7 @@ class NetworkFiles:
         (folder / self.about).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path, build: Callable[[dict[str, Any], dict[str, Tensor]], Network]) -> Network:
-        """What is built of the json's values and the weights, which may be of a format from `oldest` on.
+        """The result of `build` on the json's values and the weights, of a format from `oldest` on.
 
         Raises WeightsError for a file that is missing, cut short, changed or of another shape.
         """

@@ -1,6 +1,7 @@
-"""What the recipes are trained on: which scenes of which worlds, at what sizes, how many, and how often each is drawn.
+"""Training data of the recipes: which scenes of which worlds, at what sizes, how many, how often.
 
-Here: frames and clips by seed, so that processes can make them ahead; the shards of latents that are made of them.
+Here: frames and clips by seed, so that processes can make them ahead; the shards of latents that
+are made of them.
 Not here: the runs (recipes/), the worlds (worlds/), how shards are written (train/latents.py).
 """
 
@@ -60,7 +61,10 @@ def playroom_clips(
 
 
 def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    """First frames of clips of two seconds, told as such and as pictures: once densely and once as people would."""
+    """First frames of two-second clips, captioned as such and as pictures.
+
+    The wording is once dense and once as people would put it.
+    """
     from minisora.worlds import playroom
 
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)

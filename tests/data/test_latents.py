@@ -1,4 +1,7 @@
-"""Batches of latents: any number of processes makes the same, broken samples give way, pictures keep their share."""
+"""Batches of latents: the same from any number of processes.
+
+Broken samples are replaced, pictures keep their share.
+"""
 
 from __future__ import annotations
 

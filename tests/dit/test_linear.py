@@ -1,4 +1,4 @@
-"""A layer gives what float64 gives, whichever way it goes, and what it holds beside its weights follows them."""
+"""A layer gives the result of float64 on every path, and its caches follow its weights."""
 
 from __future__ import annotations
 

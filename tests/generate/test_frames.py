@@ -88,7 +88,7 @@ def test_the_way_back_of_a_loop_follows_the_clip(bundle, window):
 
 
 def test_a_loop_is_the_same_wherever_its_circle_is_cut(bundle):
-    """Decoding two rounds of the same circle gives the same frames twice: there is no seam to see."""
+    """Decoding two rounds of the same circle gives the same frames twice, without a seam."""
     shape = Shape(num_frames=16, height=32, width=48, fps=8.0)
     latents = torch.randn(1, 4, 4, 6, 4)
     before = torch.cat([latents, latents], 1)[:, -WARM_UP:]

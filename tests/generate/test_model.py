@@ -1,4 +1,4 @@
-"""The verbs as users call them: files and videos of any size and rate go in, are fitted, and are kept."""
+"""The verbs as users call them: files and videos of any size and fps are fitted and kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of curated clips becomes a bundle, by full tuning and by adapters; what cannot be trained on is said."""
+"""A folder of curated clips becomes a bundle, by full tuning and by adapters; errors are named."""
 
 from __future__ import annotations
 

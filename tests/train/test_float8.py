@@ -1,4 +1,7 @@
-"""Matmuls in float8: near those in float32, and all that is kept stays as it was. On a CPU, which does them slowly."""
+"""Matmuls in float8: near those in float32, and all that is kept stays as it was.
+
+On a CPU, which does them slowly.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step is the same on one process and on many, however they share it: same loss, same gradients, same run."""
+"""A step on one process and on many, however they share it: same loss, gradients and run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.mark.long
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
-    """Seven steps on two processes and thirteen on one, and the other way round: within the order of a sum."""
+    """Seven steps on two processes and thirteen on one, and the reverse.
+
+    Equal within the order of a sum.
+    """
     monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
     for folder in ("whole", "two", "one"):
         (tmp_path / folder).mkdir()
@@ -88,7 +91,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_a_vae_is_trained_on_two_processes_as_on_one(tmp_path, monkeypatch):
-    """With kernels in channels-last order, buffers that nobody splits, and Muon, which rounds to bfloat16."""
+    """Channels-last kernels, unsharded buffers, and Muon, which rounds to bfloat16."""
     monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

@@ -1,4 +1,4 @@
-"""What is made ahead is the same whatever the number of processes, and whatever befalls them or the samples."""
+"""What is prepared ahead is the same with any number of processes, whatever fails in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ GARBAGE, HANGS, UNDECODABLE = 5, 3, 8
 
 
 def double(item: tuple[int, Path | None, str]) -> int:
-    """Twice a number; before, where a file is given that is not there yet, what befalls the process once."""
+    """Twice a number.
+
+    Before, where a file is given that is not there yet, `how` befalls the process once.
+    """
     number, once, what = item
     if what and (once is None or not once.exists()):
         if once is not None:
@@ -65,7 +68,10 @@ def decode(key: str, members: Mapping[str, bytes]) -> tuple[str, bytes]:
 
 @pytest.fixture
 def shards(tmp_path) -> Shards:
-    """Twelve samples in shards of their own. One was changed, one is of no use, the disk that holds one hangs."""
+    """Twelve samples in shards of their own.
+
+    One was changed, one is of no use, the disk that holds one hangs.
+    """
     with ShardWriter(tmp_path, max_bytes=1) as writer:
         for n in range(SAMPLES):
             writer.add(f"clip-{n}", {"txt": f"{n:03d}".encode()})

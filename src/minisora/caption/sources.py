@@ -1,7 +1,7 @@
-"""Videos and curated clips to caption, and the files of their captions: one next to each video, or one table.
+"""Videos and curated clips to caption, and caption files: one next to each video, or one table.
 
-Here: the clips, and the two kinds of files. Not here: the captioners (adapters.py), how a recipe uses the captions of
-clips (curate/captions.py), the command (cli/caption.py).
+Here: the clips, and the two kinds of files. Not here: the captioners (adapters.py), how a recipe
+uses the captions of clips (curate/captions.py), the command (cli/caption.py).
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ class Shown:
     name:  for messages to the user
     load:  reads it; raises UsageError if that fails
     file:  the video file, if it is one
-    about: other fields of its row in a table; for a curated clip its key, and once loaded its source and span
-    place: returns source and span of a sample, if its curated clip became several; a later run may divide it otherwise
+    about: other fields of its row in a table; for a curated clip its key, and once loaded its
+        source and span
+    place: returns source and span of a sample, if its curated clip became several; a later run may
+        divide it otherwise
     """
 
     name: str
@@ -46,7 +48,10 @@ class Shown:
 def caption_clips(
     captions: Captions, shown: Iterable[Shown], keep: Callable[[Mapping[Shown, str]], None], *, long: bool = False
 ) -> dict[Shown, str]:
-    """Read and caption clips, a few at a time, and pass the texts to `keep`. Returns the failed ones, with reasons."""
+    """Read and caption clips, a few at a time, and pass the texts to `keep`.
+
+    Returns the failed ones, with reasons.
+    """
     from minisora.caption.protocol import Failed, caption_each, shrunk
     from minisora.video import Video
 
@@ -123,7 +128,10 @@ def _place(shards: Shards, number: int) -> dict[str, Any]:
 
 
 def folder_of(source: Path) -> Path:
-    """Folder for the table of captions: next to the shards' folder, in a folder of videos, or next to a video."""
+    """Folder for the table of captions.
+
+    Next to the shards' folder, in a folder of videos, or next to a video.
+    """
     if not source.is_dir():
         return source.parent
     shards = _shards(source)
@@ -131,7 +139,10 @@ def folder_of(source: Path) -> Path:
 
 
 def row_name(one: Shown, table: Path) -> str:
-    """Identifier of a row: the key of a clip, or the path of a video, relative to the table's folder if below it."""
+    """Identifier of a row: the key of a clip, or the path of a video.
+
+    The path is relative to the table's folder if below it.
+    """
     if one.file is None:
         return str(one.about["key"])
     whole = one.file.resolve()
@@ -149,7 +160,10 @@ def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]
 
 
 def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
-    """True if a row's span still matches; curation tests the same before it uses a caption (curate/captions.py)."""
+    """True if a row's span still matches.
+
+    Curation tests the same before it uses a caption (curate/captions.py).
+    """
     from minisora.curate.captions import NEAR
 
     if one.place is None or not all(isinstance(row.get(name), int | float) for name in ("start", "stop")):
@@ -162,7 +176,10 @@ def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
 
 
 def read_table(table: Path) -> dict[str, dict[str, Any]]:
-    """Read a table: rows by key or path, unknown fields included. Raises UsageError if it is not such a table."""
+    """Read a table: rows by key or path, unknown fields included.
+
+    Raises UsageError if it is not such a table.
+    """
     if not table.exists():
         return {}
     rows = {}

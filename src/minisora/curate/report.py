@@ -1,4 +1,4 @@
-"""The page of a run: where every clip went, how the scores lie about their thresholds, what was kept and dropped.
+"""Report page of a run: where every clip went, distributions of scores around thresholds, examples.
 
 Here: the values that the page shows, and which clips are shown. Not here: the page itself
 (pages/templates/curate.html), the counts (ledger.py), the frames of a clip (look.py).
@@ -53,7 +53,10 @@ def write_report(
 
 
 def chosen(decided: Decisions) -> dict[tuple[str, str], list[int]]:
-    """The places of the clips that are shown, evenly over all of their kind: kept first, then by stage and reason."""
+    """Indices of the clips to show, evenly spaced among each kind.
+
+    Kept ones first, then by stage and reason.
+    """
     groups: dict[tuple[str, str], list[int]] = {KEPT: []}
     for place, pair in enumerate(_kinds(decided)):
         groups.setdefault(pair, []).append(place)

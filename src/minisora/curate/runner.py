@@ -1,21 +1,23 @@
 """A curation run: from a recipe to shards, with every clip accounted for.
 
     OUT/scores/part-*.parquet    scores (measure.py)
-    OUT/table.parquet            every clip with its scores, and whether it is kept, or which stage dropped it and why
+    OUT/table.parquet            every clip with its scores, and whether it is kept, or which stage
+                                 dropped it and why
     OUT/clips/shard-*.tar        the samples, with their index (write.py)
-    OUT/export/...               the kept clips as other systems list them (exporters.py), where the recipe asks for it
+    OUT/export/...               the kept clips as other systems list them (exporters.py), where the
+                                 recipe asks for it
     OUT/missing.jsonl            annotations without a file
     OUT/quarantine.jsonl         files and clips that could not be read, with the error
     OUT/ledger.json              how many went in, came out, and why each left (ledger.py)
     OUT/report.html              the same as a page (report.py)
     OUT/events.jsonl             a log with times, over all runs
 
-Finished work is in whole files, from which the same command resumes, whatever ended the last run. It measures new
-files, decides again, and writes the changes. Only events.jsonl depends on time or workers, so an interrupted run ends
-with the same bytes as an uninterrupted one.
+Finished work is in whole files, from which the same command resumes, whatever ended the last run.
+It measures new files, decides again, and writes the changes. Only events.jsonl depends on time or
+workers, so an interrupted run ends with the same bytes as an uninterrupted one.
 
-Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/), the
-terminal (command.py).
+Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/),
+the terminal (command.py).
 """
 
 from __future__ import annotations
@@ -163,7 +165,10 @@ def local_engine(workers: int, timeout_seconds: float) -> Engine:
 
 
 def _pieces(kept: pa.Table, table: CaptionTable, settings: Clips, names: Iterable[str]) -> pa.Table:
-    """The samples that kept clips become, as PIECES; in Arrow, as Python's own objects would take ten times as much."""
+    """Samples of the kept clips, as PIECES.
+
+    In Arrow, as Python objects would take ten times the memory.
+    """
     batches = []
     for batch in kept.to_batches(max_chunksize=1000):
         rows = []

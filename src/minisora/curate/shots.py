@@ -1,12 +1,14 @@
 """Shot detection, and the frames that no clip should hold: black, frozen, faded.
 
-A cut is where the change since the frame before stands out from that of the frames about it. The rule and its numbers
-are those of PySceneDetect's AdaptiveDetector, as its command line runs it; it works on one number a frame
-(`Signals.frames["content"]`), so another threshold decodes nothing again.
+A cut is where the change since the frame before stands out from that of the frames about it. The
+rule and its numbers are those of PySceneDetect's AdaptiveDetector, as its command line runs it; it
+works on one number a frame (`Signals.frames["content"]`), so another threshold decodes nothing
+again.
 
 Source: PySceneDetect 0.7, scenedetect/detectors/adaptive_detector.py.
 
-Here: rules on figures of frames. Not here: the figures (signals.py), a network that finds cuts (learned.py).
+Here: rules on figures of frames. Not here: the figures (signals.py), a network that finds cuts
+(learned.py).
 """
 
 from __future__ import annotations
@@ -103,7 +105,10 @@ def faded(frames: dict[str, Array]) -> Array:
 
 
 def _fade(luma: Array, seconds: Array, number: int, step: int) -> list[int]:
-    """Frames from a blank one on, in one direction of time, in which brightness only leaves it, and bit by bit."""
+    """Frames of a fade, from a blank frame on, in one direction of time.
+
+    In them brightness only moves away from the blank one, and gradually.
+    """
     found: list[int] = []
     at = number + step
     while 0 <= at < len(luma) and abs(seconds[at] - seconds[number]) <= _FADE_SECONDS:

@@ -1,14 +1,15 @@
-"""One decode of a file: figures of every frame and of a few frames a second, from which every score is made.
+"""One decode of a file: figures of every frame and of a few frames per second, for all scores.
 
-Frames stream by. What stays of one is a row of numbers, so memory does not grow with the length but for these, and a
-span that is asked for later costs no decoding.
+Frames stream by. What stays of one is a row of numbers, so memory does not grow with the length but
+for these, and a span that is asked for later costs no decoding.
 
-Every frame is made as small as PySceneDetect makes it, by the same arithmetic, so that the shots are the same
-(shots.py). A few frames a second are looked at more closely: turned as they are shown, averaged down to a longer side
-of SIDE pixels, whatever size the file has, so that sharpness and motion mean the same for all.
+Every frame is made as small as PySceneDetect makes it, by the same arithmetic, so that the shots
+are the same (shots.py). A few frames a second are looked at more closely: turned as they are shown,
+averaged down to a longer side of SIDE pixels, whatever size the file has, so that sharpness and
+motion mean the same for all.
 
-Here: opening, integrity, the figures. Not here: motion between frames (motion.py), cutting into shots (shots.py),
-figures to scores (scores.py).
+Here: opening, integrity, the figures. Not here: motion between frames (motion.py), cutting into
+shots (shots.py), figures to scores (scores.py).
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class Signals:
     content:     change since the frame before, 0..255, as PySceneDetect's ContentDetector scores it
     luma:        mean brightness, 0..255; contrast: its standard deviation
     black:       share of pixels of BLACK or less; clipped: of CLIPPED or more
-    change:      mean change of brightness since the frame before, 0..255; peak_change: of the _BLOCK x _BLOCK
-                 pixels that changed most
+    change:      mean change of brightness since the frame before, 0..255; peak_change: of the
+        _BLOCK x _BLOCK pixels that changed most
     damaged:     1 where the decoder failed at this frame or before it, or patched it, else 0
     frame:       number of the sampled frame
     sharpness:   variance of the Laplacian of brightness
@@ -101,7 +102,8 @@ class Signals:
 class Reading:
     """Settings for reading a file.
 
-    until:    seconds after the first frame; a little more is read, as the marks of frames look ahead, and no further
+    until:    seconds after the first frame; a little more is read, as the marks of frames look
+        ahead, and no further
     pictures: one frame is enough
     """
 
@@ -190,9 +192,10 @@ def turned(picture: Array, rotation: int) -> Array:
 
 
 def perceptual_hash(luma: Array) -> int:
-    """64 bits that change little where the picture does: signs of its low frequencies about their median.
+    """Perceptual hash of 64 bits: signs of low frequencies about their median, robust to changes.
 
-    luma: (H, W) uint8. Source: pHash, as in the package `imagehash`: the 8x8 lowest of a 32x32 cosine transform.
+    luma: (H, W) uint8. Source: pHash, as in the package `imagehash`: the 8x8 lowest of a 32x32
+        cosine transform.
     """
     small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:8, :8]
@@ -293,7 +296,10 @@ def _as_scenedetect(whole: Pixels) -> Pixels:
 
 
 def _content(hsv: Array, before: Array) -> float:
-    """Mean of the mean changes of hue, saturation and value, as content_detector.py of PySceneDetect adds them up."""
+    """Mean of the mean changes of hue, saturation and value, as in PySceneDetect.
+
+    Source: its content_detector.py.
+    """
     pixels = float(hsv.shape[0] * hsv.shape[1])
     hue, saturation, value = (change / pixels for change in cv2.sumElems(cv2.absdiff(hsv, before))[:3])
     return (hue + saturation + value) / 3.0
@@ -306,7 +312,10 @@ def _peak(difference: Array) -> float:
 
 
 def _bars(whole: Pixels) -> tuple[float, float, float, float]:
-    """Black bars above, right, below and left, in shares of the height or width; green stands for brightness."""
+    """Black bars above, right, below and left, as shares of height or width.
+
+    Green stands for brightness.
+    """
     rows, columns = whole[:, ::4, 1].mean(1), whole[::4, :, 1].mean(0)
     above, below = _leading(rows), _leading(rows[::-1])
     left, right = _leading(columns), _leading(columns[::-1])
@@ -349,7 +358,7 @@ class _Packets:
         self.end = 0.0  # seconds: until the packets of any stream are over, from where the file says that it begins
 
     def frames(self) -> Generator[tuple[av.VideoFrame, int], None, None]:
-        """In the order of showing, each with the number of packets that could not be decoded before it."""
+        """Frames in display order, each with the number of undecodable packets before it."""
         failures, begin = 0, (self._container.start_time or 0) / av.time_base
         packets = self._container.demux()
         while True:
@@ -386,7 +395,10 @@ def _length_by_header(container: av.container.InputContainer, stream: av.VideoSt
 def _check_length(
     path: Path, container: av.container.InputContainer, stream: av.VideoStream, measured: _Measured, end: float
 ) -> None:
-    """end: seconds until the packets of any stream are over, for the length of a file that says no stream's."""
+    """Raise MediaError if the pictures end well before what the header says.
+
+    end: seconds until the packets of any stream are over, for a file that states no stream's length
+    """
     if container.format.name.startswith(_TELLS_LENGTH):
         lasts, expected = measured.end, _length_by_header(container, stream)
         if not (stream.duration and stream.time_base):

@@ -1,17 +1,21 @@
-"""The one table of curation: a row for each clip, from the annotation that names it to the scores that judge it.
+"""The one table of curation: a row for each clip, from its annotation to the scores that judge it.
 
-    key      string         letters and digits, unique; the same for the same source and span, whatever else changes
-    source   string         path of the video as the annotation or the folder gave it, relative to the folder of media
+    key      string         letters and digits, unique; the same for the same source and span,
+                            whatever else changes
+    source   string         path of the video as the annotation or the folder gave it, relative to
+                            the folder of media
     start    float64        seconds; null with `stop` for the whole file
     stop     float64
     captions list<string>   as they came
     origin   string         where the row came from: "train.csv:12"
     meta     string         JSON object: all else that the annotation says
 
-Scores are columns beside these. `meta` has two names with a meaning of their own, by which importers/pair.py finds
-files: "clip_file", the name of a file that holds this clip alone, and "frame_span", a span of `source` in frames of it.
+Scores are columns beside these. `meta` has two names with a meaning of their own, by which
+importers/pair.py finds files: "clip_file", the name of a file that holds this clip alone, and
+"frame_span", a span of `source` in frames of it.
 
-Here: a row, and the table in a Parquet file. Not here: rows from annotations (importers/), scores (scores.py).
+Here: a row, and the table in a Parquet file. Not here: rows from annotations (importers/), scores
+(scores.py).
 """
 
 from __future__ import annotations
@@ -55,7 +59,10 @@ def annotation(
     origin: str = "",
     meta: dict[str, Any] | None = None,
 ) -> Row:
-    """A row as an importer makes it. start, stop: seconds, or both None; meta: JSON values, others by their words."""
+    """A row as an importer makes it.
+
+    start, stop: seconds, or both None; meta: JSON values, others as text
+    """
     span = json.dumps([source, start, stop, (meta or {}).get("frame_span")], ensure_ascii=False)
     return {
         "key": hashlib.sha256(span.encode("utf-8", "surrogatepass")).hexdigest()[:16],
@@ -74,7 +81,9 @@ def _text(text: str) -> str:
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
-    """One row for each key, where the first of them stood: with the captions of all, each once, and the first's meta.
+    """One row for each key, at the place of its first.
+
+    It has the captions of all, each once, and the first one's meta.
 
     For annotations that give a video a row for each of its sentences.
     """

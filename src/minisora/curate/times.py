@@ -2,7 +2,8 @@
 
     137.72    "137.72"    "2:17"    "0:02:17.720"    "00:02:17.720"    "00:02:17,720" (subtitles)
 
-Here: text and numbers to seconds. Not here: frames to seconds, which needs the file's rate (importers/pair.py).
+Here: text and numbers to seconds. Not here: frames to seconds, which needs the file's rate
+(importers/pair.py).
 """
 
 from __future__ import annotations

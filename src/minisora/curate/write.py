@@ -2,7 +2,7 @@
 
 A sample has two members.
 
-    key.mp4     the clip: H.264 in an MP4, all frames of one size at one rate. Coded lossless it is RGB.
+    key.mp4     the clip: H.264 in an MP4, all frames of one size at one fps; RGB if lossless
     key.json    captions   [{"text", "start", "stop"}], seconds after the first frame of the clip
                 fps, num_frames, height, width
                 source, start, stop   the file and the seconds of it that the clip shows
@@ -11,14 +11,16 @@ A sample has two members.
                 notes      what the analysis found that is no number
                 meta       what else the annotation said
 
-The index holds fps, num_frames, height, width and `made`, which tells a clip from an earlier one of the same key.
+The index holds fps, num_frames, height, width and `made`, which tells a clip from an earlier one of
+the same key.
 
-Shards follow the order of the table and are closed by size, so they are the same whoever coded their clips. A shard
-stays while it holds what it should; from the first that does not, all are made again. A clip that cannot be read
-stands in failed.jsonl before the shard that follows it is there, so that a broken run goes on to the same shards.
+Shards follow the order of the table and are closed by size, so they are the same whoever coded
+their clips. A shard stays while it holds what it should; from the first that does not, all are made
+again. A clip that cannot be read stands in failed.jsonl before the shard that follows it is there,
+so that a broken run goes on to the same shards.
 
-Here: clips to samples, the stage that codes them, the shards. Not here: the archive (data/shards.py), what is kept
-(decide.py).
+Here: clips to samples, the stage that codes them, the shards. Not here: the archive
+(data/shards.py), what is kept (decide.py).
 """
 
 from __future__ import annotations
@@ -129,7 +131,10 @@ def pieces_of(clip: Row, settings: Clips, table: CaptionTable) -> list[Row]:
 
 
 def fitted_size(height: int, width: int, settings: Clips) -> tuple[int, int]:
-    """The largest (height, width) in multiples that a frame fills without being enlarged; at least one multiple."""
+    """The largest (height, width) in multiples that a frame fills without being enlarged.
+
+    At least one multiple.
+    """
     scale = min(1.0, settings.longest_side / max(height, width))
     return tuple(  # type: ignore[return-value]
         max(settings.multiple, math.floor(side * scale / settings.multiple + 1e-6) * settings.multiple)
@@ -139,7 +144,7 @@ def fitted_size(height: int, width: int, settings: Clips) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Cut:
-    """The stage from places in files to coded clips: PIECES in, key, mp4, reason and message out."""
+    """The stage from spans of files to coded clips: PIECES in; key, mp4, reason, message out."""
 
     media: Path
     settings: Clips
@@ -227,7 +232,9 @@ def write_shards(
     *,
     retry: bool = False,
 ) -> list[Failure]:
-    """Bring the shards of a folder to hold these PIECES and nothing else; those that already do stay as they are.
+    """Make the shards of a folder hold exactly these PIECES.
+
+    Samples at the start that already match are kept.
 
     on_step: called with the number of samples done, that of all, and the failure if there was one
     retry:   try failed samples again
@@ -279,7 +286,7 @@ def _keep_prefix(folder: Path, wanted: Sequence[tuple[str, str]]) -> int:
 
 
 def _take_failed(path: Path, made: Mapping[str, str]) -> dict[str, Failure]:
-    """The failures by key that are still about what is wanted; the file is left with these alone."""
+    """Failures by key, of clips that are still wanted; the file is reduced to these."""
     failed = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:

@@ -1,14 +1,16 @@
 """Scores of captioners: claims parsed from captions of the playroom, against the facts of the clip.
 
-A caption is parsed into claims by the playroom's own phrases, those for training and those held out, whoever wrote it.
-A claim is a tuple of words: ("thing", "red ball"), ("way", "red ball", "left"), ("cut",).
+A caption is parsed into claims by the playroom's own phrases, those for training and those held
+out, whoever wrote it. A claim is a tuple of words: ("thing", "red ball"), ("way", "red ball",
+"left"), ("cut",).
 
     right    every thing is named with its colour and shape, and every motion is stated
     false    a claim contradicts the scene
     colours, shapes, motions, count, camera    the parts of `right`, and the camera's move
 
-Standing still need not be stated. "Moves across the floor" is neither false nor sufficient for a thing that rolls to
-the left, nor is "past" for a thing that passes behind. Text that matches no phrase of the playroom is ignored.
+Standing still need not be stated. "Moves across the floor" is neither false nor sufficient for a
+thing that rolls to the left, nor is "past" for a thing that passes behind. Text that matches no
+phrase of the playroom is ignored.
 
 Here: parsing, facts, and the scores. Not here: the captioners (caption/).
 """
@@ -50,9 +52,10 @@ _SIDED = ("leaves_and_returns", "leaves", "returns", "turns_back")
 def caption_scores(
     captions: Captions, count: int = 200, *, long: bool = False, out: Path | None = None
 ) -> list[Figure]:
-    """Score a captioner on `count` clips of held-out triples; captions.json and captions.md go into the folder `out`.
+    """Score a captioner on `count` clips of held-out triples; write captions.json and .md to `out`.
 
-    The ceiling is the playroom's own caption; the floor is the captioner's text for the clip before.
+    The ceiling is the playroom's own caption; the floor is the captioner's text for the clip
+    before.
     """
     if isinstance(captions, OwnCaptioner):
         check_world(captions.captioner)
@@ -210,7 +213,10 @@ def _pattern(template: str, **groups: str) -> str:
 
 @cache
 def _settings() -> list[tuple[str, str, re.Pattern[str]]]:
-    """Patterns of settings, the camera's first, as its words are also those of motions; longer before shorter."""
+    """Patterns of settings, longer ones first.
+
+    The camera's come first, as its words are also those of motions.
+    """
     train = PHRASES["train"]
     found = [("camera", key, one) for key in train.cameras for one in _both("cameras", key)]
     found += [("cut", "", one) for phrases in PHRASES.values() for one in phrases.cut]

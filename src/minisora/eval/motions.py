@@ -1,23 +1,27 @@
-"""Sora's claims about simulating a world, on extensions of real clips: object permanence, lasting effects, physics.
+"""Sora's claims about simulating a world, on extended clips: permanence, lasting effects, physics.
 
-A model extends the first second of a held-out scene of four seconds in which one thing has a known motion. The thing is
-then looked for at its true position, in the frames that the claim is about:
+A model extends the first second of a held-out scene of four seconds in which one thing has a known
+motion. The thing is then looked for at its true position, in the frames that the claim is about:
 
     passes_behind       after it was hidden: object permanence
     leaves_and_returns  after it was out of the frame: coming back unchanged
-    struck              after another thing set it moving: momentum, and staying where it came to rest
+    struck              after another thing set it moving: momentum, and staying where it came to
+                        rest
     the other motions   all generated frames: physics
 
-Figures are `found`, the share of those frames in which a thing of its colour is seen; `way`, its distance from its true
-position (see verbs.py); and `size`, the smaller of its area and the real one over the larger, 0 where it is not seen.
-The floor repeats the last conditioning frame, the ceiling is the real clip.
+Figures are `found`, the share of those frames in which a thing of its colour is seen; `way`, its
+distance from its true position (see verbs.py); and `size`, the smaller of its area and the real one
+over the larger, 0 where it is not seen. The floor repeats the last conditioning frame, the ceiling
+is the real clip.
 
-    trail               paint on the floor, under a static camera. `painted stays`: share of the pixels painted in the
-                        conditioning frames that are still nearer to paint than to the bare floor; its floor is a world
-                        that forgets paint. `painting goes on`: the same for pixels painted later; its floor is the
-                        last conditioning frame. Paint that a thing covers or shades is left out
+    trail               paint on the floor, under a static camera. `painted stays`: share of the
+                        pixels painted in the conditioning frames that are still nearer to paint
+                        than to the bare floor; its floor is a world that forgets paint. `painting
+                        goes on`: the same for pixels painted later; its floor is the last
+                        conditioning frame. Paint that a thing covers or shades is left out
 
-Here: choosing scenes and frames. Not here: joins and exactness (verbs.py), motion in units of the world (physics.py).
+Here: choosing scenes and frames. Not here: joins and exactness (verbs.py), motion in units of the
+world (physics.py).
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ _PAINT = 30.0  # of 255: least difference between a painted pixel and the bare f
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
-    """Measure `count` scenes of each motion; motions.json and motions.md go into the folder `out`."""
+    """Measure `count` scenes of each motion; write motions.json and motions.md to `out`."""
     segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     figures = list[Figure]()
     for number, motion in enumerate(MOTIONS):
@@ -65,7 +69,10 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
 
 
 def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playroom.Scene, int, Tensor, Tensor]]:
-    """Scenes, each with the number of its thing, its frames, and (FRAMES,) bool: the frames that the claim is about."""
+    """Scenes, each with the number of its thing, its frames, and the frames of the claim.
+
+    The last are (FRAMES,) bool.
+    """
 
     def wanted(scene: playroom.Scene) -> bool:
         return moving_as(scene, motion) is not None and (motion != "trail" or held_still(scene))
@@ -85,7 +92,10 @@ def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playro
 
 
 def claimed(motion: str, areas: Tensor) -> Tensor:
-    """(T,) bool: generated frames after the motion's event in which the thing should be seen. areas: (T,) pixels"""
+    """(T,) bool: generated frames after the motion's event that should show the thing.
+
+    areas: (T,) pixels
+    """
     share = areas / areas.max().clamp(min=1)
     asked = (torch.arange(len(areas)) >= GIVEN) & (share >= _SEEN)
     if motion in ("passes_behind", "leaves_and_returns"):
@@ -123,7 +133,10 @@ def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Se
 
 
 def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
-    """Shares of the trail's pixels that are nearer to paint than to the bare floor. made: (FRAMES, H, W, 3) uint8"""
+    """Shares of the trail's pixels that are nearer to paint than to the bare floor.
+
+    made: (FRAMES, H, W, 3) uint8
+    """
     bare_thing = replace(scene.things[thing], motion="rolls_left")  # the same path, without paint
     bare_scene = replace(scene, things=(*scene.things[:thing], bare_thing, *scene.things[thing + 1 :]))
     rendered = playroom.render(
@@ -135,7 +148,7 @@ def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
     old = paint[:GIVEN].any(0)
 
     def nearer(frames: Tensor, region: Tensor) -> float:
-        """Share of a region that is nearer to paint. region: (n, H, W) bool, of the last n frames"""
+        """Share of a region nearer to paint. region: (n, H, W) bool, of the last n frames"""
         last = slice(FRAMES - len(region), FRAMES)
         there = (frames[last].float() - painted[last]).norm(dim=-1) < (frames[last].float() - bare[last]).norm(dim=-1)
         return float(there[region].float().mean()) if region.any() else NAN

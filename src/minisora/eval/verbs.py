@@ -1,14 +1,16 @@
-"""The verbs on the playroom, against its truth: conditioning frames are kept exactly, joins are invisible.
+"""The verbs on the playroom, against its truth: exact conditioning frames, invisible joins.
 
-Every figure has a floor, the result without a model (a hard cut, a frozen frame, linear extrapolation, a blend), and
-a ceiling, the real renders. Scenes are held out, without cuts, and something moves in each.
+Every figure has a floor, the result without a model (a hard cut, a frozen frame, linear
+extrapolation, a blend), and a ceiling, the real renders. Scenes are held out, without cuts, and
+something moves in each.
 
-    join     second difference of frames where conditioning and generated frames meet, over its 95th percentile inside
-             the real clip: invisible if 1 or less
+    join     second difference of frames where conditioning and generated frames meet, over its 95th
+             percentile inside the real clip: invisible if 1 or less
     motion   mean difference of neighbouring generated frames, over that of the real ones
     way      distance of things from their true positions, in halves of the frame's smaller side
 
-Here: verbs of one or two clips. Not here: prompt following (report.py), the judge (judge/playroom.py).
+Here: verbs of one or two clips. Not here: prompt following (report.py), the judge
+(judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
-    """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
+    """Measure every verb on `count` held-out scenes; write verbs.json, .md and .png to `out`."""
     judge, cases = load_judge(PlayroomJudge), _cases(count, model.bundle.sampling.size)
     figures, rows = list[Figure](), []
     for number, (name, verb) in enumerate(VERBS.items()):
@@ -292,7 +294,7 @@ def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, see
 
 
 def _kept(before: Sequence[Found], after: Sequence[Found], field: str) -> float:
-    """Share of things for which a thing of the same colour is found afterwards with the same `field`."""
+    """Share of things for which one of the same colour is found with the same `field`."""
     later = {found.colour: found for found in after}
     same = [thing.colour in later and getattr(later[thing.colour], field) == getattr(thing, field) for thing in before]
     return sum(same) / len(same) if same else NAN
@@ -335,7 +337,10 @@ def _motion(frames: Tensor, real: Tensor) -> float:
 
 
 def _roughness(frames: Tensor, at: int) -> float:
-    """The larger of the two second differences, in 0..255, that span the step from frame at - 1 to frame at."""
+    """The larger of the two second differences that span the step from frame at - 1 to frame at.
+
+    In 0..255.
+    """
     part = frames[max(0, at - 2) : at + 2].float()
     return float((part[2:] - 2 * part[1:-1] + part[:-2]).abs().mean((1, 2, 3)).max())
 
@@ -360,9 +365,12 @@ def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
 def _trajectory(
     frames: Tensor, case: Case, judge: PlayroomJudge, *, first: int, known: int
 ) -> tuple[str, float, float, float]:
-    """Distance from the true positions over frames from `first` on; a thing that is not seen counts as half a side off.
+    """Distance from the true positions over frames from `first` on.
 
-    The floor extrapolates linearly from the last two of the `known` positions, or stays if only one is known.
+    A thing that is not seen counts as half a side off.
+
+    The floor extrapolates linearly from the last two of the `known` positions, or stays if only one
+    is known.
     """
     errors = []
     for thing in case.scene.things:

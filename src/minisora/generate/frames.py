@@ -61,7 +61,10 @@ class Sampling:
     first: FirstFrame | None = None
 
     def plan(self, notes: Sequence[str], *sound: tuple[Video, float]) -> Plan:
-        """Plan of this video alone. sound: clips whose sound is kept, each with its start in seconds"""
+        """Plan of this video alone.
+
+        sound: clips whose sound is kept, each with its start in seconds
+        """
         return Plan(shape=self.shape, frames=self, conditions=self.conditions, notes=tuple(notes), sound=sound)
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
@@ -220,7 +223,7 @@ def edited(
         eps = torch.randn(canvas.known.shape, generator=generator).to(x.device)
         source_state = diffusion.interpolate(canvas.known, eps, t[:, None])
         target_state = x + source_state - canvas.known
-        # the x0 for which (x - x0) / t is the difference of the two velocities, each (state - x0) / t
+        # the x0 for which (x - x0) / t is the difference of two velocities, each (state - x0) / t
         return x - (target_state - of_target(target_state, t)) + (source_state - of_source(source_state, t))
 
     times = schedule(bundle, canvas, settings.steps, start=strength)

@@ -1,6 +1,7 @@
-"""Base of the judges: a convolution with its norm, and a file of weights that comes with the package.
+"""Base of the judges: a convolution with its norm, and a weights file that the package ships.
 
-Here: `Network`, loading and saving. Not here: the networks (playroom.py, stickers.py), their training (train_*.py).
+Here: `Network`, loading and saving. Not here: the networks (playroom.py, stickers.py), their
+training (train_*.py).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.M
 def load_judge(kind: type[Judge], path: Path | None = None) -> Judge:
     """A judge, ready to read, with its own weights or those of a file.
 
-    Raises WeightsError where they are missing, do not fit, or were trained on another version of the world.
+    Raises WeightsError where they are missing, do not fit, or were trained on another version of
+    the world.
     """
     judge, path = kind(), path or kind.file()
     again = f"python -m minisora.judge {kind.name}"

@@ -1,10 +1,11 @@
 """The playroom's judge: frames to a description, by networks trained only on real renders.
 
-It sees no prompt and no generated clip in training. Every report gives its accuracy on real renders next to its scores
-(eval/report.py).
+It sees no prompt and no generated clip in training. Every report gives its accuracy on real renders
+next to its scores (eval/report.py).
 
 Here: the two classifiers of tracks, and the judge that combines all parts.
-Not here: the segmenter (segment.py), tracks (tracks.py), training (train_playroom.py), scoring (eval/score.py).
+Not here: the segmenter (segment.py), tracks (tracks.py), training (train_playroom.py), scoring
+(eval/score.py).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class Tracked:
-    """Things of many clips, filled up to one length: (N, T, ...) and which frames there are, (N, T)."""
+    """Things of several clips, padded to one length: (N, T, ...), and a mask of frames (N, T)."""
 
     crops: Tensor
     things: Tensor
@@ -96,7 +97,10 @@ class ThingReader(nn.Module):
 
 
 def _paint(crops: Tensor) -> Tensor:
-    """Amount of a thing's colour on the floor left and right of it: (N, T, 3, CROP, CROP) -> (N, T, 2)."""
+    """Amount of a thing's colour on the floor, left and right.
+
+    (N, T, 3, CROP, CROP) -> (N, T, 2)
+    """
     loose = crops[:, :, 1] * (crops[:, :, 2] < 0.1)
     low = loose[:, :, CROP // 2 :]  # (N, T, rows, columns)
     return 10 * torch.stack([half.mean((2, 3)) for half in low.chunk(2, 3)], -1)
@@ -116,7 +120,7 @@ class CameraReader(nn.Module):
 
 
 class _Time(nn.Module):
-    """Convolutions over frames, then mean and largest value of each channel: (N, T, C) -> (N, 2 * _WIDTH)."""
+    """Convolutions over frames, then mean and maximum per channel: (N, T, C) -> (N, 2 * _WIDTH)."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""Segmentation of the playroom: the colour of the thing in every cell, by a small network trained on real renders.
+"""Segmentation of the playroom: the colour of the thing in every cell, by a small network.
 
-Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the floor is background.
-The answer is soft, so that areas and middles are finer than a cell.
+Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the
+floor is background. The answer is soft, so that areas and middles are finer than a cell.
 
-Here: the network, where it sees a colour, and its targets. Not here: what is made of the cells (tracks.py), the wear
-that training adds (worlds/wear.py).
+Here: the network, where it sees a colour, and its targets. Not here: what is made of the cells
+(tracks.py), the wear that training adds (worlds/wear.py).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Segmenter(nn.Module):
 
 
 def fitted(frames: Tensor) -> Tensor:
-    """Frames at the size that the segmenter looks at: a smaller side of SIDE pixels, both sides multiples of 8.
+    """Frames resized for the segmenter: smaller side of SIDE pixels, both sides multiples of 8.
 
     frames: (T, H, W, 3) uint8, as the result
     """
@@ -85,7 +85,9 @@ def middles(cells: Tensor) -> Tensor:
 
 
 def targets(scenes: Sequence[Scene], rendered: Rendered) -> Tensor:
-    """Training targets of the segmenter: (B, T, CLASSES, H/CELL, W/CELL) shares of each class in a cell.
+    """Training targets of the segmenter: shares of each class in a cell.
+
+    returns  (B, T, CLASSES, H/CELL, W/CELL)
 
     The horizon is a row: above it, where no thing is, is sky.
     """

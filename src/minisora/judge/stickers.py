@@ -1,7 +1,7 @@
-"""The stickers' judge: frames to names, skin tone and the direction of time, trained only on real clips.
+"""The stickers' judge: frames to names, skin tone, direction of time; trained on real clips.
 
-It sees no prompt and no generated clip in training. Every report gives its accuracy on real stagings next to its scores
-(eval/stickers.py).
+It sees no prompt and no generated clip in training. Every report gives its accuracy on real
+stagings next to its scores (eval/stickers.py).
 
 Here: the network, decoding its logits, and the clips that it reads.
 Not here: training (train_stickers.py), the prompts and the table (eval/stickers.py).
@@ -67,7 +67,9 @@ def reading(names: Tensor, tones: Tensor, forward: float) -> Reading:
 
 
 def looks(frames: Tensor, fps: float) -> Tensor:
-    """A clip as the judge looks at it: (T, H, W, 3) uint8 -> (NUM_FRAMES, SIDE, SIDE, 3) uint8, the nearest frames.
+    """Input of the judge from a clip (T, H, W, 3) uint8, by the nearest frames.
+
+    returns  (NUM_FRAMES, SIDE, SIDE, 3) uint8
 
     A clip that ends early stands still at its end.
     """
@@ -75,9 +77,11 @@ def looks(frames: Tensor, fps: float) -> Tensor:
 
 
 class StickerJudge(Network):
-    """(B, NUM_FRAMES, SIDE, SIDE, 3) uint8 -> logits: (B, words), (B, TONES_TOLD), (B,) of forward in time.
+    """Clips (B, NUM_FRAMES, SIDE, SIDE, 3) uint8 -> logits.
 
-    The last is g(frames) - g(frames backwards): a clip and its reverse get opposite answers, and a still clip none.
+    The logits are (B, words), (B, TONES_TOLD), and (B,) of forward in time.
+    The last is g(frames) - g(frames backwards): a clip and its reverse get opposite answers, and a
+    still clip none.
     """
 
     name = "stickers"
@@ -102,21 +106,27 @@ class StickerJudge(Network):
         return names, tones, self.when(frames, shown)
 
     def what(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, T, SIDE, SIDE, 3) uint8, any T -> logits of names and of tones, each the mean of the frames' own;
-        (B, 2 * _WIDTH) of what is seen; and (B * T, SIDE / CELL, SIDE / CELL) logits of where it is."""
+        """Logits and features of frames (B, T, SIDE, SIDE, 3) uint8, any T.
+
+        returns  logits of names and of tones, averaged over frames; features (B, 2 * _WIDTH);
+            and logits (B * T, SIDE / CELL, SIDE / CELL) of where the sticker is
+        """
         x = self.look(_planes(_scaled(frames)))
         cover = self.cover(x)
         seen = _pooled(self.deep(x * cover.sigmoid())).unflatten(0, frames.shape[:2]).mean(1)
         return self.names(seen).float(), self.tones(seen).float(), seen, cover[:, 0].float()
 
     def when(self, frames: Tensor, seen: Tensor) -> Tensor:
-        """(B, NUM_FRAMES, SIDE, SIDE, 3) uint8 and what is seen in them -> (B,) logits of forward in time."""
+        """Logits (B,) of forward in time, from frames and their features.
+
+        frames: (B, NUM_FRAMES, SIDE, SIDE, 3) uint8
+        """
         x = F.avg_pool2d(_planes(_scaled(frames)), 2).unflatten(0, frames.shape[:2])
         x = torch.cat([x, x.flip(1)])
         steps = self.step(_planes(torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], 2)))
         times = F.relu(self.time(_pooled(steps).unflatten(0, (len(x), -1)).mT))
         forward, backward = torch.cat([times.mean(2), times.amax(2)], 1).chunk(2)
-        # the content tells how it should move, but its features must not be trained for that: detach
+        # the content tells how it should move, but must not be trained for that: detach
         logits: Tensor = ((forward - backward) * self.moves(seen.detach())).float().sum(1)
         return logits / math.sqrt(forward.shape[1])  # as attention scales: without it the loss begins above chance
 

@@ -54,7 +54,9 @@ class Example:
 
 
 def train(path: Path | None = None, *, segment_clips: int = 600, clips: int = 3400, seed: int = 0) -> PlayroomJudge:
-    """Render, fit the segmenter, measure, fit the readers, save. About a quarter of an hour of one quiet core.
+    """Render, fit the segmenter, measure, fit the readers, save.
+
+    About a quarter of an hour of one quiet core.
 
     path:          of the weights; None: in place of those that come with the package
     segment_clips: that the segmenter learns from
@@ -147,7 +149,7 @@ def fit_segmenter(
 def fit_things(
     reader: ThingReader, examples: Sequence[Example], generator: torch.Generator, *, epochs: int = 7
 ) -> None:
-    """A thing is learned where one of its colour was found; the rest of what is found is not of this world."""
+    """Train on the tracks in the colour of a true thing; the others are not of this world."""
     batch = stack_things([one.tracks for one in examples])
     asked = [(one.truth.get(colour), n) for n, (one, colour) in enumerate(_colours(examples))]
     rows = torch.tensor([n for truth, n in asked if truth is not None])

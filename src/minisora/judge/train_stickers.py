@@ -1,4 +1,4 @@
-"""Training of the stickers' judge, on pictures and clips of single stickers, degraded like a model's output.
+"""Training of the stickers' judge, on pictures and clips of single stickers, degraded by wear.
 
     python -m minisora.judge stickers
 
@@ -63,9 +63,9 @@ class Examples:
 def examples(seed: int) -> Examples:
     """Both splits: what training never shows must be read as well as the rest.
 
-    Each clip is a stretch that begins anywhere in the first PIVOT seconds. All the stretches together are as likely in
-    reverse, as far as the stage goes (a slide to the middle and one away from it, every height of a bob): only the
-    sticker's own motion tells forward from backward.
+    Each clip is a stretch that begins anywhere in the first PIVOT seconds. All the stretches
+    together are as likely in reverse, as far as the stage goes (a slide to the middle and one away
+    from it, every height of a bob): only the sticker's own motion tells forward from backward.
     """
     random, generator = Random(f"judged {seed}"), torch.Generator().manual_seed(seed)
     pictures, cover, clips, forward, shown = [], [], [], [], []
@@ -110,12 +110,18 @@ def _picture(shown: Sticker, ground: Tensor, random: Random) -> tuple[Tensor, Te
 
 @functools.cache
 def _frames(key: str) -> Tensor:
-    """(T, h, 4, w): every fourth, held in memory: opening the file anew costs more than drawing it."""
+    """Every fourth animation, (T, h, 4, w), held in memory.
+
+    Opening the file anew costs more than drawing it.
+    """
     return torch.from_numpy(load(key, LONG_SIDES[-1])[::4].copy())
 
 
 def losses(judge: StickerJudge, batch: Examples) -> Tensor:
-    """(4,) of names, tones, where and order: the last from the clips, of which the others see one frame each."""
+    """Losses (4,) of names, tones, place and order.
+
+    The last is from the clips, of which the others see one frame each.
+    """
     frames = torch.cat([batch.pictures, batch.clips[:, int(torch.randint(NUM_FRAMES, ()))]])
     names, tones, seen, cover = judge.what(frames[:, None])
     where = F.binary_cross_entropy_with_logits(cover[:PICTURES], batch.cover)
@@ -159,9 +165,10 @@ def train(path: Path | None = None, *, steps: int = STEPS) -> StickerJudge:
 
 
 def accuracies(judge: StickerJudge, *, number: int = 200, worn: bool = False) -> dict[str, float]:
-    """Shares read rightly of `number` stagings of each split, one sticker each, that the fit did not see.
+    """Accuracy on `number` unseen stagings of each split, with one sticker each.
 
-    person, activity, tone: of the held-out combinations; order: of the clips whose order it is sure of
+    person, activity, tone: of the held-out combinations; order: of the clips whose order it is sure
+        of
     """
     drawn = [one for split in ("train", "held_out") for one in singles(STICKER_JUDGE_UNSEEN.start, number, split=split)]
     generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,7 @@
-"""Whole runs, each a function that returns one complete config: the way the embedded weights were made.
+"""Whole runs, each a function that returns a complete config; such as the embedded weights'.
 
-A variant calls one of these and applies `dataclasses.replace`. `minisora train NAME` runs one; the same command again
-goes on where it stopped.
+A variant calls one of these and applies `dataclasses.replace`. `minisora train NAME` runs one; the
+same command again goes on where it stopped.
 
     vae.py          the VAE
     transformer.py  the transformer: first pictures, then clips

@@ -1,4 +1,4 @@
-"""What runs of the transformer begin with, show on the way and leave at the end, whatever they are trained on.
+"""Initial weights, previews and published files of transformer runs, whatever the training data.
 
 Here: opening a bundle to train it on, previews, which captions a bundle knows, its card.
 """
@@ -61,7 +61,7 @@ def stored_vae(bundle: Bundle, base: str | Path) -> VideoVAE:
 
 
 def shown(vae: Codec, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
-    """What to look at while a transformer is trained: the same prompts and seeds each time, moving and on one sheet."""
+    """Previews of a transformer in training: fixed prompts and seeds, as clips and on one sheet."""
 
     def preview(dit: DiT, folder: Path) -> None:
         ready = dit.to(vae.latent_mean.device, vae.dtype).eval().requires_grad_(False)
@@ -87,10 +87,11 @@ def clip_caption(shards: Shards, n: int) -> str:
 
 
 def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int = 400) -> tuple[Tensor, float]:
-    """Directions of some captions of the training set, and how similar to one of them a prompt should be at least.
+    """Directions of some training captions, and the least similarity of a prompt to one of them.
 
-    Of other captions all but one in a hundred are nearer than the 1 % quantile; people's words differ more, so seven
-    tenths of it are asked for. Prompts of other worlds came out at 0.16 to 0.28, the bound at 0.48.
+    Of other captions all but one in a hundred are nearer than the 1 % quantile; people's words
+    differ more, so seven tenths of it are asked for. Prompts of other worlds came out at 0.16 to
+    0.28, the bound at 0.48.
     """
     captions = []
     for shards in sources:

@@ -1,4 +1,4 @@
-"""The run of a student: adapters beside a bundle's weights, with which it needs few steps and no guidance.
+"""The run of a student: adapters on a bundle's weights, for few steps without guidance.
 
 Here: `toybox_student`, and `distilled` for any bundle. Not here: the loss (train/student.py).
 """
@@ -35,8 +35,8 @@ from minisora.vae.codec import Codec
 def toybox_student(steps: int = 3000, base: str | Path | None = None) -> RunConfig:
     """A student of `toybox`, of four steps and no guidance: adapters on its weights.
 
-    `minisora train toybox-student`; 2 CPU cores. Takes the bundle that toybox left, or else the embedded one; leaves a
-    copy with `student.safetensors`.
+    `minisora train toybox-student`; 2 CPU cores. Takes the bundle that toybox left, or else the
+    embedded one; leaves a copy with `student.safetensors`.
     """
     left = RUNS / "toybox" / "bundle"
     one_time = tuple(pattern for pattern in WindowConfig.patterns if pattern[0] != "each")
@@ -68,7 +68,8 @@ def distilled(
     """A run that leaves a copy of a bundle, with a student beside its weights.
 
     write:    the latents that it is trained on
-    batches:  null text -> packs of them; no pattern of theirs gives the tokens to be made several times
+    batches:  null text -> packs of them; no pattern of theirs gives the tokens to be made several
+        times
     sketched: such a pack, without data
     prompts:  of the previews, made by the student
 

@@ -1,7 +1,7 @@
 """The runs of the embedded transformer: first pictures, then clips.
 
-Here: `toybox_pictures`, `toybox`, what their phases are trained on. Not here: the shards (sources.py), the loss
-(train/hints.py), a student (student.py).
+Here: `toybox_pictures`, `toybox`, what their phases are trained on. Not here: the shards
+(sources.py), the loss (train/hints.py), a student (student.py).
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ _SHIFT: dict[str, Any] = {"shift": SAMPLING.shift, "shift_tokens": SAMPLING.shif
 
 @dataclass(frozen=True)
 class Mix:
-    """What a phase is trained on: shards and how often a sample is drawn from them, and how windows are cut.
+    """Training data of a phase: shards, how often each is drawn from, and how windows are cut.
 
-    pictures, picture_share: other shards, of which single frames are taken, and their share of every pack
+    pictures, picture_share: other shards, of which single frames are taken, and their share of
+        every pack
     hints:                   whether it is asked what lies in each token
     """
 
@@ -84,11 +85,12 @@ ALL_SIZES = Mix(
 
 
 def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunConfig:
-    """The transformer of `toybox`, first part: pictures alone, which have a fifth of a clip's tokens.
+    """The transformer of `toybox`, first phase: pictures only, a fifth of a clip's tokens.
 
-    `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such half of the time, so
-    that what will roll to the left starts on the right. Takes the VAE that vae-toybox left, or else the embedded one;
-    with a base, `--from MODEL`, that bundle's VAE and weights.
+    `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such
+    half of the time, so that what will roll to the left starts on the right. Takes the VAE that
+    vae-toybox left, or else the embedded one; with a base, `--from MODEL`, that bundle's VAE and
+    weights.
     """
     weights = None if base is None else find(base) / "dit.safetensors"
     return _ToyboxRun(
@@ -107,8 +109,9 @@ def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunCon
 def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
     """The transformer of `toybox`, second part: clips, from the weights that toybox-pictures left.
 
-    `minisora train toybox`; 2 CPU cores. In the stable phase what text to video needs, told densely for the most part
-    and with hints; in the cool-down every pattern and size, told as people would, without hints.
+    `minisora train toybox`; 2 CPU cores. In the stable phase what text to video needs, told densely
+    for the most part and with hints; in the cool-down every pattern and size, told as people would,
+    without hints.
     """
     weights = (RUNS / "toybox-pictures" if base is None else find(base)) / "dit.safetensors"
     from_text = (("all", 0.5), ("first", 0.38), ("each", 0.06), ("first_k", 0.06))
@@ -222,7 +225,7 @@ class _ToyboxRun:
 
 
 def filled(dit: DiT, path: Path) -> DiT:
-    """A transformer with weights that `save_part` wrote; what it has beside them, to answer hints, begins anew."""
+    """A transformer with weights that `save_part` wrote; its heads for hints begin anew."""
     plain = DiT(dit.config)
     load_part(plain, path)
     dit.load_state_dict(plain.state_dict(), strict=False)

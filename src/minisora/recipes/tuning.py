@@ -1,7 +1,7 @@
 """A bundle trained on, with a user's own clips.
 
-Here: `fine_tune`, and the packs it trains on. Not here: cutting videos into clips (curate/), what a run leaves
-(published.py).
+Here: `fine_tune`, and the packs it trains on. Not here: cutting videos into clips (curate/), what a
+run leaves (published.py).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def fine_tune(
     lora: int | None = None,
     steps: int = 600,
 ) -> RunConfig:
-    """A bundle's transformer, trained on: the clips of a folder that `minisora curate` wrote, at their own sizes.
+    """Fine-tuning of a bundle's transformer on the clips of a folder that `minisora curate` wrote.
 
-    `minisora train fine-tune --from toybox --data FOLDER`; all weights, or with --lora RANK adapters beside them, which
-    are folded in at the end. With --pictures, single frames of another such folder are a quarter of every step. Leaves
-    a bundle.
+    `minisora train fine-tune --from toybox --data FOLDER`; all weights, or with --lora RANK
+    adapters beside them, which are folded in at the end. With --pictures, single frames of another
+    such folder are a quarter of every step. Leaves a bundle.
     """
     if data is None:
         raise UsageError("fine-tune needs clips: give --data a folder that `minisora curate` wrote.")
@@ -54,7 +54,7 @@ def fine_tune(
 
 @dataclass(frozen=True)
 class _Tuning:
-    """A bundle, and the curated clips that it is trained on, with pictures after them where these are given."""
+    """A bundle, and the curated clips to fine-tune it on, followed by pictures if there are any."""
 
     bundle: Bundle
     base: str | Path
@@ -135,7 +135,7 @@ class _Tuning:
 
 
 def windows_of(shards: Shards, pictures: Shards | None = None, *, bundle: Bundle) -> LatentBatches:
-    """Packs of a user's clips: of TUNING_TOKENS tokens, or of more where one clip or picture alone has more.
+    """Packs of a user's clips: TUNING_TOKENS tokens, or more if a single clip or picture has more.
 
     pictures: single frames of these are PICTURE_SHARE of every pack
     """
@@ -170,6 +170,9 @@ def _largest(shards: Shards, longest: int, bundle: Bundle) -> int:
 
 
 def called(data: Path) -> str:
-    """What a set of curated clips is called: `minisora curate` puts each into a folder `clips` of one with its name."""
+    """Name of a set of curated clips.
+
+    `minisora curate` puts each set into a folder `clips` inside one with its name.
+    """
     folder = data.resolve()
     return folder.parent.name if folder.name == "clips" else folder.name

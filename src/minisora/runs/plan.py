@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The estimated cost of a run in bytes, seconds and FLOPs; `memory` is of one device, `seconds` of one step.
+    """The estimated cost of a run in bytes, seconds and FLOPs.
+
+    `memory` is of one device, `seconds` of one step.
 
     whose:   source of the MFU, as text to follow it
     sample:  the unit that `samples` counts, as text

@@ -1,8 +1,9 @@
-"""Encode clips into shards of latents and text embeddings once, so that training the transformer only reads.
+"""Encode clips into shards of latents and text embeddings once, for training to read.
 
-Each clip gives the latents of its groups, of every frame that ends a group as a picture of its own (a window may begin
-there), and of a few frames inside groups (keyframes at any moment). A stopped job resumes after its last whole shard
-(the shard writer's doing). Each sample carries a digest of its inputs; samples with another digest are encoded anew.
+Each clip gives the latents of its groups, of every frame that ends a group as a picture of its own
+(a window may begin there), and of a few frames inside groups (keyframes at any moment). A stopped
+job resumes after its last whole shard (the shard writer's doing). Each sample carries a digest of
+its inputs; samples with another digest are encoded anew.
 
 Here: making the shards. Not here: their format (data/latents.py), the worlds that clips come from.
 """
@@ -47,10 +48,12 @@ INSIDE = 2  # single frames inside groups, in addition to those that end one
 
 @dataclass(frozen=True, kw_only=True)
 class LatentJob:
-    """Clips of one world at one size. Every field is part of the stored digest: changing any encodes anew.
+    """Clips of one world at one size.
 
-    clips: (seeds, height, width, num_frames) -> clips in that order; a module-level function, with further arguments
-           such as fps bound by `functools.partial`
+    Every field is part of the stored digest: changing any encodes anew.
+
+    clips: (seeds, height, width, num_frames) -> clips in that order; a module-level function, with
+        further arguments such as fps bound by `functools.partial`
     """
 
     name: str
@@ -97,9 +100,12 @@ def write_clip_latents(
     workers: int = 2,
     timeout_seconds: float = 600.0,
 ) -> None:
-    """Write latents of curated clips, each at its own size and length. A broken sample is skipped with a note.
+    """Write latents of curated clips, each at its own size and length.
 
-    Latents in the folder that are of other clips, or of these before they were curated again, are replaced.
+    A broken sample is skipped with a note.
+
+    Latents in the folder that are of other clips, or of these before they were curated again, are
+    replaced.
 
     side:            pixels that heights and widths have to be multiples of
     workers:         processes that decode; the output does not depend on their number
@@ -132,7 +138,7 @@ def write_clip_latents(
 
 
 def clip_marks(source: Shards, vae: Codec, text: TextEncoder, *, side: int) -> dict[str, str]:
-    """What the latents of curated clips are made of, by the key of the sample: its content, and what encodes it."""
+    """Inputs of the latents of curated clips, by key of the sample: its content and encoders."""
     by = made_of(vae, text, side=side)
     return {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
 
@@ -143,13 +149,16 @@ def digest_of(marks: Mapping[str, str]) -> str:
 
 
 def made_of(vae: Codec, text: TextEncoder, **parts: object) -> str:
-    """A digest of the inputs of stored latents: the codec, the text encoder and `parts`, by name."""
+    """Digest of the inputs of stored latents: codec, text encoder and `parts`, by name."""
     every = {"vae": fingerprint(vae), "text": text.fingerprint, "inside": INSIDE, **parts}
     return hashlib.sha256(json.dumps(every, sort_keys=True, default=_by_name).encode()).hexdigest()[:16]
 
 
 def _by_name(value: object) -> object:
-    """JSON form of other values: a function by module and name with its bound arguments, data classes by field."""
+    """JSON form of other values.
+
+    A function by module and name with its bound arguments, data classes by field.
+    """
     if isinstance(value, partial):
         return {"of": value.func, "args": value.args, **value.keywords}
     if is_dataclass(value) and not isinstance(value, type):
@@ -172,9 +181,12 @@ def fingerprint(model: nn.Module | Codec) -> str:
 
 @contextmanager
 def _missing_writer(folder: Path, marks: Mapping[str, str]) -> Iterator[ShardWriter | None]:
-    """A writer for the missing samples; None if all were written before, according to the file `whole` in the folder.
+    """A writer for the missing samples.
 
-    So a skipped sample is not tried again, and a resumed run reads the same data. Remove the file to try again.
+    None if all were written before, according to the file `whole` in the folder.
+
+    So a skipped sample is not tried again, and a resumed run reads the same data. Remove the file
+    to try again.
 
     marks: digest of each wanted sample, by key
     """

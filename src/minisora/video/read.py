@@ -1,8 +1,8 @@
 """Files -> frames, for any video or picture that FFmpeg or Pillow reads.
 
-Display metadata is applied: display matrix and EXIF rotation, pixel aspect, colour matrix and range,
-the time of each frame. Transparent pixels are blended with a plain background. Another fps is
-sampled by time: each frame of the result is the source's frame shown at its time.
+Display metadata is applied: display matrix and EXIF rotation, pixel aspect, colour matrix and
+range, the time of each frame. Transparent pixels are blended with a plain background. Another fps
+is sampled by time: each frame of the result is the source's frame shown at its time.
 
 Here: probing, decoding, resampling in time.
 Not here: resizing (frames.py), writing (write.py), the type `Video` (clip.py).

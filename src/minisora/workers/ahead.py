@@ -1,13 +1,14 @@
 """Prefetching: items made ahead of time in single-threaded processes, and returned in order.
 
-Threads would do for decoding, but not next to a training step that keeps every core busy: operators wait for the
-slowest of their threads, and a worker's operators would take all cores.
+Threads would do for decoding, but not next to a training step that keeps every core busy: operators
+wait for the slowest of their threads, and a worker's operators would take all cores.
 
-Items are dealt out in turn, so the results do not depend on the number of processes. A process that ends or exceeds its
-time is replaced and its items are made again; an item that ends two of them ends the run.
+Items are dealt out in turn, so the results do not depend on the number of processes. A process that
+ends or exceeds its time is replaced and its items are made again; an item that ends two of them
+ends the run.
 
-Here: the processes and their messages. Not here: samples (data/shards.py), work whose failures are rows of a table
-(pool.py).
+Here: the processes and their messages. Not here: samples (data/shards.py), work whose failures are
+rows of a table (pool.py).
 """
 
 from __future__ import annotations
@@ -39,12 +40,15 @@ _is_worker = False
 def ahead(
     make: Callable[[Item], Made], items: Iterable[Item], *, workers: int, timeout_seconds: float = MOST_SECONDS
 ) -> Generator[Made]:
-    """Yield make(item) for each item, in order, with up to `workers` made ahead. `make` must pickle.
+    """Yield make(item) for each item, in order, with up to `workers` made ahead.
+
+    `make` must pickle.
 
     workers:         0: make each item on demand, in this process and without a time limit
     timeout_seconds: for one item, from when it is waited for
 
-    Exceptions of `make` are raised here. Raises UsageError if an item ends its process or exceeds its time twice.
+    Exceptions of `make` are raised here. Raises UsageError if an item ends its process or exceeds
+    its time twice.
     """
     if workers == 0:
         yield from map(make, items)
@@ -65,7 +69,7 @@ def ahead(
 
 
 def passed_over(what: str) -> None:
-    """Report a skipped sample: once for each, with their number so far, from whichever process found it."""
+    """Report a skipped sample once, with their number so far, whichever process found it."""
     if what not in _passed:
         _passed[what] = None
         if not _is_worker:
@@ -86,7 +90,8 @@ class _Worker(Generic[Item, Made]):
         self.process = spawn.Process(target=_work, args=(self.make, theirs), daemon=True)
         self.process.start()
         theirs.close()
-        # whoever leaves this undone at exit would wait for it: a daemon is asked by SIGTERM, which workers ignore
+        # whoever leaves this undone at exit would wait for it: a daemon is asked by SIGTERM, which
+        # workers ignore
         Finalize(self, self.process.kill, exitpriority=100)
         self.ready = False  # it has loaded what it needs, which is not time of an item
 

@@ -1,11 +1,12 @@
 """A pool of worker processes for work that may crash or hang.
 
-Each process does one row at a time. A row that raises, exceeds its time limit or crashes its process becomes a failed
-row with the reason; the process is replaced and the rest continues. Results come in the order of the rows, and only a
-few rows are processed ahead of the consumer, so memory does not grow with their number.
+Each process does one row at a time. A row that raises, exceeds its time limit or crashes its
+process becomes a failed row with the reason; the process is replaced and the rest continues.
+Results come in the order of the rows, and only a few rows are processed ahead of the consumer, so
+memory does not grow with their number.
 
-Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), the stages themselves
-(curate/).
+Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), the
+stages themselves (curate/).
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ _AHEAD = 8  # rows for each process that may be done before the oldest of them i
 
 
 class Stage(Protocol):
-    """A function from rows to rows. It must pickle; heavy resources are loaded at the first call."""
+    """A function from rows to rows.
+
+    It must pickle; heavy resources are loaded at the first call.
+    """
 
     def __call__(self, rows: pa.Table, /) -> pa.Table:
-        """At least one row for each of `rows`, in their order. If it raises, `failed` makes the result."""
+        """At least one row for each of `rows`, in their order.
+
+        If it raises, `failed` makes the result.
+        """
 
     def failed(self, rows: pa.Table, reason: str, message: str) -> pa.Table:
-        """The result for rows that could not be done. reason: one word, which the ledger counts by"""
+        """Result for rows that failed. reason: one word, which the ledger counts by"""
 
 
 Engine = Callable[[Stage, pa.Table], Iterator[pa.Table]]  # the results for the rows of a table, in order
@@ -75,9 +82,10 @@ class _Worker:
 
 @dataclass(eq=False)
 class Pool:
-    """Processes for one stage, started when there are rows; as a context manager they are gone at its end.
+    """Processes for one stage, started when there are rows; as a context manager, ended at exit.
 
-    timeout_seconds: for one row, and once more for each 256 MB of the file that its `size_bytes` tells of
+    timeout_seconds: for one row, and once more for each 256 MB of the file that its `size_bytes`
+        tells of
     """
 
     stage: Stage

@@ -1,11 +1,11 @@
 """Stages of the pool on Ray Data: one machine, or a cluster that sees the same folders.
 
-Each actor keeps a process of its own for the work (pool.py), so that a file that crashes or hangs is quarantined here
-as there, and loses no actor. Results are taken in the order of the rows, and the driver writes all files: what comes
-out has the same bytes as a local run's.
+Each actor keeps a process of its own for the work (pool.py), so that a file that crashes or hangs
+is quarantined here as there, and loses no actor. Results are taken in the order of the rows, and
+the driver writes all files: what comes out has the same bytes as a local run's.
 
-Here: a stage on Ray. Not here: stages (pool.py), the order of the work (curate/runner.py). Ray is imported when it is
-asked for.
+Here: a stage on Ray. Not here: stages (pool.py), the order of the work (curate/runner.py). Ray is
+imported when it is asked for.
 """
 
 from __future__ import annotations

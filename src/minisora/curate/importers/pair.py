@@ -1,11 +1,13 @@
 """Pairing each row of an annotation with its local file.
 
-A name is looked for as a path first, then by its file name without folder and suffix (downloaders choose .mkv or .webm
-as they like), without the `v_` that ActivityNet puts before a name of YouTube, and by the name of YouTube: in a URL, or
-at the end of a file's name as yt-dlp writes it ("Title [jNQXAC9IVRw].mkv"). Of several files the one whose folders
-agree best is taken; where none does, the row is not paired: a wrong caption is worse than a lost clip.
+A name is looked for as a path first, then by its file name without folder and suffix (downloaders
+choose .mkv or .webm as they like), without the `v_` that ActivityNet puts before a name of YouTube,
+and by the name of YouTube: in a URL, or at the end of a file's name as yt-dlp writes it ("Title
+[jNQXAC9IVRw].mkv"). Of several files the one whose folders agree best is taken; where none does,
+the row is not paired: a wrong caption is worse than a lost clip.
 
-A row may also name a file that holds its clip alone ("clip_file" in meta): then the span is dropped.
+A row may also name a file that holds its clip alone ("clip_file" in meta): then the span is
+dropped.
 
 Here: files in a folder, and rows with files. Not here: what the files hold (analyse.py).
 """
@@ -39,7 +41,9 @@ _NUMBERS = re.compile(r"(\d{5,})_(\d{5})")  # Panda-70M: its downloader pads the
 
 
 def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
-    """Paths of all videos in a folder and those below it, relative to it, in order. Hidden ones are left out.
+    """Paths of all videos in a folder and those below it, relative to it, in order.
+
+    Hidden ones are left out.
 
     pictures: these too
 
@@ -63,7 +67,9 @@ def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
 
 
 def pair(rows: Iterable[Row], media: Path, *, pictures: bool = False) -> tuple[list[Row], list[Row]]:
-    """Rows whose file is there, with `source` set to its path in `media`, and the others, with a `reason` each.
+    """Split rows into those whose file exists and the others.
+
+    The former have `source` set to the path in `media`, the latter a `reason`.
 
     pictures: a row may mean one too
 
@@ -158,7 +164,7 @@ def _paired(row: Row, files: _Files) -> Row:
 
 
 def _check_caption(row: Row, file: Path) -> None:
-    """Files called by numbers alone are those of this annotation only where the text beside them is the row's too."""
+    """Keep files named by numbers only if the text next to them is also the row's."""
     beside = file.with_suffix(".txt")
     if _NUMBERS.fullmatch(file.stem) and beside.exists():
         text = beside.read_text(encoding="utf-8", errors="replace").strip()
@@ -167,7 +173,10 @@ def _check_caption(row: Row, file: Path) -> None:
 
 
 def _nearest(name: str, candidates: list[str]) -> str:
-    """The candidate that agrees most with a path: in its file name with suffix, then in folders from the last up."""
+    """The candidate that agrees most with a path.
+
+    In its file name with suffix first, then in folders from the last up.
+    """
 
     def agreement(path: str) -> int:
         pairs = zip(reversed(_normal(path).split("/")), reversed(name.split("/")), strict=False)
@@ -196,7 +205,10 @@ def _normal(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """The file name without its suffix, if that is a video's: names of YouTube and of clips have dots in them."""
+    """The file name without the suffix of a video.
+
+    Other dots stay: names of YouTube and of clips have them.
+    """
     base = name.rpartition("/")[2]
     return base[: base.rindex(".")] if base.lower().endswith(SUFFIXES + PICTURES) else base
 

@@ -1,8 +1,8 @@
-"""Annotation files as people keep them: csv, tsv, json, jsonl and parquet, one record after the other.
+"""Annotation files as they come: csv, tsv, json, jsonl and parquet, one record after the other.
 
-Each record comes with where it stands ("train.csv:12", "qa.json[3]"), which is what an error names. A byte order mark,
-CRLF, line breaks and both kinds of quotes inside a cell, and cells of any size are read. Lists kept as Python literals
-are read by `ast.literal_eval`, which runs nothing.
+Each record comes with where it stands ("train.csv:12", "qa.json[3]"), which is what an error names.
+A byte order mark, CRLF, line breaks and both kinds of quotes inside a cell, and cells of any size
+are read. Lists kept as Python literals are read by `ast.literal_eval`, which runs nothing.
 
 Here: records and their cells. Not here: what a field means (the importers beside).
 """

@@ -1,11 +1,12 @@
-"""VideoInstruct-100K of Video-ChatGPT: questions about videos and their answers, many for each video.
+"""VideoInstruct-100K of Video-ChatGPT: questions about videos and their answers, many per video.
 
-    {"q", "a", "video_id": "v_k_ZXmr8pmrs"}                               `v_` and the name on YouTube
-    {"id", "video": "v_k_ZXmr8pmrs.pkl", "conversations": [{"from", "value"}, ...]}      the form for training
+    {"q", "a", "video_id": "v_k_ZXmr8pmrs"}     `v_` and the name on YouTube
+    {"id", "video": "v_k_ZXmr8pmrs.pkl", "conversations": [{"from", "value"}, ...]}
+                                                the form for training
 
-A caption is an answer to a question that asks what the whole video shows; all questions and answers are in meta. The
-.pkl of the second form is a name here: it is never opened.
-Source: https://github.com/mbzuai-oryx/Video-ChatGPT.
+A caption is an answer to a question that asks what the whole video shows; all questions and answers
+are in meta. The .pkl of the second form is a name here: it is never opened. Source:
+https://github.com/mbzuai-oryx/Video-ChatGPT.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Captions of a stretch of a scene: its visible facts (facts.py), in varied phrases (phrases.py).
 
-Natural captions state some of the facts, as people would. Dense ones state all, with the place of each thing, in a
-fixed order: from captions that say where things are, a network learns the meaning of words from fewer clips.
+Natural captions state some of the facts, as people would. Dense ones state all, with the place of
+each thing, in a fixed order: from captions that say where things are, a network learns the meaning
+of words from fewer clips.
 
 Here: choosing and joining phrases. The wording depends on the seed alone, through `random.Random`.
 """
@@ -53,7 +54,7 @@ def captions(
 
 
 def dense_caption(scene: Scene, *, seed: int, start: float, stop: float, aspect: float = 1.0) -> Caption:
-    """A caption of a stretch that says all: looks, places and motions of the things, floor, light and camera.
+    """A dense caption of a stretch: looks, places and motions of things, floor, light, camera.
 
     In the training set's templates. Arguments as for `captions`.
     """

@@ -30,7 +30,8 @@ class Captioning:
     phrasing: "train" or "held_out"
     wordings: how many times two or three captions of each span are drawn
     dense:    dense captions of each span, beside them; of a moment one
-    seconds:  how much longer than its frames the clip that is captioned goes on: for pictures that begin a clip
+    seconds:  how much longer than its frames the clip that is captioned goes on: for pictures that
+        begin a clip
     """
 
     phrasing: str = "train"
@@ -78,7 +79,10 @@ def clips(
 
 
 def _captions(scene: Scene, shape: Shape, how: Captioning) -> tuple[Caption, ...]:
-    """Captions, without repetition, of each of `SPANS` that begins within the frames, cut to the captioned length."""
+    """Captions, without repetition, of each of `SPANS` that begins within the frames.
+
+    A span is cut to the captioned length.
+    """
     aspect, end = shape.width / shape.height, shape.seconds + how.seconds
     spans = dict.fromkeys((start, min(stop, end)) for start, stop in SPANS if start <= shape.seconds)
     found = list[Caption]()

@@ -1,7 +1,7 @@
 """Drawing a scene from a seed, identical on every machine.
 
-The number of things and the first one's motion are drawn once. The rest is redrawn until all things are in view, apart
-from each other, and visibly perform their motions.
+The number of things and the first one's motion are drawn once. The rest is redrawn until all things
+are in view, apart from each other, and visibly perform their motions.
 
 Here: `draw`. Only `random.Random` is used, whose stream is fixed by Python.
 Not here: the data classes of a scene (scene.py), its captions (captions.py).
@@ -197,7 +197,7 @@ def _lay_out(rng: Random, scene: Scene) -> Scene | None:
 def _place_others(
     rng: Random, things: Sequence[Thing], leaders: Sequence[Thing], sights: Sequence[_Sight], cameras: Cameras
 ) -> list[Thing] | None:
-    """Those that stay in place, each at the first of SPOTS where it is in view and clear of all before it."""
+    """Static things, each at the first of SPOTS that is in view and clear of those before it."""
     before = list(zip(leaders, sights, strict=True))
     for thing in things:
         spots = [_spot(rng, -0.9, 2.6) for _ in range(SPOTS)]
@@ -320,7 +320,7 @@ def _place_collision(rng: Random, one: Thing, other: Thing) -> list[Thing]:
 
 
 def _place_passing(rng: Random, scene: Scene, one: Thing, other: Thing) -> list[Thing]:
-    """`one` crosses the line of sight to `other`, farther away, at a moment soon after the start."""
+    """`one` crosses the line of sight to `other`, farther away, soon after the start."""
     side = rng.choice((-1, 1))
     event = rng.uniform(1.25, 1.9 if other.size == "large" else 1.55)
     speed = rng.uniform(0.8, 1.05)
@@ -341,7 +341,9 @@ def _place_passing(rng: Random, scene: Scene, one: Thing, other: Thing) -> list[
 
 
 class _Sight:
-    """A placed thing over the clip, as the cameras see it: (T, N, ...) at `TIMES`, at each of N spots on the floor.
+    """Samples of a placed thing over the clip, as the cameras see it.
+
+    (T, N, ...) at `TIMES`, at each of N spots on the floor.
 
     spots: where else it is tried, in place of its own; of a thing that stays in place
     """
@@ -373,7 +375,10 @@ def _fit(things: list[Thing], sights: list[_Sight]) -> bool:
 
 
 def _apart(other: Thing, other_sight: _Sight, one: Thing, sight: _Sight) -> Flags:
-    """(N,) `other`, placed after `one`, keeps clear of it on the floor and hides it no longer than a passing does."""
+    """True where `other`, placed after `one`, keeps clear of it and does not hide it for long.
+
+    (N,); a passing thing may hide it as it passes.
+    """
     meet = (one.motion, other.motion) == ("collides", "struck")
     ways = other_sight.centres - sight.centres
     clear: Flags = np.hypot(ways[..., 0], ways[..., 1]).min(0) >= (one.across + other.across) * 1.2

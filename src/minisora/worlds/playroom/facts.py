@@ -1,6 +1,7 @@
 """Facts of a stretch of a scene, derived from its geometry and not from the plan it was drawn by.
 
-A planned motion that falls outside the stretch, the frame or the shot is not visible, so it is not a fact.
+A planned motion that falls outside the stretch, the frame or the shot is not visible, so it is not
+a fact.
 
 Here: `watch`, and `facts`, the same as JSON values for a judge.
 Not here: words (captions.py).
@@ -28,9 +29,9 @@ MOVED = 0.2  # units in a stretch, below which a thing stays still
 class Seen:
     """One thing as a stretch shows it.
 
-    motion:    one of scene.MOTIONS as far as it is seen; "leaves", "returns" for half of that motion and
-               "turns_back" where a wide frame shows it whole; "moves" for a straight way between two directions;
-               "none" in a single moment
+    motion:    one of scene.MOTIONS as far as it is seen; "leaves", "returns" for half of that
+        motion and "turns_back" where a wide frame shows it whole; "moves" for a straight way
+        between two directions; "none" in a single moment
     direction: "left", "right", "toward", "away" on a straight way in one of them
     past:      things it crosses in the frame: (number, "past", "behind" or "in front of")
     """
@@ -48,7 +49,8 @@ class View:
 
     camera:     the move of the (first) shot; "none" in a single moment
     camera_after: the move after the cut, where there is one in the stretch
-    relations:  (number, "left of", "right of", "behind" or "in front of", number), clear and lasting
+    relations:  (number, "left of", "right of", "behind" or "in front of", number), clear and
+        lasting
     """
 
     things: tuple[Seen, ...]
@@ -172,7 +174,10 @@ def _motion(scene: Scene, sight: _Sight, n: int) -> tuple[str, str | None]:
 
 
 def _direction(sight: _Sight, n: int, start: int = 0, stop: int = -1) -> str | None:
-    """Where a thing goes, as the camera in the middle of the stretch sees it; None between two directions."""
+    """Direction of a thing's motion, seen by the camera in the middle of the stretch.
+
+    None between two directions.
+    """
     way = sight.places[stop, n, :2] - sight.places[start, n, :2]
     aside, ahead = float(way @ sight.right), float(way @ sight.ahead)
     if abs(aside) > 1.4 * abs(ahead):

@@ -1,4 +1,4 @@
-"""Casting things: each only inside a patch of the frame round it, four rays to a pixel, with its light.
+"""Casting things: each only inside a patch of the frame round it, four rays to a pixel, lit.
 
 Here: the patches of all things of a chunk of frames, ordered for laying over the ground.
 Not here: where a ray meets a shape (shapes.py), laying the patches over (render.py).
@@ -59,7 +59,7 @@ class _Boxes:
 
 
 def patches(frames: Frames, height: int, width: int, *, with_depth: bool) -> list[list[Patch]]:
-    """The things, cast in patches: a list for each rank, from the farthest thing of each frame to the nearest."""
+    """Cast things in patches: a list for each rank, from the farthest thing to the nearest."""
     offset = frames.centre - frames.position[:, None]
     power = (offset * offset).sum(-1) - frames.across.square()
     order = torch.where(frames.shape >= 0, power, -torch.inf).argsort(dim=1, descending=True).argsort(dim=1)
@@ -133,7 +133,9 @@ def _cast(boxes: _Boxes, with_depth: bool) -> Patch:
 
 
 def _rays(boxes: _Boxes, shape: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Rays in the space of each thing, where it has radius 1; their parameter stays depth along the view.
+    """Rays in the space of each thing, where it has radius 1.
+
+    Their parameter stays depth along the view.
 
     returns  their origin (I, 3), and directions: x, y and z of (I, 2P, 2Q)
     """
@@ -152,7 +154,7 @@ def _rays(boxes: _Boxes, shape: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tens
 
 
 def _light(boxes: _Boxes, origin: Tensor, normal: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """How much light of the sky, of the sun and of its reflection each ray sees, (I, 2P, 2Q) each."""
+    """Light of the sky, of the sun and of its reflection for each ray, (I, 2P, 2Q) each."""
     turn = boxes.frames.thing_turn[boxes.frame, boxes.thing]
     sun = (turn.mT @ boxes.frames.sun[boxes.frame][..., None])[..., 0]  # in the thing's axes
     view = functional.normalize(origin, dim=-1)

@@ -1,4 +1,4 @@
-"""Backdrops of the stickers: a colour, two colours, a soft landscape made from noise, or the empty playroom.
+"""Backdrops of the stickers: a colour, a gradient, a landscape of noise, or the empty playroom.
 
 Here: `backdrop`.
 Not here: where it is seen from (drawing.py).
@@ -76,7 +76,10 @@ def _rgb(*values: int) -> Array:
 
 
 def _noise(x: Array, y: Array, random: np.random.Generator, waves: int = 12, scale: float = 6.0) -> Array:
-    """Smooth noise in -1..1: a sum of plane waves of random direction, as wide as 1/scale of the picture."""
+    """Smooth noise in -1..1: a sum of plane waves of random direction.
+
+    Its features are about 1/scale of the picture wide.
+    """
     total: Array = np.zeros_like(x)
     for _ in range(waves):
         angle, phase = random.uniform(0, 2 * np.pi, 2)

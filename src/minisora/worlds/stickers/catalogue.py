@@ -1,8 +1,8 @@
-"""The list of animated stickers: the file names in the packages, which are Unicode code points in hex.
+"""The list of animated stickers: file names in the packages, Unicode code points in hex.
 
-A `*` after a name says that the same sticker is there in the five skin tones too, the tone following the first code
-point; `**` that it follows the last one as well (two people). Written down so that drawing a stage and its captions
-needs no download.
+A `*` after a name says that the same sticker is there in the five skin tones too, the tone
+following the first code point; `**` that it follows the last one as well (two people). Written down
+so that drawing a stage and its captions needs no download.
 
 Here: the list.
 Not here: what the stickers are called (names.py).

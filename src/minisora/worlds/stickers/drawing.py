@@ -1,11 +1,13 @@
 """Stagings as pixels.
 
-Every resize and shift here is parallel to the axes, so it is two matrix products, rows and then columns, with a
-triangle filter as wide as the scale asks for: exact to a fraction of a pixel, without aliasing, on any device.
-Stickers are premultiplied (render `over` of Porter and Duff 1984: out = front + (1 - alpha) * back).
+Every resize and shift here is parallel to the axes, so it is two matrix products, rows and then
+columns, with a triangle filter as wide as the scale asks for: exact to a fraction of a pixel,
+without aliasing, on any device. Stickers are premultiplied (render `over` of Porter and Duff 1984:
+out = front + (1 - alpha) * back).
 
 Here: `render`.
-Not here: where things are (staging.py), the stored animations (store.py), the backdrops (backdrop.py).
+Not here: where things are (staging.py), the stored animations (store.py), the backdrops
+(backdrop.py).
 """
 
 from __future__ import annotations
@@ -112,7 +114,8 @@ def _filter(out: int, size: int, *, centre: Tensor, scale: Tensor, outside: int 
     """(T, out, size) float32: row i says how output pixel i is mixed from `size` input pixels.
 
     centre:  (T,) where the middle of the input comes to lie, in output pixels
-    scale:   (T,) output pixels for an input pixel; below 1 the filter widens, so that nothing aliases
+    scale:   (T,) output pixels for an input pixel; below 1 the filter widens, so that nothing
+        aliases
     outside: None repeats the edge; 0 takes what lies beyond the input as transparent
     """
     position = (torch.arange(out, dtype=torch.float64) + 0.5 - centre[:, None]) / scale[:, None] + size / 2 - 0.5

@@ -19,7 +19,8 @@ def clip(seed: int, shape: Shape, *, split: str = "train", phrasing: str = "trai
     """The clip of a seed; of any size and length, it is the same scene.
 
     split, phrasing: "train" or "held_out"; what is shown (`draw`) and how it is said (`captions`)
-    Its captions are for the stretches and moments that lie within it, and for the whole where none does.
+    Its captions are for the stretches and moments that lie within it, and for the whole where none
+        does.
     Raises UsageError when the stickers are not in the cache.
     """
     staging = draw(seed, split=split)

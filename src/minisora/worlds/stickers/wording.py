@@ -1,7 +1,8 @@
 """Captions of a stretch of a staging, in several phrasings, short and long.
 
-The training templates and the held-out ones share no template; the names of stickers, motions and colours are the same
-words in both, so that a score on held-out phrasings asks for understanding of the sentence and not of a new word.
+The training templates and the held-out ones share no template; the names of stickers, motions and
+colours are the same words in both, so that a score on held-out phrasings asks for understanding of
+the sentence and not of a new word.
 
 Here: `captions`.
 Not here: the truth that they are made from (staging.py), the nouns of the stickers (names.py).
@@ -51,8 +52,8 @@ _FLOORS = {
 }
 _LIGHTS = {"day": "by day", "sunset": "at sunset", "night": "at night"}
 
-# Each takes: who (nouns), does (clauses with a verb), doing (with a participle), on (the background after "on" or "in
-# front of"), stage (the background alone), camera.
+# Each takes: who (nouns), does (clauses with a verb), doing (with a participle), on (the background
+# after "on" or "in front of"), stage (the background alone), camera.
 _TRAIN = {
     "long": (
         "{does} {on}, {camera}",
@@ -80,7 +81,7 @@ PHRASINGS = {"train": _TRAIN, "held_out": _HELD_OUT}
 
 
 def captions(staging: Staging, *, seed: int, start: float, stop: float, phrasing: str = "train") -> list[Caption]:
-    """Four captions of the stretch from `start` to `stop` (seconds): two long, one middle, one short.
+    """Four captions of the stretch from `start` to `stop` seconds: two long, one medium, one short.
 
     phrasing: "train" or "held_out", two sets of templates without a common one
     For a moment (start == stop) they speak of no motion and no camera.
