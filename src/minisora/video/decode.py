@@ -10,7 +10,8 @@ Not here: opening (open.py), pixels (pixels.py), resampling in time (read.py).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterator
+from array import array
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -19,11 +20,13 @@ from typing import cast
 
 import av
 import numpy as np
+import numpy.typing as npt
+from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps
 
 from minisora.errors import UsageError
-from minisora.video.open import STILL, Container, Refused, check_file, clock_may_jump, open_picture, open_video
+from minisora.video.open import Container, Refused, clock_may_jump, open_picture, open_video
 from minisora.video.pixels import Background, Pixels, display_size, frame_pixels, picture_pixels
 
 STILL_FPS = 25.0  # of a picture that is read as a video, as FFmpeg has it
@@ -53,11 +56,12 @@ class Clock:
 
     may_jump: treat a gap of more than 10 s as a clock that was set; one that runs back always is
     rate:     frames per second, for frames without a duration
+    zero:     of the file's own clock; None: that of the first frame
     """
 
-    def __init__(self, rate: float, may_jump: bool) -> None:
+    def __init__(self, rate: float, may_jump: bool, zero: float | None = None) -> None:
         self._rate, self._most_ahead = rate, _MOST_AHEAD if may_jump else float("inf")
-        self._zero: float | None = None
+        self._zero = zero
         self.newest = self.end = 0.0  # seconds: the last time shown, and until its frame is over
         self.jumps = 0
 
@@ -125,7 +129,7 @@ class Packets:
 
 
 def _decoder(stream: av.VideoStream) -> Callable[[av.Packet], list[av.VideoFrame]]:
-    """Decoder of a stream's packets; for VP8 and VP9 with alpha libvpx, as FFmpeg's own drops it."""
+    """Decoder of a stream's packets: libvpx for VP8 and VP9 with alpha, which others drop."""
     alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
     transparent = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name) if alpha else None
     if transparent is None:
@@ -140,14 +144,9 @@ def decode(path: Path, start: float, background: Background) -> Generator[Shown]
     Raises UsageError for what cannot be decoded, Refused for what is no video or picture.
     """
     with decodable(path):
-        check_file(path)
-        picture = open_picture(path)
-        if picture is not None:
-            with picture:
-                frames = _stills(picture, background)
-                if frames is not None:
-                    yield from frames
-                    return
+        if (frames := stills(path, background)) is not None:
+            yield from frames
+            return
         with open_video(path) as (container, stream):
             none = True
             for shown in _decode_stream(path, container, stream, start, background):
@@ -191,7 +190,7 @@ def _decode_stream(
 def _sought(
     packets: Packets, container: Container, stream: av.VideoStream, first: av.VideoFrame, start: float
 ) -> Iterator[av.VideoFrame]:
-    """Frames from the keyframe before `start` on; from the first of the file if there is no index."""
+    """Frames from the keyframe before `start` on; from the first if the file has no index."""
 
     def at(frame: av.VideoFrame | None) -> float | None:
         return None if frame is None or frame.pts is None else float(frame.pts * cast(float, frame.time_base))
@@ -245,11 +244,16 @@ def length_by_header(container: Container, stream: av.VideoStream) -> float:
     return (container.duration or 0) / av.time_base
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scan:
-    """Result of reading all packets: their number, seconds in all, and how often the clock jumps."""
+    """Result of reading all packets of a stream.
 
-    num_packets: int
+    times:   seconds at which each is shown, after the first, in order
+    seconds: until the last is over
+    jumps:   how often the clock begins anew
+    """
+
+    times: npt.NDArray[np.float64]
     seconds: float
     jumps: int
 
@@ -260,23 +264,40 @@ def scan(path: Path) -> Scan:
     return _scan(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _scan(path: Path, size: int, modified: int) -> Scan:
     with open_video(path) as (container, stream):
-        clock, count, seconds, end = Clock(file_rate(stream), clock_may_jump(container)), 0, 0.0, 0.0
-        least, jumps = float("inf"), 0
+        rate = file_rate(stream)
+        clock, pieces = Clock(rate, clock_may_jump(container)), [array("d")]
+        ends, lasts = [0.0], 1 / rate
         for packet in container.demux(stream):
-            at = packet.dts if packet.dts is not None else packet.pts
-            if at is None or packet.time_base is None:
+            decoded_at = packet.dts if packet.dts is not None else packet.pts
+            if decoded_at is None or packet.time_base is None:
                 continue
-            clock(float(at * packet.time_base), float((packet.duration or 0) * packet.time_base) or None)
-            shown = float((packet.pts if packet.pts is not None else at) * packet.time_base)
-            if clock.jumps > jumps:
-                seconds, least, end, jumps = seconds + end - least, float("inf"), 0.0, clock.jumps
-            least = min(least, shown)
-            end = max(end, shown + (float((packet.duration or 0) * packet.time_base) or 1 / file_rate(stream)))
-            count += 1
-        return Scan(count, seconds + (end - least if count else 0.0), jumps)
+            lasts = float((packet.duration or 0) * packet.time_base) or 1 / rate
+            clock(float(decoded_at * packet.time_base), lasts)
+            if clock.jumps == len(pieces):
+                pieces.append(array("d"))
+                ends.append(0.0)
+            at = float((packet.pts if packet.pts is not None else decoded_at) * packet.time_base)
+            pieces[-1].append(at)
+            ends[-1] = max(ends[-1], at + lasts)
+    times, end = list[npt.NDArray[np.float64]](), 0.0
+    for piece, stop in zip(pieces, ends, strict=True):
+        shown = np.sort(np.array(piece))
+        if len(shown):
+            times.append(end + shown - shown[0])
+            end += stop - shown[0]
+    return Scan(np.concatenate(times) if times else np.zeros(0), end, len(pieces) - 1)
+
+
+def notes_on(frame: av.VideoFrame) -> tuple[str, ...]:
+    """Notes for the user on a file's first frame: what is read otherwise than the file means it."""
+    try:
+        spherical = SideData.SPHERICAL in cast("Mapping[SideData, object]", frame.side_data)
+    except ValueError:  # side data that PyAV has no name for
+        return ()
+    return ("a 360-degree video is read flat, as its frames are stored",) if spherical else ()
 
 
 def is_joined(path: Path, container: Container) -> bool:
@@ -303,34 +324,40 @@ def _width(first: bytes) -> int:
     return 9 - first[0].bit_length()
 
 
-def _stills(picture: Image.Image, background: Background) -> Iterator[Shown] | None:
-    """Frames of a picture, or of an animated WebP, which FFmpeg does not decode; None for others."""
-    if picture.format == "WEBP" and getattr(picture, "n_frames", 1) > 1:
+def stills(path: Path, background: Background) -> Iterator[Shown] | None:
+    """Frames of a picture, or of an animated WebP, which FFmpeg does not decode; else None."""
+    picture = open_picture(path)
+    if picture is None:
+        return None
+    count = getattr(picture, "n_frames", 1)
+    if picture.format == "WEBP" and count > 1:
         return _webp(picture, background)
-    if picture.format in STILL | {"WEBP"} and (picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1):
+    with picture:
+        if picture.format == "GIF" or (count > 1 and picture.format not in ("MPO", "ICO", "ICNS", "PSD")):
+            return None
         pixels = still_pixels(picture, background)
-        return iter([Shown(0.0, 1 / STILL_FPS, STILL_FPS, partial(np.asarray, pixels))])
-    return None
+    return iter([Shown(0.0, 1 / STILL_FPS, STILL_FPS, partial(np.asarray, pixels))])
 
 
 def still_pixels(picture: Image.Image, background: Background) -> Pixels:
-    """(H, W, 3) of an opened picture, with its EXIF rotation applied; the first frame of several."""
+    """(H, W, 3) of an opened picture, its EXIF rotation applied; the first frame of several."""
     picture.load()
     return picture_pixels(ImageOps.exif_transpose(picture), background)
 
 
 def _webp(picture: Image.Image, background: Background) -> Iterator[Shown]:
-    count, at, lengths = picture.n_frames, 0.0, list[float]()  # type: ignore[attr-defined]
-    for i in range(count):
-        picture.seek(i)
-        picture.load()
-        lengths.append(picture.info.get("duration", 0) / 1000 or 0.1)
-    rate = count / sum(lengths)
-    for i, length in enumerate(lengths):
-        picture.seek(i)
-        pixels = picture_pixels(picture, background)
-        yield Shown(at, length, rate, partial(np.asarray, pixels))
-        at += length
+    with picture:
+        count, at, lengths = picture.n_frames, 0.0, list[float]()  # type: ignore[attr-defined]
+        for i in range(count):
+            picture.seek(i)
+            picture.load()
+            lengths.append(picture.info.get("duration", 0) / 1000 or 0.1)
+        rate = count / sum(lengths)
+        for i, length in enumerate(lengths):
+            picture.seek(i)
+            pixels = picture_pixels(picture, background)
+            yield Shown(at, length, rate, partial(np.asarray, pixels))
+            at += length
 
 
 @contextmanager

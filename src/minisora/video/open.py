@@ -1,7 +1,7 @@
 """Opening files: what a file is, which of its streams stands for it, and what is refused by name.
 
-A file may hold several videos, still pictures next to moving ones, or parts that were joined after
-it was written. What is read has to agree with what the file says of itself; otherwise it is refused.
+A file may hold several videos, still pictures next to moving ones, or parts that were joined later.
+What is read has to agree with what the file says of itself; otherwise the file is refused.
 
 Here: opening for every reader of the package, the choice of a stream, refusals.
 Not here: decoding (decode.py), colours (colour.py).
@@ -24,6 +24,7 @@ from minisora.errors import InputError
 
 Reason = Literal["missing", "empty", "unreadable", "no_video", "truncated", "several"]
 Container = av.container.InputContainer
+VideoStream = av.VideoStream
 
 _PLAYLISTS = {
     *("hls", "dash", "concat", "sdp", "rtsp", "rtp", "sap", "image2", "image2pipe", "imf", "avisynth", "vapoursynth"),
@@ -36,7 +37,10 @@ _RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .n
 _DNG_VERSION = 50706  # TIFF tag of raw photographs
 _DOCUMENTS = {b"%PDF": "a PDF", b"%!PS": "PostScript", b"\xd0\xcf\x11\xe0": "an office document"}
 _LISTS = {b"#EXTM3U": "a playlist", b"ffconcat": "a playlist", b"v=0\n": "a session description"}
-STILL = {"PNG", "JPEG", "MPO", "TIFF", "BMP", "TGA", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO", "PCX", "SGI", "DDS"}
+_PICTURES = (
+    *("PNG", "JPEG", "TIFF", "BMP", "DIB", "TGA", "PPM", "WEBP", "AVIF", "JPEG2000", "ICO", "ICNS", "PCX", "SGI"),
+    *("DDS", "QOI", "PSD", "GIF"),
+)  # formats that Pillow itself decodes, without other programs
 
 
 class Refused(InputError):
@@ -80,7 +84,7 @@ def _raw(path: Path) -> Refused:
 
 
 @cache
-def _formats(playlists: bool = False) -> str:
+def _formats() -> str:
     """Names of the formats that may be opened, for FFmpeg's option `format_whitelist`."""
     return ",".join(sorted(av.formats_available - _PLAYLISTS - _TEXT_ART))
 
@@ -114,7 +118,7 @@ def _is_text(path: Path) -> bool:
 
 def _why_not(path: Path, error: Exception) -> str:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"{path} cannot be opened: {reason}. It is damaged, cut short, or no video. Try another copy."
+    return f"{path} cannot be decoded: {reason}. It is damaged, cut short, or no video. Try another copy."
 
 
 @contextmanager
@@ -142,9 +146,9 @@ def open_video(path: Path) -> Iterator[tuple[Container, av.VideoStream]]:
 
 
 def best(container: Container) -> av.VideoStream | None:
-    """Choose a stream: moving before still, whole before part, default by its flag, then the largest.
+    """Choose a stream: moving before still, whole before part, the default, then the largest.
 
-    So does FFmpeg's own command. Cover pictures of sound files are none.
+    FFmpeg's own command takes the default and the largest too. Cover pictures do not count.
     """
 
     def rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
@@ -171,9 +175,9 @@ def open_picture(path: Path) -> Image.Image | None:
 
     Raises Refused for several pages, raw photographs and more pixels than memory holds.
     """
-    _register_heif()
+    check_file(path)
     try:
-        picture = Image.open(path)
+        picture = Image.open(path, formats=_picture_formats())
     except Image.DecompressionBombError as error:
         raise Refused("unreadable", f"{path} is too large a picture: {error}.") from error
     except (Image.UnidentifiedImageError, ValueError, SyntaxError):
@@ -188,13 +192,14 @@ def open_picture(path: Path) -> Image.Image | None:
 
 
 @cache
-def _register_heif() -> None:
-    """Let Pillow read HEIC, if the extra `heic` is installed."""
+def _picture_formats() -> tuple[str, ...]:
+    """Formats that Pillow may open; HEIC too if the extra `heic` is installed."""
     try:
         import pillow_heif
     except ImportError:
-        return
+        return _PICTURES
     pillow_heif.register_heif_opener()
+    return (*_PICTURES, "HEIF")
 
 
 def clock_may_jump(container: Container) -> bool:
