@@ -22,6 +22,7 @@ from minisora.generate.restore import hold_exactly
 from minisora.progress import Watch
 from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
 from minisora.video import resize
+from minisora.video.frames import derived
 
 # the largest training frames of the recipes, for a model of 64x64: 96x96, 112x64 and 64x112
 MOST_AREA = 2.25  # times the model's own area
@@ -118,7 +119,9 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
             covered = resize(region[None, :, :, None].float(), made.height, made.width)
             region = covered[0, :, :, 0] > 0.999  # cubic filters overshoot at edges, and reach beyond them
         if region is None or region.any():
-            small.append(replace(condition, media=resize(condition.media, made.height, made.width), region=region))
+            size = made.height, made.width
+            media = derived(condition.media, size, lambda frames, size=size: resize(frames, *size))
+            small.append(replace(condition, media=media, region=region))
     return small
 
 

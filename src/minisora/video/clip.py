@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from minisora.video.files import replacing
+from minisora.video.frames import fit
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
 from minisora.video.sheet import evenly, laid_out, tiled
@@ -65,6 +66,14 @@ class Video:
         return cls(*read_frames(path), _sound_of(Path(path)))
 
     @property
+    def height(self) -> int:
+        return int(self.frames.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.frames.shape[2])
+
+    @property
     def seconds(self) -> float:
         """Duration; the last frame is shown as long as the others."""
         return len(self.frames) / self.fps
@@ -74,6 +83,24 @@ class Video:
         mix, notes = mixed(self.sound, self.seconds, Path(path))
         write = partial(write_video, frames=self.frames, fps=self.fps, zoom=zoom, crf=crf, comment=self.request)
         return _written(Path(path), write, mix, lambda: self.seconds) + notes
+
+    def read(self, *, size: tuple[int, int] | None = None, fps: float | None = None) -> tuple[Tensor, float]:
+        """Frames fitted to a size and resampled; and their fps.
+
+        size: (height, width); None: their own
+        fps:  frames per second; None: their own
+        """
+        at_rate = self if fps is None else self.at_rate(fps)
+        return fit(at_rate.frames, *(size or (self.height, self.width)))[0], at_rate.fps
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user on how it was read; there are none on frames in memory."""
+        return ()
+
+    def pieces(self) -> Iterator[Tensor]:
+        """Yield all frames: (n, H, W, 3) uint8."""
+        yield self.frames
 
     def of(self, source: Source) -> Self:
         """Copy with the file that it was read from."""
