@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor
 
@@ -111,7 +112,7 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
     made = working(bundle, shape)
     if made == shape:
         return list(conditions)
-    small = []
+    small, size = [], (made.height, made.width)
     for condition in conditions:
         check_fits(condition, shape)
         region = condition.region
@@ -119,8 +120,7 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
             covered = resize(region[None, :, :, None].float(), made.height, made.width)
             region = covered[0, :, :, 0] > 0.999  # cubic filters overshoot at edges, and reach beyond them
         if region is None or region.any():
-            size = made.height, made.width
-            media = derived(condition.media, size, lambda frames, size=size: resize(frames, *size))
+            media = derived(condition.media, size, partial(resize, height=made.height, width=made.width))
             small.append(replace(condition, media=media, region=region))
     return small
 

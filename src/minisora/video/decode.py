@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -128,12 +128,12 @@ class Packets:
             yield from frames
 
 
-def _decoder(stream: av.VideoStream) -> Callable[[av.Packet], list[av.VideoFrame]]:
+def _decoder(stream: av.VideoStream) -> Callable[[av.Packet[Any]], list[av.VideoFrame]]:
     """Decoder of a stream's packets: libvpx for VP8 and VP9 with alpha, which others drop."""
     alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
     transparent = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name) if alpha else None
     if transparent is None:
-        return lambda packet: cast("list[av.VideoFrame]", packet.decode())
+        return lambda packet: packet.decode()
     decoder = cast(av.VideoCodecContext, av.CodecContext.create(transparent, "r"))
     return lambda packet: decoder.decode(packet if packet.size else None)
 

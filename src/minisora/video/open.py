@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal
 
 import av
 from av.stream import Disposition
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from minisora.errors import InputError
 
@@ -104,6 +104,7 @@ def open_container(path: Path) -> Iterator[Container]:
         container = av.open(file, options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError, SystemError) as error:
         raise Refused("unreadable", _why_not(path, error)) from error
+    assert isinstance(container, Container)
     with container:
         yield container
 
@@ -180,7 +181,7 @@ def open_picture(path: Path) -> Image.Image | None:
         picture = Image.open(path, formats=_picture_formats())
     except Image.DecompressionBombError as error:
         raise Refused("unreadable", f"{path} is too large a picture: {error}.") from error
-    except (Image.UnidentifiedImageError, ValueError, SyntaxError):
+    except (UnidentifiedImageError, ValueError, SyntaxError):
         return None
     if picture.format == "TIFF":
         pages = getattr(picture, "n_frames", 1)
