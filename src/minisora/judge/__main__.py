@@ -1,4 +1,4 @@
-"""`python -m minisora.judge NAME`: train a judge anew, after its world has changed its looks."""
+"""`python -m minisora.judge NAME`: train a judge, after the look of its world has changed."""
 
 from __future__ import annotations
 

@@ -36,13 +36,13 @@ _WIDTH, _TIME_WIDTH = 192, 128
 
 @functools.cache
 def words() -> tuple[str, ...]:
-    """The names that are told apart, in a fixed order: one for all skin tones of a sticker."""
+    """The classes of names, in a fixed order: one for all skin tones of a sticker."""
     return tuple(dict.fromkeys(each.words for each in stickers.names()))
 
 
 @functools.cache
 def _people() -> dict[int, tuple[str, str]]:
-    """The number of each name that has both -> its person and activity."""
+    """Person and activity of each name that has both, by the name's index."""
     found = {each.words: (each.person, each.activity) for each in stickers.names() if each.person and each.activity}
     return {n: (str(found[name][0]), str(found[name][1])) for n, name in enumerate(words()) if name in found}
 
@@ -67,11 +67,9 @@ def reading(names: Tensor, tones: Tensor, forward: float) -> Reading:
 
 
 def looks(frames: Tensor, fps: float) -> Tensor:
-    """Input of the judge from a clip (T, H, W, 3) uint8, by the nearest frames.
+    """Resample a clip (T, H, W, 3) uint8 for the judge, by the nearest frames.
 
-    returns  (NUM_FRAMES, SIDE, SIDE, 3) uint8
-
-    A clip that ends early stands still at its end.
+    returns  (NUM_FRAMES, SIDE, SIDE, 3) uint8; the last frame is repeated if the clip is short
     """
     return fit(at_fps(frames, fps, FPS, NUM_FRAMES), SIDE, SIDE)[0]
 
@@ -141,7 +139,7 @@ class StickerJudge(Network):
 
 
 def _scaled(frames: Tensor) -> Tensor:
-    """(B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float"""
+    """Frames as network input: (B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float."""
     return to_float(frames).permute(0, 1, 4, 2, 3)
 
 
@@ -154,11 +152,11 @@ def _pooled(x: Tensor) -> Tensor:
 
 
 def singles(first_seed: int, number: int, *, split: str) -> list[tuple[int, Staging]]:
-    """The first stagings of a single sticker from a seed on, each with its seed."""
+    """The first `number` stagings of a single sticker from a seed on, with their seeds."""
     drawn = ((seed, stickers.draw(seed, split=split)) for seed in count(first_seed))
     return list(islice((one for one in drawn if len(one[1].actors) == 1), number))
 
 
 def rendered(staging: Staging, height: int, width: int, *, start: float = 0.0) -> Tensor:
-    """(NUM_FRAMES, height, width, 3) uint8, from `start` seconds on."""
+    """Render a staging from `start` seconds on: (NUM_FRAMES, height, width, 3) uint8."""
     return stickers.render([staging], height=height, width=width, fps=FPS, num_frames=NUM_FRAMES, start=start)[0]

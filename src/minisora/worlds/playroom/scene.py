@@ -151,7 +151,7 @@ class Scene:
 
     @property
     def cut(self) -> float | None:
-        """Seconds at which the view changes, if it does."""
+        """Time of the cut in seconds; None without a cut."""
         return self.shots[1].start if len(self.shots) > 1 else None
 
     def to_json(self) -> dict[str, Any]:
