@@ -1,12 +1,11 @@
 """One decode of a file: figures of every frame and of a few frames per second, for all scores.
 
-Frames stream by. What stays of one is a row of numbers, so memory does not grow with the length but
-for these, and a span that is asked for later costs no decoding.
+Frames are streamed and only a row of numbers is kept of each, so memory hardly grows with the
+length, and scoring another span needs no decoding.
 
-Every frame is made as small as PySceneDetect makes it, by the same arithmetic, so that the shots
-are the same (shots.py). A few frames a second are looked at more closely: turned as they are shown,
-averaged down to a longer side of SIDE pixels, whatever size the file has, so that sharpness and
-motion mean the same for all.
+Every frame is downscaled exactly like in PySceneDetect, so that the shots are the same (shots.py).
+A few frames per second are sampled for further figures: rotated for display and averaged down to a
+longer side of SIDE pixels, so that sharpness and motion are comparable between files of any size.
 
 Here: opening, integrity, the figures. Not here: motion between frames (motion.py), cutting into
 shots (shots.py), figures to scores (scores.py).
@@ -69,9 +68,9 @@ class Media:
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """The figures of T frames, and of the S of them that were looked at more closely.
+    """The figures of T frames, and of the S sampled ones among them.
 
-    frames:  column of FRAME_COLUMNS to (T,) float64, in the order of showing
+    frames:  column of FRAME_COLUMNS to (T,) float64, in display order
     samples: column of SAMPLE_COLUMNS to (S,) float64
     hashes:  (S,) uint64, perceptual
 
@@ -81,10 +80,10 @@ class Signals:
     black:       share of pixels of BLACK or less; clipped: of CLIPPED or more
     change:      mean change of brightness since the frame before, 0..255; peak_change: of the
         _BLOCK x _BLOCK pixels that changed most
-    damaged:     1 where the decoder failed at this frame or before it, or patched it, else 0
+    damaged:     1 if the decoder failed at or before this frame, or concealed an error; else 0
     frame:       number of the sampled frame
     sharpness:   variance of the Laplacian of brightness
-    top ... left: width of black bars, in shares of the height or width as shown
+    top ... left: width of black bars, in shares of the displayed height or width
     MOTION_COLUMNS: motion since the sample before, as in motion.py
     """
 
@@ -101,12 +100,12 @@ class Signals:
 class Reading:
     """Settings for reading a file.
 
-    until:    seconds after the first frame; a little more is read, as the marks of frames look
-        ahead, and no further
-    pictures: one frame is enough
+    until:    seconds after the first frame to read up to; black, frozen and faded frames need a
+        little more
+    pictures: accept files of one frame
     """
 
-    samples_per_second: float = 4.0  # frames that are looked at closely
+    samples_per_second: float = 4.0  # frames sampled for further figures
     flow_above: float = 0.0  # see motion.py
     until: float = math.inf
     threads: int = 1
@@ -122,10 +121,10 @@ def read_signals(
 ) -> Signals:
     """Decode a file once.
 
-    watch: is shown each sampled frame, in full size
-    every: is shown each frame, BGR, as small as PySceneDetect sees it
+    watch: called with each sampled frame in full size
+    every: called with each frame, BGR, downscaled as in PySceneDetect
 
-    Raises MediaError where the file gives no two frames, ends early or takes too long.
+    Raises MediaError if the file has fewer than two frames, ends early or takes too long.
     """
     try:
         if reading.pictures and (picture := open_picture(path)) is not None:
@@ -160,7 +159,7 @@ def _read(
 
 
 def _measure(path: Path, packets: Packets, measured: _Measured, reading: Reading) -> av.VideoFrame:
-    """Measure frame after frame, as far as is asked for. Returns the first."""
+    """Measure the frames up to `reading.until`; returns the first frame."""
     limit = reading.timeout_seconds
     deadline = None if limit is None else time.monotonic() + limit
     first: av.VideoFrame | None = None
@@ -202,15 +201,16 @@ def _fps(stream: av.VideoStream) -> float:
 
 
 def turned(picture: Array, rotation: int) -> Array:
-    """(H, W, ...) as it is shown. rotation: degrees counterclockwise"""
+    """Rotate (H, W, ...) for display. rotation: degrees counterclockwise"""
     return np.ascontiguousarray(np.rot90(picture, round(rotation / 90)))
 
 
 def perceptual_hash(luma: Array) -> int:
     """Perceptual hash of 64 bits: signs of low frequencies about their median, robust to changes.
 
-    luma: (H, W) uint8. Source: pHash, as in the package `imagehash`: the 8x8 lowest of a 32x32
-        cosine transform.
+    luma: (H, W) uint8
+
+    Source: pHash, as in the package `imagehash`: the lowest 8x8 of a 32x32 cosine transform.
     """
     small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:8, :8]
@@ -219,7 +219,7 @@ def perceptual_hash(luma: Array) -> int:
 
 
 class _Measured:
-    """The figures as they come in, and what the next frame is compared with."""
+    """The figures so far, and the last frames to compare the next one with."""
 
     def __init__(self, clock: Clock, reading: Reading, watch: Watch | None, every: Every | None) -> None:
         self.last = 0.0  # seconds: the newest frame's
@@ -284,9 +284,9 @@ class _Measured:
 
 
 def _bgr(frame: av.VideoFrame, convert: VideoReformatter) -> Pixels:
-    """(H, W, 3) BGR, a view, not turned: the very bytes that OpenCV gives PySceneDetect.
+    """Convert to (H, W, 3) BGR, a view, not rotated: the bytes that OpenCV gives PySceneDetect.
 
-    convert: the same for all frames of a file; a frame's own would be set up anew for each
+    convert: shared by all frames of a file; a new one for each frame would cost its setup
     """
     plane = convert.reformat(frame, format="bgr24", interpolation="BICUBIC").planes[0]
     lines: Pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
@@ -294,7 +294,7 @@ def _bgr(frame: av.VideoFrame, convert: VideoReformatter) -> Pixels:
 
 
 def _as_scenedetect(whole: Pixels) -> Pixels:
-    """As scene_manager.py of PySceneDetect 0.7 scales a frame before its detectors see it."""
+    """Downscale a frame as PySceneDetect 0.7 does for its detectors (scene_manager.py)."""
     height, width = whole.shape[:2]
     factor = max(height, width) / 256
     if factor <= 1:
@@ -304,10 +304,7 @@ def _as_scenedetect(whole: Pixels) -> Pixels:
 
 
 def _content(hsv: Array, before: Array) -> float:
-    """Mean of the mean changes of hue, saturation and value, as in PySceneDetect.
-
-    Source: its content_detector.py.
-    """
+    """Mean of the changes of hue, saturation and value: PySceneDetect's content_detector.py."""
     pixels = float(hsv.shape[0] * hsv.shape[1])
     hue, saturation, value = (change / pixels for change in cv2.sumElems(cv2.absdiff(hsv, before))[:3])
     return (hue + saturation + value) / 3.0
@@ -320,10 +317,7 @@ def _peak(difference: Array) -> float:
 
 
 def _bars(whole: Pixels) -> tuple[float, float, float, float]:
-    """Black bars above, right, below and left, as shares of height or width.
-
-    Green stands for brightness.
-    """
+    """Black bars above, right, below and left, as shares of height or width, seen in green."""
     rows, columns = whole[:, ::4, 1].mean(1), whole[::4, :, 1].mean(0)
     above, below = _leading(rows), _leading(rows[::-1])
     left, right = _leading(columns), _leading(columns[::-1])
@@ -331,6 +325,6 @@ def _bars(whole: Pixels) -> tuple[float, float, float, float]:
 
 
 def _leading(means: Array) -> float:
-    """The share of lines before the first that is no bar; 1 where all are."""
+    """Share of lines before the first one outside the bar; 1 if there is none."""
     bright = means > BAR
     return float(bright.argmax()) / len(means) if bright.any() else 1.0
