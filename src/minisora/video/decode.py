@@ -271,24 +271,29 @@ def _scan(path: Path, size: int, modified: int) -> Scan:
         clock, pieces = Clock(rate, clock_may_jump(container)), [array("d")]
         ends, lasts = [0.0], 1 / rate
         for packet in container.demux(stream):
-            decoded_at = packet.dts if packet.dts is not None else packet.pts
-            if decoded_at is None or packet.time_base is None:
+            if not packet.size:
                 continue
-            lasts = float((packet.duration or 0) * packet.time_base) or 1 / rate
-            clock(float(decoded_at * packet.time_base), lasts)
+            decoded = _seconds(packet.dts if packet.dts is not None else packet.pts, packet)
+            lasts = _seconds(packet.duration, packet) or 1 / rate
+            in_order, _ = clock(decoded, lasts)
             if clock.jumps == len(pieces):
                 pieces.append(array("d"))
                 ends.append(0.0)
-            at = float((packet.pts if packet.pts is not None else decoded_at) * packet.time_base)
+            shown = _seconds(packet.pts, packet)
+            at = shown if shown is not None else decoded if decoded is not None else in_order
             pieces[-1].append(at)
             ends[-1] = max(ends[-1], at + lasts)
     times, end = list[npt.NDArray[np.float64]](), 0.0
     for piece, stop in zip(pieces, ends, strict=True):
-        shown = np.sort(np.array(piece))
-        if len(shown):
-            times.append(end + shown - shown[0])
-            end += stop - shown[0]
+        sorted_times = np.sort(np.array(piece))
+        if len(sorted_times):
+            times.append(end + sorted_times - sorted_times[0])
+            end += float(stop - sorted_times[0])
     return Scan(np.concatenate(times) if times else np.zeros(0), end, len(pieces) - 1)
+
+
+def _seconds(moment: int | None, packet: av.Packet[Any]) -> float | None:
+    return None if moment is None or packet.time_base is None else float(moment * packet.time_base)
 
 
 def notes_on(frame: av.VideoFrame) -> tuple[str, ...]:
@@ -328,6 +333,9 @@ def stills(path: Path, background: Background) -> Iterator[Shown] | None:
     """Frames of a picture, or of an animated WebP, which FFmpeg does not decode; else None."""
     picture = open_picture(path)
     if picture is None:
+        return None
+    if path.suffix.lower() in (".mjpeg", ".mjpg"):  # pictures one after another
+        picture.close()
         return None
     count = getattr(picture, "n_frames", 1)
     if picture.format == "WEBP" and count > 1:

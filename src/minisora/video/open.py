@@ -36,7 +36,7 @@ _CLOCK_MAY_JUMP = 0x0200  # AVFMT_TS_DISCONT
 _RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .srw .x3f"
 _DNG_VERSION = 50706  # TIFF tag of raw photographs
 _DOCUMENTS = {b"%PDF": "a PDF", b"%!PS": "PostScript", b"\xd0\xcf\x11\xe0": "an office document"}
-_LISTS = {b"#EXTM3U": "a playlist", b"ffconcat": "a playlist", b"v=0\n": "a session description"}
+_LISTS = {b"#EXTM3U": "a playlist", b"ffconcat": "a playlist", b"<MPD": "a playlist", b"v=0\n": "a session description"}
 _PICTURES = (
     *("PNG", "JPEG", "TIFF", "BMP", "DIB", "TGA", "PPM", "WEBP", "AVIF", "JPEG2000", "ICO", "ICNS", "PCX", "SGI"),
     *("DDS", "QOI", "PSD", "GIF"),
@@ -66,14 +66,14 @@ def check_file(path: Path) -> None:
         raise Refused("empty", f"{path} is empty (0 bytes). Try another copy.")
     try:
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(1024)
     except OSError as error:
         raise Refused("unreadable", f"{path} may not be read: {error.strerror}.".lower()) from None
     for magic, what in _DOCUMENTS.items():
         if head.startswith(magic):
             raise Refused("no_video", f"{path} is {what}. Save its page as a picture first.")
     for magic, what in _LISTS.items():
-        if head.startswith(magic):
+        if head.startswith(magic) or (magic == b"<MPD" and magic in head):
             raise Refused("no_video", f"{path} is {what}, which names other files. Give one of these.")
     if path.suffix.lower() in _RAW.split() or head[8:10] == b"CR" or head[4:12] == b"ftypcrx ":
         raise _raw(path)
@@ -214,7 +214,7 @@ def _boxes(path: Path, size: int, modified: int) -> tuple[bytes, ...]:
     with path.open("rb") as file:
         while at + 8 <= size:
             file.seek(at)
-            head = file.read(16)
+            head = file.read(1024)
             length, kind = int.from_bytes(head[:4], "big"), head[4:8]
             if length == 1:
                 length = int.from_bytes(head[8:], "big")

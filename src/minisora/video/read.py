@@ -51,6 +51,7 @@ from minisora.video.open import (
 from minisora.video.pixels import Background, Pixels, display_size, frame_pixels
 
 _MOST_BYTES = 8 << 30  # of pixels in one whole file
+_SCANNED_BYTES = 256 << 20  # of a file: smaller ones are read for their length, whatever their header says
 Each = Callable[[Pixels], Pixels]  # applied to every frame as it is decoded: (H, W, 3) -> (h, w, 3)
 
 
@@ -117,7 +118,8 @@ def _probe_stills(shown: Sequence[Shown], path: Path) -> Probe:
 def _length(path: Path, container: Container, stream: VideoStream) -> tuple[float, int]:
     """Seconds of a stream and its number of frames, 0 if unknown; by packets if no header tells."""
     seconds = length_by_header(container, stream)
-    if seconds and not clock_may_jump(container) and not is_joined(path, container):
+    doubtful = path.stat().st_size <= _SCANNED_BYTES and not container.format.name.startswith("mov")
+    if seconds and not (doubtful or clock_may_jump(container) or is_joined(path, container)):
         return seconds, stream.frames
     found = scan(path)
     return found.seconds, len(found.times)

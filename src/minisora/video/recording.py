@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -87,14 +88,16 @@ class Recording:
         if seconds * (fps or self.fps) * height * width * 3 <= _HELD_BYTES:
             return read_frames(self.source.path, fps=fps, start=self.start, stop=self.stop, each=each)
         times = scan(self.source.path)
-        stop = min(self.stop, times.seconds)
+        start, stop = self.start, min(self.stop, times.seconds)
         if fps is None:
-            inside = [float(at) for at in times.times if self.start <= at < stop]
-            relative = [at - inside[0] for at in inside]
+            slack, lasts = 1 / self.fps / 4, np.diff(times.times, append=times.seconds)
+            inside = times.times[(times.times + lasts > start + slack) & (times.times < stop - slack)]
+            start = float(inside[0])  # of the frame that is shown there
+            relative = (inside - start).tolist()
             fps = constant_rate(relative, self.fps) or commonest_rate(relative)
         slack = min(1 / self.fps, 1 / fps) / 4
-        count = max(1, math.ceil((stop - self.start - slack) * fps - 1e-9))
-        return FileFrames(self, fps, count, (height, width)), fps
+        count = max(1, math.ceil((stop - start - slack) * fps - 1e-9))
+        return FileFrames(self.source.path, start, fps, count, (height, width)), fps
 
     def pieces(self) -> Iterator[Tensor]:
         """Yield every frame of the stretch as it is in the file: (1, H, W, 3) uint8."""
@@ -114,11 +117,12 @@ def _fitted(pixels: Pixels, height: int, width: int) -> Pixels:
 class FileFrames:
     """Frames of a recording, decoded when they are sliced. Reading on from the last is fast.
 
-    size: (height, width)
+    start: seconds after the first frame of the file
+    size:  (height, width)
     """
 
-    def __init__(self, recording: Recording, fps: float, count: int, size: tuple[int, int]) -> None:
-        self._recording, self._fps, self._count, self._size = recording, fps, count, size
+    def __init__(self, path: Path, start: float, fps: float, count: int, size: tuple[int, int]) -> None:
+        self._path, self._start, self._fps, self._count, self._size = path, start, fps, count, size
         self._next, self._frames = 0, self._from(0)
         self._near: OrderedDict[int, Pixels] = OrderedDict()
 
@@ -145,9 +149,7 @@ class FileFrames:
         pixels = next(self._frames, None)
         if pixels is None:  # the packets promise a little more than can be decoded
             if not self._near:
-                raise UsageError(
-                    f"{self._recording.source.path} ends earlier than its packets say. Use a stretch of it."
-                )
+                raise UsageError(f"{self._path} ends earlier than its packets say. Use a stretch of it.")
             pixels = next(reversed(self._near.values()))
         self._next += 1
         self._near[number] = pixels
@@ -156,8 +158,8 @@ class FileFrames:
         return pixels
 
     def _from(self, number: int) -> Generator[Pixels]:
-        path, start = self._recording.source.path, self._recording.start + number / self._fps
-        with closing(decode(path, start, "white")) as shown:
+        start = self._start + number / self._fps
+        with closing(decode(self._path, start, "white")) as shown:
             small = (replace(frame, pixels=partial(self._changed, frame.pixels)) for frame in shown)
             yield from resampled(small, start, self._fps)
 

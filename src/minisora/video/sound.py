@@ -8,6 +8,7 @@ Not here: the frames (read.py, write.py).
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,6 @@ RATE = 48_000  # samples per second, which every codec here takes
 Track = npt.NDArray[np.float32]  # (2, n) samples at RATE
 CODECS = {".mp4": "aac", ".webm": "libopus", ".mkv": "flac"}
 _BLOCK = 48_000  # samples that are handed to the encoder at a time
-_BACKWARDS = 10 * RATE  # samples that are read at a time, from the end on
 _SEEK_FROM = 2.0  # seconds: nearer starts are reached from the beginning
 _BEFORE = 1.0  # seconds that a decoder needs to find its way after seeking
 _ERRORS = (UsageError, av.FFmpegError, OSError, ValueError)
@@ -167,13 +167,18 @@ def _cut(pieces: Iterator[tuple[int, Track]], start: int, stop: int | None) -> I
 
 
 def _backwards(path: Path, start: int, stop: int, at: int) -> Iterator[tuple[int, Track]]:
-    """Samples from `stop` back to `start`, from `at` of the track on."""
-    for last in range(stop, start, -_BACKWARDS):
-        first = max(start, last - _BACKWARDS)
-        whole = np.zeros((2, last - first), dtype=np.float32)
-        for place, samples in _cut(_decoded(path, first), first, last):
-            whole[:, place - first : place - first + samples.shape[1]] = samples
-        yield at + stop - last, whole[:, ::-1]
+    """Samples from `stop` back to `start`, from `at` of the track on; they wait on the disk."""
+    with tempfile.TemporaryFile() as file:
+        for place, samples in _cut(_decoded(path, start), start, stop):
+            file.seek((place - start) * 2 * 4)
+            file.write(samples.T.tobytes())
+        for last in range(stop, start, -_BLOCK):
+            first = max(start, last - _BLOCK)
+            file.seek((first - start) * 2 * 4)
+            some = np.frombuffer(file.read((last - first) * 2 * 4), np.float32).reshape(-1, 2)
+            whole = np.zeros((2, last - first), dtype=np.float32)
+            whole[:, : len(some)] = some.T
+            yield at + stop - last, whole[:, ::-1]
 
 
 def _decoded(path: Path, start: int) -> Iterator[tuple[int, Track]]:
