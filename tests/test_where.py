@@ -30,7 +30,7 @@ class Change:
 
 
 JOBS = "JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, width, frames, how many"
-STRENGTH = '    strength: Annotated[Strength, option("How far a preview is made anew: 0.6 to 0.8.")] = 0.7'
+STRENGTH = '    strength: Annotated[Strength, option("How far a preview is regenerated: 0.6 to 0.8.")] = 0.7'
 CHANGES = {
     "a sampler": Change(
         (

@@ -34,7 +34,7 @@ def add_verbs(app: typer.Typer) -> None:
 
 
 def run(
-    request: Annotated[Path, typer.Argument(help="A file of --save-request, or a video or picture that one made.")],
+    request: Annotated[Path, typer.Argument(help="A file of --save-request, or a generated video or picture.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")],
     media: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of its clips and pictures.")] = Path("."),
     model: Annotated[str | None, typer.Option(help="Instead of the request's own model.")] = None,

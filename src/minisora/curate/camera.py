@@ -95,18 +95,12 @@ def _is_spread(points: Array) -> bool:
 
 
 def median_rates(pairs: dict[str, Array]) -> dict[str, float]:
-    """Camera motion of a clip: the median of each of MOVES over pairs of frames, per second.
-
-    NaN if there is none.
-    """
+    """Camera motion of a clip: medians of MOVES over pairs of frames, per second; NaN if none."""
     return {name: float(np.nanmedian(pairs[name])) if np.isfinite(pairs[name]).any() else math.nan for name in MOVES}
 
 
 def shake(pairs: dict[str, Array]) -> float:
-    """Drift back and forth: mean distance of pan and tilt from their medians.
-
-    In longer sides per second.
-    """
+    """Shake: mean distance of pan and tilt from their medians, in longer sides per second."""
     known = np.isfinite(pairs["pan"])
     if not known.any():
         return math.nan

@@ -31,7 +31,7 @@ from minisora.video.pixels import Pixels
 
 Array = npt.NDArray[Any]
 
-SHOWN = 1  # version of the scorers' input: raise it when `Kept` selects or shrinks frames differently
+INPUT_VERSION = 1  # version of the scorers' input: raise it when `Kept` selects or shrinks frames differently
 FRAMES = 4  # of a clip that a scorer sees
 _SHOWN_SIDE = 512  # pixels of the longer side: text must stay legible
 _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's shortest has one
@@ -124,8 +124,8 @@ def reads_captions(name: str) -> bool:
 def version_of(name: str) -> str:
     """Name of a scorer with the versions of its code, its input and the package of its weights."""
     if name in SCORERS:
-        return f"{name} {SCORERS[name].version}, shown {SHOWN}, {packaged(SCORERS[name].package)}"
-    return f"{name} {getattr(scorer_named(name), 'version', 1)}, shown {SHOWN}"
+        return f"{name} {SCORERS[name].version}, shown {INPUT_VERSION}, {packaged(SCORERS[name].package)}"
+    return f"{name} {getattr(scorer_named(name), 'version', 1)}, shown {INPUT_VERSION}"
 
 
 def packaged(package: str) -> str:

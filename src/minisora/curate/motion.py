@@ -42,7 +42,7 @@ class Motion:
         self._flow_above = flow_above
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._before: tuple[Array, float] | None = None
-        self._reference = 0.0  # seconds of the last frame that others are told from
+        self._reference = 0.0  # seconds of the last reference frame
         self._vectors: list[float] = []  # of the frames since the last sample
 
     def listen(self, frame: av.VideoFrame, seconds: float) -> None:

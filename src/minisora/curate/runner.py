@@ -100,7 +100,7 @@ def stage_of(recipe: Recipe) -> Measure:
 
 
 def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retry: bool = False) -> Ledger:
-    """Run a recipe, or what is left of it.
+    """Run a recipe, or resume it.
 
     retry: try quarantined files and clips again
 

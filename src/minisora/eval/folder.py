@@ -96,10 +96,7 @@ def read_prompts(folder: Path) -> list[tuple[Path, str]]:
 
 
 def write_prompts(path: Path, count: int) -> None:
-    """Write the first `count` held-out prompts of the playroom as .txt, .csv or .jsonl.
-
-    They are for 0000.mp4 and so on.
-    """
+    """Write `count` held-out prompts of the playroom, for 0000.mp4 and on: .txt, .csv or .jsonl."""
     if path.suffix not in (".txt", ".csv", ".jsonl"):
         raise UsageError(f"{path}: prompts are written as .txt, .csv or .jsonl. Name one of these.")
     texts = [one.prompt for one in prompts(count)[1]]

@@ -70,7 +70,7 @@ class Sampling:
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
         """Yield pieces of (n, H, W, 3) uint8.
 
-        Frames larger than the network sees are made small first.
+        Frames larger than the network sees are generated small first.
         """
         seen = working(self.bundle, self.shape)
         if self.conditions or max(seen.height, seen.width) <= side_seen(self.bundle):
@@ -233,7 +233,7 @@ def edited(
     yield torch.cat(list(delivered(bundle, decoded, shape, watch)))[: len(clip)]
 
 
-def in_turn(scenes: Sequence[Sampling], watch: Watch) -> Iterator[Tensor]:
+def scene_by_scene(scenes: Sequence[Sampling], watch: Watch) -> Iterator[Tensor]:
     """Yield the frames of scenes, one after another."""
     for number, scene in enumerate(scenes, 1):
         yield from scene(replace(watch, stage=f"scene {number} of {len(scenes)}"))

@@ -62,7 +62,7 @@ BLEND_NOISE = 0.7  # level of the blended frames that interpolation starts from
 
 @verb
 class Generate(Sampled):
-    """A video of what the prompt says. One longer than the context window is made window by window.
+    """A video of what the prompt says, window by window if it is long.
 
     A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
     """
@@ -73,7 +73,7 @@ class Generate(Sampled):
     fps: Fps | None = None
     small: Annotated[bool, option("Small and short first, whatever is asked for."), Flag(name="--preview")] = False
     preview: Annotated[Clip, option("A preview to make large."), Flag(name="--from", metavar="VIDEO")] | None = None
-    strength: Annotated[Strength, option("How far a preview is made anew: 0.6 to 0.8.")] = 0.7
+    strength: Annotated[Strength, option("How far a preview is regenerated: 0.6 to 0.8.")] = 0.7
     candidates: Candidates | None = None
     one_stage: OneStage = False
 
@@ -142,7 +142,7 @@ def moments(given: object) -> object:
 
 @verb
 class Animate(Sampled):
-    """A video that starts from a picture and goes on as the prompt says.
+    """A video that starts from a picture and continues as the prompt says.
 
     The picture is fitted to the model's pixel area at its own aspect first, or to --size.
     """

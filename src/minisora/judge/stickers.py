@@ -27,7 +27,7 @@ from minisora.worlds.stickers.staging import Staging
 
 SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # of the judge's input clips
 CELL = 8  # pixels of a cell's side, of the map that says where something is shown
-TONES_TOLD = ("none", *TONES.values())
+TONE_CLASSES = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
 BEST = 5  # number of names in a reading
 BATCH = 48  # clips that are read at once
@@ -54,16 +54,16 @@ class Reading:
     names: tuple[str, ...]  # the best BEST, best first
     person: str  # these two are of the best name that has them
     activity: str
-    tone: str  # one of TONES_TOLD
+    tone: str  # one of TONE_CLASSES
     forward: float  # probability that the frames are in the order in which they were filmed
 
 
 def reading(names: Tensor, tones: Tensor, forward: float) -> Reading:
-    """Decode logits into a reading. names: (words,); tones: (TONES_TOLD,)"""
+    """Decode logits into a reading. names: (words,); tones: (TONE_CLASSES,)"""
     people = _people()
     person, activity = people[max(people, key=names.tolist().__getitem__)]
     best = tuple(words()[n] for n in names.topk(BEST).indices.tolist())
-    return Reading(best, person, activity, TONES_TOLD[int(tones.argmax())], forward)
+    return Reading(best, person, activity, TONE_CLASSES[int(tones.argmax())], forward)
 
 
 def looks(frames: Tensor, fps: float) -> Tensor:
@@ -77,9 +77,8 @@ def looks(frames: Tensor, fps: float) -> Tensor:
 class StickerJudge(Network):
     """Clips (B, NUM_FRAMES, SIDE, SIDE, 3) uint8 -> logits.
 
-    The logits are (B, words), (B, TONES_TOLD), and (B,) of forward in time.
-    The last is g(frames) - g(frames backwards): a clip and its reverse get opposite answers, and a
-    still clip none.
+    The logits are (B, words), (B, TONE_CLASSES), and (B,) of forward in time. The last is odd,
+    g(frames) - g(reversed frames): a clip and its reverse get opposite logits, a still clip 0.
     """
 
     name = "stickers"
@@ -93,7 +92,7 @@ class StickerJudge(Network):
         self.cover = nn.Conv2d(128, 1, 1)
         self.deep = nn.Sequential(conv(128, _WIDTH, stride=2), conv(_WIDTH, _WIDTH))
         self.names = nn.Linear(2 * _WIDTH, len(words()))
-        self.tones = nn.Linear(2 * _WIDTH, len(TONES_TOLD))
+        self.tones = nn.Linear(2 * _WIDTH, len(TONE_CLASSES))
         # three neighbouring frames at once, at half the size
         self.step = nn.Sequential(conv(9, 48, kernel=4, stride=2), conv(48, 64, stride=2), conv(64, 96, stride=2))
         self.time = nn.Conv1d(2 * 96, _TIME_WIDTH, 3, padding=1)

@@ -28,7 +28,7 @@ from minisora.judge.stickers import (
     NUM_FRAMES,
     SIDE,
     SURE,
-    TONES_TOLD,
+    TONE_CLASSES,
     StickerJudge,
     looks,
     rendered,
@@ -56,7 +56,7 @@ class Examples:
     cover: Tensor  # (PICTURES, SIDE / CELL, SIDE / CELL) share of a cell that the sticker covers
     clips: Tensor  # (CLIPS, NUM_FRAMES, SIDE, SIDE, 3) uint8
     names: Tensor  # (PICTURES + CLIPS,) of `words`
-    tones: Tensor  # (PICTURES + CLIPS,) of TONES_TOLD
+    tones: Tensor  # (PICTURES + CLIPS,) of TONE_CLASSES
     forward: Tensor  # (CLIPS,) 1, or -1 where the frames are in reverse order
 
 
@@ -84,7 +84,7 @@ def examples(seed: int) -> Examples:
             clips.append(wear(clip if forward[-1] > 0 else clip.flip(0), generator))
             shown.append(stickers.sticker(staging.actors[0].key))
     names = torch.tensor([words().index(each.words) for each in shown])
-    tones = torch.tensor([TONES_TOLD.index(each.tone or TONES_TOLD[0]) for each in shown])
+    tones = torch.tensor([TONE_CLASSES.index(each.tone or TONE_CLASSES[0]) for each in shown])
     return Examples(torch.stack(pictures), torch.stack(cover), torch.stack(clips), names, tones, torch.tensor(forward))
 
 
@@ -112,7 +112,7 @@ def _picture(shown: Sticker, ground: Tensor, random: Random) -> tuple[Tensor, Te
 def _frames(key: str) -> Tensor:
     """Every fourth animation, (T, h, 4, w), held in memory.
 
-    Opening the file anew costs more than drawing it.
+    Opening the file again costs more than drawing it.
     """
     return torch.from_numpy(load(key, LONG_SIDES[-1])[::4].copy())
 

@@ -66,7 +66,7 @@ def watch(scene: Scene, start: float, stop: float, *, aspect: float = 1.0) -> Vi
     cut_at = scene.cut
     cut = cut_at is not None and start + 0.25 <= cut_at <= stop - 0.25
     main = (start, stop)
-    if cut_at is not None and start < cut_at <= stop:  # motions are told of one shot: the first, if it lasts
+    if cut_at is not None and start < cut_at <= stop:  # motions are of one shot: the first, if it lasts
         main = (start, cut_at - 0.01) if cut_at - start >= 0.8 or not cut else (cut_at, stop)
         if not cut:  # a sliver of a shot at either end
             main = (start, cut_at - 0.01) if cut_at - start > stop - cut_at else (cut_at, stop)

@@ -1,7 +1,7 @@
 """Position and rotation of every thing at any time.
 
-A path is a sum of closed forms (scene.Path), so any time can be asked for in any order. A collision
-is one event on a line: both speeds jump there, conserving momentum.
+A path is a sum of closed forms (scene.Path), so times can be evaluated in any order. A collision is
+one event on a line: both speeds jump there, conserving momentum.
 
 Here: state at given times; the speeds after a collision; how near two things can come.
 Not here: which paths are chosen (draw.py).

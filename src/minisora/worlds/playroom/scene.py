@@ -120,7 +120,7 @@ class Thing:
 class Shot:
     """A camera from `start` on.
 
-    It looks at (x, y, z) from `distance`; `rate` is what `move` does in a second.
+    It looks at (x, y, z) from `distance`; `rate` is that of `move` per second.
 
     Rates: orbit and pan in radians, zoom in the logarithm of the focal length; all are 0 at `pivot`
     seconds.
