@@ -187,7 +187,8 @@ def distances_to_nearest(generated: Sequence[Tensor], training: Iterable[Tensor]
     for clip in training:
         if clip.shape != generated[0].shape:
             raise UsageError(
-                f"a training clip is {tuple(clip.shape)} and a generated one {tuple(generated[0].shape)}: resize it."
+                f"a training clip is {tuple(clip.shape)} and a generated one {tuple(generated[0].shape)}. "
+                "Cut and resize it."
             )
         best = torch.minimum(best, (ours - features(clip).double().cpu()).norm(dim=1))
     if best.isinf().any():
