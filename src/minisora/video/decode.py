@@ -10,6 +10,7 @@ Not here: opening (open.py), pixels (pixels.py), resampling in time (read.py).
 from __future__ import annotations
 
 import struct
+import zlib
 from array import array
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -241,7 +242,9 @@ def length_by_header(container: Container, stream: av.VideoStream) -> float:
     """Seconds of the stream as the header says, or of the whole file; 0 if it says nothing."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
+    seconds, begin = (container.duration or 0) / av.time_base, (container.start_time or 0) / av.time_base
+    counts_from_zero = container.format.name.startswith("matroska") and 0 < begin < seconds
+    return seconds - begin if counts_from_zero else seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,5 +389,6 @@ def decodable(path: Path) -> Iterator[None]:
 
 # exceptions of av and Pillow on damaged input
 DAMAGE: tuple[type[Exception], ...] = (
-    *(av.FFmpegError, OSError, ValueError, EOFError, SyntaxError, IndexError, MemoryError, struct.error),
+    *(av.FFmpegError, OSError, ValueError, EOFError, SyntaxError, LookupError, MemoryError, ArithmeticError),
+    *(RuntimeError, TypeError, struct.error, zlib.error),
 )
