@@ -1,0 +1,132 @@
+"""A database behind asyncio: one writer, some readers, and its version.
+
+All writes run in one thread, one transaction each, in the order they were asked for, so that no two
+ever wait for each other. SQLite keeps a write-ahead log and syncs it at every commit: what is
+committed survives a crash of the machine.
+
+Here: connections, threads, migrations, errors. Not here: tables (tables.py), statements (store.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import alembic.command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from minisora.errors import UsageError
+from minisora.studio.jobs import StorageFull
+
+Answer = TypeVar("Answer")
+READERS = 2  # threads
+_PG_DISK_FULL = "53100"  # SQLSTATE
+
+
+class Database:
+    """A database by its address. Opening it brings its tables up to date.
+
+    Raises UsageError for an address that does not open, or tables of a newer version.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._engine = _engine(address)
+        try:
+            _migrate(self._engine)
+        except BaseException:
+            self._engine.dispose()
+            raise
+        self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._readers = ThreadPoolExecutor(READERS, "store-reader")
+        self._last = 0.0
+
+    async def write(self, change: Callable[[Connection], Answer]) -> Answer:
+        """Run a change in a transaction of its own; it is on disk when this returns.
+
+        A caller that is cancelled meanwhile does not undo it.
+
+        Raises StorageFull.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, change)
+
+    async def read(self, query: Callable[[Connection], Answer]) -> Answer:
+        """Run a query; it sees every change that was finished before."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._transaction, query)
+
+    async def close(self) -> None:
+        """Finish what was asked for, and close all connections."""
+        await asyncio.to_thread(self._closed)
+
+    def now(self) -> float:
+        """Unix time, later at every call; for the writer only."""
+        self._last = max(time.time(), self._last + 1e-6)
+        return self._last
+
+    def _closed(self) -> None:
+        for threads in (self._writer, self._readers):
+            threads.shutdown()
+        self._engine.dispose()
+
+    def _transaction(self, action: Callable[[Connection], Answer]) -> Answer:
+        try:
+            with self._engine.begin() as connection:
+                return action(connection)
+        except DBAPIError as error:
+            if _is_full(error.orig):
+                raise StorageFull("the disk is full: free some space on the server, then try again.") from error
+            raise
+
+
+def _engine(address: str) -> Engine:
+    try:
+        url = make_url(address)
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        engine = create_engine(url, pool_pre_ping=url.drivername != "sqlite")
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise UsageError(
+            f"the database {address.partition('@')[2] or address!r} cannot be used ({error}). Give sqlite:///FILE, "
+            "or postgresql://USER:PASSWORD@HOST/NAME with pip install 'minisora[postgresql]'."
+        ) from None
+    if url.drivername == "sqlite":
+        event.listen(engine, "connect", _set_up)
+    return engine
+
+
+def _set_up(connection: sqlite3.Connection, record: Any) -> None:
+    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        with engine.begin() as connection:
+            present = MigrationContext.configure(connection).get_current_revision()
+            if present is not None and present not in {each.revision for each in script.walk_revisions()}:
+                raise UsageError(
+                    f"{shown} was written by a newer minisora (tables of version {present!r}). Update minisora."
+                )
+            config.attributes["connection"] = connection
+            alembic.command.upgrade(config, "head")
+    except OperationalError as error:
+        raise UsageError(f"the database {shown} does not open: {error.orig}. Check its address.") from None
+
+
+def _is_full(error: Any) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or (
+        getattr(error, "sqlstate", None) == _PG_DISK_FULL
+    )
