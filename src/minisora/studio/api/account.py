@@ -50,7 +50,7 @@ async def login(call: Call, studio: Parts) -> Response:
     given = await read_model(call, studio.incoming, studio.settings, Login)
     await studio.access.caller(call, given.token)
     answer = Response(status_code=204)
-    secure = call.url.scheme == "https"
+    secure = call.headers.get("origin", "").startswith("https:")  # a proxy may end TLS before us
     answer.set_cookie(
         COOKIE, given.token, max_age=LOGIN_SECONDS, path="/", secure=secure, httponly=True, samesite="strict"
     )

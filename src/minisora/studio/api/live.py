@@ -23,7 +23,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import minisora
-from minisora.studio.api import objects
+from minisora.studio.api import log, objects
 from minisora.studio.api.auth import Caller, secret_of
 from minisora.studio.api.errors import Refusal
 from minisora.studio.api.state import Parts, Studio
@@ -57,7 +57,9 @@ async def live(socket: WebSocket, studio: Parts) -> None:
     finally:
         for task in (sending, leaving):
             task.cancel()
-        await asyncio.gather(sending, leaving, return_exceptions=True)
+        for error in await asyncio.gather(sending, leaving, return_exceptions=True):
+            if isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
+                log.write_error(error)
 
 
 async def _caller(socket: WebSocket, studio: Studio, offered: list[str]) -> Caller:
