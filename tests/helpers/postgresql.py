@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -36,7 +37,7 @@ def server() -> Iterator[str]:
     common = {"check": True, "capture_output": True, "cwd": folder, **user}
     subprocess.run([at / "initdb", "-D", data, "-A", "trust", "-U", "studio", "--no-sync"], **common)
     process = subprocess.Popen(
-        [at / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder],
+        [at / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=folder,
@@ -48,6 +49,6 @@ def server() -> Iterator[str]:
             assert process.poll() is None, "the server ended"
         yield f"postgresql://studio@127.0.0.1:{port}/postgres"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGQUIT)
         process.wait()
         shutil.rmtree(folder)

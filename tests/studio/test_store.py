@@ -48,7 +48,9 @@ async def done(store: Store, owner: str = "one", made: Made = MADE, **changes: A
 
 
 def test_a_job_comes_back_as_it_was_given_from_another_connection(address):
-    given = replace(new(prompt="0-1s: a red ball | 1s-: it “bounces” ✓ \ud800\x00"), client={"size": "1280x720", "n": [1]})
+    given = replace(
+        new(prompt="0-1s: a red ball | 1s-: it “bounces” ✓ \ud800\x00"), client={"size": "1280x720", "n": [1]}
+    )
 
     async def add(store):
         return await store.add(given)
@@ -284,7 +286,7 @@ def test_tables_of_a_newer_version_are_refused(tmp_path):
     run(f"sqlite:///{path}", lambda store: store.ids())
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'later'")
-    with pytest.raises(UsageError, match="newer minisora.*'later'"):
+    with pytest.raises(UsageError, match=r"newer minisora.*'later'"):
         Store(f"sqlite:///{path}")
 
 

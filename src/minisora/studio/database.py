@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from minisora.errors import UsageError
-from minisora.studio.jobs import StorageFull
+from minisora.studio.jobs import StorageFull, Unavailable
 
 Answer = TypeVar("Answer")
 READERS = 2  # threads
@@ -54,7 +54,7 @@ class Database:
 
         A caller that is cancelled meanwhile does not undo it.
 
-        Raises StorageFull.
+        Raises StorageFull; Unavailable, after which the change may be there or not.
         """
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, change)
 
@@ -83,6 +83,8 @@ class Database:
         except DBAPIError as error:
             if _is_full(error.orig):
                 raise StorageFull("the disk is full: free some space on the server, then try again.") from error
+            if error.connection_invalidated or isinstance(error, OperationalError):
+                raise Unavailable("the database does not answer: try again in a minute.") from error
             raise
 
 

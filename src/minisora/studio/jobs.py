@@ -10,12 +10,12 @@ Here: the values and the errors about them. Not here: keeping them (store.py), r
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from minisora.errors import UsageError
+from minisora.errors import DiskFull, UsageError
 from minisora.generate.request import Request
 from minisora.generate.verbs import VERBS
 from minisora.progress import Event
@@ -59,16 +59,20 @@ class WrongState(UsageError):
         self.job = job
 
 
-class StorageFull(UsageError):
-    """The disk is full; nothing was kept of what was asked."""
+class StorageFull(DiskFull):
+    """The server's disk is full; nothing was kept of what was asked."""
+
+
+class Unavailable(UsageError):
+    """The database does not answer for now."""
 
 
 @dataclass(frozen=True)
 class Failure:
     """Reason why a job failed.
 
-    code: invalid_request, worker_lost, deadline_exceeded, storage_full or internal_error; a job
-          that was cancelled has none
+    code: invalid_request, worker_lost, deadline_exceeded, out_of_memory, storage_full or
+          internal_error; a job that was cancelled has none
     """
 
     code: str
@@ -275,6 +279,18 @@ class Page(Generic[Value]):
 
     values: Sequence[Value]
     more: bool
+
+
+def named_media(data: Any) -> Iterator[Mapping[str, Any]]:
+    """Every clip and picture that a request's JSON names, with its name and sha256."""
+    if isinstance(data, Mapping):
+        if isinstance(data.get("sha256"), str):
+            yield data
+        for value in data.values():
+            yield from named_media(value)
+    elif isinstance(data, Sequence) and not isinstance(data, str):
+        for value in data:
+            yield from named_media(value)
 
 
 def new_id(kind: str) -> str:

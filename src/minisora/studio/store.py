@@ -10,7 +10,7 @@ Here: jobs and their attempts. Not here: connections (database.py), the library 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -31,6 +31,7 @@ from minisora.studio.jobs import (
     Usage,
     WrongState,
     format_for,
+    named_media,
     new_id,
 )
 from minisora.studio.library import Library, Tokens, in_order, insert_item, mark_deleted, owned
@@ -78,10 +79,7 @@ class Store:
         }
 
         def change(connection: Connection) -> tuple[Job, bool]:
-            found = None if not new.key else _newest(connection, _with_key(new.owner, new.key))
-            if found is None and new.repeated_since is not None:
-                found = _newest(connection, _with_fingerprint(new.owner, new.fingerprint, new.repeated_since))
-            if found is not None:
+            if (found := _repeated(connection, new)) is not None:
                 return found, False
             if new.key:  # of a deleted job
                 connection.execute(update(jobs).where(_with_key(new.owner, new.key)).values(key=None))
@@ -126,6 +124,10 @@ class Store:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [_of_row(row) for row in rows]
 
+    async def repeated(self, new: NewJob) -> Job | None:
+        """Earlier job that `add` would return; None if it would make a new one."""
+        return await self._database.read(lambda connection: _repeated(connection, new))
+
     async def by_key(self, owner: str, key: str) -> Job | None:
         """Job of an idempotency key."""
         return await self._database.read(lambda connection: _newest(connection, _with_key(owner, key)))
@@ -154,13 +156,26 @@ class Store:
 
         return await self._database.write(change)
 
+    async def reorder(self, positions: Mapping[str, float]) -> None:
+        """Set the positions of jobs that wait or are paused; others stay as they are."""
+
+        def change(connection: Connection) -> None:
+            for job_id, position in positions.items():
+                held = jobs.c.state.in_([State.WAITING, State.PAUSED])
+                connection.execute(update(jobs).where(jobs.c.id == job_id, held).values(position=position))
+
+        await self._database.write(change)
+
     async def begin(self, job_ids: Sequence[str], worker: str) -> list[Job]:
-        """Mark waiting jobs as running, each with a new attempt. Raises WrongState for another."""
+        """Mark waiting jobs as running, each with a new attempt. Raises WrongState for another.
+
+        Once more after Unavailable: a job that runs already begins another attempt.
+        """
 
         def change(connection: Connection) -> list[Job]:
             begun, now = [], self._database.now()
             for job_id in job_ids:
-                number = _expect(connection, job_id, [State.WAITING]).attempts + 1
+                number = _expect(connection, job_id, [State.WAITING, State.RUNNING]).attempts + 1
                 values = {"state": State.RUNNING.value, "attempts": number, "started_at": now}
                 connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
                 attempt = {"job_id": job_id, "number": number, "worker": worker, "started_at": now, "outcome": ""}
@@ -176,7 +191,7 @@ class Store:
         outcome: State.WAITING puts it back; Made adds its video to the library as well
         attempt: outcome of the attempt, if another word than the state
 
-        Raises WrongState for a job that does not run.
+        A job with this outcome stays as it is. Raises WrongState for any other that does not run.
         """
         values: dict[str, Any] = {"state": outcome, "finished_at": None}
         if isinstance(outcome, Made):
@@ -185,7 +200,10 @@ class Store:
             values = {"state": State.FAILED, "failure": _FAILURE.dump_python(outcome, mode="json")}
 
         def change(connection: Connection) -> Job:
-            job, now = _expect(connection, job_id, [State.RUNNING]), self._database.now()
+            job, now = _job(connection, job_id), self._database.now()
+            if job.state == values["state"]:
+                return job
+            _check(job, [State.RUNNING])
             values["finished_at"] = now if values["state"].is_final else None
             connection.execute(
                 update(jobs).where(jobs.c.id == job_id).values({**values, "state": str(values["state"])})
@@ -283,20 +301,8 @@ class Store:
         return set(await self._database.read(lambda connection: connection.scalars(select(jobs.c.id)).all()))
 
 
-def named_media(data: Any) -> Iterator[str]:
-    """SHA-256 of each clip and picture that a request's JSON names."""
-    if isinstance(data, Mapping):
-        if isinstance(data.get("sha256"), str):
-            yield data["sha256"]
-        for value in data.values():
-            yield from named_media(value)
-    elif isinstance(data, Sequence) and not isinstance(data, str):
-        for value in data:
-            yield from named_media(value)
-
-
 def _name_media(connection: Connection, job_id: str, request: Any) -> None:
-    rows = [{"job_id": job_id, "sha256": each} for each in sorted(set(named_media(request)))]
+    rows = [{"job_id": job_id, "sha256": each} for each in sorted({one["sha256"] for one in named_media(request)})]
     if rows:
         connection.execute(insert(media), rows)
 
@@ -307,6 +313,13 @@ def _with_key(owner: str, key: str) -> ColumnElement[bool]:
 
 def _with_fingerprint(owner: str, fingerprint: str, since: float) -> ColumnElement[bool]:
     return (jobs.c.owner == owner) & (jobs.c.fingerprint == fingerprint) & (jobs.c.created_at >= since)
+
+
+def _repeated(connection: Connection, new: NewJob) -> Job | None:
+    found = _newest(connection, _with_key(new.owner, new.key)) if new.key else None
+    if found is None and new.repeated_since is not None:
+        found = _newest(connection, _with_fingerprint(new.owner, new.fingerprint, new.repeated_since))
+    return found
 
 
 def _newest(connection: Connection, condition: ColumnElement[bool]) -> Job | None:
@@ -350,8 +363,8 @@ def _item(connection: Connection, job: Job, made: Made, now: float) -> Item:
     """Item of a job's video; its parents are the owner's items that the request names."""
     video, prompt = made.files["video"], " ".join(str(job.request.get("prompt", "")).split())
     known = list(dict.fromkeys([job.parent] if job.parent else []))
-    for sha256 in named_media(job.request):
-        same = select(items.c.id).where(items.c.owner == job.owner, items.c.sha256 == sha256)
+    for one in named_media(job.request):
+        same = select(items.c.id).where(items.c.owner == job.owner, items.c.sha256 == one["sha256"])
         known += connection.scalars(same.order_by(items.c.created_at.desc()).limit(1))
     return Item(
         id=job.id,

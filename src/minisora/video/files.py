@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minisora.errors import UsageError
+from minisora.errors import DiskFull, UsageError
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: dict[st
 def cannot_write(path: Path, error: OSError) -> UsageError:
     """Make the UsageError for a write that the system refused."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UsageError(f"the disk is full: {path} was not written. Free some space or choose another folder.")
+        return DiskFull(f"the disk is full: {path} was not written. Free some space or choose another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UsageError(f"{path} cannot be written: permission denied. Choose another folder.")
     return UsageError(f"{path} was not written: {error.strerror or error}.")

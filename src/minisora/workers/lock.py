@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from minisora.errors import UsageError
-from minisora.video.files import cannot_write
 
 
 @contextmanager
@@ -39,6 +38,8 @@ def one_run(folder: Path, advice: str) -> Iterator[None]:
                 f"Wait until it has ended, {advice}."
             ) from None
         except OSError as error:
+            from minisora.video.files import cannot_write  # not above: it loads torch
+
             raise cannot_write(folder, error) from error
         yield
 

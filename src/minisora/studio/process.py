@@ -1,0 +1,137 @@
+"""The code in a worker process: loads a model, runs packs of jobs, writes their results.
+
+The pipe to the server carries `Assignment`s and cancellations in, and `Hello`, `Report`s and a beat
+every second out. The main thread computes; another reads the pipe, so that a cancelled job stops at
+the next step of the sampler, or between two pieces of frames. The process never touches the
+database, and writes only into the folders of its assignments.
+
+Here: the pipe and the model. Importing it loads no torch. Not here: running a job (task.py),
+starting and watching the process (workers.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minisora.errors import UsageError
+from minisora.studio.messages import Assignment, Beat, Hello, Refused
+
+if TYPE_CHECKING:
+    from minisora.generate.model import Model
+
+BEAT_SECONDS = 1.0
+NICENESS = 10  # the server answers while workers compute
+
+
+def work(pipe: Connection, models: Sequence[str], workers: int) -> None:
+    """Body of the process. models: names or folders, the default first; workers: their number"""
+    os.nice(NICENESS)
+    from minisora.workers.process import become_worker
+
+    become_worker()
+    try:
+        process = Process(pipe, models, workers)
+    except UsageError as error:
+        pipe.send(Refused(str(error)))
+        return
+    with suppress(EOFError, OSError):  # the server is gone
+        process.run()
+
+
+class Process:
+    """State of the process: the pipe, the model, and which jobs are cancelled."""
+
+    def __init__(self, pipe: Connection, models: Sequence[str], workers: int) -> None:
+        self._pipe, self._sending, self.workers = pipe, threading.Lock(), workers
+        self._folders, facts = described(models)
+        self._model: Model | None = None
+        self.loaded: str | None = None
+        self.cancelled: set[str] = set()
+        self.shows_previews = False
+        self._packs: queue.SimpleQueue[Sequence[Assignment] | None] = queue.SimpleQueue()
+        self.send(Hello(facts))
+
+    def send(self, message: Any) -> None:
+        with self._sending:
+            self._pipe.send(message)
+
+    def run(self) -> None:
+        """Work until the pipe closes."""
+        from minisora.studio.task import Task, run_pack
+
+        for thread in (self._listen, self._beat):
+            threading.Thread(target=thread, daemon=True).start()
+        self._load(next(iter(self._folders)))  # so that the first job finds it
+        while (pack := self._packs.get()) is not None:
+            run_pack([Task(self, assignment) for assignment in pack])
+            self.cancelled -= {assignment.job.id for assignment in pack}
+
+    def model(self, name: str) -> Model:
+        """Model of a job, loaded if it is not. Raises UsageError."""
+        if self.loaded != name:
+            self._load(name)
+        assert self._model is not None
+        return self._model
+
+    def _load(self, name: str) -> None:
+        import torch
+
+        import minisora
+        from minisora.device import check_memory, default_device, working_dtype
+
+        folder = self._folders[name]
+        self._model, self.loaded = None, None  # two would not fit
+        weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        wide = 1 if working_dtype(default_device()) == torch.bfloat16 else 2
+        check_memory(
+            wide * weights * self.workers, f"{self.workers} workers with {name} each", "Start fewer: --workers N."
+        )
+        self._model = minisora.load(folder)
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
+        self.loaded = name
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                kind, content = self._pipe.recv()
+                if kind == "run":
+                    self._packs.put(content)
+                elif kind == "cancel":
+                    self.cancelled.add(content)
+                else:
+                    self.shows_previews = content
+        except (EOFError, OSError):
+            self._packs.put(None)
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                self.send(Beat(self.loaded))
+            except OSError:
+                return
+            time.sleep(BEAT_SECONDS)
+
+
+def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping[str, Any]]]:
+    """Folders and facts of models by their own names. Raises UsageError for two of one name."""
+    from minisora.bundle import find
+
+    folders, facts = dict[str, Path](), dict[str, Mapping[str, Any]]()
+    for each in models:
+        folder = find(each)
+        about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        if (name := about["name"]) in folders:
+            raise UsageError(f"{folder} and {folders[name]} are both models named {name}. Serve one of them.")
+        folders[name] = folder
+        facts[name] = {**about["sampling"], "trained": about["trained"]}
+    return folders, facts
