@@ -10,23 +10,26 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import uvicorn
-from fastapi import FastAPI
 
+from minisora.studio import server
 from minisora.studio.api.app import create_app
 from minisora.studio.api.auth import new_token
 from minisora.studio.api.serve import config
 from minisora.studio.api.settings import Settings
 from minisora.studio.blobs import Blobs
-from minisora.studio.dispatch import Limits
+from minisora.studio.dispatch import Dispatcher, Limits
 from minisora.studio.store import Store
 from minisora.video import write_video
+from tests.helpers.studios import Hands, dispatching
+
+LONG: dict[str, Any] = {"prompt": "a long one", "seconds": 60, "steps": 1000}
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,8 @@ class Client:
         for name, value in {**sent, "Content-Length": str(len(body)), **(headers or {})}.items():
             connection.putheader(name, value)
         connection.endheaders()
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
             connection.send(body)
-        except (BrokenPipeError, ConnectionResetError):  # it has answered already
-            pass
         answer = connection.getresponse()
         found = Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         connection.close()
@@ -109,8 +110,7 @@ class Client:
 
     def busy(self) -> str:
         """Start a job that runs until it is cancelled, so that others wait; returns its id."""
-        job = {"prompt": "a long one", "seconds": 60, "steps": 1000}
-        video_id: str = self.post("/v1/videos", data=job).json()["id"]
+        video_id: str = self.post("/v1/videos", data=LONG).json()["id"]
         while self.get(f"/v1/videos/{video_id}").json()["status"] != "in_progress":
             time.sleep(0.05)
         return video_id
@@ -140,24 +140,6 @@ def multipart(form: Mapping[str, Any]) -> tuple[bytes, str]:
     return b"".join([*lines, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
-@contextmanager
-def listening(app: FastAPI) -> Iterator[Client]:
-    """Serve an app with uvicorn in a thread, as `minisora studio` does."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(config(app, "127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        try:
-            yield Client(listener.getsockname()[1])
-        finally:
-            server.should_exit = True
-            thread.join(30)
-
-
 def left(folder: Path) -> set[str]:
     """Files in a studio's folder that hold something from clients."""
     kept = {path for name in ("incoming", "files", "thumbnails", "jobs") for path in (folder / name).rglob("*")}
@@ -165,16 +147,48 @@ def left(folder: Path) -> set[str]:
 
 
 @contextmanager
-def studio(folder: Path, settings: Settings | None = None, limits: Limits | None = None) -> Iterator[Client]:
-    """A whole studio in a folder."""
-    from tests.helpers.fake_dispatcher import FakeDispatcher
+def studio(
+    folder: Path, settings: Settings | None = None, limits: Limits | None = None, *, model: Path | None = None
+) -> Iterator[Client]:
+    """Run a whole studio in a folder, in a thread.
+
+    model: a bundle for a worker process; None: a worker that computes nothing, for which a prompt
+           of LONG lasts until it is cancelled
+    """
+    settings, ready = settings or Settings(needs_token=False), threading.Event()
+    ports, servers = list[int](), list[uvicorn.Server]()
+
+    async def serve(dispatcher: Dispatcher, store: Store, blobs: Blobs) -> None:
+        app = create_app(store, blobs, dispatcher, folder, settings)
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            servers.append(uvicorn.Server(config(app, "127.0.0.1", 0)))
+            ports.append(listener.getsockname()[1])
+            await servers[0].serve([listener])
+
+    async def run() -> None:
+        if model is not None:
+            whole = server.Settings(folder=folder, models=(str(model),), limits=limits or Limits())
+            async with server.opened(whole) as parts:
+                await serve(parts.dispatcher, parts.store, parts.blobs)
+            return
+        hands = Hands(models=("toybox",))
+        hands.acts[LONG["prompt"]] = "hold"
+        async with dispatching(folder, hands, limits=limits) as parts_of_hands:
+            await serve(*parts_of_hands)
 
     folder.mkdir(parents=True, exist_ok=True)
-    store, blobs = Store(f"sqlite:///{folder / 'studio.db'}"), Blobs(folder / "files")
-    dispatcher = FakeDispatcher(store, blobs, folder, most=(limits or Limits()).waiting)
-    app = create_app(store, blobs, dispatcher, folder, settings or Settings(needs_token=False))
-    with listening(app) as client:
-        yield client
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
+    thread.start()
+    while not (servers and servers[0].started):
+        assert thread.is_alive(), "the server did not start"
+        ready.wait(0.02)
+    try:
+        yield Client(ports[0])
+    finally:
+        servers[0].should_exit = True
+        thread.join(60)
+        assert not thread.is_alive(), "the server did not stop"
 
 
 def add_tokens(folder: Path, **tokens: Mapping[str, Any]) -> dict[str, str]:

@@ -19,7 +19,7 @@ JOB = {"prompt": "a red ball", "seconds": 1, "steps": 2}
 
 @dataclass(frozen=True)
 class Clients:
-    """Clients of one studio: without a token, two users, one with narrow bounds, an administrator."""
+    """Clients of one studio: without a token, two users, one in narrow bounds, an administrator."""
 
     none: Client
     one: Client
@@ -76,7 +76,11 @@ def test_a_token_sees_its_own_alone(clients: Clients, tmp_path: Path):
     for method, path in (
         *(("GET", own), ("GET", f"{own}/content"), ("DELETE", own), ("PATCH", own)),
         *(("POST", f"{own}/{each}") for each in ("remix", "cancel", "pause", "resume", "move", "retry")),
-        *(("GET", f"/v1/library/{each['id']}{end}") for each in (video, upload) for end in ("", "/content", "/lineage")),
+        *(
+            ("GET", f"/v1/library/{each['id']}{end}")
+            for each in (video, upload)
+            for end in ("", "/content", "/lineage")
+        ),
         *(("DELETE", f"/v1/library/{upload['id']}"), ("PATCH", f"/v1/library/{upload['id']}")),
         ("POST", f"/v1/library/{upload['id']}/restore"),
     ):
@@ -86,8 +90,10 @@ def test_a_token_sees_its_own_alone(clients: Clients, tmp_path: Path):
     for media in (video, upload):
         answer = clients.other.post("/v1/videos/edits", data={"prompt": "x", "video": {"id": media["id"]}})
         assert_refused(answer, 404, "not_found")
-    moved = clients.other.post("/v1/videos", data=JOB).json()
-    assert clients.other.post(f"/v1/videos/{moved['id']}/move", data={"before": video["id"]}).status == 404
+    running, moved = clients.other.busy(), clients.other.post("/v1/videos", data=JOB).json()
+    theirs = clients.one.post("/v1/videos", data=JOB).json()  # waits too
+    assert clients.other.post(f"/v1/videos/{moved['id']}/move", data={"before": theirs["id"]}).status == 404
+    assert clients.other.post(f"/v1/videos/{running}/cancel").status == 200
     assert video["id"] not in str(clients.other.get("/v1/videos").json())
     assert clients.other.get(f"/v1/videos?after={video['id']}").status == 400
     assert not clients.other.get("/v1/library?search=mine").json()["data"]
@@ -140,7 +146,12 @@ def test_a_bucket_fills_at_its_rate():
 
 
 def test_tokens_are_made_and_revoked_by_administrators(clients: Clients):
-    for method, path in (("GET", "/v1/tokens"), ("POST", "/v1/tokens"), ("GET", "/metrics"), ("DELETE", "/v1/tokens/x")):
+    for method, path in (
+        ("GET", "/v1/tokens"),
+        ("POST", "/v1/tokens"),
+        ("GET", "/metrics"),
+        ("DELETE", "/v1/tokens/x"),
+    ):
         assert_refused(clients.one.call(method, path), 403, "not_allowed")
     made = clients.admin.post("/v1/tokens", data={"name": "guest", "jobs_waiting": 3}).json()
     guest = clients.none.with_token(made["secret"])
@@ -150,7 +161,14 @@ def test_tokens_are_made_and_revoked_by_administrators(clients: Clients):
     assert clients.admin.call("DELETE", f"/v1/tokens/{made['id']}").json()["revoked_at"] > 0
     assert_refused(guest.get("/v1/me"), 401, "invalid_api_key")
     assert clients.admin.call("DELETE", "/v1/tokens/token_none").status == 404
-    for wrong in ({}, {"name": ""}, {"name": " "}, {"name": "x", "jobs_waiting": 0}, {"name": "x", "power": 1}, {"name": 5}):
+    for wrong in (
+        {},
+        {"name": ""},
+        {"name": " "},
+        {"name": "x", "jobs_waiting": 0},
+        {"name": "x", "power": 1},
+        {"name": 5},
+    ):
         answer = clients.admin.post("/v1/tokens", data=wrong)
         assert answer.status == 400 and answer.error["param"] in ("name", "jobs_waiting", "power"), wrong
 
@@ -182,7 +200,8 @@ def test_metrics(clients: Clients):
 def test_wrong_tokens_are_slowed_down(clients: Clients):
     """The last test: it spends what an address has for a minute."""
     answers = [
-        clients.none.get("/v1/me", headers={"Authorization": f"Bearer guess-{n:08}"}) for n in range(FAILURES_A_MINUTE + 2)
+        clients.none.get("/v1/me", headers={"Authorization": f"Bearer guess-{n:08}"})
+        for n in range(FAILURES_A_MINUTE + 2)
     ]
     assert_refused(answers[-1], 429, "rate_limit_exceeded")
     assert clients.one.get("/v1/me").status == 200

@@ -16,6 +16,7 @@ from minisora.studio.api.auth import COOKIE
 from minisora.studio.api.settings import Settings
 from minisora.studio.jobs import Job, State, Update
 from tests.helpers.studio import Client, add_tokens, studio
+from tests.helpers.studios import tiny_bundle
 
 JOB = {"prompt": "a red ball", "seconds": 1, "steps": 2}
 
@@ -27,8 +28,9 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def client(secrets: dict[str, Any]) -> Iterator[Client]:
-    with studio(secrets["folder"], Settings(needs_token=True)) as client:
+def client(secrets: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    model = tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+    with studio(secrets["folder"], Settings(needs_token=True), model=model) as client:
         yield client
 
 
@@ -108,8 +110,9 @@ def test_a_wrong_token_is_said_and_the_channel_closed(client: Client, message: s
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}])
 def test_pages_of_other_sites_get_no_channel(client: Client, secrets: dict[str, Any], headers: dict[str, str]):
-    with pytest.raises(InvalidStatus) as refused, channel(
-        client, additional_headers={**headers, "Cookie": f"{COOKIE}={secrets['one']}"}
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        channel(client, additional_headers={**headers, "Cookie": f"{COOKIE}={secrets['one']}"}),
     ):
         pass
     assert refused.value.response.status_code == 403

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from minisora.studio.api.settings import Settings
 from tests.helpers.environments import ROOT, python_with
 from tests.helpers.studio import add_tokens, clip, studio
+from tests.helpers.studios import tiny_bundle
 
 TYPES: dict[str, Any] = {
     "id": str,
@@ -52,7 +52,8 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     (folder / "frame.png").write_bytes(clip(folder, 1, 64, 96, ".png"))
     (folder / "clip.mp4").write_bytes(clip(folder))
     secret = add_tokens(folder, client={"jobs_waiting": 10})["client"]
-    with studio(folder, Settings(needs_token=True)) as client:
+    model = tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+    with studio(folder, Settings(needs_token=True), model=model) as client:
         words = [python, ROOT / "tests/helpers/openai_client.py", f"http://127.0.0.1:{client.port}/v1", secret, folder]
         plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONWARNINGS")}
         done = subprocess.run(words, capture_output=True, text=True, timeout=500, env=plain, check=False)

@@ -1,4 +1,4 @@
-"""The OpenAI shape, by plain calls: every field's type, forms and JSON, content, paging, repeats."""
+"""The OpenAI shape, by plain calls: types of fields, forms and JSON, content, pages, repeats."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from minisora.generate.verbs import VERBS
 from tests.helpers.studio import Client, File, clip, studio
+from tests.helpers.studios import tiny_bundle
 
 FIELDS: dict[str, Any] = {
     "id": str,
@@ -32,7 +33,8 @@ FIELDS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with studio(tmp_path_factory.mktemp("studio")) as client:
+    model = tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+    with studio(tmp_path_factory.mktemp("studio"), model=model) as client:
         yield client
 
 
@@ -116,7 +118,9 @@ def test_an_input_reference_is_the_first_frame(client: Client, tmp_path: Path, h
         kept = client.post("/v1/library", form={"file": File(picture, "frame.png")}).json()["id"]
         answer = client.post("/v1/videos", data={"prompt": "it moves", "input_reference": {how: kept}, "seconds": 1})
     elif how == "data":
-        answer = client.post("/v1/videos", form={"prompt": "it moves", "input_reference[image_url]": data, "seconds": 1})
+        answer = client.post(
+            "/v1/videos", form={"prompt": "it moves", "input_reference[image_url]": data, "seconds": 1}
+        )
     elif how == "plain data":
         answer = client.post("/v1/videos", data={"prompt": "it moves", "input_reference": data, "seconds": 1})
     else:
@@ -291,7 +295,13 @@ def test_verbs_take_files_ids_and_stretches(client: Client, finished: dict[str, 
     calls: dict[str, dict[str, Any]] = {
         "generate": {"prompt": "a ball", "seconds": "1", "candidates": "1"},
         "image": {"prompt": "a ball", "format": "png"},
-        "animate": {"picture": still, "prompt": "a ball", "at[0.5]": still, "at[1][id]": finished["id"], "seconds": "1"},
+        "animate": {
+            "picture": still,
+            "prompt": "a ball",
+            "at[0.5]": still,
+            "at[1][id]": finished["id"],
+            "seconds": "1",
+        },
         "extend": {"clip": movie, "prompt": "a ball", "before": "0.5", "start": "0.25", "stop": "0.75"},
         "connect": {"one[id]": finished["id"], "one[stop]": "0.5", "other": movie, "prompt": "a ball", "seconds": "1"},
         "loop": {"prompt": "a ball", "seconds": "1"},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 import minisora
 from minisora.errors import UsageError
-from minisora.studio.api import account, control, library_routes, live, log, models, verbs, videos
+from minisora.studio.api import account, control, library, live, models, verbs, videos
 from minisora.studio.api.auth import Access
 from minisora.studio.api.errors import MESSAGES, Refusal, body, invalid, refused
 from minisora.studio.api.guard import Guard
@@ -35,16 +34,14 @@ from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher
 from minisora.studio.store import Store
 
-ROUTERS = (verbs.router, videos.router, control.router, library_routes.router, models.router, account.router)
-RESTORABLE_SECONDS = 7 * 24 * 3600.0
-UNNAMED_SECONDS = 3600.0  # for which a blob may wait for its row
+ROUTERS = (verbs.router, videos.router, control.router, library.router, models.router, account.router)
 SWEEP_SECONDS = 3600.0
 
 
 def create_app(
     store: Store, blobs: Blobs, dispatcher: Dispatcher, folder: Path, settings: Settings | None = None
 ) -> FastAPI:
-    """Make the application, which starts the dispatcher, and stops it and closes the store.
+    """Make the application of parts that run.
 
     folder: of the studio; for files while they are received, and thumbnails of uploads
     """
@@ -91,28 +88,15 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    studio: Studio = app.state.studio
-    await studio.dispatcher.start()
-    sweeping = asyncio.create_task(_sweep(studio))
-    try:
-        yield
-    finally:
-        sweeping.cancel()
-        await studio.dispatcher.stop()
-        await studio.store.close()
+    sweeping = asyncio.create_task(_sweep(app.state.studio))
+    yield
+    sweeping.cancel()
 
 
 async def _sweep(studio: Studio) -> None:
-    """Remove what was deleted long ago, and files that no row names."""
+    """Remove thumbnails of files that are gone, again and again."""
     while True:
-        try:
-            now = time.time()
-            await studio.store.purge(now - RESTORABLE_SECONDS)
-            named = await studio.store.named_blobs()
-            await asyncio.to_thread(studio.blobs.sweep, named, older_than=now - UNNAMED_SECONDS)
-            await asyncio.to_thread(studio.uploads.sweep)
-        except Exception as error:
-            log.write_error(error)
+        await asyncio.to_thread(studio.uploads.sweep)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from minisora.errors import UsageError
+from minisora.errors import DiskFull, UsageError
 from minisora.generate.request import FieldError
-from minisora.studio.jobs import NotFound, QueueFull, StorageFull, WrongState
+from minisora.studio.jobs import NotFound, QueueFull, Unavailable, WrongState
 
 NOT_AGAIN = {"x-should-retry": "false"}
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -75,8 +75,10 @@ def refused(error: UsageError) -> Refusal:
         return Refusal(404, message, "not_found")
     if isinstance(error, WrongState):  # 409 would be tried again
         return Refusal(409, message, "wrong_state", headers=NOT_AGAIN)
-    if isinstance(error, StorageFull):
+    if isinstance(error, DiskFull):
         return Refusal(507, message, "storage_full", headers=NOT_AGAIN)
+    if isinstance(error, Unavailable):
+        return Refusal(503, message, "unavailable", headers={"retry-after": "5"})
     if isinstance(error, FieldError):
         named = re.search(r"\{(\w+)\}", error.text)
         return invalid(message, named[1] if named else None)

@@ -20,7 +20,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +141,7 @@ async def read_form(request: Request, folder: Path, settings: Settings) -> Async
                 raise Refusal(415, f"a body is multipart/form-data or application/json, not {shown}.", "bad_type")
         if isinstance(extra := form.fields.pop("extra_body", {}), str):
             extra = _object(extra.encode())
-        if not isinstance(extra, Mapping) or extra.keys() & form.fields.keys():
+        if not isinstance(extra, dict) or extra.keys() & form.fields.keys():
             raise invalid("extra_body has to be a map of further fields.", "extra_body")
         form.fields = {name: value for name, value in (form.fields | extra).items() if value is not None}
         _check(form.fields)

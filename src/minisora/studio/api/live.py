@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 import minisora
 from minisora.studio.api import log, objects
 from minisora.studio.api.auth import Caller, secret_of
-from minisora.studio.api.errors import Refusal
+from minisora.studio.api.errors import Refusal, body
 from minisora.studio.api.state import Parts, Studio
 from minisora.studio.jobs import State, Update
 
@@ -45,7 +45,7 @@ async def live(socket: WebSocket, studio: Parts) -> None:
     try:
         caller = await _caller(socket, studio, offered)
     except Refusal as refusal:
-        await socket.send_json({"type": "error", **json.loads(refusal.response().body)})
+        await socket.send_json({"type": "error", **body(refusal.status, refusal.message, refusal.code)})
         await socket.close(_REFUSED)
         return
     except WebSocketDisconnect:

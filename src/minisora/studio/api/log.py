@@ -10,13 +10,18 @@ import logging
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 LOGGER = logging.getLogger("minisora.studio")
 
 
-def write(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
+def write(event: str, **facts: Any) -> None:
     """Write a line. facts: JSON values, no text from clients but their ids"""
+    _write(event, logging.INFO, facts)
+
+
+def _write(event: str, level: int, facts: Mapping[str, Any]) -> None:
     if LOGGER.isEnabledFor(level):
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}Z"
         line = {"time": stamp, "level": logging.getLevelName(level).lower(), "event": event, **facts}
@@ -26,7 +31,7 @@ def write(event: str, *, level: int = logging.INFO, **facts: Any) -> None:
 def write_error(error: BaseException, **facts: Any) -> None:
     """Write a line about a mistake of ours: its class and place; its text may hold a prompt."""
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    write("error", level=logging.ERROR, error=type(error).__name__, where=where, **facts)
+    _write("error", logging.ERROR, {"error": type(error).__name__, "where": where, **facts})
 
 
 def to_stderr() -> None:

@@ -47,15 +47,16 @@ class Media:
 
         Raises Refusal for what is neither a file nor the id of an item.
         """
-        given = {"file": value} if isinstance(value, Upload) else value
-        file, item_id = (given.get("file"), given.get("id")) if isinstance(given, Mapping) else (None, None)
-        if isinstance(file, Upload) == isinstance(item_id, str):
-            raise invalid(f'{name} is a file: send it as a part of a multipart form, or as {{"id": ...}}.', name)
-        if unknown := given.keys() - {"file", "id", "start", "stop", "name"}:
+        given = {"file": value} if isinstance(value, Upload) else value if isinstance(value, Mapping) else {}
+        if "file" in given and "id" in given:
+            raise invalid(f"{name} takes a file or an id, not both.", name)
+        if given and (unknown := given.keys() - {"file", "id", "start", "stop", "name"}):
             raise invalid(f"{name} has no {min(unknown)[:60]!r}: it has id, start and stop.", name)
-        if isinstance(file, Upload):
+        if isinstance(file := given.get("file"), Upload):
             return await self._of_upload(file, given, name, clip=clip)
-        return await self._of_item(item_id, given, name, clip=clip)
+        if isinstance(item_id := given.get("id"), str):
+            return await self._of_item(item_id, given, name, clip=clip)
+        raise invalid(f'{name} is a file: send it as a part of a multipart form, or as {{"id": ...}}.', name)
 
     async def _of_upload(self, upload: Upload, span: Mapping[str, Any], name: str, *, clip: bool) -> Named:
         if upload.sha256 not in self.new:

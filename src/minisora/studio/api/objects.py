@@ -4,7 +4,7 @@ A video object has the fields and exact types of OpenAI's (its client checks non
 under `minisora`. A state that OpenAI has no word for reads as the nearest that its client polls
 rightly: paused as queued, cancelled as failed.
 
-Here: the objects. Not here: the routes that return them (videos.py, library_routes.py).
+Here: the objects. Not here: the routes that return them (videos.py, library.py).
 """
 
 from __future__ import annotations

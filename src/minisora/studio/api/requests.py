@@ -39,7 +39,9 @@ async def request_of(kind: type[Kind], given: Mapping[str, Any], media: Media, f
     """
     values, described = with_own_names(kind, given, media, fps), about(kind)
     clips = [name for name in described if is_clip(described[name].type)]
-    span = {name: values.pop(name) for name in ("start", "stop") if name in values and name not in described}
+    span: dict[str, Any] = {
+        name: values.pop(name) for name in ("start", "stop") if name in values and name not in described
+    }
     if span:
         if len(clips) != 1 or clips[0] not in values:
             raise invalid('start and stop are of a verb\'s one clip. Elsewhere give {"id", "start", "stop"}.', "start")

@@ -6,7 +6,6 @@ Here: schemas. Not here: reading bodies by them (requests.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from minisora.generate.request import Request, about, adapter
@@ -104,7 +103,6 @@ def _fields(kind: type[Request]) -> tuple[Schema, list[str]]:
     return dict(schema["properties"]), list(schema.get("required", ()))
 
 
-@cache
 def _schema(kind: type[Request]) -> Schema:
     """JSON schema of a verb, without references; media by id."""
     whole = adapter(kind).json_schema()

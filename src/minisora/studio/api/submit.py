@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,9 +95,8 @@ async def _kept(studio: Studio, caller: Caller, new: NewJob, media: Media) -> Jo
     """Keep the files of a job, the job, then its files as items."""
     async with studio.turn(f"quota {caller.owner}"):
         await check_quota(studio, caller, sum(upload.size_bytes for _, upload, _ in media.new.values()))
-        for _, upload, about in media.new.values():
-            await studio.uploads.keep(upload, about)
-        job = await studio.dispatcher.submit(new)
+        async with kept_files(studio, media):
+            job = await studio.dispatcher.submit(new)
     if job.client.get("call") == new.client["call"]:
         for item_id, upload, about in media.new.values():
             await studio.uploads.add(upload, about, item_id, caller.owner)
@@ -105,15 +105,35 @@ async def _kept(studio: Studio, caller: Caller, new: NewJob, media: Media) -> Jo
     return job
 
 
+@asynccontextmanager
+async def kept_files(studio: Studio, media: Media) -> AsyncIterator[None]:
+    """Keep the files of a call for a row that the block writes; if it fails, remove them again."""
+    async with AsyncExitStack() as stack:
+        for sha256 in sorted(media.new):  # another call may send the same file
+            await stack.enter_async_context(studio.turn(f"file {sha256}"))
+        fresh = {sha256 for sha256 in media.new if studio.blobs.find(sha256) is None}
+        try:
+            for _, upload, about in media.new.values():
+                await studio.uploads.keep(upload, about)
+            yield
+        except BaseException:
+            if fresh:
+                studio.uploads.discard(fresh - await studio.store.named_blobs())
+            raise
+
+
 async def check_quota(studio: Studio, caller: Caller, more_bytes: int, jobs: int = 1) -> None:
     """Raise Refusal for more jobs or bytes than a token allows."""
-    if (token := caller.token) is None or (token.jobs_waiting is None and token.bytes_kept is None):
+    if (token := caller.token) is None:
         return
-    usage = await studio.store.usage(caller.owner, time.time())
-    if token.jobs_waiting is not None and usage.unfinished + jobs > token.jobs_waiting:
+    unfinished = studio.dispatcher.unfinished(caller.owner)
+    if token.jobs_waiting is not None and unfinished + jobs > token.jobs_waiting:
         message = f"your token allows {token.jobs_waiting} unfinished jobs. Wait for one, or cancel one."
         raise wait(message, "quota_exceeded", RETRY_LATER_SECONDS)
-    if token.bytes_kept is not None and usage.size_bytes + more_bytes > token.bytes_kept:
+    if token.bytes_kept is None:
+        return
+    usage = await studio.store.usage(caller.owner, time.time())
+    if usage.size_bytes + more_bytes > token.bytes_kept:
         message = f"your token keeps {token.bytes_kept:,} bytes, and has {usage.size_bytes:,}. Delete something."
         raise Refusal(403, message, "quota_exceeded")
 

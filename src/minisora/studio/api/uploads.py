@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +80,13 @@ class Uploads:
         """Keep a file's bytes; `add` makes it an item."""
         await asyncio.to_thread(self._blobs.put, upload.path)
         await asyncio.to_thread(self._write_thumbnail, upload.sha256, about.thumbnail)
+
+    def discard(self, hashes: Iterable[str]) -> None:
+        """Remove kept files that no row names."""
+        for sha256 in hashes:
+            for path in (self._blobs.find(sha256), self._thumbnail_path(sha256)):
+                if path is not None:
+                    path.unlink(missing_ok=True)
 
     async def add(self, upload: Upload, about: Inspected, item_id: str, owner: str) -> Item:
         """Add a kept file to the library."""

@@ -6,6 +6,7 @@ Here: list, search, upload, change, lineage, content, delete and its undo. Not h
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -20,7 +21,7 @@ from minisora.studio.api.form import Upload, read_form, read_model
 from minisora.studio.api.media import ID, Media
 from minisora.studio.api.schema import FILE, errors, json_body
 from minisora.studio.api.state import Known, Parts, Studio
-from minisora.studio.api.submit import check_quota
+from minisora.studio.api.submit import check_quota, kept_files
 from minisora.studio.api.videos import Order, file_answer
 from minisora.studio.jobs import Item, NotFound
 
@@ -73,14 +74,13 @@ async def listed(
         raise invalid("text may not hold NUL.")
     if after is not None and not ID.fullmatch(after):
         raise invalid("after is the id of an item of a page before.", "after")
-    chosen = {"newest_first": order == "desc", "favourite": favourite, "tag": tag, "deleted": deleted}
+    items, newest_first = studio.store.library.items, order == "desc"
+    chosen = partial(items, caller.sees, newest_first=newest_first, favourite=favourite, tag=tag, deleted=deleted)
     words = search.lower().split()
     found, more = list[Item](), True
     try:
         while more and len(found) <= limit:
-            page = await studio.store.library.items(
-                caller.sees, after=after, limit=_SEARCHED if words else limit + 1, **chosen
-            )
+            page = await chosen(after=after, limit=_SEARCHED if words else limit + 1)
             found += [one for one in page.values if _matches(one, words)]
             after, more = (page.values[-1].id if page.values else after), page.more
     except NotFound:
@@ -101,8 +101,8 @@ async def upload(call: Call, studio: Parts, caller: Known) -> Response:
         item_id, _, about = media.new[file.sha256]
         async with studio.turn(f"quota {caller.owner}"):
             await check_quota(studio, caller, file.size_bytes, jobs=0)
-            await studio.uploads.keep(file, about)
-            item = await studio.uploads.add(file, about, item_id, caller.owner)
+            async with kept_files(studio, media):
+                item = await studio.uploads.add(file, about, item_id, caller.owner)
     return JSONResponse({**objects.item(item).model_dump(), "request": about.request})
 
 

@@ -12,13 +12,15 @@ import pytest
 from minisora.studio.api.settings import Settings
 from minisora.video import write_video
 from tests.helpers.studio import Client, File, clip, studio
+from tests.helpers.studios import tiny_bundle
 
 JOB = {"prompt": "a red ball", "seconds": 1, "steps": 2}
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with studio(tmp_path_factory.mktemp("studio"), Settings(needs_token=False)) as client:
+    model = tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+    with studio(tmp_path_factory.mktemp("studio"), Settings(needs_token=False), model=model) as client:
         yield client
 
 
@@ -58,7 +60,14 @@ def test_an_upload_is_found_changed_deleted_and_restored(client: Client, tmp_pat
 
 def test_bad_changes(client: Client, tmp_path: Path):
     item = upload(client, clip(tmp_path, 1, suffix=".png"), "a.png")
-    for changes in ({"name": ""}, {"tags": "x"}, {"tags": [""]}, {"tags": ["x" * 51]}, {"owner": "me"}, {"favourite": "maybe"}):
+    for changes in (
+        {"name": ""},
+        {"tags": "x"},
+        {"tags": [""]},
+        {"tags": ["x" * 51]},
+        {"owner": "me"},
+        {"favourite": "maybe"},
+    ):
         answer = client.call("PATCH", f"/v1/library/{item['id']}", data=changes)
         assert answer.status == 400 and answer.error["param"], changes
     assert client.get(f"/v1/library/{item['id']}").json()["name"] == "a.png"
@@ -112,7 +121,10 @@ def test_lineage(client: Client, tmp_path: Path):
 
 def test_a_waiting_job_is_paused_edited_moved_and_copied(client: Client, tmp_path: Path):
     running = client.busy()
-    first, second = (client.post("/v1/videos", data={"prompt": name, "seconds": 60, "steps": 1000}).json() for name in ("first", "second"))
+    first, second = (
+        client.post("/v1/videos", data={"prompt": name, "seconds": 60, "steps": 1000}).json()
+        for name in ("first", "second")
+    )
     path = f"/v1/videos/{second['id']}"
     paused = client.post(f"{path}/pause").json()
     assert (paused["status"], paused["minisora"]["state"]) == ("queued", "paused")
