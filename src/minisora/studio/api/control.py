@@ -84,7 +84,7 @@ async def retry(video_id: str, call: Call, studio: Parts, caller: Known) -> Resp
 
 async def _again(job: Job, fields: dict[str, Any], media: Media, facts: Facts) -> Draft:
     draft = await _changed(job, fields, media, facts)
-    kept = {name: job.client[name] for name in ("remixed_from", "asked_seconds") if name in job.client}
+    kept = {"remixed_from": job.client.get("remixed_from")}
     return Draft(request=draft.request, parent=job.parent, client={**draft.client, **kept})
 
 

@@ -49,6 +49,18 @@ class ItemChange(BaseModel):
     tags: Annotated[list[Tag], Field(max_length=50)] | None = None
 
 
+class Choice(BaseModel):
+    """Part of the library. search: words of an item's name or its tags"""
+
+    after: Annotated[str | None, Field(pattern=ID.pattern)] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    order: Order = "desc"
+    favourite: bool | None = None
+    tag: Tag | None = None
+    deleted: bool = False
+    search: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] = ""
+
+
 class Lineage(BaseModel):
     """Items that an item was made from, and those that were made from it, at any remove."""
 
@@ -58,29 +70,21 @@ class Lineage(BaseModel):
 
 
 @router.get("", response_model=objects.LibraryPage)
-async def listed(
-    studio: Parts,
-    caller: Known,
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    order: Order = "desc",
-    favourite: bool | None = None,
-    tag: Annotated[str | None, Query(max_length=50)] = None,
-    deleted: bool = False,
-    search: Annotated[str, Query(max_length=200, description="Words of the name or the tags.")] = "",
-) -> Response:
+async def listed(studio: Parts, caller: Known, chosen: Annotated[Choice, Query()]) -> Response:
     """List items, newest first."""
-    if any("\0" in (text or "") for text in (tag, search)):
-        raise invalid("text may not hold NUL.")
-    if after is not None and not ID.fullmatch(after):
-        raise invalid("after is the id of an item of a page before.", "after")
-    items, newest_first = studio.store.library.items, order == "desc"
-    chosen = partial(items, caller.sees, newest_first=newest_first, favourite=favourite, tag=tag, deleted=deleted)
-    words = search.lower().split()
+    after, limit, words = chosen.after, chosen.limit, chosen.search.lower().split()
+    pages = partial(
+        studio.store.library.items,
+        caller.sees,
+        newest_first=chosen.order == "desc",
+        favourite=chosen.favourite,
+        tag=chosen.tag,
+        deleted=chosen.deleted,
+    )
     found, more = list[Item](), True
     try:
         while more and len(found) <= limit:
-            page = await chosen(after=after, limit=_SEARCHED if words else limit + 1)
+            page = await pages(after=after, limit=_SEARCHED if words else limit + 1)
             found += [one for one in page.values if _matches(one, words)]
             after, more = (page.values[-1].id if page.values else after), page.more
     except NotFound:

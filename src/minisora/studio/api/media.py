@@ -18,7 +18,7 @@ from minisora.studio.api.uploads import Inspected, Uploads
 from minisora.studio.jobs import NotFound, State, new_id
 from minisora.studio.store import Store
 
-ID = re.compile(r"(video|upload)_[0-9a-f]{32}")
+ID = re.compile(r"^(video|upload)_[0-9a-f]{32}$")
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from minisora.studio.jobs import Item, Job, State, Update
+from minisora.studio.jobs import Item, Job, Made, State, Update
 
 Status = Literal["queued", "in_progress", "completed", "failed"]
 STATUS: dict[State, Status] = {
@@ -25,7 +25,7 @@ STATUS: dict[State, Status] = {
     State.FAILED: "failed",
     State.CANCELLED: "failed",
 }
-_ECHOED = ("generate", "animate")  # verbs whose length and size are those that were asked for
+_NEAR_FRAMES = 1.5  # a video of N seconds has one frame more
 
 
 class VideoError(BaseModel):
@@ -124,7 +124,6 @@ class ErrorBody(BaseModel):
 def video(job: Job, update: Update) -> Video:
     """Video object of a job. update: its progress and outlook"""
     client, made = job.client, job.made
-    asked = made is None or (job.verb in _ECHOED and client.get("asked_seconds"))
     finished = job.finished_at if job.state is State.DONE else None
     return Video(
         id=job.id,
@@ -135,7 +134,7 @@ def video(job: Job, update: Update) -> Video:
         completed_at=None if finished is None else int(finished),
         expires_at=None,
         prompt=prompt_of(job),
-        seconds=str(client.get("seconds", "0")) if asked or made is None else f"{made.seconds:.6g}",
+        seconds=_seconds(str(client.get("seconds", "0")), made),
         size=str(client.get("size", "0x0")) if made is None else f"{made.width}x{made.height}",
         remixed_from_video_id=client.get("remixed_from"),
         error=_error(job),
@@ -191,6 +190,13 @@ def shown_request(value: Any, ids: Mapping[str, str]) -> Any:
             return {"id": ids.get(value["sha256"]), **rest}
         return {name: shown_request(each, ids) for name, each in value.items()}
     return [shown_request(each, ids) for each in value] if isinstance(value, list) else value
+
+
+def _seconds(expected: str, made: Made | None) -> str:
+    """Length as it was asked for, or as it came, if that is another."""
+    if made is None or abs(float(expected) - made.seconds) * made.fps <= _NEAR_FRAMES:
+        return expected
+    return f"{made.seconds:.6g}"
 
 
 def _error(job: Job) -> VideoError | None:

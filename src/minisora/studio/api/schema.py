@@ -11,6 +11,7 @@ from typing import Any
 from minisora.generate.request import Request, about, adapter
 from minisora.generate.verbs import VERBS, Generate
 from minisora.studio.api.errors import MESSAGES
+from minisora.studio.api.media import ID
 from minisora.studio.api.objects import ErrorBody
 from minisora.studio.api.requests import ALIASES, NOT_SUPPORTED
 
@@ -20,7 +21,7 @@ ITEM: Schema = {
     "type": "object",
     "description": "A video or an upload of the library; start and stop, in seconds, name a stretch of a clip.",
     "properties": {
-        "id": {"type": "string", "pattern": "^(video|upload)_[0-9a-f]{32}$"},
+        "id": {"type": "string", "pattern": ID.pattern},
         "start": {"type": "number", "minimum": 0},
         "stop": {"type": "number", "exclusiveMinimum": 0},
     },

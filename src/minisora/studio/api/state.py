@@ -71,7 +71,7 @@ class Studio:
         return Facts(name=name, size=(height, width), **known)
 
 
-def studio_of(connection: HTTPConnection) -> Studio:
+async def studio_of(connection: HTTPConnection) -> Studio:
     studio: Studio = connection.app.state.studio
     return studio
 
@@ -88,7 +88,7 @@ async def _caller(connection: HTTPConnection, studio: Parts) -> Caller:
 Known = Annotated[Caller, Depends(_caller)]
 
 
-def _admin(caller: Known) -> Caller:
+async def _admin(caller: Known) -> Caller:
     if not caller.is_admin:
         raise Refusal(403, "this takes the token of an administrator.", "not_allowed")
     return caller

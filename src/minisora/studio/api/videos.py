@@ -16,6 +16,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -132,8 +133,10 @@ async def content(
     return file_answer(call, path, file.type, file.sha256, name, download=download)
 
 
-def file_answer(call: Call, path: Any, kind: str, sha256: str, name: str, *, download: bool) -> Response:
+def file_answer(call: Call, path: Path, kind: str, sha256: str, name: str, *, download: bool) -> Response:
     """Answer with a file; with 304 if the client has it already. name: of a download"""
+    if not path.is_file():
+        raise Refusal(404, "the file is gone.", "not_found")
     etag = f'"{sha256}"'
     headers = {"etag": etag, "cache-control": "private, no-cache"}
     if etag in (each.strip() for each in call.headers.get("if-none-match", "").split(",")):
@@ -179,7 +182,7 @@ async def _created(form: Form, fields: dict[str, Any], media: Media, facts: Fact
     size = getattr(request, "size", None)
     seconds = f"{facts.seconds if asked is None else asked:.6g}"
     shown = facts.shown_size if size is None else f"{size[1]}x{size[0]}"
-    return Draft(request=request, client={"seconds": seconds, "asked_seconds": asked is not None, "size": shown})
+    return Draft(request=request, client={"seconds": seconds, "size": shown})
 
 
 def _picture(reference: Any, form: Form) -> Any:
