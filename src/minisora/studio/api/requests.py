@@ -29,7 +29,7 @@ ALIASES = {
     "video": "clip",
     "image": "picture",
 }
-NOT_SUPPORTED = ("negative_prompt", "guidance_scale_2", "flow_shift", "boundary_ratio", "generate_audio")
+NOT_SUPPORTED = ("negative_prompt", "guidance_scale_2", "flow_shift", "boundary_ratio", "generate_audio", "user")
 
 
 async def request_of(kind: type[Kind], given: Mapping[str, Any], media: Media, fps: float) -> Kind:
