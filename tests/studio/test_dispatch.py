@@ -31,7 +31,7 @@ async def in_one_pack(dispatcher, worker, *prompts):
     await until(lambda: worker.packs[-1:] == [["blocker"]])
     jobs = [await dispatcher.submit(new(prompt=prompt)) for prompt in prompts]
     await dispatcher.cancel(blocker.id, None)
-    await until(lambda: worker.packs[-1] == list(prompts))
+    await until(lambda: list(prompts) in worker.packs)
     return jobs
 
 
@@ -375,7 +375,7 @@ def test_a_job_that_saw_too_many_servers_die_fails(tmp_path):
     async def go():
         store = Store(f"sqlite:///{tmp_path / 'studio.db'}")
         job, _ = await store.add(new(model="toybox"))
-        for _ in range(5):
+        for _ in range(9):
             await store.begin([job.id], "w")
             await store.finish(job.id, State.WAITING, "server_lost")
         await store.begin([job.id], "w")

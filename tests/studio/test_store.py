@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.event import listen
 
 from minisora.errors import UsageError
 from minisora.generate.media import Named
@@ -255,6 +256,33 @@ def test_the_library_has_tags_favourites_and_where_things_come_from(address):
         assert usage.unfinished == 0 and usage.size_bytes == 10 + 2 * VIDEO.size_bytes and usage.seconds > 0
 
     run(address, keep)
+
+
+def test_changes_at_once_share_a_sync_and_fail_one_by_one(address):
+    """Many adds in one burst, with some that cannot be among them."""
+
+    async def burst(store):
+        commits = []
+        listen(store._database._engine, "commit", lambda connection: commits.append(1))
+        job, _ = await store.add(new())
+        before = len(commits)
+        asked = [store.add(new(prompt=f"{n}")) if n % 5 else store.finish(job.id, MADE) for n in range(50)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(each, WrongState) for each in answers] == [n % 5 == 0 for n in range(50)]
+        assert len(commits) - before < 20
+        prompts = [each.request["prompt"] for each in await store.unfinished()][1:]
+        assert prompts == [f"{n}" for n in range(50) if n % 5]
+        await store._database.write(lambda connection: None)
+
+        def broken(connection):
+            connection.exec_driver_sql("SELECT nothing FROM nowhere")
+
+        ends = [store.add(new(prompt="x")), store._database.write(broken), store.add(new(prompt="y"))]
+        kept, failed, also = await asyncio.gather(*ends, return_exceptions=True)
+        assert kept[1] and also[1] and isinstance(failed, Exception)
+        assert len(await store.unfinished()) == 43
+
+    run(address, burst)
 
 
 def test_tokens_are_found_by_the_hash_of_their_secret_until_revoked(address):

@@ -22,6 +22,7 @@ from minisora.generate import saved
 from minisora.generate.media import Named
 from minisora.generate.verbs import Extend, Generate, Image, Reverse
 from minisora.studio import process, workers
+from minisora.studio import running as running_module
 from minisora.studio.dispatch import Limits
 from minisora.studio.jobs import NewJob, State
 from minisora.studio.server import Settings, Studio, opened
@@ -181,6 +182,27 @@ def test_models_that_cannot_be_served_are_refused_at_the_start(tmp_path, model, 
         process.described(models)
 
 
+def test_more_workers_than_fit_in_memory_are_refused_at_the_start(model):
+    process.check_size("tiny", model, 2)
+    with pytest.raises(UsageError, match="--workers N"):
+        process.check_size("tiny", model, 10**9)
+
+
+@pytest.mark.long
+def test_damaged_weights_fail_jobs_in_the_end_and_say_why(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(running_module, "MOST_ATTEMPTS", 2)
+    damaged = tiny_bundle(tmp_path / "tiny")
+    (damaged / "dit.safetensors").write_bytes(b"nothing")
+
+    async def go():
+        async with opened(Settings(folder=tmp_path / "studio", models=(str(damaged),))) as studio:
+            return await done(studio, job(Generate(PROMPTS[0])))
+
+    ended = asyncio.run(go())
+    assert ended.failure.code == "worker_lost" and str(tmp_path) not in ended.failure.message
+    assert "dit.safetensors is not the file" in caplog.text
+
+
 @pytest.mark.long
 def test_a_studio_whose_model_cannot_be_served_does_not_start(tmp_path):
     async def go():
@@ -213,12 +235,11 @@ def test_jobs_survive_a_worker_that_is_killed_and_one_that_hangs(tmp_path, model
             await asyncio.sleep(0.5)
             jobs.append(await done(running, job(Generate(PROMPTS[0]))))
             attempts = [[each.outcome for each in await running.store.attempts(made.id)] for made in jobs]
-            files = [dispatcher.result(made, "video").read_bytes() for made in jobs]
-            return attempts, files
+            return attempts, [read_video(dispatcher.result(made, "video")).frames for made in jobs]
 
-    attempts, files = asyncio.run(go())
+    attempts, frames = asyncio.run(go())
     assert attempts == [["worker_lost", "done"], ["worker_lost", "done"], ["done"]]
-    assert files[0] == files[1]
+    assert torch.equal(frames[0], frames[1])
 
 
 @pytest.mark.long

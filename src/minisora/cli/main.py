@@ -24,6 +24,7 @@ from minisora.cli.models import models
 from minisora.cli.plan import plan
 from minisora.cli.requests import add_verbs
 from minisora.cli.runs import runs
+from minisora.cli.studio import studio
 from minisora.cli.train import train
 from minisora.cli.world import world
 from minisora.errors import UsageError
@@ -73,7 +74,7 @@ def minisora(
 
 
 add_verbs(app)
-for command in (models, world, curate, caption, train, runs, plan, evaluate, export):
+for command in (models, world, curate, caption, train, runs, plan, evaluate, export, studio):
     app.command()(command)
 
 

@@ -1,8 +1,9 @@
 """A database behind asyncio: one writer, some readers, and its version.
 
-All writes run in one thread, one transaction each, in the order they were asked for, so that no two
-ever wait for each other. SQLite keeps a write-ahead log and syncs it at every commit: what is
-committed survives a crash of the machine.
+All writes run in one thread, in the order they were asked for, so that no two ever wait for each
+other. Those that came while the last were written share a transaction, each in a savepoint of its
+own, and so one sync of the disk. SQLite keeps a write-ahead log and syncs it at every commit: what
+is committed survives a crash of the machine.
 
 Here: connections, threads, migrations, errors. Not here: tables (tables.py), statements (store.py).
 """
@@ -10,10 +11,12 @@ Here: connections, threads, migrations, errors. Not here: tables (tables.py), st
 from __future__ import annotations
 
 import asyncio
+import queue
 import sqlite3
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +32,7 @@ from minisora.studio.jobs import StorageFull, Unavailable
 
 Answer = TypeVar("Answer")
 READERS = 2  # threads
+_MOST_WRITES = 64  # in one transaction
 _PG_DISK_FULL = "53100"  # SQLSTATE
 
 
@@ -45,18 +49,24 @@ class Database:
         except BaseException:
             self._engine.dispose()
             raise
+        self._asked: queue.SimpleQueue[_Write] = queue.SimpleQueue()
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(READERS, "store-reader")
         self._last = 0.0
 
     async def write(self, change: Callable[[Connection], Answer]) -> Answer:
-        """Run a change in a transaction of its own; it is on disk when this returns.
+        """Run a change as a whole or not at all; it is on disk when this returns.
 
-        A caller that is cancelled meanwhile does not undo it.
+        It may be called again on a database without its effects. A caller that is cancelled
+        meanwhile does not undo it.
 
         Raises StorageFull; Unavailable, after which the change may be there or not.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, change)
+        answer = Future[Answer]()
+        answer.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        self._asked.put(_Write(change, answer))
+        self._writer.submit(self._write_all)
+        return await asyncio.wrap_future(answer)
 
     async def read(self, query: Callable[[Connection], Answer]) -> Answer:
         """Run a query; it sees every change that was finished before."""
@@ -76,6 +86,34 @@ class Database:
             threads.shutdown()
         self._engine.dispose()
 
+    def _write_all(self) -> None:
+        """Run what was asked for in one transaction; if that fails, each change in its own."""
+        asked = list[_Write]()
+        while len(asked) < _MOST_WRITES and not self._asked.empty():
+            asked.append(self._asked.get())
+        if len(asked) > 1 and self._written_together(asked):
+            return
+        for each in asked:
+            try:
+                answer = self._transaction(each.change)
+            except Exception as error:
+                each.answer.set_exception(error)
+            else:
+                each.answer.set_result(answer)
+
+    def _written_together(self, asked: Sequence[_Write]) -> bool:
+        """Run several changes in one transaction; False if that failed and none was made."""
+        try:
+            done = self._transaction(lambda connection: [_tried(connection, each) for each in asked])
+        except Exception:
+            return False
+        for each, answer, error in done:
+            if error is None:
+                each.answer.set_result(answer)
+            else:
+                each.answer.set_exception(error)
+        return True
+
     def _transaction(self, action: Callable[[Connection], Answer]) -> Answer:
         try:
             with self._engine.begin() as connection:
@@ -86,6 +124,25 @@ class Database:
             if error.connection_invalidated or isinstance(error, OperationalError):
                 raise Unavailable("the database does not answer: try again in a minute.") from error
             raise
+
+
+@dataclass(frozen=True)
+class _Write:
+    """A change that was asked for."""
+
+    change: Callable[[Connection], Any]
+    answer: Future[Any]
+
+
+def _tried(connection: Connection, asked: _Write) -> tuple[_Write, Any, Exception | None]:
+    """Run one change of several; what it raises undoes it alone, unless the database failed."""
+    try:
+        with connection.begin_nested():
+            return asked, asked.change(connection), None
+    except DBAPIError:
+        raise
+    except Exception as error:
+        return asked, None, error
 
 
 def _engine(address: str) -> Engine:
@@ -101,10 +158,12 @@ def _engine(address: str) -> Engine:
         ) from None
     if url.drivername == "sqlite":
         event.listen(engine, "connect", _set_up)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
 
 
 def _set_up(connection: sqlite3.Connection, record: Any) -> None:
+    connection.isolation_level = None  # the driver is not to begin transactions: it ignores savepoints
     for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
         connection.execute(f"PRAGMA {setting}")
 

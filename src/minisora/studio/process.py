@@ -11,7 +11,6 @@ starting and watching the process (workers.py).
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import threading
@@ -53,6 +52,8 @@ class Process:
     def __init__(self, pipe: Connection, models: Sequence[str], workers: int) -> None:
         self._pipe, self._sending, self.workers = pipe, threading.Lock(), workers
         self._folders, facts = described(models)
+        for name, folder in self._folders.items():
+            check_size(name, folder, workers)
         self._model: Model | None = None
         self.loaded: str | None = None
         self.cancelled: set[str] = set()
@@ -70,15 +71,22 @@ class Process:
 
         for thread in (self._listen, self._beat):
             threading.Thread(target=thread, daemon=True).start()
-        self._load(next(iter(self._folders)))  # so that the first job finds it
+        try:
+            self._load(next(iter(self._folders)))  # so that the first job finds it
+        except UsageError as error:
+            self.send(Refused(str(error)))
+            return
         while (pack := self._packs.get()) is not None:
             run_pack([Task(self, assignment) for assignment in pack])
             self.cancelled -= {assignment.job.id for assignment in pack}
 
     def model(self, name: str) -> Model:
-        """Model of a job, loaded if it is not. Raises UsageError."""
+        """Model of a job, loaded if it is not."""
         if self.loaded != name:
-            self._load(name)
+            try:
+                self._load(name)
+            except UsageError as error:  # no fault of the job
+                raise RuntimeError(f"{name} does not load") from error
         assert self._model is not None
         return self._model
 
@@ -86,16 +94,9 @@ class Process:
         import torch
 
         import minisora
-        from minisora.device import check_memory, default_device, working_dtype
 
-        folder = self._folders[name]
         self._model, self.loaded = None, None  # two would not fit
-        weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        wide = 1 if working_dtype(default_device()) == torch.bfloat16 else 2
-        check_memory(
-            wide * weights * self.workers, f"{self.workers} workers with {name} each", "Start fewer: --workers N."
-        )
-        self._model = minisora.load(folder)
+        self._model = minisora.load(self._folders[name])
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
         self.loaded = name
@@ -122,16 +123,38 @@ class Process:
             time.sleep(BEAT_SECONDS)
 
 
-def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping[str, Any]]]:
-    """Folders and facts of models by their own names. Raises UsageError for two of one name."""
-    from minisora.bundle import find
+def check_size(name: str, folder: Path, workers: int) -> None:
+    """Raise UsageError if a model's weights do not fit in memory, once for each worker."""
+    import torch
 
-    folders, facts = dict[str, Path](), dict[str, Mapping[str, Any]]()
+    from minisora.device import check_memory, default_device, working_dtype
+
+    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))  # in bf16
+    times = 1 if working_dtype(default_device()) == torch.bfloat16 else 2
+    check_memory(times * stored * workers, f"{name} in each of {workers} workers", "Start fewer: --workers N.")
+
+
+def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping[str, Any]]]:
+    """Folders and facts of models by their own names: sampling defaults, digest, when it was made.
+
+    size: (height, width) as delivered
+
+    Raises UsageError for a model that is not there, and for two of one name.
+    """
+    import torch
+
+    from minisora.bundle import facts, find
+    from minisora.generate.deliver import upscaler_for
+
+    folders, known = dict[str, Path](), dict[str, Mapping[str, Any]]()
     for each in models:
         folder = find(each)
-        about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        about = facts(folder)
         if (name := about["name"]) in folders:
             raise UsageError(f"{folder} and {folders[name]} are both models named {name}. Serve one of them.")
+        upscaler = upscaler_for(about["trained"], dtype=torch.float32)
+        factor = 1 if upscaler is None else upscaler.factor
+        size, created = [factor * side for side in about["sampling"]["size"]], (folder / "bundle.json").stat().st_mtime
         folders[name] = folder
-        facts[name] = {**about["sampling"], "trained": about["trained"]}
-    return folders, facts
+        known[name] = {**about["sampling"], "size": size, "digest": about["digest"], "created": created}
+    return folders, known

@@ -29,6 +29,7 @@ from minisora.studio.store import Store
 from minisora.studio.workers import Worker, WorkerLost
 
 Answer = TypeVar("Answer")
+MOST_ATTEMPTS = 10  # for whatever reason the others ended
 LOST, STOPPED, SERVER_LOST = "worker_lost", "stopped", "server_lost"  # outcomes of attempts
 _FULL_SECONDS = 5.0  # between two tries to write on a full disk
 _GRACE_SECONDS = 20.0  # for a job to stop when told to, after which its worker is killed
@@ -44,7 +45,7 @@ class Limits:
 
     waiting:          most jobs that wait or are paused, of all owners
     together:         most jobs in one pack
-    attempts:         attempts whose worker died, after which a job fails
+    attempts:         attempts whose worker died at the job, after which it fails
     deadline_seconds: of a job, unless it has its own
     """
 
@@ -60,6 +61,7 @@ class Running:
 
     end:      how it is to end early, if it is
     innocent: its worker was killed because of another job
+    has_begun: the worker has taken it up; before, its death is none of the job's doing
     ended:    set when the database has its outcome
     """
 
@@ -71,6 +73,7 @@ class Running:
     preview: bytes | None = None
     end: Failure | State | None = None
     innocent: bool = False
+    has_begun: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -115,7 +118,7 @@ class Runner:
             await asyncio.to_thread(self._blobs.link, self._results.path(job.id, video), video.sha256)
             return await self._store.finish(job.id, made)
         await asyncio.to_thread(self._results.remove, [job.id])
-        if job.attempts >= 2 * self._limits.attempts:
+        if job.attempts >= MOST_ATTEMPTS:
             failure = Failure("worker_lost", f"the server died in each of {job.attempts} attempts.")
             return await self._store.finish(job.id, failure, SERVER_LOST)
         return await self._store.finish(job.id, State.WAITING, SERVER_LOST)
@@ -123,11 +126,11 @@ class Runner:
     async def start(self, workers: Sequence[Worker]) -> None:
         """Start the workers. Raises UsageError if one cannot do what it is for."""
         self._workers = workers
-        begun = await asyncio.gather(*(worker.start() for worker in workers), return_exceptions=True)
+        begun = await asyncio.gather(*(_begun(worker) for worker in workers), return_exceptions=True)
         errors = [each for each in begun if isinstance(each, BaseException)]
         if errors:
             await asyncio.gather(*(worker.stop() for worker in workers))
-            raise UsageError(f"no worker started: {errors[0]}") from errors[0]
+            raise errors[0] if isinstance(errors[0], UsageError) else UsageError(f"no worker started: {errors[0]}.")
         self.models = next(each for each in begun if not isinstance(each, BaseException))
         self._tasks = [asyncio.create_task(self._serve(worker)) for worker in workers]
 
@@ -181,8 +184,19 @@ class Runner:
             except Exception:
                 _log.exception("%s: an error of the server", worker.name)
                 losses += 1
-            if losses > 1:
-                await asyncio.sleep(min(_MOST_PAUSE, 2.0 ** (losses - 2)))
+            if losses:
+                await self._restarted(worker, losses)
+
+    async def _restarted(self, worker: Worker, losses: int) -> None:
+        """Start a worker again, the later the more often it was lost in a row."""
+        while True:
+            await asyncio.sleep(min(_MOST_PAUSE, 2.0 ** (losses - 2)) if losses > 1 else 0.0)
+            try:
+                await worker.start()
+                return
+            except (UsageError, WorkerLost) as error:
+                _log.error("%s does not start: %s", worker.name, error)
+                losses += 1
 
     def _choose(self, worker: Worker) -> list[Job]:
         """Next pack for a worker; empty if there is none, or if another has its model loaded."""
@@ -245,6 +259,7 @@ class Runner:
 
     def _report(self, ends: list[asyncio.Task[None]], report: Report) -> None:
         run = self.running[report.job_id]
+        run.has_begun = True
         if report.outcome is not None:
             ends.append(self._track(self._finish(run, report.outcome)))
             return
@@ -277,13 +292,13 @@ class Runner:
     async def _lost(self, run: Running) -> None:
         """Let a job wait again whose worker died, or fail it if that has happened too often."""
         job, outcome = run.job, run.end
-        attempt = STOPPED if run.innocent or outcome is not None else LOST
+        attempt = LOST if run.has_begun and not run.innocent and outcome is None else STOPPED
         if outcome is None:
             before = await self._store.attempts(job.id)
             losses = sum(each.outcome == LOST for each in before) + (attempt == LOST)
             outcome = State.WAITING
-            if losses >= self._limits.attempts:
-                outcome = Failure("worker_lost", f"its worker died in each of {losses} attempts.")
+            if losses >= self._limits.attempts or job.attempts >= MOST_ATTEMPTS:
+                outcome = Failure("worker_lost", f"its worker died in {losses} of {job.attempts} attempts.")
         await asyncio.to_thread(self._results.discard, job.id, job.attempts)
         run.job = await _kept(partial(self._store.finish, job.id, outcome, attempt))
         if run.job.state == State.WAITING and run.end is not None:  # it was cancelled meanwhile
@@ -314,6 +329,15 @@ class Runner:
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
         return task
+
+
+async def _begun(worker: Worker) -> Models:
+    """Start a worker; once more if it dies meanwhile. Raises UsageError, WorkerLost."""
+    try:
+        return await worker.start()
+    except WorkerLost as error:
+        _log.warning("%s", error)
+        return await worker.start()
 
 
 async def _kept(write: Callable[[], Awaitable[Answer]]) -> Answer:

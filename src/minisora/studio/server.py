@@ -10,10 +10,15 @@ Here: opening and closing the parts. Not here: the parts, the interface (api/), 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
 
 from minisora.errors import UsageError
 from minisora.studio.blobs import Blobs
@@ -52,6 +57,35 @@ class Studio:
     store: Store
     blobs: Blobs
     dispatcher: Dispatcher
+
+
+def serve(settings: Settings, *, host: str, port: int) -> None:
+    """Run a studio and answer calls until it is told to stop. Raises UsageError as `opened`."""
+    asyncio.run(_serve(settings, host, port))
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    async with opened(settings) as studio:
+        await _Server(uvicorn.Config(_application(studio), host=host, port=port, lifespan="off")).serve()
+
+
+def _application(studio: Studio) -> FastAPI:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz", status_code=204)
+    async def healthz() -> None: ...
+
+    return app
+
+
+class _Server(uvicorn.Server):
+    """A server that returns on SIGINT and SIGTERM, where uvicorn's own would raise them again."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from minisora.generate.fitting import memory_bytes
 from minisora.generate.plan import Result, Work
 from minisora.generate.saved import with_media
 from minisora.generate.together import sampled_together
+from minisora.generate.verbs import VERBS
 from minisora.progress import Event, Preview, Watch
 from minisora.studio.blobs import storage
 from minisora.studio.jobs import Failure, Made, State, named_media
@@ -90,13 +91,15 @@ class Task:
         self._process.send(Report(job_id=self.job.id, outcome=outcome))
 
     def planned(self) -> Work:
-        """Find the media, and plan. Raises UsageError."""
+        """Load the model, find the media, and plan. Raises UsageError."""
+        needs_model = VERBS[self.job.verb].needs_model
+        bundle = self._process.model(self.job.model).bundle if needs_model else None
         self._check()
+        self._process.send(Report(job_id=self.job.id))  # it has begun
         self._media.mkdir(parents=True)
         for sha256, path in self._given.items():
             (self._media / sha256).symlink_to(path)
         request = with_media(self.job.parsed(), self._media)
-        bundle = self._process.model(self.job.model).bundle if request.needs_model else None
         work = Work.of(bundle, request, self.on_event)
         if bundle is not None:
             needed = self._process.workers * memory_bytes(bundle, work.plan.shape)

@@ -120,6 +120,9 @@ class ProcessWorker:
         self._cancelled.clear()
         while pending:
             message = await self._next(SILENCE_SECONDS)
+            if isinstance(message, Refused):
+                await self.stop()
+                raise WorkerLost(f"{self.name} gave up: {message.message}")
             if isinstance(message, Beat):
                 self.loaded = message.loaded
             elif isinstance(message, Report) and message.job_id in pending:
