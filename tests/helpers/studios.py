@@ -69,7 +69,7 @@ class Hands:
         if self._stopped.is_set():
             await self.start()
         self.loaded = pack[0].job.model
-        self.packs.append([str(each.job.request["prompt"]) for each in pack])
+        self.packs.append([str(each.job.request.get("prompt")) for each in pack])
         for each in pack:
             self._cancelled[each.job.id] = asyncio.Event()
         for each in pack:
@@ -78,7 +78,7 @@ class Hands:
             report(Report(job_id=each.job.id, outcome=await self._outcome(each)))
 
     async def _outcome(self, assignment: Assignment) -> Made | Failure | State:
-        act = self.acts.get(str(assignment.job.request["prompt"]), "done")
+        act = self.acts.get(str(assignment.job.request.get("prompt")), "done")
         if act == "die":
             self._stopped.set()
             raise WorkerLost(f"{self.name} was ended by SIGKILL")

@@ -3,6 +3,8 @@
     FOLDER/studio.db     jobs, library, tokens (unless the database is elsewhere)
     FOLDER/files/        uploads and videos, by SHA-256
     FOLDER/jobs/         results
+    FOLDER/incoming/     files of clients while they come
+    FOLDER/thumbnails/   of uploads, by SHA-256
 
 Here: opening and closing the parts. Not here: the parts, the interface (api/), the command
 (cli/studio.py).
@@ -18,9 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 
 from minisora.errors import UsageError
+from minisora.studio.api import log
+from minisora.studio.api.app import create_app
+from minisora.studio.api.serve import administrators_token, config
+from minisora.studio.api.settings import Settings as Interface
 from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher, Limits
 from minisora.studio.store import Store
@@ -59,23 +64,21 @@ class Studio:
     dispatcher: Dispatcher
 
 
-def serve(settings: Settings, *, host: str, port: int) -> None:
-    """Run a studio and answer calls until it is told to stop. Raises UsageError as `opened`."""
-    asyncio.run(_serve(settings, host, port))
+def serve(settings: Settings, interface: Interface, *, host: str, port: int, new_token: str | None = None) -> None:
+    """Run a studio and answer calls until it is told to stop. Raises UsageError as `opened`.
+
+    new_token: name of a token to make for an administrator; its secret is printed
+    """
+    log.to_stderr()
+    asyncio.run(_serve(settings, interface, host, port, new_token))
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _serve(settings: Settings, interface: Interface, host: str, port: int, new_token: str | None) -> None:
     async with opened(settings) as studio:
-        await _Server(uvicorn.Config(_application(studio), host=host, port=port, lifespan="off")).serve()
-
-
-def _application(studio: Studio) -> FastAPI:
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/healthz", status_code=204)
-    async def healthz() -> None: ...
-
-    return app
+        if (secret := await administrators_token(studio.store, interface.needs_token, new_token)) is not None:
+            print(f"token of an administrator, shown only this once: {secret}", flush=True)
+        app = create_app(studio.store, studio.blobs, studio.dispatcher, settings.folder, interface)
+        await _Server(config(app, host, port)).serve()
 
 
 class _Server(uvicorn.Server):

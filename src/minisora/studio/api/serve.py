@@ -1,6 +1,6 @@
 """The server's socket: uvicorn as the studio wants it.
 
-Here: listening, and the first token. Not here: the application (app.py), the command line
+Here: listening, and tokens of administrators. Not here: the application (app.py), the command line
 (cli/studio.py).
 """
 
@@ -42,8 +42,14 @@ def config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
     )
 
 
-async def first_token(store: Store) -> str | None:
-    """Make an administrator's token if there is none; returns its secret, to be shown once."""
-    if any(token.is_admin and token.revoked_at is None for token in await store.tokens.all()):
-        return None
-    return (await new_token(store.tokens, "first", is_admin=True))[1]
+async def administrators_token(store: Store, needs_token: bool, name: str | None) -> str | None:
+    """Make a token for an administrator, if one is asked for, or needed and not there yet.
+
+    name:    None: not asked for
+    returns  its secret, to be shown once
+    """
+    if name is None:
+        known = any(token.is_admin and token.revoked_at is None for token in await store.tokens.all())
+        if known or not needs_token:
+            return None
+    return (await new_token(store.tokens, name or "first", is_admin=True))[1]
