@@ -207,6 +207,9 @@ def test_bodies_that_are_not_well_formed(client: Client, body: bytes, kind: str,
         ({"candidates": 65}, "candidates"),
         ({"fps": 0}, "fps"),
         ({"steps": 2, "num_inference_steps": 2}, "steps"),
+        ({"size": "64x64", "width": 64, "height": 64}, "size"),
+        ({"seconds": 1, "num_frames": 9}, "seconds"),
+        ({"width": 64}, None),
         ({"sped": 5}, None),
         ({"size[x": "5"}, None),
         ({"model": {"id": 5}}, "model"),
@@ -222,6 +225,13 @@ def test_values_out_of_bounds(client: Client, fields: dict[str, Any], param: str
     answer = client.post("/v1/videos", data=given)
     assert_refused(answer, 400, param=param)
     assert len(answer.body) < 500
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("words", ["\\ud800", "\\u0000", 'x", "seconds": NaN, "a": "', 'x"'])
+def test_json_inside_a_form_is_checked_as_well(client: Client, words: str):
+    board = f'{{"shots": [{{"prompt": "{words}", "seconds": 1}}]}}'
+    assert_refused(client.post("/v1/videos/storyboard", form={"board": board}), 400)
 
 
 def test_an_unknown_field_names_the_nearest(client: Client):

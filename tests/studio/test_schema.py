@@ -24,7 +24,7 @@ def test_schemathesis_finds_no_error_of_ours(tmp_path: Path):
         words = [
             *(python.parent / "schemathesis", "run", f"http://127.0.0.1:{client.port}/openapi.json"),
             *("-H", f"Authorization: Bearer {secret}", "--checks", "not_a_server_error", "--max-examples", "15"),
-            *("--phases", "examples,coverage,fuzzing", "--request-timeout", "30", "--seed", "1", "--no-color"),
+            *("--phases", "examples,coverage,fuzzing", "--request-timeout", "120", "--seed", "1", "--no-color"),
             *("--exclude-path-regex", "characters|logout", "--workers", "2", "--generation-database", "none"),
         ]
         plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -135,16 +135,16 @@ async def read_form(request: Request, folder: Path, settings: Settings) -> Async
             if kind == b"application/x-www-form-urlencoded":
                 _read_plain(form, text, bounds.fields)
             elif kind == b"application/json" or not text:
-                form.fields = _object(text or b"{}")
+                form.fields = _object(text or b"{}", "the body")
             else:
                 shown = kind.decode("latin-1")[:60] or "nothing"
                 raise Refusal(415, f"a body is multipart/form-data or application/json, not {shown}.", "bad_type")
         if isinstance(extra := form.fields.pop("extra_body", {}), str):
-            extra = _object(extra.encode())
+            extra = _object(extra, "extra_body")
         if not isinstance(extra, dict) or extra.keys() & form.fields.keys():
             raise invalid("extra_body has to be a map of further fields.", "extra_body")
         form.fields = {name: value for name, value in (form.fields | extra).items() if value is not None}
-        _check(form.fields)
+        check(form.fields)
         yield form
     finally:
         form.remove()
@@ -195,16 +195,24 @@ async def _whole(pieces: AsyncIterator[bytes], most_bytes: int) -> bytes:
     return bytes(whole)
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def parsed(text: str | bytes, what: str) -> Any:
+    """Parse JSON without NaN, and within what `check` allows. Raises Refusal."""
+
     def none(constant: str) -> None:
         raise ValueError(constant)
 
     try:
         value = json.loads(text, parse_constant=none)
     except (ValueError, RecursionError):
-        raise Refusal(400, "the body is not JSON.", "invalid_json") from None
+        raise Refusal(400, f"{what} is not JSON.", "invalid_json") from None
+    check(value)
+    return value
+
+
+def _object(text: str | bytes, what: str) -> dict[str, Any]:
+    value = parsed(text, what)
     if not isinstance(value, dict):
-        raise Refusal(400, "the body has to be a JSON object: names and values.", "invalid_json")
+        raise Refusal(400, f"{what} has to be a JSON object: names and values.", "invalid_json")
     return value
 
 
@@ -324,7 +332,7 @@ def put(fields: dict[str, Any], name: str, value: Any) -> None:
         at[last] = value
 
 
-def _check(value: Any, depth: int = 0) -> None:
+def check(value: Any, depth: int = 0) -> None:
     """Raise Refusal for text that a database does not hold, numbers that are none, and depth."""
     if depth > _DEEPEST:
         raise invalid("the fields are nested too deeply.")
@@ -335,11 +343,11 @@ def _check(value: Any, depth: int = 0) -> None:
         raise invalid("a number is not finite.")
     elif isinstance(value, dict):
         for name, inner in value.items():
-            _check(name, depth + 1)
-            _check(inner, depth + 1)
+            check(name, depth + 1)
+            check(inner, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            _check(inner, depth + 1)
+            check(inner, depth + 1)
 
 
 def _too_large(message: str) -> Refusal:

@@ -9,7 +9,6 @@ Here: fields by the types of their verb, names that other servers use, media. No
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
@@ -18,7 +17,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from minisora.generate.media import Named, is_clip, is_media
 from minisora.generate.request import Request, about
 from minisora.studio.api.errors import invalid
-from minisora.studio.api.form import Upload
+from minisora.studio.api.form import Upload, parsed
 from minisora.studio.api.media import Media
 
 Kind = TypeVar("Kind", bound=Request)
@@ -66,6 +65,9 @@ def with_own_names(kind: type[Request], given: Mapping[str, Any], media: Media, 
         if own in values:
             raise invalid(f"{own} is given twice, once as {name}.", own)
         values[own] = value
+    for name, others in (("size", {"width", "height"}), ("seconds", {"num_frames"})):
+        if name in values and name in known and (twice := others & values.keys() - known.keys()):
+            raise invalid(f"{name} is given twice, once as {' and '.join(sorted(twice))}.", name)
     if "size" in known and "width" in values and "height" in values:
         values["size"] = f"{values.pop('width')}x{values.pop('height')}"
     if "seconds" in known and "num_frames" in values:
@@ -94,7 +96,7 @@ async def _read(hint: Any, value: Any, name: str, media: Media) -> Any:
     for each in _alternatives(hint):
         holds = _holds_media(each)
         if isinstance(value, str) and value.lstrip().startswith(("{", "[")) and _is_container(each):
-            value = _parsed(value, name)
+            value = parsed(value, name)
         if is_dataclass(each):
             if isinstance(value, Mapping):
                 inner = about(each)
@@ -122,7 +124,7 @@ def _alternatives(hint: Any) -> list[Any]:
 
 
 def _is_container(hint: Any) -> bool:
-    return is_dataclass(hint) or get_origin(hint) is tuple or getattr(get_origin(hint), "__name__", "") == "Mapping"
+    return is_dataclass(hint) or get_origin(hint) in (tuple, Mapping)
 
 
 def _holds_media(hint: Any) -> bool:
@@ -132,13 +134,6 @@ def _holds_media(hint: Any) -> bool:
     if isinstance(hint, type) and is_dataclass(hint):
         return any(_holds_media(each.type) for each in about(hint).values())
     return any(_holds_media(each) for each in get_args(hint))
-
-
-def _parsed(text: str, name: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise invalid(f"{name} is not JSON.", name) from None
 
 
 def _in_order(value: Mapping[str, Any], name: str) -> list[Any]:
