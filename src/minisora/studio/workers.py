@@ -21,7 +21,7 @@ from minisora.studio import process
 from minisora.studio.messages import Assignment, Beat, Hello, Models, Refused, Report
 
 SILENCE_SECONDS = 60.0  # without a beat, after which a process counts as lost
-_START_SECONDS = 300.0  # until it says hello: a busy machine is slow at importing
+_START_SECONDS = 600.0  # until it says hello: a busy machine is slow at importing
 
 
 class WorkerLost(Exception):
@@ -92,12 +92,15 @@ class ProcessWorker:
         self._process = made
 
         def listen(pipe: Connection) -> None:
-            with suppress(EOFError, OSError, RuntimeError):  # the process ended, or the loop did
+            try:
                 while True:
                     loop.call_soon_threadsafe(heard.put_nowait, pipe.recv())
-            pipe.close()  # here, as no other thread may close what this one reads
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(heard.put_nowait, None)
+            except (EOFError, OSError, RuntimeError):  # the process ended, or the loop did
+                pass
+            finally:
+                pipe.close()  # here, as no other thread may close what this one reads
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(heard.put_nowait, None)
 
         threading.Thread(target=listen, args=(self._pipe,), daemon=True).start()
         message = await self._next(_START_SECONDS)
