@@ -2,8 +2,9 @@
 
 An importer is a function from a path to rows, in the order of the file, read as it streams. It
 opens no video and no pickle, and downloads nothing. It refuses a file of another layout than it
-knows, with the row and what is in it; a span that ends before it starts, and a file that is not
-there, are found by `pair`.
+knows, with the row and what is in it. A row that is broken costs itself: the importer passes it to
+`Skipped`, which raises for it where nobody else takes it. Rows of one clip, a span that ends before
+it starts, and a file that is not there, are left to the runner and to `pair`.
 
 Here: the list of importers. Not here: which local file a row means (pair.py).
 """
@@ -17,10 +18,11 @@ from minisora.curate.importers import internvid, msrvtt, panda70m, plain, shot2s
 from minisora.curate.importers.pair import pair
 from minisora.curate.table import Row
 from minisora.errors import UsageError
+from minisora.tables.entry import Skipped
 
 __all__ = ["IMPORTERS", "Importer", "importer_named", "pair"]
 
-Importer = Callable[[Path], Iterator[Row]]
+Importer = Callable[[Path, Skipped], Iterator[Row]]
 
 IMPORTERS: dict[str, Importer] = {
     "folder": plain.folder,
