@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minisora.errors import UsageError
+from minisora.folders import VIDEOS, Beside, files_in
+from minisora.tables.objects import json_lines
+from minisora.tables.text import text_lines
 
 if TYPE_CHECKING:
     from minisora.caption.protocol import Captions
@@ -32,6 +35,7 @@ class Shown:
     name:  for messages to the user
     load:  reads it; raises UsageError if that fails
     file:  the video file, if it is one
+    words: files of words in its folder
     about: other fields of its row in a table; for a curated clip its key, and once loaded its
         source and span
     place: returns source and span of a sample, if its curated clip became several; a later run may
@@ -41,6 +45,7 @@ class Shown:
     name: str
     load: Callable[[], Video]
     file: Path | None = None
+    words: Beside | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], Mapping[str, Any]] | None = None
 
@@ -74,27 +79,29 @@ def caption_clips(
 def shown(sources: Sequence[Path]) -> list[Shown]:
     from minisora.curate.importers.pair import video_files
 
-    found: dict[object, Shown] = {}
+    found: dict[object, Shown | Path] = {}
     for source in sources:
         if source.is_dir() and (shards := _shards(source)) is not None:
             found.update({(shards, one.name): one for one in _curated(shards)})
         elif source.is_dir():
-            found.update({source / name: _video(source / name) for name in video_files(source)})
+            found.update({source / name: source / name for name in video_files(source)})
         elif source.is_file():
-            found[source] = _video(source)
+            found[source] = source
         else:
             raise UsageError(f"there is no file or folder {source}. Check the name.")
-    return list(found.values())
+    folders = {one.parent for one in found.values() if isinstance(one, Path)}
+    words = {folder: Beside(folder, (path.name for path in files_in(folder, VIDEOS))) for folder in folders}
+    return [_video(one, words[one.parent]) if isinstance(one, Path) else one for one in found.values()]
 
 
-def _video(path: Path) -> Shown:
+def _video(path: Path, words: Beside) -> Shown:
     def load() -> Video:
         from minisora.video import probe, read_video
 
         about = probe(path)
         return read_video(path, fps=min(about.fps, FPS, MOST_FRAMES / max(about.seconds, 1e-3)))
 
-    return Shown(str(path), load, path)
+    return Shown(str(path), load, path, words)
 
 
 def _shards(folder: Path) -> Path | None:
@@ -150,13 +157,32 @@ def row_name(one: Shown, table: Path) -> str:
 
 
 def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
-    """Captions that already exist where a new one would be written."""
+    """Captions that already exist where a new one would be written.
+
+    Raises UsageError for a text file that cannot be read.
+    """
     if write == "jsonl":
         row = rows.get(row_name(one, table), {})
-        text = (row.get("text") if _is_of(row, one) else None) or []
-        return [text] if isinstance(text, str) else list(text)
-    beside = one.file.with_suffix(".txt") if write == "txt" and one.file is not None else None
-    return beside.read_text(encoding="utf-8").splitlines() if beside is not None and beside.exists() else []
+        return _texts(row) if _is_of(row, one) else []
+    path = words_file(one) if write == "txt" else None
+    return text_lines(path) if path is not None and path.exists() else []
+
+
+def words_file(one: Shown) -> Path | None:
+    """The text file for a video's captions, which is that of no other video; None for clips."""
+    return None if one.words is None or one.file is None else one.words.to_write(one.file.name, ".txt")
+
+
+def shared_words(every: Iterable[Shown]) -> list[str]:
+    """A sentence for each text file that several videos may claim: nothing reads it."""
+    reasons: dict[str, None] = {}
+    for one in every:
+        try:
+            if one.words is not None and one.file is not None:
+                one.words.find(one.file.name, ".txt")
+        except UsageError as error:
+            reasons[str(error)] = None
+    return list(reasons)
 
 
 def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
@@ -176,22 +202,26 @@ def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
 
 
 def read_table(table: Path) -> dict[str, dict[str, Any]]:
-    """Read a table: rows by key or path, unknown fields included.
+    """Read a table: rows by key or path, unknown fields included; those of one video are joined.
 
-    Raises UsageError if it is not such a table.
+    Raises UsageError if it is not such a table: it is written anew, and nothing in it may be lost.
     """
-    if not table.exists():
-        return {}
-    rows = {}
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            rows[row.get("key") or row["path"]] = row
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(
-                f'{table}:{number} is no line {{"path", "text"}}. Name another file with --out.'
-            ) from error
+    rows: dict[str, dict[str, Any]] = {}
+    for where, row, problem in json_lines(table) if table.exists() else ():
+        if row is None and not problem:
+            continue
+        name = (row.get("key") or row.get("path")) if isinstance(row, dict) else None
+        if not isinstance(name, str):
+            raise UsageError(f'{table}: {where} is no line {{"path", "text"}}. Name another file with --out.')
+        if name in rows:
+            row = {**rows[name], **row, "text": list(dict.fromkeys([*_texts(rows[name]), *_texts(row)]))}
+        rows[name] = row
     return rows
+
+
+def _texts(row: Mapping[str, Any]) -> list[str]:
+    text = row.get("text") or []
+    return [text] if isinstance(text, str) else list(text)
 
 
 def write_table(table: Path, rows: Mapping[str, Any]) -> None:
