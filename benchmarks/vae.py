@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from wan import in_turn, most_allocated
+from wan import alternating, most_allocated
 
 from minisora.device import matmul_peak, use_affinity_threads
 from minisora.vae.model import STRIDE, VAEConfig, VideoVAE
@@ -83,7 +83,7 @@ def main() -> None:
         for num_frames in asked.frames:
             shape = (height, width, num_frames)
             with torch.no_grad():
-                seconds = in_turn(asked.runs, *(decoding(way, *shape) for way in WAYS))
+                seconds = alternating(asked.runs, *(decoding(way, *shape) for way in WAYS))
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
                 held = pool.starmap(memory, [(way, *shape) for way in WAYS], 1)
             told = [*(f"{taken:.3f}" for taken in seconds), f"{seconds[2] / seconds[0]:.2f}x"]

@@ -85,7 +85,7 @@ class Pair:
         return float((ours - exact).abs().max()), float((theirs - exact).abs().max())
 
 
-def in_turn(runs: int, *ways: Callable[[], object]) -> list[float]:
+def alternating(runs: int, *ways: Callable[[], object]) -> list[float]:
     """Median seconds of each way; they take turns, after one round that does not count."""
     taken: list[list[float]] = [[] for _ in ways]
     for run in range(runs + 2):
@@ -168,10 +168,10 @@ def measure(size: str, tokens: int, runs: int, memory: bool) -> Iterator[str]:
         for network in (pair.ours, pair.theirs):
             network.bfloat16().requires_grad_(False)  # as weights are in sampling
     with torch.no_grad():
-        forward = in_turn(runs, *(forward_of(both[how], which) for which, how in WAYS))
+        forward = alternating(runs, *(forward_of(both[how], which) for which, how in WAYS))
     yield row(f"{size} | {tokens} | forward, ms", forward)
     both = pairs(size, tokens)
-    yield row(f"{size} | {tokens} | step, ms", in_turn(runs, *(step_of(both[how], which) for which, how in WAYS)))
+    yield row(f"{size} | {tokens} | step, ms", alternating(runs, *(step_of(both[how], which) for which, how in WAYS)))
     if memory:
         del both
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

@@ -1,7 +1,7 @@
-"""Files of a folder: which are listed, in which order, and which file of words is whose.
+"""Files of a folder: which of them count, their order, and the text files next to videos.
 
-Here: hidden files, suffixes, natural order, files next to a video, the nearest name.
-Not here: what the files hold (video/, tables/).
+Here: hidden files, suffixes, natural order, text files of videos, similar names.
+Not here: contents of files (video/, tables/).
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ Key = tuple[tuple[tuple[tuple[str | int, ...], str], ...], str]
 
 
 def is_hidden(name: str) -> bool:
-    """True for names that begin with a dot, as macOS leaves them next to each file on other disks
-    (`._clip.mp4`), and for what systems put into folders by themselves.
+    """True for names that begin with a dot, such as macOS's `._clip.mp4`, and for files and folders
+    that operating systems create.
     """
     return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
 def natural(path: str | Path) -> Key:
-    """Make a sorting key: numbers as numbers, folder by folder, capitals as small letters.
+    """Sorting key of a path: by folder, then by name, ignoring case, with numbers as numbers.
 
-    2.mp4 comes before 10.mp4, and clip.mp4 before clip2.mp4. Paths that differ have different keys,
-    so the order of a set is always the same.
+    2.mp4 comes before 10.mp4, and clip.mp4 before clip2.mp4. Different paths have different keys,
+    so the order of a set of files is always the same.
     """
     text = path if isinstance(path, str) else path.as_posix()
     *folders, name = text.split("/")
@@ -54,14 +54,19 @@ def _chunks(name: str) -> tuple[str | int, ...]:
 
 
 def same_letters(name: str) -> str:
-    """A name with letters and their accents in one form; macOS writes them apart."""
+    """A name in Unicode normal form C; macOS separates letters and accents."""
     return unicodedata.normalize("NFC", name)
 
 
-def files_in(folder: Path, suffixes: Collection[str] = ()) -> list[Path]:
-    """Files of a folder in natural order, without hidden ones; a link that leads nowhere counts.
+def printable(text: str) -> str:
+    """Text for reports and terminals: control characters, and bytes that are not UTF-8, as ?"""
+    return "".join("?" if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter for letter in text)
 
-    suffixes: in small letters; empty for all
+
+def files_in(folder: Path, suffixes: Collection[str] = ()) -> list[Path]:
+    """Files of a folder in natural order, without hidden ones; dangling links are included.
+
+    suffixes: in lower case; empty for all
 
     Raises UsageError if the folder cannot be read.
     """
@@ -73,10 +78,10 @@ def files_in(folder: Path, suffixes: Collection[str] = ()) -> list[Path]:
 
 
 class Beside:
-    """Files of words next to the videos of one folder, each of one video.
+    """Text files next to the videos of one folder; each belongs to one video.
 
-    NAME.mp4.txt is that of NAME.mp4. NAME.txt is that of the only video with this stem; where
-    several have it, nobody knows whose it is.
+    NAME.mp4.txt belongs to NAME.mp4. NAME.txt belongs to the only video with this stem; if several
+    videos have it, the file is ambiguous.
 
     videos: names of all videos of the folder
     """
@@ -88,7 +93,7 @@ class Beside:
             self._by_stem[Path(name).stem.casefold()].append(name)
 
     def find(self, video: str, suffix: str) -> Path | None:
-        """The file that is there. Raises UsageError if it may be that of another video."""
+        """The existing file of a video, or None. Raises UsageError if it is ambiguous."""
         own, short = self._paths(video, suffix)
         if own.is_file():
             return own
@@ -102,7 +107,7 @@ class Beside:
         return short
 
     def to_write(self, video: str, suffix: str) -> Path:
-        """The file to write: the one that is there, or one that no other video may claim."""
+        """The file to write for a video: the existing one, or one that is not ambiguous."""
         own, short = self._paths(video, suffix)
         try:
             found = self.find(video, suffix)
@@ -117,18 +122,18 @@ class Beside:
         return Path(video).stem in self._names  # clip.mp4 next to clip.mp4.mkv
 
     def _alike(self, video: str) -> list[str]:
-        """Videos with this stem, itself among them."""
+        """Videos with the same stem, including this one."""
         found = self._by_stem.get(Path(video).stem.casefold(), [])
         return found if video in self._names else [*found, video]
 
 
 def _same(one: Path, other: Path) -> bool:
-    """True for one file, also where the file system takes capitals for small letters."""
+    """True if both paths are one file, as they may be if the file system ignores case."""
     return one.name == other.name or (other.exists() and os.path.samefile(one, other))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence with the name of the most similar file, after a space; "" if none is similar."""
+    """A space and a sentence with the most similar name; "" if none is similar."""
     by_stem = {Path(each).stem: each for each in names}
     close = get_close_matches(Path(name).stem, by_stem, n=1)
     return f" The nearest name is {by_stem[close[0]]}." if close else ""

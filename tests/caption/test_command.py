@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -112,6 +113,19 @@ def test_lines_of_words_end_at_line_feeds(films):
     run(films, "jsonl")
     rows = [json.loads(row) for row in (films / TABLE).read_text(encoding="utf-8").split("\n") if row]
     assert rows[0] == {"path": "one.mp4", "text": ["mine\u2028all", "twice"]} and len(rows) == 2
+
+
+def test_names_that_are_not_utf_8(films, capsys):
+    (films / "one.mp4").rename(films / os.fsdecode(b"caf\xe9.mp4"))
+    run(films, "jsonl")
+    rows = [json.loads(line) for line in (films / TABLE).read_text(encoding="utf-8").splitlines()]
+    assert os.fsencode(rows[0]["path"]) == b"caf\xe9.mp4"
+    run(films, "txt")
+    assert (films / os.fsdecode(b"caf\xe9.txt")).is_file()
+    with pytest.raises(UsageError, match="nothing got a caption"):  # the broken one
+        run(films, "jsonl")
+    run(films)
+    assert "caf?.mp4: " in capsys.readouterr().out
 
 
 def test_without_write_they_are_shown(films, capsys):

@@ -149,7 +149,7 @@ def test_files_that_are_not_right_are_refused(tmp_path):
     (tmp_path / ABOUT).write_text(about.replace('"width": 24', '"width": 48'))
     with pytest.raises(WeightsError, match="cannot be read"):
         load_captioner(tmp_path)
-    for other, hint in ((FORMAT + 1, "Update minisora"), (FORMAT - 2, "Train it anew")):
+    for other, hint in ((FORMAT + 1, "Update minisora"), (FORMAT - 2, "Train it again")):
         (tmp_path / ABOUT).write_text(about.replace(f'"format": {FORMAT}', f'"format": {other}'))
         with pytest.raises(WeightsError, match=hint):
             load_captioner(tmp_path)

@@ -21,7 +21,7 @@ def test_a_dry_run_counts_and_leaves_nothing(tmp_path, capsys):
     path.write_text("out: out\ninput: {media: videos, importer: table, annotations: table.csv}\n")
     run(path)
     said = capsys.readouterr()
-    assert said.err.splitlines() == ["note: blank rows of the annotations that were passed over: 1"]
+    assert said.err.splitlines() == ["note: skipped blank rows of the annotations: 1"]
     assert said.out.splitlines() == [
         "2 annotations with a file, 1 without",
         "1 broken rows, such as table.csv:7: expected a path in 'path', found ''. Is it the file that is meant?",

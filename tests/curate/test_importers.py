@@ -296,8 +296,8 @@ def test_columns_that_may_be_meant_too_are_said(tmp_path):
     )
     list(IMPORTERS["table"](tmp_path / "y.csv", skipped))
     assert list(skipped.notes) == [
-        "x.csv: the column 'path' is taken; 'source' may be meant too.",
-        "x.csv: the column 'text' is taken; 'caption' may be meant too.",
+        "x.csv: column 'path' is used, not 'source'.",
+        "x.csv: column 'text' is used, not 'caption'.",
         f"y.csv: there is no column of captions ({', '.join(TEXT)}) among path, captoin.",
     ]
 

@@ -5,6 +5,7 @@ real renders get.
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -180,13 +181,14 @@ def test_broken_videos_cost_themselves(tmp_path):
         frames = torch.randint(0, 256, (count, 48, 64, 3), dtype=torch.uint8, generator=generator)
         Video(frames, 8.0).save(folder / name)
     (folder / "4.mp4").write_bytes(b"no video")
+    (folder / os.fsdecode(b"5\xe9.mp4")).write_bytes(b"no video either")
     (folder / "._1.mp4").write_bytes(b"of macOS")
-    (folder / "prompts.txt").write_text("one | two\ntwo\x1b[2J\nthree\nfour\nfive\n")
+    (folder / "prompts.txt").write_text("one | two\ntwo\x1b[2J\nthree\nfour\nfive\nsix\n")
     found = folder_figures(folder, tmp_path / "out", count=1)
     assert {figure.n for figure in found.figures} == {3}
     said = json.loads((tmp_path / "out" / "folder.json").read_text())
     assert [one["file"] for one in said["videos"]] == ["1.mp4", "2.mp4", "5.mp4"]
-    assert [one["file"] for one in said["left_out"]] == ["3.mp4", "4.mp4"]
+    assert [one["file"] for one in said["left_out"]] == ["3.mp4", "4.mp4", "5?.mp4"]
     assert "3.mp4 has 1 frames" in said["left_out"][0]["reason"]
     assert said["notes"] and "0 of 3 videos" in said["notes"][0]
     page = (tmp_path / "out" / "folder.md").read_text()

@@ -19,7 +19,8 @@ from minisora.generate.frames import (
     ENLARGED_NOISE,
     SOURCE_GUIDANCE,
     WARM_UP,
-    Returning,
+    Excerpt,
+    Joined,
     Sampling,
     closing,
     edited,
@@ -82,7 +83,7 @@ def test_the_way_back_of_a_loop_follows_the_clip(bundle, window):
     bundle = replace(bundle, sampling=replace(bundle.sampling, window=window, context=1))
     clip = picture(9, 31, 33)
     around = asked(bundle, replace(ODD, num_frames=17), Condition(clip[-5:]), Condition(clip[:4], at=13))
-    frames = sampled(Returning(clip, around, before=5, gap=8))
+    frames = sampled(Joined((clip, Excerpt(around, 5, 13))))
     assert torch.equal(frames[:9], clip) and len(frames) == 17
     assert torch.equal(frames[9:], sampled(around)[5:13])
 

@@ -181,7 +181,7 @@ def test_weights_and_moments_are_those_of_the_optimisers(muon_lr):
     assert parts["weights"] == sum(p.numel() * p.element_size() for p in model.parameters())
 
 
-def test_frozen_weights_have_no_moments_and_recomputing_keeps_less():
+def test_frozen_weights_have_no_moments_and_checkpointing_keeps_less():
     batch = clips(TINY, (2, 4, 4), 3)
     kept = DiT(TINY).state_dict()
 

@@ -70,4 +70,4 @@ def test_a_choice_among_columns_is_noted():
     skipped = Skipped()
     assert column("x.csv", ["caption", "Text", "n"], TEXT, skipped) == "Text"
     assert column("x.csv", ["n"], TEXT, skipped) is None
-    assert list(skipped.notes) == ["x.csv: the column 'Text' is taken; 'caption' may be meant too."]
+    assert list(skipped.notes) == ["x.csv: column 'Text' is used, not 'caption'."]

@@ -99,7 +99,7 @@ def test_a_field_that_is_not_there_is_named_with_the_nearest(tmp_path, text, say
 def test_a_mistake_inside_a_recipe_keeps_its_own_error(tmp_path):
     (tmp_path / "mistaken.py").write_text("def recipe():\n    return None + 1\n")
     with pytest.raises(TypeError, match="unsupported operand"):
-        recipes.of_file(tmp_path / "mistaken.py")
+        recipes.recipe_from_file(tmp_path / "mistaken.py")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_bundle_of_another_config_is_refused(small):
         recipes.toybox_pictures(), build=lambda: DiT(replace(DIT, mlp_width=2 * DIT.mlp_width)), compile=False
     )
     with pytest.raises(UsageError, match=r"dit\.safetensors does not fit its config: size mismatch for blocks"):
-        State(recipes.begun_from(other, small), Ranks())
+        State(recipes.initialised_from(other, small), Ranks())
 
 
 @pytest.mark.parametrize("change", [{"dit": {"widht": 3}}, {"sampling": {}}, {"vae": 3}], ids=str)
@@ -147,7 +147,7 @@ def test_a_run_says_which_weights_it_begins_with(tmp_path):
     begun = (
         lambda: recipes.toybox_pictures(base=tmp_path / "base"),
         lambda: recipes.toybox(base=tmp_path / "base"),
-        lambda: recipes.begun_from(recipes.toybox_pictures(), tmp_path / "base"),
+        lambda: recipes.initialised_from(recipes.toybox_pictures(), tmp_path / "base"),
         lambda: recipes.captioner_playroom(base=captioner),
     )
     before = [recipe().content for recipe in begun]

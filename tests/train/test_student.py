@@ -199,7 +199,7 @@ def run_of(base: Path, data: Path, folder: Path) -> RunConfig:
         base,
         write=lambda vae, text: write_clip_latents(folder, Shards(data), vae, text, side=16),
         batches=lambda null_text: windows_of(Shards(folder), bundle=opened(base)),
-        sketched=dummy_batch(DIT_384, (2, 2, 2), tokens=64, words=4),
+        dummy=dummy_batch(DIT_384, (2, 2, 2), tokens=64, words=4),
         prompts=["a ball"],
         steps=3,
         rank=2,
@@ -231,7 +231,7 @@ def test_packs_of_another_network_are_refused(tmp_path, base, data):
             base,
             write=lambda *_: None,
             batches=lambda _: windows_of(Shards(data), bundle=opened(base)),
-            sketched=dummy_batch(replace(DIT_384, text_width=7), (2, 2, 2), tokens=64, words=4),
+            dummy=dummy_batch(replace(DIT_384, text_width=7), (2, 2, 2), tokens=64, words=4),
             prompts=[],
             steps=3,
         )

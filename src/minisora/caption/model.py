@@ -154,9 +154,8 @@ def _stem() -> nn.Sequential:
 def matching_costs(here: Tensor, before: Tensor) -> Tensor:
     """Cost volume: difference of each token's cell to the frame before, at shifts up to _REACH.
 
-    It is least at the shift where the cell came from.
-
-    FlowNet's correlation layer, with absolute differences for products.
+    It is least at the shift where the cell came from: FlowNet's correlation layer, with absolute
+    differences in place of products.
 
     here, before: (N, 3, side, side)
     returns       (N, _COSTS, side / STRIDE, side / STRIDE), relative to the mean over all shifts

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minisora.errors import UsageError
-from minisora.folders import VIDEOS, Beside, files_in
+from minisora.folders import VIDEOS, Beside, files_in, printable
 from minisora.tables.objects import json_lines
 from minisora.tables.text import text_lines
 
@@ -29,30 +29,34 @@ FPS, MOST_FRAMES = 8.0, 64  # for reading a video; a longer one is read at a low
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ClipSource:
     """A video or a curated clip to caption.
 
     name:  for messages to the user
     load:  reads it; raises UsageError if that fails
     file:  the video file, if it is one
-    words: files of words in its folder
+    beside: the text files of its folder, if it is a video file
     about: other fields of its row in a table; for a curated clip its key, and once loaded its
         source and span
-    place: returns source and span of a sample, if its curated clip became several; a later run may
-        divide it otherwise
+    place: returns source and span of a sample, if its curated clip was split; a later run may split
+        it differently
     """
 
     name: str
     load: Callable[[], Video]
     file: Path | None = None
-    words: Beside | None = None
+    beside: Beside | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], Mapping[str, Any]] | None = None
 
 
 def caption_clips(
-    captions: Captions, shown: Iterable[Shown], keep: Callable[[Mapping[Shown, str]], None], *, long: bool = False
-) -> dict[Shown, str]:
+    captions: Captions,
+    sources: Iterable[ClipSource],
+    keep: Callable[[Mapping[ClipSource, str]], None],
+    *,
+    long: bool = False,
+) -> dict[ClipSource, str]:
     """Read and caption clips, a few at a time, and pass the texts to `keep`.
 
     Returns the failed ones, with reasons.
@@ -60,10 +64,10 @@ def caption_clips(
     from minisora.caption.protocol import Failed, caption_each, shrunk
     from minisora.video import Video
 
-    failed: dict[Shown, str] = {}
-    left = iter(shown)
+    failed: dict[ClipSource, str] = {}
+    left = iter(sources)
     while some := list(islice(left, captions.together)):
-        clips: dict[Shown, Video] = {}
+        clips: dict[ClipSource, Video] = {}
         for one in some:
             try:
                 clip = one.load()
@@ -76,32 +80,33 @@ def caption_clips(
     return failed
 
 
-def shown(sources: Sequence[Path]) -> list[Shown]:
+def find_clips(paths: Sequence[Path]) -> list[ClipSource]:
+    """The clips of files and folders, each once. Raises UsageError for a path that is neither."""
     from minisora.curate.importers.pair import video_files
 
-    found: dict[object, Shown | Path] = {}
-    for source in sources:
-        if source.is_dir() and (shards := _shards(source)) is not None:
+    found: dict[object, ClipSource | Path] = {}
+    for path in paths:
+        if path.is_dir() and (shards := _shards(path)) is not None:
             found.update({(shards, one.name): one for one in _curated(shards)})
-        elif source.is_dir():
-            found.update({source / name: source / name for name in video_files(source)})
-        elif source.is_file():
-            found[source] = source
+        elif path.is_dir():
+            found.update({path / name: path / name for name in video_files(path)})
+        elif path.is_file():
+            found[path] = path
         else:
-            raise UsageError(f"there is no file or folder {source}. Check the name.")
+            raise UsageError(f"there is no file or folder {path}. Check the name.")
     folders = {one.parent for one in found.values() if isinstance(one, Path)}
-    words = {folder: Beside(folder, (path.name for path in files_in(folder, VIDEOS))) for folder in folders}
-    return [_video(one, words[one.parent]) if isinstance(one, Path) else one for one in found.values()]
+    beside = {folder: Beside(folder, (file.name for file in files_in(folder, VIDEOS))) for folder in folders}
+    return [_video(one, beside[one.parent]) if isinstance(one, Path) else one for one in found.values()]
 
 
-def _video(path: Path, words: Beside) -> Shown:
+def _video(path: Path, beside: Beside) -> ClipSource:
     def load() -> Video:
         from minisora.video import probe, read_video
 
         about = probe(path)
         return read_video(path, fps=min(about.fps, FPS, MOST_FRAMES / max(about.seconds, 1e-3)))
 
-    return Shown(str(path), load, path, words)
+    return ClipSource(printable(str(path)), load, path, beside)
 
 
 def _shards(folder: Path) -> Path | None:
@@ -109,14 +114,14 @@ def _shards(folder: Path) -> Path | None:
     return next((each for each in (folder, folder / "clips") if any(each.glob("shard-*.parquet"))), None)
 
 
-def _curated(folder: Path) -> Iterator[Shown]:
+def _curated(folder: Path) -> Iterator[ClipSource]:
     from minisora.data.shards import Shards
 
     shards = Shards(folder)
     for number, key in enumerate(shards.keys):
         about: dict[str, Any] = {"key": key}
         place = partial(_place, shards, number) if "-" in key else None  # one of several
-        yield Shown(key, partial(_sample, shards, number, about), about=about, place=place)
+        yield ClipSource(key, partial(_sample, shards, number, about), about=about, place=place)
 
 
 def _sample(shards: Shards, number: int, about: dict[str, Any]) -> Video:
@@ -135,17 +140,14 @@ def _place(shards: Shards, number: int) -> dict[str, Any]:
 
 
 def folder_of(source: Path) -> Path:
-    """Folder for the table of captions.
-
-    Next to the shards' folder, in a folder of videos, or next to a video.
-    """
+    """Folder for the table of captions: a folder of videos, or the parent of shards or a video."""
     if not source.is_dir():
         return source.parent
     shards = _shards(source)
     return source if shards is None else shards.parent
 
 
-def row_name(one: Shown, table: Path) -> str:
+def row_name(one: ClipSource, table: Path) -> str:
     """Identifier of a row: the key of a clip, or the path of a video.
 
     The path is relative to the table's folder if below it.
@@ -156,7 +158,7 @@ def row_name(one: Shown, table: Path) -> str:
     return whole.relative_to(table.parent).as_posix() if whole.is_relative_to(table.parent) else whole.as_posix()
 
 
-def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
+def texts_of(one: ClipSource, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
     """Captions that already exist where a new one would be written.
 
     Raises UsageError for a text file that cannot be read.
@@ -164,32 +166,29 @@ def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]
     if write == "jsonl":
         row = rows.get(row_name(one, table), {})
         return _texts(row) if _is_of(row, one) else []
-    path = words_file(one) if write == "txt" else None
+    path = caption_file(one) if write == "txt" else None
     return text_lines(path) if path is not None and path.exists() else []
 
 
-def words_file(one: Shown) -> Path | None:
-    """The text file for a video's captions, which is that of no other video; None for clips."""
-    return None if one.words is None or one.file is None else one.words.to_write(one.file.name, ".txt")
+def caption_file(one: ClipSource) -> Path | None:
+    """The text file of a video's captions, which no other video shares; None for curated clips."""
+    return None if one.beside is None or one.file is None else one.beside.to_write(one.file.name, ".txt")
 
 
-def shared_words(every: Iterable[Shown]) -> list[str]:
-    """A sentence for each text file that several videos may claim: nothing reads it."""
+def ambiguous_files(every: Iterable[ClipSource]) -> list[str]:
+    """A sentence for each text file that may belong to several videos, and so is not used."""
     reasons: dict[str, None] = {}
     for one in every:
         try:
-            if one.words is not None and one.file is not None:
-                one.words.find(one.file.name, ".txt")
+            if one.beside is not None and one.file is not None:
+                one.beside.find(one.file.name, ".txt")
         except UsageError as error:
             reasons[str(error)] = None
     return list(reasons)
 
 
-def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
-    """True if a row's span still matches.
-
-    Curation tests the same before it uses a caption (curate/captions.py).
-    """
+def _is_of(row: Mapping[str, Any], one: ClipSource) -> bool:
+    """True if a row's span still matches, as curation tests it too (curate/captions.py)."""
     from minisora.curate.captions import NEAR
 
     if one.place is None or not all(isinstance(row.get(name), int | float) for name in ("start", "stop")):
@@ -202,9 +201,10 @@ def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
 
 
 def read_table(table: Path) -> dict[str, dict[str, Any]]:
-    """Read a table: rows by key or path, unknown fields included; those of one video are joined.
+    """Read a table: rows by key or path, unknown fields included.
 
-    Raises UsageError if it is not such a table: it is written anew, and nothing in it may be lost.
+    Rows of one clip are joined. Raises UsageError for any line of another form: the table will be
+    replaced, and must not lose a line.
     """
     rows: dict[str, dict[str, Any]] = {}
     for where, row, problem in json_lines(table) if table.exists() else ():
@@ -225,7 +225,16 @@ def _texts(row: Mapping[str, Any]) -> list[str]:
 
 
 def write_table(table: Path, rows: Mapping[str, Any]) -> None:
-    write_text(table, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()))
+    write_text(table, "".join(_line(row) + "\n" for row in rows.values()))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8
+        return json.dumps(row)
+    return line
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Training data and loss of the captioner: captioned stretches of playroom scenes.
 
 A stretch is the first half of four seconds, the second, all of it, or a single moment. The wording
-is drawn anew each time. Some scenes are wider or taller than the square, and squeezed; most are
+is drawn again each time. Some scenes are wider or taller than the square, and squeezed; most are
 degraded (worlds/wear.py), as the captioner also ranks generated clips. The playroom's held-out
 triples are never shown.
 

@@ -16,13 +16,13 @@ import typer
 
 from minisora.caption.sources import (
     TABLE,
+    ambiguous_files,
+    caption_file,
+    find_clips,
     folder_of,
     read_table,
     row_name,
-    shared_words,
-    shown,
     texts_of,
-    words_file,
     write_table,
     write_text,
 )
@@ -30,7 +30,7 @@ from minisora.cli.options import taking
 from minisora.errors import UsageError
 
 if TYPE_CHECKING:
-    from minisora.caption.sources import Shown
+    from minisora.caption.sources import ClipSource
 
 SAVE_SECONDS = 20.0  # between writings of a table
 
@@ -77,13 +77,13 @@ class Kept:
     rows: dict[str, dict[str, Any]]
     saved_at: float = field(default_factory=time.monotonic)
 
-    def known(self, one: Shown) -> list[str]:
+    def known(self, one: ClipSource) -> list[str]:
         return texts_of(one, self.asked.write, self.table, self.rows)
 
-    def todo(self, every: Sequence[Shown]) -> tuple[list[Shown], dict[Shown, str]]:
+    def todo(self, every: Sequence[ClipSource]) -> tuple[list[ClipSource], dict[ClipSource, str]]:
         """Clips to caption, and those whose captions cannot be read, with reasons."""
-        todo: list[Shown] = []
-        failed: dict[Shown, str] = {}
+        todo: list[ClipSource] = []
+        failed: dict[ClipSource, str] = {}
         for one in every:
             try:
                 if self.asked.overwrite or not self.known(one) or self.asked.add:
@@ -92,12 +92,12 @@ class Kept:
                 failed[one] = f"{error} Or give --overwrite."
         return todo, failed
 
-    def keep(self, texts: Mapping[Shown, str]) -> None:
+    def keep(self, texts: Mapping[ClipSource, str]) -> None:
         for one, text in texts.items():
             text = " ".join(text.split())  # a line of a text file is a caption
             known = self.known(one) if self.asked.add else []
             captions = [*known, *([text] if text not in known else [])]
-            if self.asked.write == "txt" and (path := words_file(one)) is not None:
+            if self.asked.write == "txt" and (path := caption_file(one)) is not None:
                 write_text(path, "".join(f"{each}\n" for each in captions))
             elif self.asked.write == "jsonl":
                 name = row_name(one, self.table)
@@ -129,17 +129,17 @@ def caption(asked: Captioning) -> None:
     from minisora.caption.sources import caption_clips
 
     asked.check()
-    every = shown(asked.sources)
+    every = find_clips(asked.sources)
     if asked.write == "txt" and any(one.file is None for one in every):
         raise UsageError("curated clips lie in shards, without a file of their own. Give --write jsonl.")
     table = (asked.out or folder_of(asked.sources[0]) / TABLE).resolve()
     kept = Kept(asked, table, read_table(table) if asked.write == "jsonl" else {})
     todo, failed = kept.todo(every)
     if (done := len(every) - len(todo) - len(failed)) > 0:
-        typer.echo(f"{done} of {len(every)} have a caption; --overwrite writes them anew", err=True)
+        typer.echo(f"{done} of {len(every)} have a caption; --overwrite replaces them", err=True)
     if not todo and not failed:
         return
-    for reason in shared_words(todo) if asked.write == "txt" else ():
+    for reason in ambiguous_files(todo) if asked.write == "txt" else ():
         typer.echo(f"note: {reason}", err=True)
     if asked.model == "playroom":
         typer.echo("the model playroom knows things of the playroom alone; --model names others", err=True)

@@ -66,7 +66,7 @@ def curate(
 
 def _say(blank: int, notes: Iterable[str]) -> None:
     if blank:
-        typer.echo(f"note: blank rows of the annotations that were passed over: {blank:,}", err=True)
+        typer.echo(f"note: skipped blank rows of the annotations: {blank:,}", err=True)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
 

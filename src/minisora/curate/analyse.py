@@ -25,7 +25,7 @@ __all__ = ["LABELS", "SCORES", "Analysis", "Cutting", "Media", "MediaError", "al
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """Settings of the analysis; changing one measures every file again."""
+    """Settings of the analysis; a change of any of them measures every file again."""
 
     detector: Literal["adaptive", "transnet"] = "adaptive"
     cutting: Cutting = field(default_factory=Cutting)  # of the adaptive detector
@@ -56,12 +56,9 @@ def all_scores(settings: Analysis) -> Mapping[str, str]:
 
 
 def made_by(settings: Analysis) -> dict[str, Any]:
-    """Cache key of an analysis, next to the file itself, as JSON values.
+    """Cache key of an analysis, in addition to the file itself, as JSON values.
 
-    A file with an equal key is not analysed again.
-
-    Every score and label by name with its version, and the settings except those that do not affect
-    results.
+    It holds the name and version of every score and label, and the settings that affect results.
     """
     kept_settings = asdict(settings)
     for name in ("threads", "timeout_seconds", "scorers"):

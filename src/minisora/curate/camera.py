@@ -1,15 +1,14 @@
 """Camera motion from optical flow, and the motion of things that it does not explain.
 
-Between two frames a camera that turns or zooms, or looks at a plane such as a floor, moves the
+Between two frames a camera that rotates or zooms, or views a plane such as a floor, transforms the
 picture by a homography. It is fitted with RANSAC to the flow at corners of the picture; the
-residual is motion of things. Its components are read off at the middle of the frame, in halves of
-the longer side, x right and y down:
+residual is motion of things. Its components are taken at the middle of the frame, in halves of the
+longer side, x right and y down:
 
     u = x - x'   is   drift + zoom (x, y) + roll (-y, x) + (shear y, 0)
 
-A camera that circles a point moves what is in front of the point one way and what is behind it the
-other: it shears the picture, as lower means nearer. That is how an orbit differs from a roll, which
-turns it.
+A camera that orbits a point moves the foreground one way and the background the other. As lower in
+the frame means nearer, the picture is sheared, which distinguishes an orbit from a roll.
 
 Here: pairs of frames to figures, the figures of a clip to words. Not here: the flow itself
 (motion.py).
@@ -96,18 +95,12 @@ def _is_spread(points: Array) -> bool:
 
 
 def median_rates(pairs: dict[str, Array]) -> dict[str, float]:
-    """Camera motion of a clip: the median of each of MOVES over pairs of frames, per second.
-
-    NaN if there is none.
-    """
+    """Camera motion of a clip: medians of MOVES over pairs of frames, per second; NaN if none."""
     return {name: float(np.nanmedian(pairs[name])) if np.isfinite(pairs[name]).any() else math.nan for name in MOVES}
 
 
 def shake(pairs: dict[str, Array]) -> float:
-    """Drift back and forth: mean distance of pan and tilt from their medians.
-
-    In longer sides per second.
-    """
+    """Shake: mean distance of pan and tilt from their medians, in longer sides per second."""
     known = np.isfinite(pairs["pan"])
     if not known.any():
         return math.nan

@@ -1,4 +1,4 @@
-"""Clips as other systems take them.
+"""Lists of clips in the formats of other systems.
 
     datajuicer   jsonl: {"videos": [path], "text": "<__dj__video> caption <|__dj__eoc|>",
                  "meta": {...}, "stats": {...}}
@@ -8,9 +8,9 @@
                  "duration", "cap": [...]}]
 
 The first two have a record for each caption, as their training reads them; the third has one for
-each clip. A clip that is a part of its video has `start` and `stop` in seconds beside the path,
-which these systems do not read: give them files that hold one clip each. `table` in
-importers/plain.py reads all three back.
+each clip. A clip that is part of its video has additional fields `start` and `stop` in seconds,
+which these systems do not read: give them files of one clip each. `table` in importers/plain.py
+reads all three back.
 
 Here: rows to files. Not here: shards for our own training (write.py).
 """
@@ -87,7 +87,7 @@ EXPORTERS: dict[str, Exporter] = {
 
 
 def exporter_named(name: str) -> Exporter:
-    """For text that comes from outside."""
+    """The exporter of a name from a recipe. Raises UsageError if there is none."""
     if name not in EXPORTERS:
         raise UsageError(f"there is no export {name!r}. Choose one of: {', '.join(EXPORTERS)}.")
     return EXPORTERS[name]

@@ -1,12 +1,12 @@
-"""The books: every row that went in, and where it went.
+"""The ledger: every input row, and where it went.
 
     rows of annotations + clips that cutting added
         = joined + missing + quarantined (rows, files, samples) + dropped + kept
 
 Blank rows are counted by themselves.
 
-Here: the count and its proof, as JSON and as a table for the terminal.
-Not here: pictures (report.py), the events of a run (runner.py).
+Here: the counts and the check of their sum, as JSON and as a table for the terminal.
+Not here: the report page (report.py), the events of a run (runner.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Lost = dict[str, dict[str, int]]  # clips by stage and reason
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """All counts are of clips; an annotation of a whole file is one, until its shots are."""
+    """Counts of clips; an annotation of a whole file counts as one until its shots are known."""
 
     rows: int  # annotations as they were read
     cut: int  # clips that cutting whole files into shots added
@@ -75,7 +75,7 @@ def ledger_lines(ledger: Ledger) -> list[tuple[str, str, int]]:
 
 
 def ledger_table(ledger: Ledger) -> Table:
-    """For the terminal."""
+    """The ledger as a table for the terminal."""
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)

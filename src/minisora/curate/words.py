@@ -69,9 +69,9 @@ def stripped(caption: str) -> str:
 
 
 def word_scores(captions: Sequence[str]) -> dict[str, float]:
-    """Every score of `WORDS` but caption_shared, which takes the whole set.
+    """The scores of `WORDS` but caption_shared, which depends on the whole set.
 
-    Nothing is wrong with no caption at all.
+    A clip without captions has no faults.
     """
     texts = cleaned(captions, strip=False)
     joined = "".join(texts)
@@ -88,10 +88,7 @@ def word_scores(captions: Sequence[str]) -> dict[str, float]:
 
 
 def shared_scores(captions: Iterable[Sequence[str]]) -> list[float]:
-    """caption_shared of each clip of a set; 0 for one without captions.
-
-    Case and punctuation make no difference.
-    """
+    """The caption_shared of each clip of a set, by words alone; 0 without captions."""
     digests = [
         hash(frozenset(" ".join(_words(one)).casefold() for one in texts)) if texts else None for texts in captions
     ]
@@ -100,7 +97,7 @@ def shared_scores(captions: Iterable[Sequence[str]]) -> list[float]:
 
 
 def _words(text: str) -> list[str]:
-    """Words in order; in a script without spaces each letter is a word."""
+    """Split into words; in a script without spaces each character is a word."""
     found: list[str] = []
     for word in _WORD.findall(text):
         if word.isascii() or not any(map(_stands_alone, word)):

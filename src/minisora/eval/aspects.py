@@ -1,7 +1,7 @@
-"""Native aspect ratios, a claim of Sora's report: prompts are followed at each, things are whole.
+"""Native aspect ratios, a claim of Sora's report: prompts are followed, and things are not cut off.
 
-Here: prompt following and the share of things cut off, by aspect; for pictures too, small and
-large.
+Here: prompt following and the share of things cut off, by aspect; also for small and large
+pictures.
 Not here: the marks (score.py), the judge (judge/playroom.py).
 """
 

@@ -1,8 +1,7 @@
 """Scores of captioners: claims parsed from captions of the playroom, against the facts of the clip.
 
 A caption is parsed into claims by the playroom's own phrases, those for training and those held
-out, whoever wrote it. A claim is a tuple of words: ("thing", "red ball"), ("way", "red ball",
-"left"), ("cut",).
+out. A claim is a tuple of words: ("thing", "red ball"), ("way", "red ball", "left"), ("cut",).
 
     right    every thing is named with its colour and shape, and every motion is stated
     false    a claim contradicts the scene
@@ -26,7 +25,7 @@ from minisora.caption.adapters import OwnCaptioner
 from minisora.caption.files import check_world
 from minisora.caption.protocol import Captions
 from minisora.eval.rows import Figure, Marks, figures_of, write_rows
-from minisora.eval.scenes import shown
+from minisora.eval.scenes import rendered
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import watch
@@ -84,7 +83,7 @@ def _span(number: int) -> tuple[float, float]:
 
 def _clip(scene: playroom.Scene, span: tuple[float, float]) -> Video:
     num_frames = round((span[1] - span[0]) * FPS) + 1
-    return Video(shown(scene, (SIDE, SIDE), num_frames=num_frames, fps=FPS), FPS)
+    return Video(rendered(scene, (SIDE, SIDE), num_frames=num_frames, fps=FPS), FPS)
 
 
 def marks_of(text: str, scene: playroom.Scene, start: float, stop: float) -> dict[str, float]:
@@ -213,10 +212,7 @@ def _pattern(template: str, **groups: str) -> str:
 
 @cache
 def _settings() -> list[tuple[str, str, re.Pattern[str]]]:
-    """Patterns of settings, longer ones first.
-
-    The camera's come first, as its words are also those of motions.
-    """
+    """Patterns of settings, longer ones first; the camera's before motions, which share words."""
     train = PHRASES["train"]
     found = [("camera", key, one) for key in train.cameras for one in _both("cameras", key)]
     found += [("cut", "", one) for phrases in PHRASES.values() for one in phrases.cut]

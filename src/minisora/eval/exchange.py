@@ -9,10 +9,10 @@
 Papers: Huang et al. 2023, Zheng et al. 2025, Sun et al. 2024, Motamed et al. 2025, Li et al. 2025.
 
 The prompts come from the benchmark's own files, by path; nothing is fetched. An export skips
-existing clips, so the same command resumes; it refuses a clip that was made of other inputs
-(exported.py). A clip's seed is a hash of its file name: independent of skipped clips, different for
-every clip, and not chosen. Nothing but clips goes into the folders: VBench assumes that all files
-have the suffix of the first one.
+existing clips, so the same command resumes; it refuses a clip of other inputs (exported.py). A
+clip's seed is a hash of its file name: independent of skipped clips, different for every clip, and
+not chosen. Nothing but clips goes into the folders: VBench assumes that all files have the suffix
+of the first one.
 
 Here: names, counts, totals. Not here: the benchmarks' networks, which run in their own
 installations.
@@ -98,7 +98,7 @@ def export_vbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Pa
     returns  the newly written clips
 
     Raises UsageError for a file that is neither, for a prompt that cannot be a file name, and for
-    an existing clip that was made of other inputs.
+    an existing clip of other inputs.
     """
     clips = [
         _Clip(out / f"{prompt}-{n}.mp4", prompt)

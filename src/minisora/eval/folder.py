@@ -1,14 +1,13 @@
 """Scores of any folder of videos with prompts, from any model: visual quality and prompt following.
 
 Prompt following can be judged for the playroom's held-out prompts, which `write_prompts` writes for
-other models to use. A video that cannot be read, or has no prompt, costs itself: it is listed, and
-the figures are of the others.
+other models to use. A video that cannot be read or has no prompt is left out and listed.
 
-One clip at a time is in memory at its own size, which the metrics of quality.py read (and I3D, for
-FVD). Copies at the judge's size are kept for the judge and for its features.
+One clip at a time is in memory at its own size, which the metrics of quality.py need (and I3D, for
+FVD). The judge and its features use copies at the judge's size, which are kept.
 
-Here: the figures of a folder, and its report. Not here: which prompt is whose (prompted.py), the
-metrics (quality.py), the marks (score.py).
+Here: the figures of a folder, and its report. Not here: matching prompts to videos (prompted.py),
+the metrics (quality.py), the marks (score.py).
 """
 
 from __future__ import annotations
@@ -24,16 +23,17 @@ from torch import Tensor
 
 from minisora.errors import UsageError
 from minisora.eval.prompted import read_prompts
-from minisora.eval.quality import frame_figures, set_figures
+from minisora.eval.quality import MOST_CLIPS, frame_figures, set_figures
 from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import Figure, Findings, figure_of, verb_table
 from minisora.eval.score import ATTRIBUTES, prompt_marks
+from minisora.folders import printable
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import SIDE, fitted
 from minisora.progress import Event, OnEvent, no_listener
 from minisora.tables.entry import Skipped
-from minisora.video import read_clip, read_video
+from minisora.video import read_frames
 from minisora.video.files import replacing
 from minisora.worlds import playroom
 from minisora.worlds.seeds import REPORT_OTHERS
@@ -48,7 +48,7 @@ class _Clip:
     """A video that was read.
 
     size:  height and width in pixels
-    small: (T, H, W, 3) uint8 at FPS, as the judge looks at it
+    small: (T, H, W, 3) uint8 at FPS, at the judge's size
     """
 
     path: Path
@@ -67,7 +67,7 @@ def folder_figures(
 
     count: number of held-out prompts among which the videos' prompts are looked up
 
-    Raises UsageError for a folder without videos, if none has a prompt, and if none can be read.
+    Raises UsageError if there is no video, if none has a prompt, or if none can be read.
     """
     skipped = Skipped()
     clips = _read(read_prompts(folder, skipped), skipped, on_event)
@@ -77,8 +77,8 @@ def folder_figures(
         [clip[:length] for clip in render_all([playroom.draw(seed, split="held_out") for seed in seeds], size)]
         for seeds in (REPORT_OTHERS[: len(clips)], REPORT_OTHERS[len(clips) : 2 * len(clips)])
     )
-    name = folder.absolute().name
-    figures = frame_figures({name: _native(clips, length, on_event)}, real)
+    name = printable(folder.absolute().name)
+    figures = frame_figures({name: _native(clips[:MOST_CLIPS], length, on_event)}, real)
     looks = [clip.small[:length] for clip in clips] if i3d is None else _native(clips, length, on_event)
     figures += set_figures({name: looks}, real, others, i3d)
     scenes, asked = prompts(count, aspect=size[1] / size[0])
@@ -91,7 +91,7 @@ def folder_figures(
         found = prompt_marks(seen, truth, [asked[n] for n in numbers])
         figures += [figure_of(f"{name}, prompts", attribute, found) for attribute in ATTRIBUTES]
     if skipped.blank:
-        skipped.note(f"blank rows that were passed over: {skipped.blank}")
+        skipped.note(f"skipped blank rows: {skipped.blank}")
     if len(judged) < len(clips):
         skipped.note(
             f"prompt following is of {len(judged)} of {len(clips)} videos: the other prompts are not among the first "
@@ -101,7 +101,7 @@ def folder_figures(
 
 
 def _read(prompted: Sequence[tuple[Path, str]], skipped: Skipped, on_event: OnEvent) -> list[_Clip]:
-    """Read each video once, one at a time; those that cannot be are noted."""
+    """Read all videos, one at a time; `skipped` receives those that cannot be read."""
     clips = []
     for path, prompt in _stepped(prompted, READING, len(prompted), on_event):
         with skipped.entry(path.name):
@@ -117,17 +117,15 @@ def _read(prompted: Sequence[tuple[Path, str]], skipped: Skipped, on_event: OnEv
 
 
 def _native(clips: Sequence[_Clip], length: int, on_event: OnEvent) -> Iterator[Tensor]:
-    """Frames of each clip at its own size, read again, one clip at a time."""
+    """Read the clips again at their own size, one at a time."""
     for clip in _stepped(clips, MEASURING, len(clips), on_event):
         yield _first_seconds(clip.path)[:length]
 
 
 def _first_seconds(path: Path) -> Tensor:
     """(T, H, W, 3) uint8 at FPS, at most MOST_FRAMES."""
-    try:
-        return read_clip(path, start=0.0, num_frames=MOST_FRAMES, fps=FPS)
-    except UsageError:  # shorter than that, or damaged, which the whole will say
-        return read_video(path, fps=FPS).frames[:MOST_FRAMES]
+    frames, _ = read_frames(path, fps=FPS, stop=(MOST_FRAMES + 1) / FPS)
+    return frames[:MOST_FRAMES]
 
 
 def _stepped(items: Iterable[T], stage: str, total: int, on_event: OnEvent) -> Iterator[T]:
@@ -139,10 +137,12 @@ def _stepped(items: Iterable[T], stage: str, total: int, on_event: OnEvent) -> I
 def _written(
     figures: Sequence[Figure], clips: Sequence[_Clip], skipped: Skipped, judged: Sequence[_Clip], out: Path
 ) -> Findings:
-    """Write the figures, which prompt went with which video, and what was left out."""
-    videos = [{"file": _shown(one.path.name), "prompt": _shown(one.prompt), "judged": one in judged} for one in clips]
-    left_out = [{"file": _shown(name), "reason": _shown(reason)} for name, reason in skipped.broken]
-    notes = [_shown(note) for note in skipped.notes]
+    """Write the figures, the prompt of each video, and what was left out."""
+    videos = [
+        {"file": printable(one.path.name), "prompt": printable(one.prompt), "judged": one in judged} for one in clips
+    ]
+    left_out = [{"file": printable(name), "reason": printable(reason)} for name, reason in skipped.broken]
+    notes = [printable(note) for note in skipped.notes]
     data = {"figures": [asdict(each) for each in figures], "videos": videos, "left_out": left_out, "notes": notes}
     table = verb_table(figures)
     page = [table, "", "| file | prompt | judged |", "| --- | --- | --- |"]
@@ -158,20 +158,12 @@ def _written(
     return Findings(tuple(figures), table, tuple(lines))
 
 
-def _shown(text: str) -> str:
-    """Text as every file and terminal takes it: control characters and halves of letters as ?"""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def _cell(text: object) -> str:
     return str(text).replace("|", "\\|")
 
 
 def write_prompts(path: Path, count: int) -> None:
-    """Write the first `count` held-out prompts of the playroom as .txt, .csv or .jsonl.
-
-    They are for 0000.mp4 and so on.
-    """
+    """Write `count` held-out prompts of the playroom, for 0000.mp4 and on: .txt, .csv or .jsonl."""
     if path.suffix not in (".txt", ".csv", ".jsonl"):
         raise UsageError(f"{path}: prompts are written as .txt, .csv or .jsonl. Name one of these.")
     texts = [one.prompt for one in prompts(count)[1]]

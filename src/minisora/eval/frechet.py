@@ -81,9 +81,7 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def playroom_features(segmenter: Segmenter | None = None) -> Features:
-    """Features of a clip at 8 fps from the judge's segmenter, trained on real renders only.
-
-    D = 128.
+    """Features (D = 128) of a clip at 8 fps by the judge's segmenter, trained on real renders only.
 
     Its coarse layers, 32 channels: mean, spread over the frame, and change between frames, each
     over the whole clip. Tracks up to the first cut: motion of the background, and motion of the
@@ -116,10 +114,7 @@ def _cells(frames: Tensor, network: Segmenter) -> Tensor:
 
 
 def _moves(tracks: Tracks) -> Tensor:
-    """(32,): mean and spread of the background's motion, the sky, mean motion of the things.
-
-    The last is 0 without things.
-    """
+    """(32,): mean and spread of the background's motion, the sky, mean motion of the things."""
     field, sky = tracks.clip[:, :FIELD], tracks.clip[:, -1:]
     things = tracks.things[..., :_OWN].flatten(0, 1)  # (n * T, 11)
     if not len(things):

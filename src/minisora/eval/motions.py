@@ -61,18 +61,15 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
             on_event(Event(motion, number * count + n, len(MOTIONS) * count))
             text = prompt_of(scene, SECONDS, size)
             given = Video(frames[:GIVEN], FPS)
-            made = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames
-            marks = _marks(made, frames, asked, scene.things[thing].colour, segmenter)
-            found.append(marks | trail_marks(made, scene, thing) if motion == "trail" else marks)
+            generated = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames
+            marks = _marks(generated, frames, asked, scene.things[thing].colour, segmenter)
+            found.append(marks | trail_marks(generated, scene, thing) if motion == "trail" else marks)
         figures += figures_of(motion, found)
     return write_rows(figures, out, "motions")
 
 
 def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playroom.Scene, int, Tensor, Tensor]]:
-    """Scenes, each with the number of its thing, its frames, and the frames of the claim.
-
-    The last are (FRAMES,) bool.
-    """
+    """Scenes, each with the number of its thing, its frames, and (FRAMES,) bool of the claim."""
 
     def wanted(scene: playroom.Scene) -> bool:
         return moving_as(scene, motion) is not None and (motion != "trail" or held_still(scene))
@@ -105,7 +102,7 @@ def claimed(motion: str, areas: Tensor) -> Tensor:
     return asked
 
 
-def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Segmenter) -> Marks:
+def _marks(generated: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Segmenter) -> Marks:
     cells = colour_mask(real, colour, segmenter)
     truth = middles(cells)
     asked = asked & ~truth.isnan().any(1)
@@ -123,7 +120,7 @@ def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Se
             float(size.mean()),
         )
 
-    model = figures(colour_mask(made, colour, segmenter))
+    model = figures(colour_mask(generated, colour, segmenter))
     frozen = figures(cells[GIVEN - 1 : GIVEN].expand(len(real), -1, -1))
     return {
         "found": ("higher", model[0], frozen[0], 1.0),
@@ -132,15 +129,15 @@ def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Se
     }
 
 
-def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
+def trail_marks(generated: Tensor, scene: playroom.Scene, thing: int) -> Marks:
     """Shares of the trail's pixels that are nearer to paint than to the bare floor.
 
-    made: (FRAMES, H, W, 3) uint8
+    generated: (FRAMES, H, W, 3) uint8
     """
     bare_thing = replace(scene.things[thing], motion="rolls_left")  # the same path, without paint
     bare_scene = replace(scene, things=(*scene.things[:thing], bare_thing, *scene.things[thing + 1 :]))
     rendered = playroom.render(
-        [scene, bare_scene], height=made.shape[1], width=made.shape[2], fps=FPS, num_frames=FRAMES, truth=True
+        [scene, bare_scene], height=generated.shape[1], width=generated.shape[2], fps=FPS, num_frames=FRAMES, truth=True
     )
     assert rendered.masks is not None
     painted, bare = rendered.frames.float()
@@ -157,6 +154,6 @@ def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
     kept, new = (paint & old)[GIVEN:], (paint & untouched)[GIVEN:]
     frozen = painted[GIVEN - 1 : GIVEN].expand(FRAMES, -1, -1, -1)
     return {
-        "painted stays": ("higher", nearer(made, kept), nearer(bare, kept), nearer(painted, kept)),
-        "painting goes on": ("higher", nearer(made, new), nearer(frozen, new), nearer(painted, new)),
+        "painted stays": ("higher", nearer(generated, kept), nearer(bare, kept), nearer(painted, kept)),
+        "painting goes on": ("higher", nearer(generated, new), nearer(frozen, new), nearer(painted, new)),
     }

@@ -81,9 +81,8 @@ def flicker(frames: Tensor) -> float:
 def motion_smoothness(frames: Tensor, flow: Flow) -> float:
     """1 - mean absolute error / 255 of every second frame, interpolated from its neighbours.
 
-    It is 1 for even motion.
-
-    The interpolation is the mean of both neighbours, each warped half of the flow to the other.
+    It is 1 for even motion. The interpolation is the mean of both neighbours, each warped by half
+    of the flow to the other.
     """
     _need(frames, 3)
     errors = []
@@ -114,12 +113,10 @@ def dynamic_degree(video: Video, flow: Flow) -> bool:
 
 
 def warping_error(frames: Tensor, flow: Flow) -> float:
-    """Mean squared difference between frames and the next ones warped back, at half size.
+    """Mean squared difference, summed over RGB in 0..1, to the next frames warped back.
 
-    Summed over RGB in 0..1.
-
-    Occluded pixels (forward and backward flow disagree) and motion boundaries are left out, as in
-    Lai et al. 2018, arXiv:1808.00449.
+    Frames are halved in size. Occluded pixels (forward and backward flow disagree) and motion
+    boundaries are left out, as in Lai et al. 2018, arXiv:1808.00449.
     """
     _need(frames, 2)
     errors = []
@@ -175,30 +172,28 @@ def _need(frames: Tensor, least: int) -> None:
 
 
 def diversity(clips: Sequence[Tensor], features: Features) -> float:
-    """Mean pairwise distance between features of clips of one prompt with different seeds.
-
-    It is 0 if all are equal.
-    """
+    """Mean pairwise distance of features of clips of one prompt with different seeds."""
     if len(clips) < 2:
         raise UsageError("one clip has no diversity. Give 2 or more seeds of the same prompt.")
     return float(torch.pdist(clip_features(clips, features)).mean())
 
 
-def distances_to_nearest(made: Sequence[Tensor], training: Iterable[Tensor], features: Features) -> list[float]:
+def distances_to_nearest(generated: Sequence[Tensor], training: Iterable[Tensor], features: Features) -> list[float]:
     """Distance from each generated clip to its nearest training clip, in features.
 
     Training clips are read one by one.
 
-    A copy has a distance near 0; held-out clips in place of `made` give the usual distance.
+    A copy has a distance near 0; held-out clips in place of `generated` give the usual distance.
 
     Raises UsageError if clips differ in frames or size, or there is no training clip.
     """
-    ours = clip_features(made, features)
-    best = ours.new_full((len(made),), float("inf"))
+    ours = clip_features(generated, features)
+    best = ours.new_full((len(generated),), float("inf"))
     for clip in training:
-        if clip.shape != made[0].shape:
+        if clip.shape != generated[0].shape:
             raise UsageError(
-                f"a training clip is {tuple(clip.shape)} and one made {tuple(made[0].shape)}. Cut and resize it."
+                f"a training clip is {tuple(clip.shape)} and a generated one {tuple(generated[0].shape)}. "
+                "Cut and resize it."
             )
         best = torch.minimum(best, (ours - features(clip).double().cpu()).norm(dim=1))
     if best.isinf().any():

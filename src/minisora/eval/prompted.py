@@ -1,11 +1,10 @@
 """The videos of a folder, each with its prompt.
 
 A list in the folder, prompts.jsonl, .json, .csv, .tsv or .txt, has a column of file names and one
-of prompts, or prompts alone, one for each video in natural order (2.mp4 before 10.mp4). Without a
-list the prompt of NAME.mp4 is the text of NAME.mp4.txt, or of NAME.txt if no other video has this
-stem.
+of prompts, or only prompts, one per video in natural order (2.mp4 before 10.mp4). Without a list,
+the prompt of NAME.mp4 is the text of NAME.mp4.txt, or of NAME.txt if no other video has this stem.
 
-Here: which prompt is whose. Not here: reading lists (tables/prompts.py), scores (folder.py).
+Here: matching prompts to videos. Not here: reading lists (tables/prompts.py), scores (folder.py).
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ Prompts = dict[str, str]  # by name of the video
 def read_prompts(folder: Path, skipped: Skipped = STRICT) -> list[tuple[Path, str]]:
     """The videos of a folder in natural order, each with its prompt, whitespace normalised.
 
-    skipped: receives videos without a prompt, with the reason, and remarks
+    skipped: receives videos without a prompt, with reasons, and remarks
 
-    Raises UsageError if there is no video, none has a prompt, or a list without file names has
-    more or fewer prompts than there are videos.
+    Raises UsageError if there is no video, if none has a prompt, or if a list without file names
+    has not one prompt per video.
     """
     videos = files_in(folder, VIDEOS) if folder.is_dir() else []
     if not videos:
@@ -59,7 +58,7 @@ def read_prompts(folder: Path, skipped: Skipped = STRICT) -> list[tuple[Path, st
 
 
 def _beside(folder: Path, videos: Sequence[Path]) -> tuple[Prompts, dict[str, str]]:
-    """Prompts from text files next to videos, and reasons why a video has none."""
+    """Prompts from text files next to videos, and reasons for videos without one."""
     prompts, reasons = Prompts(), dict[str, str]()
     beside = Beside(folder, (video.name for video in videos))
     for video in videos:
@@ -73,7 +72,7 @@ def _beside(folder: Path, videos: Sequence[Path]) -> tuple[Prompts, dict[str, st
 
 
 def _listed(given: Path, videos: Sequence[Path], skipped: Skipped) -> tuple[Prompts, dict[str, str]]:
-    """Prompts from a list, and reasons why a video has none."""
+    """Prompts from a list, and reasons for videos without one."""
     found = read_prompts_file(given)
     for note in found.notes:
         skipped.note(note)
@@ -119,7 +118,7 @@ def _by_name(
 
 
 class _Named:
-    """Videos of a folder by the names that a list may give them."""
+    """Videos of a folder, by the names that a list may use."""
 
     def __init__(self, folder: Path, videos: Sequence[str]) -> None:
         self._folder, self._names = folder, {same_letters(name): name for name in videos}
@@ -128,10 +127,11 @@ class _Named:
             self._stems[same_letters(Path(name).stem)].append(name)
 
     def find(self, row: PromptRow) -> str:
-        """Name of a row's video. Raises UsageError if there is none, or several may be meant.
+        """File name of a row's video.
 
-        The list may name its folder too, and leave out the suffix or give that of another video
-        format.
+        The row may name the folder too, and have no suffix or that of another video format.
+
+        Raises UsageError if there is no such video, or several.
         """
         if not row.file:
             raise UsageError(f"{row.where} names no file.")

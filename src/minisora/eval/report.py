@@ -58,7 +58,7 @@ class Report:
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; null for a value that was not asked for or is undefined."""
+        """JSON values; null for a value that was not measured or is undefined."""
         data: dict[str, Any] = plain(asdict(self))
         return data
 

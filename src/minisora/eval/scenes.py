@@ -54,7 +54,7 @@ def prompt_of(scene: Scene, seconds: float, size: tuple[int, int]) -> str:
     return playroom.captions(scene, seed=scene.seed, start=0.0, stop=seconds, aspect=size[1] / size[0])[0].text
 
 
-def shown(scene: Scene, size: tuple[int, int], *, num_frames: int, fps: float) -> Tensor:
+def rendered(scene: Scene, size: tuple[int, int], *, num_frames: int, fps: float) -> Tensor:
     """Render (num_frames, height, width, 3) uint8 from the scene's start. size: (height, width)"""
     return playroom.render([scene], height=size[0], width=size[1], fps=fps, num_frames=num_frames).frames[0]
 

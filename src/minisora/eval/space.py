@@ -51,12 +51,12 @@ def space_figures(model: Model, *, count: int, on_event: OnEvent = no_listener) 
         rendered = playroom.render([scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES, truth=True)
         real = rendered.frames[0]
         text = prompt_of(scene, SECONDS, size)
-        made = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=size, seed=n).frames
-        found.append(space_marks(made, rendered))
+        generated = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=size, seed=n).frames
+        found.append(space_marks(generated, rendered))
     return figures_of("camera", found)
 
 
-def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:
+def space_marks(generated: Tensor, rendered: playroom.Rendered) -> Marks:
     """Marks of a clip that animates the first frame of a rendered scene.
 
     rendered: one scene, with its truth
@@ -65,7 +65,7 @@ def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:
     tracks = point_tracks(rendered.depth[0, 0], rendered.pose[0], rendered.focal[0])
     seen = in_sight(tracks, rendered.masks[0])
     real = rendered.frames[0]
-    clips = (made, real[:1].expand(len(real), -1, -1, -1), real)
+    clips = (generated, real[:1].expand(len(real), -1, -1, -1), real)
     model, floor, ceiling = (colour_error(frames, tracks, seen) for frames in clips)
     marks: Marks = {"colour of points": ("lower", model, floor, ceiling)}
     try:
@@ -120,9 +120,7 @@ def colour_error(frames: Tensor, tracks: Tensor, seen: Tensor) -> float:
 
 
 def flow_error(frames: Tensor, tracks: Tensor, seen: Tensor, flow: Flow) -> float:
-    """Median distance of optical flow from the tracks to the next frame.
-
-    In hundredths of the smaller side.
+    """Median distance of optical flow from the tracks, in hundredths of the smaller side.
 
     Median, as flow has outliers in areas without texture. Frames smaller than FLOW_SIDE are
     enlarged first: on real renders of 64 x 64 that halves the error.

@@ -64,7 +64,7 @@ class StickerReport:
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; null for a value that was not asked for or is undefined."""
+        """JSON values; null for a value that was not measured or is undefined."""
         data: dict[str, Any] = plain(asdict(self))
         return data
 
@@ -175,10 +175,7 @@ def _subject() -> Subject[Staging, Reading]:
 
 
 def prompts(count: int) -> tuple[list[Staging], list[PromptCase]]:
-    """Unseen stagings of one sticker each, with a prompt for each, held-out combinations last.
-
-    Deterministic.
-    """
+    """Unseen stagings of one sticker, with prompts; always the same, held-out combinations last."""
     named = math.ceil(NAMES_SHARE * count)
     drawn = [
         *singles(STICKER_REPORT.start, named, split="train"),

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
-from minisora.eval.scenes import prompt_of, shown
+from minisora.eval.scenes import prompt_of, rendered
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
 from minisora.judge.network import load_judge
@@ -86,7 +86,7 @@ def _cases(count: int, size: tuple[int, int]) -> list[Case]:
         scene = playroom.draw(seed, split="held_out")
         if scene.cut is not None:
             continue
-        fast = shown(scene, size, num_frames=2 * FRAMES - 1, fps=2 * FPS)
+        fast = rendered(scene, size, num_frames=2 * FRAMES - 1, fps=2 * FPS)
         case = Case(scene, prompt_of(scene, SECONDS, size), fast[::2], fast)
         if motion_energy(case.real) >= LEAST_MOTION:
             cases.append(case)
@@ -232,7 +232,7 @@ def _recoloured(case: Case, new: str) -> Tensor:
     """Real frames of the scene with its first thing in another colour."""
     first, *others = case.scene.things
     scene = replace(case.scene, things=(replace(first, colour=new), *others))
-    return shown(scene, case.size, num_frames=FRAMES, fps=FPS)
+    return rendered(scene, case.size, num_frames=FRAMES, fps=FPS)
 
 
 def _colours(frames: Tensor, judge: PlayroomJudge) -> set[str]:
@@ -245,7 +245,7 @@ def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed:
     height, width = case.real.shape[1:3]
     side = 3 * width // 8
     size = height, width + 2 * side
-    truth, elsewhere = (shown(one.scene, size, num_frames=FRAMES, fps=FPS) for one in (case, other))
+    truth, elsewhere = (rendered(one.scene, size, num_frames=FRAMES, fps=FPS) for one in (case, other))
     middle = slice(side, side + width)
     pasted = elsewhere.clone()
     pasted[:, :, middle] = truth[:, :, middle]
@@ -283,7 +283,7 @@ def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, see
         first = Shot(prompt=case.prompt, seconds=SECONDS, keyframes={0.0: keyframe})
         second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=SECONDS, same_scene=True)
         frames = model.storyboard(Board((first, second), fps=FPS), seed=seed).frames
-    real = shown(case.scene, case.size, num_frames=2 * FRAMES - 1, fps=FPS)
+    real = rendered(case.scene, case.size, num_frames=2 * FRAMES - 1, fps=FPS)
     shots = [frames[:FRAMES], frames[FRAMES:], case.real, other.real, real[FRAMES:]]
     one, two, truth, elsewhere, later = (shot.things for shot in judge.describe(shots))
     marks: Marks = {"keyframe exact": _exact(frames[:1], case.real[:1])}
@@ -337,10 +337,7 @@ def _motion(frames: Tensor, real: Tensor) -> float:
 
 
 def _roughness(frames: Tensor, at: int) -> float:
-    """The larger of the two second differences that span the step from frame at - 1 to frame at.
-
-    In 0..255.
-    """
+    """The larger second difference, in 0..255, of the two across frames at - 1 and at."""
     part = frames[max(0, at - 2) : at + 2].float()
     return float((part[2:] - 2 * part[1:-1] + part[:-2]).abs().mean((1, 2, 3)).max())
 
@@ -365,9 +362,7 @@ def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
 def _trajectory(
     frames: Tensor, case: Case, judge: PlayroomJudge, *, first: int, known: int
 ) -> tuple[str, float, float, float]:
-    """Distance from the true positions over frames from `first` on.
-
-    A thing that is not seen counts as half a side off.
+    """Distance from the true positions over frames from `first` on; half a side if not seen.
 
     The floor extrapolates linearly from the last two of the `known` positions, or stays if only one
     is known.

@@ -35,7 +35,7 @@ _PAINT = 2
 
 @dataclass(frozen=True)
 class Found:
-    """One thing as the judge sees it; each field but the colour is one of HEADS."""
+    """The judge's description of a thing; each field but the colour is one of HEADS."""
 
     colour: str
     shape: str
@@ -64,7 +64,7 @@ class Tracked:
 
 
 class ThingReader(nn.Module):
-    """Tracks of things to the logits of each of HEADS: shape, size, motion, direction."""
+    """Classifier from tracks of things to logits of HEADS: shape, size, motion, direction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class ThingReader(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(2 * _WIDTH + 2 * _LOOK, len(HEADS[name])) for name in HEADS})
 
     def forward(self, batch: Tracked) -> dict[str, Tensor]:
-        """-> (N, choices) logits of each head"""
+        """Logits of each head, (N, choices)."""
         crops = batch.crops.float()
         change = torch.diff(crops, dim=1, prepend=crops[:, :1])
         seen = torch.cat([crops, change], 2)[:, ::LOOK_EVERY]
@@ -107,7 +107,7 @@ def _paint(crops: Tensor) -> Tensor:
 
 
 class CameraReader(nn.Module):
-    """(N, T, features) of `camera_features` and (N, T) frames there are -> (N, MOVES) logits."""
+    """Classifier of the camera: `camera_features` (N, T, ...), mask (N, T) -> (N, MOVES) logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ def stack_things(tracks: Sequence[Tracks]) -> Tracked:
 
 
 def together(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(T_i, ...) each -> (N, T, ...) filled with zeros, and (N, T) bool: the frames there are."""
+    """Pad (T_i, ...) each with zeros to (N, T, ...), with the mask of frames (N, T)."""
     filled = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows])
     return filled, torch.arange(filled.shape[1]) < lengths[:, None]

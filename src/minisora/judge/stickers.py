@@ -27,7 +27,7 @@ from minisora.worlds.stickers.staging import Staging
 
 SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # of the judge's input clips
 CELL = 8  # pixels of a cell's side, of the map that says where something is shown
-TONES_TOLD = ("none", *TONES.values())
+TONE_CLASSES = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
 BEST = 5  # number of names in a reading
 BATCH = 48  # clips that are read at once
@@ -36,13 +36,13 @@ _WIDTH, _TIME_WIDTH = 192, 128
 
 @functools.cache
 def words() -> tuple[str, ...]:
-    """The names that are told apart, in a fixed order: one for all skin tones of a sticker."""
+    """The classes of names, in a fixed order: one for all skin tones of a sticker."""
     return tuple(dict.fromkeys(each.words for each in stickers.names()))
 
 
 @functools.cache
 def _people() -> dict[int, tuple[str, str]]:
-    """The number of each name that has both -> its person and activity."""
+    """Person and activity of each name that has both, by the name's index."""
     found = {each.words: (each.person, each.activity) for each in stickers.names() if each.person and each.activity}
     return {n: (str(found[name][0]), str(found[name][1])) for n, name in enumerate(words()) if name in found}
 
@@ -54,24 +54,22 @@ class Reading:
     names: tuple[str, ...]  # the best BEST, best first
     person: str  # these two are of the best name that has them
     activity: str
-    tone: str  # one of TONES_TOLD
+    tone: str  # one of TONE_CLASSES
     forward: float  # probability that the frames are in the order in which they were filmed
 
 
 def reading(names: Tensor, tones: Tensor, forward: float) -> Reading:
-    """Decode logits into a reading. names: (words,); tones: (TONES_TOLD,)"""
+    """Decode logits into a reading. names: (words,); tones: (TONE_CLASSES,)"""
     people = _people()
     person, activity = people[max(people, key=names.tolist().__getitem__)]
     best = tuple(words()[n] for n in names.topk(BEST).indices.tolist())
-    return Reading(best, person, activity, TONES_TOLD[int(tones.argmax())], forward)
+    return Reading(best, person, activity, TONE_CLASSES[int(tones.argmax())], forward)
 
 
 def looks(frames: Tensor, fps: float) -> Tensor:
-    """Input of the judge from a clip (T, H, W, 3) uint8, by the nearest frames.
+    """Resample a clip (T, H, W, 3) uint8 for the judge, by the nearest frames.
 
-    returns  (NUM_FRAMES, SIDE, SIDE, 3) uint8
-
-    A clip that ends early stands still at its end.
+    returns  (NUM_FRAMES, SIDE, SIDE, 3) uint8; the last frame is repeated if the clip is short
     """
     return fit(at_fps(frames, fps, FPS, NUM_FRAMES), SIDE, SIDE)[0]
 
@@ -79,9 +77,8 @@ def looks(frames: Tensor, fps: float) -> Tensor:
 class StickerJudge(Network):
     """Clips (B, NUM_FRAMES, SIDE, SIDE, 3) uint8 -> logits.
 
-    The logits are (B, words), (B, TONES_TOLD), and (B,) of forward in time.
-    The last is g(frames) - g(frames backwards): a clip and its reverse get opposite answers, and a
-    still clip none.
+    The logits are (B, words), (B, TONE_CLASSES), and (B,) of forward in time. The last is odd,
+    g(frames) - g(reversed frames): a clip and its reverse get opposite logits, a still clip 0.
     """
 
     name = "stickers"
@@ -95,7 +92,7 @@ class StickerJudge(Network):
         self.cover = nn.Conv2d(128, 1, 1)
         self.deep = nn.Sequential(conv(128, _WIDTH, stride=2), conv(_WIDTH, _WIDTH))
         self.names = nn.Linear(2 * _WIDTH, len(words()))
-        self.tones = nn.Linear(2 * _WIDTH, len(TONES_TOLD))
+        self.tones = nn.Linear(2 * _WIDTH, len(TONE_CLASSES))
         # three neighbouring frames at once, at half the size
         self.step = nn.Sequential(conv(9, 48, kernel=4, stride=2), conv(48, 64, stride=2), conv(64, 96, stride=2))
         self.time = nn.Conv1d(2 * 96, _TIME_WIDTH, 3, padding=1)
@@ -141,7 +138,7 @@ class StickerJudge(Network):
 
 
 def _scaled(frames: Tensor) -> Tensor:
-    """(B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float"""
+    """Frames as network input: (B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float."""
     return to_float(frames).permute(0, 1, 4, 2, 3)
 
 
@@ -154,11 +151,11 @@ def _pooled(x: Tensor) -> Tensor:
 
 
 def singles(first_seed: int, number: int, *, split: str) -> list[tuple[int, Staging]]:
-    """The first stagings of a single sticker from a seed on, each with its seed."""
+    """The first `number` stagings of a single sticker from a seed on, with their seeds."""
     drawn = ((seed, stickers.draw(seed, split=split)) for seed in count(first_seed))
     return list(islice((one for one in drawn if len(one[1].actors) == 1), number))
 
 
 def rendered(staging: Staging, height: int, width: int, *, start: float = 0.0) -> Tensor:
-    """(NUM_FRAMES, height, width, 3) uint8, from `start` seconds on."""
+    """Render a staging from `start` seconds on: (NUM_FRAMES, height, width, 3) uint8."""
     return stickers.render([staging], height=height, width=width, fps=FPS, num_frames=NUM_FRAMES, start=start)[0]

@@ -95,7 +95,7 @@ def curves(lines: Sequence[Curve], label: str) -> Markup:
 def bar(value: float | None, low: float | None, high: float | None) -> Markup | None:
     """A bar from the floor, 0, to the value, with its interval; None if any of them is unknown.
 
-    The ceiling is 1. What lies beyond the axis ends in its edge.
+    The ceiling is 1. Values beyond the axis end at its edge.
     """
     if value is None or low is None or high is None or not all(map(math.isfinite, (value, low, high))):
         return None

@@ -21,7 +21,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
     """The VAE of `toybox`: playroom, stickers, free footage, in crops of 64 pixels and 13 frames.
 
     `minisora train vae-toybox`; 2 CPU cores, half an hour; held out: playroom 32.6 dB, camera
-    footage 29.4 dB. Fetches what it needs first, once (0.8 GB, and 8 GB decoded).
+    footage 29.4 dB. Downloads its data first, once (0.8 GB, and 8 GB decoded).
     """
     config = VAEConfig()
     stable_steps, cooldown_steps = split(steps, cooldown=0.4)

@@ -115,10 +115,7 @@ def plan_run(
 
 
 def dit_work(config: DiTConfig, lengths: tuple[int, ...], text_lengths: tuple[int, ...], optim: OptimConfig) -> Work:
-    """Cost of a sample of these clips, with fused attention.
-
-    Fused attention keeps only queries, keys, values and results.
-    """
+    """Cost of a sample of these clips; fused attention keeps queries, keys, values and results."""
     tokens, text = sum(lengths), sum(text_lengths)
     one, two = (_traced(replace(config, depth=depth, text_pad=0), text / tokens) for depth in (1, 2))
     block, doors = two.kept - one.kept, 2 * one.kept - two.kept
@@ -177,10 +174,7 @@ def _work(run: RunConfig, batch: Batch) -> Work:
 
 
 def largest_batch(run: RunConfig) -> Batch:
-    """The larger of the first and the last batch of each phase.
-
-    A recipe may change its batches in between.
-    """
+    """The larger of the first and the last batch of each phase, as recipes may change them."""
     some = [run.batch(0), run.batch(run.steps * run.packs - 1)]
     if run.cooldown_steps and run.cooldown_batch is not None:
         some.append(run.cooldown_batch(run.all_steps * run.packs - 1))
@@ -224,7 +218,7 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
         f"{run.name}: {_count(_shapes(run)):,} parameters, {run.all_steps:,} steps",
         f"a step: {batch.tokens * run.packs:,} tokens, {si(flops)}FLOP; {seconds:.3g} s at {mfu:.0%} of the "
         f"{si(device.flops)}FLOP/s of {device.name}{whose}; all steps {hours_in_words(run.all_steps * seconds / 3600)}",
-        f"memory: {gb(whole)} of {gb(device.memory)}, beside Python and its libraries: "
+        f"memory: {gb(whole)} of {gb(device.memory)}, plus Python and its libraries: "
         + ", ".join(f"{part} {gb(size)}" for part, size in memory.items()),
     ]
     if whole > device.memory:
@@ -238,10 +232,7 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
 
 
 def _expected_mfu(run: RunConfig, device: Device) -> tuple[float, str]:
-    """The MFU and its source, in words.
-
-    References were run on a CPU, and their MFU is of whole steps.
-    """
+    """Returns (mfu, source); references were run on a CPU, and their MFU is of whole steps."""
     reference = reference_of(run.settings()) if device.name == HERE else None
     return (MFU, "") if reference is None else (reference.mfu, ", as its reference had")
 

@@ -4,10 +4,9 @@ A step's time is the sum of the parts that cannot overlap, each an amount over a
 sheet:
 
     arithmetic    3 x forward FLOPs over (peak x MFU); the MFU is assumed, and stated in every plan
-    recomputing   activation checkpointing: results of everything cheap are written and read again
-    exchanging    weights and gradients, as far as it takes longer than the arithmetic that hides
-                  it, and the first block's, which nothing hides; tokens and heads (Ulysses), which
-                  nothing hides either
+    recomputing   activation checkpointing: results of cheap operations are written and read again
+    exchanging    weights and gradients, beyond the time of the arithmetic that overlaps; those of
+                  the first block, and tokens and heads (Ulysses), without any overlap
     updating      weights, gradients, moments and averages read and written once
 
 Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), section 3; Jacobs et al. 2023 (Ulysses,
@@ -141,10 +140,7 @@ def _weights_seconds(work: Work, layout: Layout, count: int, own: int, device: D
 
 
 def _rate(ranks: int, device: Device) -> float:
-    """Bytes/s of an exchange among neighbours.
-
-    One over many nodes uses the adapters of all devices of a node.
-    """
+    """Bytes/s of an exchange; across nodes it uses the adapters of all devices of a node."""
     return device.link if ranks <= device.per_node else min(device.link, device.per_node * device.network)
 
 

@@ -65,7 +65,7 @@ class Plan:
         """The part of a step that takes longest, and whether more memory would help."""
         part, seconds = max(self.placed.seconds.items(), key=lambda item: item[1])
         text = f"{part}, {seconds / self.placed.step_seconds:.0%} of a step"
-        return text + ("; memory: what is cheap is worked out twice" if self.placed.layout.recompute else "")
+        return text + ("; memory: activation checkpointing is on" if self.placed.layout.recompute else "")
 
     def to_json(self) -> str:
         derived = {name: getattr(self, name) for name in ("steps", "hours", "cost", "whole_mfu", "limit")}
@@ -115,9 +115,9 @@ class Plan:
 
 def _kept(recompute: bool) -> str:
     return (
-        "all but matmuls and attention worked out again in the backward pass"
+        "activation checkpointing: all but matmuls and attention is computed twice"
         if recompute
-        else "nothing worked out twice"
+        else "no activation checkpointing"
     )
 
 

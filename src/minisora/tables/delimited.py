@@ -1,13 +1,13 @@
 """Rows of csv and tsv files.
 
-A comma, a semicolon, a tab or a bar divides the cells: the one that Excel's first line `sep=` says,
-else the one that suits the first rows. Cells in quotes may hold the delimiter and line ends. The
-first row names the columns; of a file of one column every row is one cell, whatever it holds.
+The delimiter is a comma, a semicolon, a tab or a bar: that of Excel's first line `sep=`, or else
+the one that fits the first rows best. Quoted cells may contain the delimiter and line ends. The
+first row has the names of the columns; if it is a single cell, so is every row.
 
-A row with another number of cells costs itself. So do quotes that are never closed: reading goes on
-with the line after the one that opens them.
+A row with another number of cells is broken. So is one whose quotes are never closed; reading
+continues on the line after the opening quote.
 
-Here: rows with their cells. Not here: lines (text.py), what a column means (entry.py).
+Here: rows and their cells. Not here: lines (text.py), names of columns (entry.py).
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def _header(where: str, cells: Sequence[str]) -> list[str]:
 
 
 class _Rows:
-    """Rows of csv, each with the lines it is made of, so that they can be read again.
+    """Rows of a csv file. Keeps the lines of the current row, so that they can be read again.
 
-    cells:   of the last row
-    problem: where that is broken and how, as a sentence; "" if it is not
+    cells:   of the current row
+    problem: a sentence on what is broken in it, with the place; "" if nothing is
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,8 +97,9 @@ class _Rows:
         return bool(self._row)
 
     def _well_quoted(self) -> bool:
-        """True if a delimiter follows each closing quote: a quote that opens the next row's cell
-        must not close this one's.
+        """True if a delimiter follows each closing quote.
+
+        Otherwise the opening quote of a later row closed this row's cell.
         """
         try:
             next(self._parse((text or "" for _, text, _ in self._row), strict=True))
@@ -110,7 +111,7 @@ class _Rows:
         return self
 
     def __next__(self) -> str:
-        """The next line of the row, for csv.reader: several where quotes hold line ends."""
+        """The next line of the row for csv.reader, which asks for more inside quotes."""
         line = None
         if self._length <= _LONGEST:
             line = self._waiting.popleft() if self._waiting else next(self._lines, None)

@@ -1,8 +1,8 @@
-"""One entry of a table or list, what was passed over on the way, and the names of columns.
+"""Entries of tables and lists, skipped entries, and names of columns.
 
-An entry has a place ("train.csv:12", "qa.json[3]"), which is what a message names.
+An entry has a place ("train.csv:12", "qa.json[3]"), which messages name.
 
-Here: the types that readers share, and synonyms. Not here: reading (the files next to this one).
+Here: the types that all readers share. Not here: reading (the other files of this folder).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minisora.errors import UsageError
 
 T = TypeVar("T")
 
-# Names of columns as people write them, the likeliest first. Case, spaces, - and _ do not count.
+# Usual names of columns, the most likely first. Case, spaces, - and _ do not matter.
 FILE = (
     *("path", "video", "videos", "file", "video path", "file path", "file name", "source"),
     *("video file", "video name", "clip", "clip path", "clip name", "media"),
@@ -33,8 +33,8 @@ _ALL_BROKEN = 1000  # entries from the first on; a file that begins so is of ano
 class Entry(NamedTuple):
     """One row, line or object.
 
-    value:   fields by name, or the text of a line; None if it is blank or broken
-    problem: where it is broken and how, as a sentence; "" if it is not
+    value:   fields by name, or the text of a line; None if the entry is blank or broken
+    problem: a sentence on what is broken, with the place; "" if nothing is
     """
 
     where: str
@@ -44,11 +44,12 @@ class Entry(NamedTuple):
 
 @dataclass
 class Skipped:
-    """Entries that were passed over while a file was read.
+    """Entries that were skipped while a file was read.
 
     strict: raise for a broken entry
-    good:   number of entries that were used
-    broken: place of each that could not be, and the reason
+    good:   number of used entries
+    blank:  number of blank ones
+    broken: place and reason of each broken one
     notes:  remarks for the user, each once
     """
 
@@ -102,18 +103,18 @@ STRICT = Skipped(strict=True)
 
 
 def layout(where: str, expected: str, found: object) -> UsageError:
-    """Make the error for what is not as it was said to be."""
+    """The error for content of an unexpected layout."""
     text = found if isinstance(found, str) and found.strip() else repr(found)
     return UsageError(f"{where}: expected {expected}, found {text[:200]}. Is it the file that is meant?")
 
 
 def names_of(record: Iterable[object]) -> str:
-    """Names of fields as one text for messages."""
+    """Names of fields, for messages."""
     return ", ".join(map(str, record)) or "no fields"
 
 
 def columns(names: Iterable[str], synonyms: Sequence[str]) -> list[str]:
-    """Those of the names that are synonyms, the likeliest first.
+    """The names that are among the synonyms, the most likely first.
 
     Raises UsageError if two of them differ only in case, spaces, - and _.
     """
@@ -121,14 +122,14 @@ def columns(names: Iterable[str], synonyms: Sequence[str]) -> list[str]:
 
 
 def column(where: str, names: Iterable[str], synonyms: Sequence[str], skipped: Skipped) -> str | None:
-    """The likeliest of the names that are synonyms, None if there is none; a choice is noted.
+    """The most likely of the names that are among the synonyms; None if there is none.
 
-    where: the name of the file
+    If there are several, the choice is noted. where: name of the file
     """
     found = columns(names, synonyms)
     if len(found) > 1:
         others = ", ".join(map(repr, found[1:]))
-        skipped.note(f"{where}: the column {found[0]!r} is taken; {others} may be meant too.")
+        skipped.note(f"{where}: column {found[0]!r} is used, not {others}.")
     return found[0] if found else None
 
 
@@ -145,5 +146,5 @@ def _columns(names: tuple[str, ...], synonyms: tuple[str, ...]) -> tuple[str, ..
 
 @lru_cache(maxsize=1024)
 def plain(name: str) -> str:
-    """A name of a column without case, spaces and signs."""
+    """A column's name without case, spaces and punctuation."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", str(name)).casefold())

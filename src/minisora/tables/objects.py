@@ -1,8 +1,8 @@
 """Values of JSON and Parquet files.
 
-A .jsonl has a value on each line, a .json one long list, of which a piece is held at a time.
+A .jsonl has one value per line; a .json is one list, of which a part is in memory at a time.
 
-Here: values one after the other, a whole JSON file. Not here: what a value should be (records.py).
+Here: streams of values, a whole JSON file. Not here: checks of the values (records.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GAP = re.compile(r"[ \t\r\n,]*")
 
 
 def json_lines(path: Path) -> Iterator[Entry]:
-    """Values of a file with one on each line; a line that is no JSON is broken."""
+    """Values of a file with one per line; other lines are broken."""
     for number, line, problem in raw_lines(path):
         where = f"{path.name}:{number}"
         if line is None or not line.strip():
@@ -38,7 +38,7 @@ def json_lines(path: Path) -> Iterator[Entry]:
 
 
 def json_list(path: Path) -> Iterator[Entry]:
-    """Values of a file that is one list. Raises UsageError where it is no JSON."""
+    """Values of a file that is one list. Raises UsageError at the first syntax error."""
     decoder = json.JSONDecoder()
     with opened(path) as (binary, encoding):
         file = io.TextIOWrapper(binary, encoding)
@@ -63,9 +63,9 @@ def json_list(path: Path) -> Iterator[Entry]:
 
 
 def json_whole(path: Path) -> Any:
-    """Read a JSON file at once: for those whose parts refer to each other.
+    """Read a JSON file at once, if its parts refer to each other.
 
-    Raises UsageError if it is no JSON.
+    Raises UsageError for a syntax error.
     """
     with opened(path) as (file, encoding):
         try:
@@ -75,7 +75,7 @@ def json_whole(path: Path) -> Any:
 
 
 def parquet(path: Path) -> Iterator[Entry]:
-    """Rows of a Parquet file. Raises UsageError if it is none."""
+    """Rows of a Parquet file. Raises UsageError if it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -91,6 +91,6 @@ def parquet(path: Path) -> Iterator[Entry]:
 
 
 def _entry(where: str, value: Any) -> Entry:
-    if value is None:  # not blank: something stands there
+    if value is None:  # the line is not blank
         return Entry(where, None, str(layout(where, "a JSON object", "null")))
     return Entry(where, value)

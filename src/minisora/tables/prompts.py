@@ -1,6 +1,6 @@
-"""Lists of prompts: a text file with one on each line, or a table with a column of them.
+"""Lists of prompts: a text file with one per line, or a table with a column of prompts.
 
-Here: reading a list. Not here: which video a row means (eval/folder.py), generating from it (cli/).
+Here: reading a list. Not here: the videos of its rows (eval/prompted.py), generation (cli/).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ SUFFIXES = (".txt", *KINDS)
 class PromptRow:
     """One row of a list.
 
-    file:    name of its video; "" if the row names none
-    problem: why it has no text, as a sentence; "" if it has
+    file:    file name of its video; "" if there is none
+    problem: why there is no text, as a sentence; "" if there is
     """
 
     where: str
@@ -34,11 +34,11 @@ class PromptRow:
 
 @dataclass(frozen=True)
 class PromptList:
-    """A list in the order of its file.
+    """A list, in the order of its file.
 
-    columns: names of all columns; of texts alone there is one
-    named:   one of them has file names
-    blank:   number of blank rows, which are passed over
+    columns: names of all columns; one for a list without names
+    named:   True if there is a column of file names
+    blank:   number of blank rows, which are skipped
     notes:   remarks for the user
     """
 
@@ -50,11 +50,11 @@ class PromptList:
 
 
 def read_prompts_file(path: Path) -> PromptList:
-    """Read a list; a row that is broken stays in its place, with its problem.
+    """Read a list. A broken row keeps its place, with its problem.
 
-    A .json or .jsonl may hold texts in place of objects.
+    A .json or .jsonl may contain strings instead of objects.
 
-    Raises UsageError when the file cannot be read, is of no known kind, or has no prompt.
+    Raises UsageError if the file cannot be read, is of an unknown kind, or has no prompt.
     """
     skipped, rows, columns, named = Skipped(), list[PromptRow](), dict[str, None](), False
     for where, value, problem in _entries(path):

@@ -1,4 +1,4 @@
-"""Tables of any kind as records: place and fields of each entry.
+"""Records of tables of any kind: place and fields of each entry.
 
 Here: kinds of files by suffix, records. Not here: reading each kind (delimited.py, objects.py).
 """
@@ -21,9 +21,9 @@ KINDS = {**_COLUMNS, ".json": json_list, ".jsonl": json_lines, ".ndjson": json_l
 
 
 def entries(path: Path) -> Iterator[Entry]:
-    """Entries of a table by its suffix, those too that are blank or broken.
+    """Entries of a table by its suffix, including blank and broken ones.
 
-    Raises UsageError when the file cannot be read or is of no known kind.
+    Raises UsageError if the file cannot be read or is of an unknown kind.
     """
     if path.suffix.lower() not in KINDS:
         raise UsageError(f"{path} is no annotation file that is known here: use {', '.join(KINDS)}.")
@@ -31,10 +31,10 @@ def entries(path: Path) -> Iterator[Entry]:
 
 
 def records(path: Path, needed: Collection[str] = (), skipped: Skipped = STRICT) -> Iterator[Record]:
-    """Entries of a table that are neither blank nor broken.
+    """Entries of a table, without blank and broken ones.
 
     needed:  fields that each must have
-    skipped: receives the others
+    skipped: receives blank and broken entries
 
     Raises UsageError as `entries` does.
     """
@@ -45,7 +45,7 @@ def records(path: Path, needed: Collection[str] = (), skipped: Skipped = STRICT)
 def numbered_records(
     path: Path, needed: Collection[str] = (), skipped: Skipped = STRICT
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Like `records`, each with its number, from 0, among all entries that are not blank."""
+    """Like `records`, with the number of each entry, from 0, without blank but with broken ones."""
     number = 0
     for where, value, problem in entries(path):
         if value is None and not problem:

@@ -1,9 +1,10 @@
 r"""Encodings and lines of text files.
 
-Text is UTF-8, or UTF-16, which a byte order mark tells, or the zeros of its Latin letters. A line
-ends at \n or \r\n: never at U+2028, U+0085 or a form feed, as `str.splitlines` has it.
+The encoding is UTF-8, or UTF-16 if there is its byte order mark or the zero bytes of Latin letters.
+Lines end at \n or \r\n only, unlike those of `str.splitlines`, which also splits at U+2028, U+0085
+or a form feed.
 
-Here: opening, lines with their numbers. Not here: what a line holds (delimited.py, objects.py).
+Here: opening, numbered lines. Not here: contents of a line (delimited.py, objects.py).
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 
 
 def lines(path: Path) -> Iterator[Entry]:
-    """Lines of a text file without their ends and the space around them."""
+    """Lines of a text file, stripped."""
     for number, line, problem in raw_lines(path):
         yield Entry(f"{path.name}:{number}", (line or "").strip() or None, problem)
 
 
 def text_lines(path: Path) -> list[str]:
-    """Lines of a text file that are not blank. Raises UsageError if one of them is no text."""
+    """Lines of a text file that are not blank, stripped.
+
+    Raises UsageError if one cannot be decoded.
+    """
     found = list[str]()
     for _, line, problem in lines(path):
         if problem:
@@ -41,7 +45,7 @@ def text_lines(path: Path) -> list[str]:
 
 
 def raw_lines(path: Path) -> Iterator[Line]:
-    """All lines of a text file, as they stand."""
+    """All lines of a text file, with their ends."""
     with opened(path) as (file, encoding):
         for number, raw in enumerate(file if encoding == "utf-8" else _wide_lines(file, encoding), 1):
             try:
@@ -49,11 +53,11 @@ def raw_lines(path: Path) -> Iterator[Line]:
             except UnicodeDecodeError as error:
                 yield number, None, f"{path.name}:{number} is not {encoding.upper()} text: {error.reason}. Mend it."
             else:
-                yield number, line.removeprefix("\ufeff"), ""  # of a file that was put behind another
+                yield number, line.removeprefix("\ufeff"), ""  # of a second file, appended
 
 
 def _wide_lines(file: BinaryIO, encoding: str) -> Iterator[bytes]:
-    r"""Lines of UTF-16. A byte of \n may be half of another letter."""
+    r"""Lines of UTF-16, in which a byte like \n may be half of another character."""
     held, end = b"", "\n".encode(encoding)
     for piece in file:
         held += piece
@@ -68,9 +72,9 @@ def _wide_lines(file: BinaryIO, encoding: str) -> Iterator[bytes]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a text file behind its byte order mark; returns it and its encoding.
+    """Open a text file after its byte order mark; returns the file and its encoding.
 
-    Raises UsageError for what the system refuses, and for bytes that are no text.
+    Errors of the system and of decoding become UsageErrors.
     """
     try:
         with path.open("rb") as file:
@@ -85,7 +89,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
 
 
 def _encoding(path: Path, head: bytes) -> tuple[str, bytes]:
-    """Encoding by the first bytes of a file, and its byte order mark."""
+    """Encoding of a file and its byte order mark, from its first bytes."""
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         raise UsageError(f"{path} is not UTF-8 text but UTF-32. Save it as UTF-8.")
     for mark, name in _MARKS:

@@ -95,7 +95,7 @@ class RunConfig:
     log_every: int = 20
     save_every_seconds: float = 300.0
     keep: int = 2  # newest checkpoints kept; if one is damaged, the one before it is used
-    prefetch: int = 2  # batches made ahead, each by a process of its own; 0: in the loop itself
+    prefetch: int = 2  # batches prefetched, each by its own process; 0: by the loop itself
     packs: int = 1  # micro-batches per step, whose losses are averaged; distributed over the processes
     layout: Layout = field(default_factory=Layout)
     preview: Callable[[Any, Path], None] | None = None  # (model with EMA weights, folder of this step): writes samples
@@ -113,10 +113,7 @@ class RunConfig:
         return self.steps + self.cooldown_steps
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify the run, whatever its length, as JSON values.
-
-        For checkpoints and references.
-        """
+        """Settings that identify the run apart from its length, for checkpoints and references."""
         settings = {
             "recipe": self.name,
             "seed": self.seed,

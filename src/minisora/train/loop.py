@@ -48,8 +48,8 @@ from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_state
 from minisora.train.parallel import (
     Ranks,
     check_context,
-    in_turn,
     joined,
+    main_process_first,
     mean_of_rows,
     prepare,
     sync_gradients,
@@ -111,7 +111,7 @@ class State:
             return
         about = checkpoints.load_newest(self.tensors())
         if about is None:
-            raise UsageError(f"no checkpoint in {checkpoints.folder} is whole. Remove them to begin anew.")
+            raise UsageError(f"no checkpoint in {checkpoints.folder} is whole. Remove them to start over.")
         settings = config.settings()
         for name in NEVER_CHANGED:
             now = settings[name]
@@ -181,7 +181,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None, coo
             f"{config.name} has no cool-down of its own: give --cooldown-steps, a tenth of its steps or so."
         )
     if config.prepare is not None:
-        config = in_turn(ranks, partial(config.prepare, config))
+        config = main_process_first(ranks, partial(config.prepare, config))
     threads = use_affinity_threads()
     keep_freed_memory()
     bf16 = has_fast_bf16(ranks.device) if config.bf16 is None else config.bf16
@@ -211,7 +211,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None, coo
     if stopped:
         ranks.say(f"stopped at step {state.step}; the same command goes on from there")
     else:
-        in_turn(ranks, lambda: config.publish(averaged, folder, state.step) if ranks.is_first else None)
+        main_process_first(ranks, lambda: config.publish(averaged, folder, state.step) if ranks.is_first else None)
     return averaged
 
 
@@ -306,7 +306,7 @@ def _show(config: RunConfig, phase: Phase, state: State, ranks: Ranks) -> None:
             samples.mkdir(parents=True, exist_ok=True)
             preview(averaged, samples)
 
-    in_turn(ranks, lambda: write() if ranks.is_first else None)
+    main_process_first(ranks, lambda: write() if ranks.is_first else None)
 
 
 class Interrupt:

@@ -21,10 +21,7 @@ from minisora.train.parallel import whole
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon, extended to convolutions.
-
-    A kernel is viewed as a matrix (output channels, all the rest).
-    """
+    """torch's Muon, extended to convolutions by viewing kernels as matrices (outputs, rest)."""
 
     def __init__(self, parameters: list[nn.Parameter], **options: Any) -> None:
         self.pairs = [(p, p if p.ndim == 2 else nn.Parameter(_as_matrix(p.data))) for p in parameters]
@@ -76,7 +73,7 @@ def fill_states(optimizers: list[torch.optim.Optimizer]) -> None:
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters; with `muon_lr`, Muon for `model.muon_params()` first."""
+    """AdamW for all parameters; with `muon_lr`, Muon for those of `model.muon_params()`."""
     matrices: list[nn.Parameter] = model.muon_params() if config.muon_lr is not None else []  # type: ignore[operator]
     matrices = [p for p in matrices if p.requires_grad]
     taken = {id(p) for p in matrices}
@@ -155,9 +152,7 @@ class AdaptiveClip:
 
 
 class EMA:
-    """Exponential moving average of the weights, in float32.
-
-    These weights are published and sampled from.
+    """Exponential moving average of the weights, in float32: those published and sampled from.
 
     The decay rises to its final value over the first steps, so that the initial weights are
     forgotten.

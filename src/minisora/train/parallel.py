@@ -6,8 +6,8 @@
     ... --context 2      the tokens of each pack over two (Ulysses)
 
 A single process runs the same code without communication. The micro-batches of a step are numbered
-from 0 and dealt out in turn, so a step is the same for any number of processes (up to the order of
-a sum).
+from 0 and assigned round-robin, so a step is the same for any number of processes (up to the order
+of a sum).
 
 Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), as torch's `fully_shard` implements it; Jacobs et
 al. 2023 (Ulysses, arXiv:2309.14509).
@@ -63,10 +63,7 @@ KEPT = {  # results kept under activation checkpointing: matmuls, and attention 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Distribution of a run over processes.
-
-    The weights are sharded over all that `replicate` leaves.
-    """
+    """Distribution of a run over processes; weights are sharded over count / replicate of them."""
 
     replicate: int = 1  # full copies of the weights
     context: int = 1  # processes that share the tokens of a pack
@@ -234,11 +231,8 @@ def check_context(model: nn.Module, context: int) -> DiT:
     return model
 
 
-def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
-    """Call make() on rank 0, however long it takes, then on the others.
-
-    These find the files that rank 0 wrote.
-    """
+def main_process_first(ranks: Ranks, make: Callable[[], Made]) -> Made:
+    """Call make() on rank 0, without a time limit, then on the others, which find its files."""
     patient = dist.new_group(backend="gloo", timeout=LONGEST) if ranks.count > 1 else None
     if ranks.is_first:
         made = make()
@@ -265,16 +259,14 @@ def checkpoint_activations(model: nn.Module) -> None:
 
     Raises UsageError for a model without `fsdp_units()`.
     """
-    for part in _parts(model, "be recomputed"):
+    for part in _parts(model, "use activation checkpointing"):
         part.forward = checkpointed(part.forward)
     if isinstance(model, DiT):
-        model.recomputed = True
+        model.checkpoint_activations = True
 
 
 def use_float8(model: nn.Module, device: torch.device) -> None:
-    """Compute the blocks' matmuls in float8, forward and backward, with one scale per tensor.
-
-    In place.
+    """Compute the blocks' matmuls in float8, forward and backward, one scale per tensor; in place.
 
     Weights, optimizer states and checkpoints keep their dtype. It also runs on a CPU, slower than
     bf16, for tests.
@@ -299,7 +291,7 @@ def use_float8(model: nn.Module, device: torch.device) -> None:
     if not any(isinstance(layer, Float8Linear) for layer in model.modules()):
         raise UsageError(
             f"no layer of this {type(model).__name__} can be computed in float8: it has to be a plain one, without an "
-            "adapter beside it, and its widths multiples of 16. Leave float8 out."
+            "adapter, and its widths multiples of 16. Leave float8 out."
         )
 
 

@@ -1,6 +1,4 @@
-"""Reference losses: is my training working?
-
-The loss curve of a run that did, and a check against it.
+"""Reference losses: the curve of a run that worked, and a check of other runs against it.
 
 A reference is the smoothed loss of a run at some steps, with a tolerance: DEVIATIONS standard
 deviations of its own values around the smooth curve, and at least TOLERANCE of it, as other seeds

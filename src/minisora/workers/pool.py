@@ -43,10 +43,7 @@ class Stage(Protocol):
     """
 
     def __call__(self, rows: pa.Table, /) -> pa.Table:
-        """At least one row for each of `rows`, in their order.
-
-        If it raises, `failed` makes the result.
-        """
+        """At least one row for each of `rows`, in their order; if it raises, that of `failed`."""
 
     def failed(self, rows: pa.Table, reason: str, message: str) -> pa.Table:
         """Result for rows that failed. reason: one word, which the ledger counts by"""
@@ -56,7 +53,7 @@ Engine = Callable[[Stage, pa.Table], Iterator[pa.Table]]  # the results for the 
 
 
 class _Worker:
-    """A process, and the row it is at."""
+    """A process, and the row that it works on."""
 
     def __init__(self, stage: Stage) -> None:
         # forkserver: a new process in milliseconds, and no copy of our threads' locks
@@ -73,7 +70,7 @@ class _Worker:
         self.deadline = 0.0  # of time.monotonic()
 
     def end(self) -> int | None:
-        """The exit status; negative where a signal ended it, ours too."""
+        """Kill the process; returns its exit status, negative for a signal, ours included."""
         self.process.kill()
         self.process.join()
         self.pipe.close()
@@ -84,8 +81,7 @@ class _Worker:
 class Pool:
     """Processes for one stage, started when there are rows; as a context manager, ended at exit.
 
-    timeout_seconds: for one row, and once more for each 256 MB of the file that its `size_bytes`
-        tells of
+    timeout_seconds: for one row, and again for each 256 MB of its `size_bytes`
     """
 
     stage: Stage
@@ -107,10 +103,7 @@ class Pool:
         self._pool = []
 
     def run(self, rows: pa.Table) -> Generator[pa.Table]:
-        """stage(row) for each row, in order.
-
-        Raises UsageError where the stage does: that is no fault of a row.
-        """
+        """Yield stage(row) for each row, in order. Raises the UsageErrors of the stage."""
         done: dict[int, pa.Table] = {}
         begun = taken = 0
         while taken < rows.num_rows:

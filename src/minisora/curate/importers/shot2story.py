@@ -5,10 +5,9 @@
                                                                  the lists go shot by shot
 
 A shot's file is named {clip_id}_{first frame}_{last}.mp4: where only the whole clip is there, its
-frames tell the span. A `*meta.csv` beside (youtube_id, clip_id, duration: a Python pair of times)
-says where each clip was cut from. The split_info.pkl says nothing that the names do not, and is
-never opened. Source: https://github.com/bytedance/Shot2Story, DATA.md and
-data/scripts/process_videos.py.
+frames give the span. A `*meta.csv` next to it (youtube_id, clip_id, duration: a Python pair of
+times) has the origin of each clip. The split_info.pkl adds nothing to the names, and is never
+opened. Source: https://github.com/bytedance/Shot2Story, DATA.md and data/scripts/process_videos.py.
 """
 
 from __future__ import annotations

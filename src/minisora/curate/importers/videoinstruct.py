@@ -4,8 +4,8 @@
     {"id", "video": "v_k_ZXmr8pmrs.pkl", "conversations": [{"from", "value"}, ...]}
                                                 the form for training
 
-A caption is an answer to a question that asks what the whole video shows; all questions and answers
-are in meta. The .pkl of the second form is a name here: it is never opened. Source:
+Captions are the answers to questions about the whole video; all questions and answers are in meta.
+The .pkl of the second form is only a name: it is never opened. Source:
 https://github.com/mbzuai-oryx/Video-ChatGPT.
 """
 
@@ -31,7 +31,7 @@ _WHOLE = re.compile(
 
 
 def rows(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
-    """A row for each video, where its first question stood."""
+    """A row for each video, at the place of its first question."""
     asked: dict[str, tuple[str, list[list[str]]]] = {}
     for where, record in records(path, (), skipped):
         with skipped.entry(where):

@@ -38,7 +38,7 @@ def captions(
     """Two or three captions of a stretch, the first short, the second long.
 
     start, stop:  seconds after the scene's start; equal for a single moment, which has no motion
-    phrasing:     "train" or "held_out", two sets of templates without a common one
+    phrasing:     "train" or "held_out", disjoint sets of templates
     aspect:       width / height of the frame: a wide one may still show what has left a square one
 
     Raises UsageError for another phrasing.
@@ -144,7 +144,7 @@ def _article(word: str) -> str:
 
 
 def _story(rng: Random, view: View, phrases: Phrases, names: _Names) -> list[str]:
-    """A clause for each thing, what is met within the clause of what meets it."""
+    """A clause for each thing; a struck thing is part of the clause of the one that hits it."""
     things = {seen.number: seen for seen in view.things}
     if not things:
         return ["nothing but the empty floor is seen"]
@@ -215,7 +215,7 @@ def _still_life(rng: Random, view: View, phrases: Phrases, names: _Names) -> lis
 
 
 def _camera(rng: Random, view: View, phrases: Phrases, *, static: float) -> str:
-    """static: how often it is said that the camera does not move"""
+    """The camera's motion, or "". static: probability that a static camera is mentioned"""
     if view.camera == "none":
         return ""
     parts = []

@@ -1,6 +1,6 @@
 """Scenes as tensors: what the caster needs of every frame, several scenes laid end to end.
 
-Here: `Frames` and making them. Not here: drawing them (render.py, ground.py, raycast.py).
+Here: `Frames` and building them. Not here: drawing them (render.py, ground.py, raycast.py).
 """
 
 from __future__ import annotations

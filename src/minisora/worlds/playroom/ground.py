@@ -1,8 +1,8 @@
 """The floor with its pattern, shadows and paint, and the sky above it.
 
 The camera never leans to a side, so a row of the frame has one distance to the floor: everything
-that depends on distance (haze, softening of the pattern, the sky) is worked out once for each row,
-and floor coordinates are straight lines along a row.
+that depends on distance (haze, softening of the pattern, the sky) is computed once for each row,
+and floor coordinates are linear along a row.
 
 Here: colours of floors and lights; the picture without the things.
 Not here: the things (render.py).
@@ -32,10 +32,7 @@ FLOOR_COLOURS: dict[str, tuple[Colour, Colour]] = {  # mixed by the pattern
 
 @dataclass(frozen=True)
 class Light:
-    """Colours add: ambient everywhere, sun where it shines.
-
-    Elevation in radians above the floor.
-    """
+    """Colours of the ambient and the sun's light, which add up; elevation in radians."""
 
     sun: Colour
     ambient: Colour
@@ -163,10 +160,10 @@ def _local(at: Rows, x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> tupl
 def shade(
     shape: str, at: Rows, centre: Tensor, yaw: Tensor, across: Tensor, half_height: Tensor, sun: Tensor
 ) -> Tensor:
-    """Share of the sun that a thing takes from the floor: (F, H, W), soft at its edge.
+    """Shadow of a thing: share of the sun's light that it takes from the floor, (F, H, W).
 
-    Exact outlines for ball (an ellipse), cylinder (a swept disc) and cube (a hexagon); near for the
-    cone.
+    The edge is soft. The outline is exact for the ball (an ellipse), the cylinder (a swept disc)
+    and the cube (a hexagon), approximate for the cone.
 
     centre:  (F, 3); yaw, across, half_height: (F,) of the thing
     sun:     (F, 3) direction to the light

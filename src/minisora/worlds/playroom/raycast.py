@@ -1,7 +1,7 @@
-"""Casting things: each only inside a patch of the frame round it, four rays to a pixel, lit.
+"""Ray casting of things: each inside a patch of the frame around it, four rays per pixel.
 
-Here: the patches of all things of a chunk of frames, ordered for laying over the ground.
-Not here: where a ray meets a shape (shapes.py), laying the patches over (render.py).
+Here: the patches of all things of a chunk of frames, ordered for compositing over the ground.
+Not here: intersection of ray and shape (shapes.py), compositing (render.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Patch:
     depth: Tensor | None  # (I, P, Q)
 
     def part(self, chosen: Tensor) -> Patch:
-        """Some of the I."""
+        """The chosen ones of the I patches."""
         return Patch(
             self.index[chosen],
             self.cover[chosen],
@@ -167,7 +167,7 @@ def _light(boxes: _Boxes, origin: Tensor, normal: tuple[Tensor, Tensor, Tensor])
 
 
 def _colour(boxes: _Boxes, sky: Tensor, direct: Tensor, gloss: Tensor) -> tuple[Tensor, ...]:
-    """Three planes of (I, P, Q), 0..255, of light as (I, P, Q) that is times cover."""
+    """Colour planes, three of (I, P, Q) in 0..255, from light premultiplied by coverage."""
     frames, f, n = boxes.frames, boxes.frame, boxes.thing
     shiny = frames.shiny[f, n, None, None]
     direct_strength, gloss_strength = 1.0 - 0.12 * shiny, 0.8 * shiny
@@ -187,5 +187,5 @@ def _along(normal: tuple[Tensor, Tensor, Tensor], direction: Tensor) -> Tensor:
 
 
 def _halve(plane: Tensor) -> Tensor:
-    """Mean of each 2x2 rays: (I, 2P, 2Q) to (I, P, Q)."""
+    """Mean over 2x2 rays: (I, 2P, 2Q) to (I, P, Q)."""
     return functional.avg_pool2d(plane[:, None], 2)[:, 0]

@@ -120,7 +120,7 @@ class Thing:
 class Shot:
     """A camera from `start` on.
 
-    It looks at (x, y, z) from `distance`; `rate` is what `move` does in a second.
+    It looks at (x, y, z) from `distance`; `rate` is that of `move` per second.
 
     Rates: orbit and pan in radians, zoom in the logarithm of the focal length; all are 0 at `pivot`
     seconds.
@@ -151,7 +151,7 @@ class Scene:
 
     @property
     def cut(self) -> float | None:
-        """Seconds at which the view changes, if it does."""
+        """Time of the cut in seconds; None without a cut."""
         return self.shots[1].start if len(self.shots) > 1 else None
 
     def to_json(self) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Ray intersection with the four shapes, in each shape's own space.
 
 In that space a thing of radius 1 stands at the origin, upright along z; a ray is o + t d. All
-shapes are convex, so only the first hit counts. The patterns are where a thing is painted darker,
-so that a turn can be seen.
+shapes are convex, so only the first hit counts. Patterns of darker paint make rotation visible.
 
 Here: hit, distance, normal and pattern for each shape.
 Not here: light (render.py), shadows (ground.py).

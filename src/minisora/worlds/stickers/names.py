@@ -76,7 +76,7 @@ def sticker(key: str) -> Sticker:
 
 @functools.cache
 def split_keys(split: str) -> tuple[tuple[str, ...], ...]:
-    """Keys grouped by words, so that one of many skin tones is not drawn six times as often."""
+    """Keys grouped by words, so that variants by skin tone share the chance of one sticker."""
     assert split in ("train", "held_out"), split
     groups: dict[str, list[str]] = {}
     for each in names():
