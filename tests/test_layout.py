@@ -17,7 +17,8 @@ SOURCE = ROOT / "src" / "minisora"
 
 # A part may import from those before it in this list, and from itself.
 ORDER = [
-    *("errors", "progress", "lazy", "device", "diffusion", "video", "pages", "network_files", "worlds", "workers"),
+    *("errors", "progress", "lazy", "folders", "tables", "device", "diffusion", "video", "pages", "network_files"),
+    *("worlds", "workers"),
     *("data", "judge", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train"),
     *("sources", "eval", "runs", "recipes", "cli", "__main__", "studio"),
 ]

@@ -172,6 +172,7 @@ def test_frames_from_memory_are_found_in_a_file_without_loss(model, tmp_path, su
     folder = tmp_path / "media"
     folder.mkdir()
     (folder / "a.txt").write_text("no video")
+    given.save(folder / f"._z{suffix}")  # hidden
     given.save(folder / "lossy.mp4")
     with pytest.raises(UsageError, match=r"no file whose frames are frames from memory .* without loss, as \.mkv or"):
         again(model, tmp_path / "out.mkv", folder)

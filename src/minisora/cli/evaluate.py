@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from minisora.cli.console import Bar
     from minisora.generate.model import Model
 
+MOST_NOTES = 20  # that are printed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
@@ -104,11 +106,7 @@ def evaluate(asked: Evaluate) -> None:
     elif asked.export is not None:
         _export(asked, asked.export)
     elif asked.folder is not None:
-        from minisora.eval.rows import verb_table
-
-        counts = asked.counts
-        make_folder(asked.out)
-        typer.echo(verb_table(folders.folder_figures(asked.folder, asked.out, count=counts["prompts"], i3d=asked.i3d)))
+        _score_folder(asked, asked.folder)
     else:
         counts = asked.counts
         parse_size(asked.size)
@@ -118,6 +116,20 @@ def evaluate(asked: Evaluate) -> None:
             seeds = _training_seeds(model)
             report = command.evaluate_all(model, asked.out, counts, training=seeds, i3d=asked.i3d, on_event=bar.step)
         typer.echo(report)
+
+
+def _score_folder(asked: Evaluate, folder: Path) -> None:
+    from minisora.eval.folder import folder_figures
+
+    counts = asked.counts
+    make_folder(asked.out)
+    with progress() as bar:
+        found = folder_figures(folder, asked.out, count=counts["prompts"], i3d=asked.i3d, on_event=bar.step)
+    typer.echo(found.table)
+    for note in found.notes[:MOST_NOTES]:
+        typer.echo(f"note: {note}", err=True)
+    if len(found.notes) > MOST_NOTES:
+        typer.echo(f"note: {len(found.notes) - MOST_NOTES} more are in {asked.out / 'folder.md'}", err=True)
 
 
 def _compare(old: Path, new: Path) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from minisora.errors import UsageError
+from minisora.folders import is_hidden, natural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -205,9 +206,12 @@ def display_name(value: Video | Recording, otherwise: str) -> str:
 def found(value: Named, folder: Path) -> Path | Stretch | Video:
     """Find media of a saved request in a folder: the file, or a video with the same frames.
 
+    Hidden files are passed over, but for one of the very name.
+
     Raises UsageError if no file of the folder matches.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    seen = sorted((path for path in folder.iterdir() if path.is_file()), key=natural)
+    files = [path for path in seen if not is_hidden(path.name) or path.name == value.name]
     if value.name is not None:
         for path in sorted(files, key=lambda path: path.name != value.name):
             if _of_file(path) == value.sha256:
