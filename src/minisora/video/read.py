@@ -22,12 +22,13 @@ from typing import Any, cast
 import av
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from minisora.errors import UsageError
-from minisora.video.pixels import Background, Pixels, display_size, frame_pixels, picture_pixels
+from minisora.video.fields import progressive
+from minisora.video.pictures import in_hdr, picture_pixels
+from minisora.video.pixels import Background, Converter, Pixels
 
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg renders text files as videos: refused
 _MOST_BYTES = 8 << 30  # of pixels in one whole file
@@ -186,11 +187,13 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
     with _decodable(path):
         try:
             with Image.open(path) as picture:
-                picture.load()
-                return torch.from_numpy(picture_pixels(ImageOps.exif_transpose(picture), background))
+                if not in_hdr(picture):
+                    picture.load()
+                    return torch.from_numpy(picture_pixels(picture, background))
         except UnidentifiedImageError:
-            with closing(_decode(path, 0.0, background)) as shown:
-                return torch.from_numpy(next(shown).pixels())
+            pass
+        with closing(_decode(path, 0.0, background)) as shown:
+            return torch.from_numpy(next(shown).pixels())
 
 
 def _decode(path: Path, start: float, background: Background) -> Generator[_Shown]:
@@ -216,12 +219,13 @@ def _decode_stream(
     background: Background,
 ) -> Generator[_Shown]:
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    zero, size, last = None, None, 0.0
+    zero, convert, last = None, None, 0.0
     frames = _decoded(container, stream)
-    skipping, convert = start > _SEEK_FROM_SECONDS, VideoReformatter()
+    skipping = start > _SEEK_FROM_SECONDS
     try:
         while (frame := next(frames, None)) is not None:
             at = _moment(frame)
+            convert = convert or Converter(stream, frame, background)
             if zero is None:
                 zero = at or 0.0
             if skipping:
@@ -238,11 +242,10 @@ def _decode_stream(
                     container.seek(stream.start_time or 0, stream=stream)
                     frames = _decoded(container, stream)
                     continue
-            size = size or display_size(frame, stream)
             seconds = at - zero if at is not None else last
             duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
             last = seconds + duration
-            yield _Shown(seconds, duration, rate, partial(frame_pixels, frame, size, background, convert))
+            yield _Shown(seconds, duration, rate, partial(convert, frame))
     except av.FFmpegError as error:
         raise UsageError(
             f"{path} is damaged: decoding stopped {last:.2f} s after its first frame ({error.strerror}). "
@@ -259,6 +262,10 @@ def _moment(frame: av.VideoFrame) -> float | None:
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    return progressive(_as_stored(container, stream))
+
+
+def _as_stored(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
     transparent = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name) if alpha else None
     if transparent is None:
