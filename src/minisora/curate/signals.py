@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import VideoReformatter
 
 from minisora.curate.lost import MediaError
 from minisora.curate.motion import MOTION_COLUMNS, Motion
-from minisora.video.pixels import Pixels, display_size
+from minisora.errors import UsageError
+from minisora.video.fields import progressive
+from minisora.video.pixels import Converter, Pixels, coding_of, display_size
 
 Array = npt.NDArray[Any]
 Watch = Callable[[int, float, Pixels], None]  # (number of the frame, seconds, BGR as shown), for sampled frames
@@ -47,7 +49,10 @@ _TELLS_LENGTH = ("mov", "matroska", "avi", "flv")  # containers whose header say
 _BEYOND = 5.0  # seconds after the last span: a fade may go on for four
 _MOST_PIXELS = 2**26  # of a frame: a damaged header may ask for any number
 
-FRAME_COLUMNS = ("seconds", "content", "luma", "contrast", "black", "clipped", "change", "peak_change", "damaged")
+FRAME_COLUMNS = (
+    *("seconds", "content", "luma", "contrast", "black", "clipped", "change", "peak_change"),
+    *("damaged", "interlaced"),
+)
 SAMPLE_COLUMNS = ("frame", "sharpness", "top", "right", "bottom", "left", *MOTION_COLUMNS)
 
 
@@ -62,6 +67,8 @@ class Media:
     rotation: int  # degrees counterclockwise, 0, 90, 180 or 270, which the file asks for
     codec: str
     pixel_format: str
+    hdr: bool  # PQ or HLG
+    colour: str  # primaries/transfer/matrix as the file says, in words
     num_videos: int  # streams of pictures
     num_sounds: int  # streams of sound
     size_bytes: int
@@ -82,6 +89,7 @@ class Signals:
     change:      mean change of brightness since the frame before, 0..255; peak_change: of the _BLOCK x _BLOCK
                  pixels that changed most
     damaged:     1 where the decoder failed at this frame or before it, or patched it, else 0
+    interlaced:  1 where the file says that a frame holds two moments, else 0; the figures are of the first
     frame:       number of the sampled frame
     sharpness:   variance of the Laplacian of brightness
     top ... left: width of black bars, in shares of the height or width as shown
@@ -129,7 +137,7 @@ def read_signals(
     with _opened(path) as (container, stream):
         stream.thread_type, stream.codec_context.thread_count = "AUTO", reading.threads
         stream.codec_context.options = {"flags2": "+export_mvs", "max_pixels": str(_MOST_PIXELS)}
-        packets, measured = _Packets(container, stream), _Measured(_fps(stream), reading, watch, every)
+        packets, measured = _Packets(container, stream), _Measured(stream, reading, watch, every)
         first = _measure(path, packets, measured, reading)
         length = measured.end
         if measured.last > reading.until + _BEYOND:
@@ -146,7 +154,7 @@ def _measure(path: Path, packets: _Packets, measured: _Measured, reading: Readin
     limit = reading.timeout_seconds
     deadline = None if limit is None else time.monotonic() + limit
     first: av.VideoFrame | None = None
-    for frame, failures in packets.frames():
+    for frame, failures, interlaced in packets.frames():
         if measured.last > reading.until + _BEYOND:
             break
         if deadline is not None and time.monotonic() > deadline:
@@ -155,7 +163,10 @@ def _measure(path: Path, packets: _Packets, measured: _Measured, reading: Readin
         if (frame.width, frame.height) != (first.width, first.height):  # PySceneDetect leaves them out too
             measured.failures += 1
         else:
-            measured.add(frame, failures)
+            try:
+                measured.add(frame, failures, interlaced)
+            except UsageError as error:  # of colours that are not read here
+                raise MediaError("unreadable", str(error)) from error
     if first is None:
         raise MediaError("unreadable", f"{path} holds no frame that can be decoded. Try another copy.")
     return first
@@ -174,6 +185,8 @@ def _media(
         rotation=rotation,
         codec=stream.codec_context.name,
         pixel_format=first.format.name,
+        hdr=coding_of(first).hdr,
+        colour=coding_of(first).name,
         num_videos=len(container.streams.video),
         num_sounds=len(container.streams.audio),
         size_bytes=path.stat().st_size,
@@ -203,18 +216,19 @@ def perceptual_hash(luma: Array) -> int:
 class _Measured:
     """The figures as they come in, and what the next frame is compared with."""
 
-    def __init__(self, rate: float, reading: Reading, watch: Watch | None, every: Every | None) -> None:
+    def __init__(self, stream: av.VideoStream, reading: Reading, watch: Watch | None, every: Every | None) -> None:
         self.failures = 0  # since the last good frame
         self.last = self.end = 0.0  # seconds: the newest frame's, and until it is over
-        self._rate, self._samples_per_second = rate, reading.samples_per_second
+        self._stream, self._rate, self._samples_per_second = stream, _fps(stream), reading.samples_per_second
         self._watch, self._every = watch, every
         self._zero: float | None = None
         self._frames, self._samples, self._hashes = array("d"), array("d"), array("Q")
         self._before: tuple[Array, Array] | None = None  # hue, saturation, value, and brightness of the frame before
         self._next_sample = 0.0
-        self._motion, self._convert = Motion(reading.flow_above), VideoReformatter()
+        self._motion = Motion(reading.flow_above)
+        self._convert: Converter | None = None
 
-    def add(self, frame: av.VideoFrame, failures: int) -> None:
+    def add(self, frame: av.VideoFrame, failures: int, interlaced: bool) -> None:
         at = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
         if self._zero is None:
             self._zero = at or 0.0
@@ -222,7 +236,8 @@ class _Measured:
         self.last = max(self.last, self.end if at is None else at - self._zero)
         length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / self._rate
         self.end = self.last + length
-        whole = _bgr(frame, self._convert)
+        self._convert = self._convert or Converter(self._stream, frame)
+        whole = self._convert.bgr(frame)
         small = _as_scenedetect(whole)
         if self._every is not None:
             self._every(small)
@@ -241,7 +256,8 @@ class _Measured:
         black, clipped = float(count[: BLACK + 1].sum()) / pixels, float(count[CLIPPED:].sum()) / pixels
         damaged = float(frame.is_corrupt or failures + self.failures > 0)
         self.failures = 0
-        self._frames.extend((self.last, content, mean, contrast, black, clipped, change, peak_change, damaged))
+        figures = (self.last, content, mean, contrast, black, clipped, change, peak_change)
+        self._frames.extend((*figures, damaged, float(interlaced)))
         self._motion.listen(frame, self.last)
         if self.last >= self._next_sample - 1e-6:
             self._next_sample = (np.floor(self.last * self._samples_per_second + 1e-6) + 1) / self._samples_per_second
@@ -270,16 +286,6 @@ class _Measured:
             dict(zip(SAMPLE_COLUMNS, samples, strict=True)),
             np.array(self._hashes, dtype=np.uint64),
         )
-
-
-def _bgr(frame: av.VideoFrame, convert: VideoReformatter) -> Pixels:
-    """(H, W, 3) BGR, a view, not turned: the very bytes that OpenCV gives PySceneDetect.
-
-    convert: the same for all frames of a file; a frame's own would be set up anew for each
-    """
-    plane = convert.reformat(frame, format="bgr24", interpolation="BICUBIC").planes[0]
-    lines: Pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
-    return lines[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
 
 
 def _as_scenedetect(whole: Pixels) -> Pixels:
@@ -348,8 +354,22 @@ class _Packets:
         self._container, self._stream = container, stream
         self.end = 0.0  # seconds: until the packets of any stream are over, from where the file says that it begins
 
-    def frames(self) -> Generator[tuple[av.VideoFrame, int], None, None]:
-        """In the order of showing, each with the number of packets that could not be decoded before it."""
+    def frames(self) -> Generator[tuple[av.VideoFrame, int, bool], None, None]:
+        """In the order of showing, each with the number of packets that could not be decoded before it.
+
+        The last: whether the file says that it is interlaced. It no longer is.
+        """
+        marks: deque[tuple[int, bool]] = deque()
+
+        def as_stored() -> Iterator[av.VideoFrame]:
+            for frame, failures in self._decoded():
+                marks.append((failures, frame.interlaced_frame))
+                yield frame
+
+        for frame in progressive(as_stored()):
+            yield frame, *marks.popleft()
+
+    def _decoded(self) -> Iterator[tuple[av.VideoFrame, int]]:
         failures, begin = 0, (self._container.start_time or 0) / av.time_base
         packets = self._container.demux()
         while True:
