@@ -72,7 +72,7 @@ def ffmpeg() -> str | None:
 
 
 def zscaled(planes, pixel_format, filters, *, primaries, transfer, matrix, full=False):
-    """(H, W, 3) float32 R, G, B of planes of these tags, behind zscale. filters: such as "zscale=p=bt709"."""
+    """(H, W, 3) float32 R, G, B of planes with these tags. filters: such as "zscale=p=bt709"."""
     height, width = planes[0].shape
     tags = f"color_primaries={PRIMARIES[primaries]}:color_trc={TRANSFERS[transfer]}:colorspace={MATRICES[matrix]}"
     chain = f"setparams={tags}:range={'pc' if full else 'tv'},{filters},format=gbrpf32le"

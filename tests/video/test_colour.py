@@ -105,7 +105,7 @@ def test_hdr_is_what_the_formulas_say(transfer, peak):
 
 
 def test_light_above_white_keeps_its_hue():
-    """Twice and four times the light of a bright orange: the same ratios of light, so far as bytes tell."""
+    """Twice and four times the light of a bright orange: the same ratios, as far as bytes tell."""
     orange = np.array([1.0, 0.5, 0.1])
     for times in (1, 2, 4):
         signal = np.interp(
@@ -162,7 +162,7 @@ def within_gamut(light):
     [(9, 16, 9), (9, 18, 9), (12, 16, 9), (1, 16, 1), (9, 16, 14), (1, 8, 1), (6, 13, 6), (12, 13, 12), (22, 13, 8)],
 )
 def test_light_agrees_with_zscale(primaries, transfer, matrix, full):
-    """Linear light at 203 cd/m2, HLG with its OOTF over luminance (agamma=0 turns the approximation off)."""
+    """Linear light; agamma=0: without zscale's approximation, HLG with its OOTF over luminance."""
     rng = np.random.default_rng(0)
     luma = rng.integers(80, 900, (40, 60)).astype(np.uint16)
     planes = [luma, *(np.clip(512 + rng.normal(0, 30, (2, 40, 60)), 64, 960).astype(np.uint16))]

@@ -28,7 +28,7 @@ def xyz(x, y, z):
 
 
 def profile(points=ADOBE, gamma=563 / 256, *, space=b"RGB ", kind=b"mntr"):
-    """An ICC profile of three curves, or of one for grey, written by hand: primaries adapted to D50 by Bradford."""
+    """An ICC profile of one curve, for grey or RGB; primaries are adapted to D50 by Bradford."""
     name = b"desc\0\0\0\0" + struct.pack(">I", 4) + b"own\0" + bytes(4 + 4 + 2 + 1 + 67)
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
     tags = {b"desc": name, b"cprt": b"text\0\0\0\0none\0", b"wtpt": xyz(0.9642, 1, 0.8249)}

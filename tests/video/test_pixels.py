@@ -71,7 +71,7 @@ def read(path, count):
 )
 @pytest.mark.parametrize(("transfer", "curve"), [(16, pq), (18, hlg)])
 def test_hdr_is_tone_mapped(tmp_path, codec, pixel_format, transfer, curve):
-    """Black, a dark and a middle grey, white and the sun: greys as an SDR file of the scene has them."""
+    """Black, two greys, white and the sun: greys as an SDR file of the scene has them."""
     light = np.array([0, 0.02, 0.18, 1.0, 4.5])
     rgb = np.repeat(curve(203 * light)[:, None], 3, 1)
     path = tmp_path / ("a.mkv" if codec == "ffv1" else "a.mp4")
@@ -114,7 +114,7 @@ def test_hdr_without_other_tags_is_of_bt_2020(tmp_path):
 )
 def test_the_peak_is_the_one_that_the_file_names(tmp_path, side):
     """At 400 cd/m2 the shoulder is over; with the default it would be just short of its end."""
-    path = tmp_path / "a.mp4"
+    path = tmp_path / "a.hevc"
     planes = in_format(colours.stripes(numbers([[0.5] * 3], 9, bits=10), 64, 64), "yuv420p10le")
     frame = colours.frame_of(planes, "yuv420p10le", primaries=9, transfer=16, matrix=9)
     colours.write(path, [frame], codec="libx265", options={"x265-params": f"log-level=none:hdr10=1:{side}"})
@@ -127,7 +127,7 @@ def test_the_peak_is_the_one_that_the_file_names(tmp_path, side):
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p"])
 @pytest.mark.parametrize("full", [False, True])
 def test_sdr_of_ten_bits_is_like_that_of_eight(tmp_path, pixel_format, full):
-    """The same numbers with two bits more, which rounding takes away; and greys by their own numbers."""
+    """The same numbers with two bits more, which rounding takes away; and greys of their own."""
     eight, tags = numbers(COLOURS / 255, 1, full=full), {"matrix": 1, "primaries": 1, "transfer": 1, "full": full}
     ten = eight.astype(np.uint16) * 4 + np.where(eight < 255, np.arange(7)[:, None] % 3 - 1, 0) * (eight > 0)
     pictures = [
@@ -207,7 +207,7 @@ def test_what_is_not_converted_is_refused_by_name(tmp_path, matrix, name):
 
 
 def test_transparency_is_blended_after_the_colours(tmp_path):
-    """White and grey of 203 cd/m2, half transparent over black: half of what is shown, not of its light."""
+    """White and grey, half transparent: a mix of what is shown, not of its light."""
     columns = numbers(np.repeat(pq([203 * 0.18, 203])[:, None], 3, 1), 9, bits=10)
     planes = [*colours.stripes(columns), np.full((32, 32), 512, np.uint16)]
     frame = colours.frame_of(planes, "yuva444p10le", primaries=9, transfer=16, matrix=9)
@@ -255,7 +255,7 @@ def test_floating_point_pictures_are_linear_light(tmp_path, name):
 
 
 def test_tags_that_change_on_the_way_are_followed(tmp_path):
-    """A recording that begins in SDR and goes on in HDR: one converter, each frame by its own tags."""
+    """A recording that begins in SDR and goes on in HDR: each frame by its own tags."""
     sdr = colours.frame_of(
         colours.stripes(numbers([[0.46] * 3], 1, bits=10)), "yuv444p10le", matrix=1, primaries=1, transfer=1
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Self
@@ -19,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from minisora.video.files import replacing
+from minisora.video.frames import fit
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
 from minisora.video.sheet import evenly, laid_out, tiled
-from minisora.video.sound import RATE, Sound, has_sound, mixed, put_in
+from minisora.video.sound import Mix, Sound, has_sound, mixed, put_in
 from minisora.video.write import check_writable, write_stream, write_video
 
 MOST_TILES = 48  # of a contact sheet
@@ -64,17 +66,41 @@ class Video:
         return cls(*read_frames(path), _sound_of(Path(path)))
 
     @property
+    def height(self) -> int:
+        return int(self.frames.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.frames.shape[2])
+
+    @property
     def seconds(self) -> float:
         """Duration; the last frame is shown as long as the others."""
         return len(self.frames) / self.fps
 
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file, format by suffix; arguments, result and errors as in `write_video`."""
-        track, notes = mixed(self.sound, self.seconds, Path(path))
-        notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + notes
-        if track is not None:
-            put_in(Path(path), track)
-        return notes
+        mix, notes = mixed(self.sound, self.seconds, Path(path))
+        write = partial(write_video, frames=self.frames, fps=self.fps, zoom=zoom, crf=crf, comment=self.request)
+        return _written(Path(path), write, mix, lambda: self.seconds) + notes
+
+    def read(self, *, size: tuple[int, int] | None = None, fps: float | None = None) -> tuple[Tensor, float]:
+        """Frames fitted to a size and resampled; and their fps.
+
+        size: (height, width); None: their own
+        fps:  frames per second; None: their own
+        """
+        at_rate = self if fps is None else self.at_rate(fps)
+        return fit(at_rate.frames, *(size or (self.height, self.width)))[0], at_rate.fps
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user on how it was read; there are none on frames in memory."""
+        return ()
+
+    def pieces(self) -> Iterator[Tensor]:
+        """Yield all frames: (n, H, W, 3) uint8."""
+        yield self.frames
 
     def of(self, source: Source) -> Self:
         """Copy with the file that it was read from."""
@@ -154,12 +180,10 @@ class Stream:
         Before the first piece it leaves no file, and raises KeyboardInterrupt.
         """
         check_writable(path, num_frames=self.num_frames)
-        track, sound_notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
+        mix, notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
         pieces = self._until_interrupted()
-        notes = write_stream(path, pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + sound_notes
-        if track is not None:
-            put_in(Path(path), track[:, : round(self.made / self.fps * RATE)])
-        return notes
+        write = partial(write_stream, pieces=pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request)
+        return _written(Path(path), write, mix, lambda: self.made / self.fps) + notes
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6) -> Image.Image:
         """Contact sheet of the frames so far; see `Video.contact_sheet`."""
@@ -175,6 +199,22 @@ class Stream:
         except KeyboardInterrupt:
             if not self.made:
                 raise
+
+
+def _written(
+    path: Path, write: Callable[[Path], list[str]], mix: Mix | None, seconds: Callable[[], float]
+) -> list[str]:
+    """Write a video, with its sound if there is any; returns notes.
+
+    seconds: length of what was written
+    """
+    if mix is None:
+        return write(path)
+    check_writable(path)
+    with replacing(path) as whole:  # the sound may lie in the file that this one replaces
+        notes = write(whole)
+        put_in(whole, mix, seconds())
+    return notes + mix.notes
 
 
 def _kept(sheet: Image.Image, path: str | Path | None) -> Image.Image:

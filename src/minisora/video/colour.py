@@ -272,9 +272,11 @@ def to_bt709(primaries: int | tuple[tuple[float, float], ...]) -> Array:
 
 
 def shoulder(light: Array, peak: float) -> Array:
-    """Compress light above the knee so that `peak` becomes 1; slope 1 at the knee, no light beyond 1.
+    """Compress light above the knee by a hyperbola, as in Reinhard's curve; `peak` becomes 1.
 
-    A hyperbola, as in Reinhard's curve. light: _KNEE or more, relative to SDR white, as `peak` > 1
+    The slope is 1 at the knee; beyond the peak light is clipped.
+
+    light, peak: relative to SDR white, _KNEE or more and more than 1
     """
     over = light - _KNEE
     curvature = 1 / (1 - _KNEE) - 1 / (peak - _KNEE)
@@ -306,7 +308,7 @@ def hlg_to_scene(signal: Array) -> Array:
 
 
 def _hlg_before_ootf(signal: Array) -> Array:
-    """Scene light E of HLG, scaled so that E * Y ** (_HLG_GAMMA - 1), with Y of it too, is light on the display."""
+    """Scene light E of HLG, scaled so that E * Y ** (gamma - 1) is light of the display."""
     scale: float = (HDR_PEAK / SDR_WHITE) ** (1 / _HLG_GAMMA)
     return hlg_to_scene(signal) * scale
 

@@ -23,7 +23,7 @@ def progressive(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     """Deinterlace the frames that are marked as interlaced; the others pass untouched.
 
     As many come out as go in, in their order and at their times; from the first marked one on, each
-    comes when the next has gone in. Frames too small for the filter (4 rows of chroma) stay as they are.
+    comes when the next has gone in. Frames with less than 4 rows of chroma stay as they are.
     """
     graph: av.filter.Graph | None = None
     shape: tuple[object, ...] = ()

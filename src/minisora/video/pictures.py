@@ -1,8 +1,8 @@
 """Pillow's pictures -> sRGB pixels: ranges of numbers, ICC profiles, colours that a header names.
 
-An embedded ICC profile comes first; then code points (PNG's cICP, AVIF's nclx), PNG's gAMA and cHRM,
-"Adobe RGB" in EXIF. A profile that is damaged, or of another kind of picture, is left out with a
-warning. Profiles are converted perceptually, as viewers do.
+An embedded ICC profile comes first; then code points (PNG's cICP, AVIF's nclx), PNG's gAMA and
+cHRM, "Adobe RGB" in EXIF. A profile that is damaged, or of another kind of picture, is left out
+with a warning. Profiles are converted perceptually, as viewers do.
 
 Numbers that are no bytes are scaled by their range: 16 bits by 65535, or by what the file says that
 it holds; 32 bits by the least of 255, 65535 and 2**32 - 1 that none exceeds; floats by the least of
@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from minisora.video.colour import Coding, Pixels, ToSRGB, light_to_srgb, power, srgb_to_light, to_bt709
+from minisora.video.open import Refused, open_picture
 
 Background = Literal["white", "black"]
 Recolour = Callable[[Pixels], Pixels]  # (H, W, channels of the mode) -> (H, W, 3) RGB
@@ -37,7 +38,7 @@ _EXIF, _INTEROPERABILITY, _COLOUR_SPACE, _INDEX = 0x8769, 0xA005, 0xA001, 1  # t
 _BITS, _PHOTOMETRIC, _MOST, _FORMAT = 258, 262, 281, 339  # tags of TIFF
 _WHITE_IS_ZERO, _UNSIGNED = 0, 1  # values of _PHOTOMETRIC and _FORMAT
 _MODES = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK", "Lab ": "LAB"}  # by the space of a profile
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+_UNREADABLE = (Refused, OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 _SRGB: Points = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.329))
 _ADOBE_RGB: Points = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.329))
 _ADOBE_GAMMA, _SRGB_GAMMA = 563 / 256, 2.2
@@ -56,10 +57,13 @@ def picture_pixels(picture: Image.Image, background: Background, *, upright: boo
     return pixels if alpha is None else over(pixels, alpha, background)
 
 
-def still_pixels(path: str, background: Background) -> Pixels | None:
-    """Pixels of a picture whose colours FFmpeg does not tell, not turned; None for any other file."""
+def picture_as_stored(path: str, background: Background) -> Pixels | None:
+    """Pixels of a picture whose colours FFmpeg does not tell, not turned; None for other files."""
     try:
-        with Image.open(path) as picture:
+        picture = open_picture(Path(path))
+        if picture is None:
+            return None
+        with picture:
             if _base_mode(picture) not in ("CMYK", "LAB") and picture.mode != "F" and _recolour_of(picture) is None:
                 return None
             return picture_pixels(picture, background, upright=False)
@@ -70,18 +74,22 @@ def still_pixels(path: str, background: Background) -> Pixels | None:
 def icc_of(path: str) -> bytes:
     """The ICC profile of a picture that Pillow reads, or of an HEIF one; empty if there is none."""
     try:
-        with Image.open(path) as picture:
-            return cast(bytes, picture.info.get("icc_profile") or b"")
+        if (picture := open_picture(Path(path))) is not None:
+            with picture:
+                return cast(bytes, picture.info.get("icc_profile") or b"")
     except _UNREADABLE:
-        head = _head(path)
-        at = head.find(b"colrprof")
-        return head[at + 8 : at - 4 + int.from_bytes(head[at - 4 : at])] if at >= 4 else b""
+        pass
+    head = _head(path)
+    at = head.find(b"colrprof")
+    return head[at + 8 : at - 4 + int.from_bytes(head[at - 4 : at])] if at >= 4 else b""
 
 
 def in_hdr(picture: Image.Image) -> bool:
-    """True for PQ and HLG, which need more bits than Pillow has: to be read by FFmpeg."""
+    """True for PQ and HLG, which need more bits than Pillow has: FFmpeg is to read them."""
+    if picture.format == "HEIF" or picture.has_transparency_data:
+        return False
     coding = _header_coding(picture)
-    return coding is not None and coding.hdr and not picture.has_transparency_data
+    return coding is not None and coding.hdr
 
 
 def over(pixels: Pixels, alpha: Pixels, background: Background) -> Pixels:
@@ -180,7 +188,10 @@ def profile(icc: bytes, mode: str) -> Recolour | None:
 
 
 def _header_coding(picture: Image.Image) -> Coding | None:
-    """Code points that a PNG or AVIF names."""
+    """Code points that a PNG, AVIF or HEIF names."""
+    if picture.format == "HEIF" and (nclx := picture.info.get("nclx_profile")):
+        named = Coding(int(nclx["color_primaries"]), int(nclx["transfer_characteristics"]))
+        return named.resolved(rgb=True, hd=False)
     if picture.format not in ("PNG", "AVIF"):
         return None
     head = _head(getattr(picture, "filename", ""))

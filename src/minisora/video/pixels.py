@@ -1,7 +1,7 @@
 """Decoded frames -> sRGB pixels, upright, whatever the file has.
 
-What numbers mean is said by the tags of each frame (matrix, range, primaries, transfer) or by an ICC
-profile. Pixel aspect and display matrix are applied too, and transparency, after the colours.
+What numbers mean is said by the tags of each frame (matrix, range, primaries, transfer), or by an
+ICC profile. Pixel aspect and display matrix are applied too; transparency, after the colours.
 
 Here: frames. Not here: finding and decoding them (read.py), fields (fields.py), the arithmetic of
 colours (colour.py), Pillow's pictures (pictures.py), changing the size (frames.py).
@@ -18,15 +18,15 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from minisora.errors import UsageError
-from minisora.video.colour import HDR_PEAK, LINEAR, RGB, UNSPECIFIED, Array, Coding, Pixels, ToSRGB
-from minisora.video.pictures import Background, Recolour, icc_of, over, profile, still_pixels
+from minisora.video.colour import HDR_PEAK, LINEAR, RGB, SDR_WHITE, UNSPECIFIED, Array, Coding, Pixels, ToSRGB
+from minisora.video.open import Refused
+from minisora.video.pictures import Background, Recolour, icc_of, over, picture_as_stored, profile
 
-__all__ = ["Background", "Converter", "Pixels", "coding_of", "display_size"]
+__all__ = ["Background", "Converter", "Pixels", "coding_of", "display_size", "notes_on"]
 
 _SCALERS = {RGB, 1, 4, 5, 6, 7, 9}  # matrices of FFmpeg's scaler; it refuses frames tagged with others
 _HD_COLUMNS, _SD_ROWS = 1280, 576
-_FREED_TWICE = ("png", "apng")  # PyAV frees the name of their ICC profile a second time: side data is left alone
+_FREED_TWICE = ("png", "apng")  # the name of an ICC profile, by PyAV 18: reading side data may crash
 _FLOATS = ("f16", "f32")  # in names of pixel formats
 _SUBSAMPLED = {(2, 1): "422", (2, 2): "420"}  # by columns and rows of luma to one of chroma
 _UNCHANGED: dict[str, Any] = {  # for the scaler, which then shifts numbers to 16 bits and does no more
@@ -49,26 +49,54 @@ def coding_of(frame: av.VideoFrame) -> Coding:
     return Coding(frame.color_primaries, frame.color_trc, frame.colorspace, full)
 
 
+def side_data(stream: av.VideoStream, frame: av.VideoFrame, kind: SideData) -> bytes | None:
+    """Side data of a frame, empty if there is none; None where PyAV cannot read it.
+
+    That is where there is any that PyAV has no name for, such as EXIF.
+    """
+    if stream.codec_context.name in _FREED_TWICE:
+        return None
+    try:
+        return bytes(cast(Mapping[SideData, Any], frame.side_data).get(kind) or b"")
+    except ValueError:
+        return None
+
+
+def notes_on(stream: av.VideoStream, frame: av.VideoFrame, *, interlaced: bool) -> tuple[str, ...]:
+    """Notes for the user on a file's first frame: what is read otherwise than the file has it.
+
+    interlaced: the frame was, before it was made progressive
+    """
+    notes = []
+    if side_data(stream, frame, SideData.SPHERICAL):
+        notes.append("a 360-degree video is read flat, as its frames are stored")
+    if (coding := coding_of(frame)).hdr:
+        notes.append(f"HDR ({coding.name}) is read as SDR: light above {SDR_WHITE:g} cd/m2 is compressed")
+    if interlaced:
+        notes.append("interlaced frames are read as progressive ones, each at its first moment")
+    return tuple(notes)
+
+
 class Converter:
     """Frames of one file -> sRGB pixels.
 
-    SDR with the primaries of BT.709 goes through FFmpeg's scaler alone. 4:2:0 and 4:2:2 of more than
-    8 bits are rounded to 8 first: the scaler would make them darker than 8 bits are, white 253. All
-    else goes through `ToSRGB`.
+    SDR with the primaries of BT.709 goes through FFmpeg's scaler alone. 4:2:0 and 4:2:2 of more
+    than 8 bits are rounded to 8 first: the scaler would make them darker, white 253. All else goes
+    through `ToSRGB`.
 
     first: a decoded frame, which gives the size, the ICC profile and the peak of HDR for all
 
-    A call raises UsageError for a frame whose coding cannot be converted.
+    A call raises Refused for a frame whose coding cannot be converted.
     """
 
     def __init__(self, stream: av.VideoStream, first: av.VideoFrame, background: Background = "white") -> None:
         self._background, self._size = background, display_size(first, stream)
         self._path = stream.container.name.removeprefix("file:")
-        self._readable = stream.codec_context.name not in _FREED_TWICE
+        self._stream = stream
         self.peak, self._recolour = self._peak_of(first), self._recolour_of(first)
         self._scaler, self._to_16_bits = VideoReformatter(), VideoReformatter()  # each is set up for one step
         self._ways: dict[tuple[Any, ...], _Way] = {}
-        still = still_pixels(self._path, background) if stream.container.format.name.endswith("_pipe") else None
+        still = picture_as_stored(self._path, background) if stream.container.format.name.endswith("_pipe") else None
         self._still = still if still is not None and still.shape[:2] == (first.height, first.width) else None
 
     def __call__(self, frame: av.VideoFrame) -> Pixels:
@@ -116,9 +144,10 @@ class Converter:
                 coding = replace(coding, primaries=1, transfer=1)
             way = _way_of(frame, coding, self.peak)
             if way is None:
-                raise UsageError(
+                raise Refused(
+                    "unreadable",
                     f"the colours of {self._path} are coded in a way that is not read here ({coding.name}, primaries/"
-                    "transfer/matrix). Convert the file to BT.709 with another program first."
+                    "transfer/matrix). Convert the file to BT.709 with another program first.",
                 )
             self._ways[key] = way
         return self._ways[key]
@@ -166,24 +195,19 @@ class Converter:
             alpha = alpha >> 8
         return planes * 3 if len(planes) == 1 else planes, None if alpha is None else alpha.astype(np.uint8)
 
-    def _side(self, frame: av.VideoFrame, kind: SideData) -> bytes | None:
-        """Side data of a frame; None where PyAV cannot read it, as if there is EXIF, which it has no name for."""
-        try:
-            return bytes(cast(Mapping[SideData, Any], frame.side_data).get(kind) or b"") if self._readable else None
-        except ValueError:
-            return None
-
     def _peak_of(self, frame: av.VideoFrame) -> float:
-        """cd/m2 of the brightest light: of the content, else of the display that it was graded on."""
-        if most := int.from_bytes((self._side(frame, SideData.CONTENT_LIGHT_LEVEL) or b"")[:4], "little"):
+        """cd/m2 of the brightest light: of the content, else of the display it was graded on."""
+        levels = side_data(self._stream, frame, SideData.CONTENT_LIGHT_LEVEL) or b""
+        if most := int.from_bytes(levels[:4], "little"):
             return float(most)
-        numbers = np.frombuffer((self._side(frame, SideData.MASTERING_DISPLAY_METADATA) or b"")[:88], np.int32)
+        display = side_data(self._stream, frame, SideData.MASTERING_DISPLAY_METADATA) or b""
+        numbers = np.frombuffer(display[:88], np.int32)
         if len(numbers) == 22 and numbers[21] and numbers[18] > 0 and numbers[19] > 0:  # max_luminance, a fraction
             return float(numbers[18] / numbers[19])
         return HDR_PEAK
 
     def _recolour_of(self, frame: av.VideoFrame) -> Recolour | None:
-        icc = self._side(frame, SideData.ICC_PROFILE)
+        icc = side_data(self._stream, frame, SideData.ICC_PROFILE)
         icc = icc_of(self._path) if icc is None else icc
         try:
             return profile(icc, "RGB") if icc and not coding_of(frame).hdr else None
@@ -192,7 +216,7 @@ class Converter:
 
     def _upright(self, array: Pixels, frame: av.VideoFrame) -> Pixels:
         """Apply the display matrix: (x, y) is shown at (a x + c y, b x + d y), y downwards."""
-        matrix = self._side(frame, SideData.DISPLAYMATRIX) or b""
+        matrix = side_data(self._stream, frame, SideData.DISPLAYMATRIX) or b""
         if len(matrix) < 36:
             return np.ascontiguousarray(np.rot90(array, round(frame.rotation / 90)))
         a, b, _, c, d = np.frombuffer(matrix, dtype="<i4")[:5].tolist()
@@ -252,7 +276,7 @@ def _both(matrix: int) -> dict[str, Any]:
 
 
 def _shallow(frame: av.VideoFrame, transparent: bool) -> str:
-    """The format of 8 bits with a frame's chroma; empty where that is not subsampled: the scaler is exact there."""
+    """The format of 8 bits with a frame's chroma; empty for 4:4:4, where the scaler is exact."""
     luma, chroma = frame.format.components[:2]
     ratio = _SUBSAMPLED.get((round(luma.width / chroma.width), round(luma.height / chroma.height)))
     return f"yuv{'a' * transparent}{ratio}p" if ratio else ""

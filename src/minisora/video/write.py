@@ -37,8 +37,9 @@ Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 _NUMBERED = re.compile(r"%0?\d*d")
 _SLOWEST = 0.001  # frames per second
 _FASTEST_GIF = 50  # fps: browsers play a delay of one hundredth as ten
-# x264's AVX-512 code weighs blocks (mbtree) with what memory holds beyond a row of them, where their number is no
-# multiple of eight. Its other code gives the same bytes each time, and on every machine.
+# x264's AVX-512 code weighs blocks (mbtree) with what memory holds beyond a row of them, where
+# their number is no multiple of eight. Its other code gives the same bytes each time, and on every
+# machine.
 _SETTLED = {"x264-params": "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"}
 X264 = {"preset": "medium", **(_SETTLED if torch.backends.cpu.get_cpu_capability() == "AVX512" else {})}
 
