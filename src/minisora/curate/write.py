@@ -55,7 +55,7 @@ from minisora.video.read import read_clip
 from minisora.video.write import X264
 from minisora.workers.pool import Engine
 
-_FORMAT = 1  # in `made`: raise it where the same piece is read, fitted or coded otherwise
+_FORMAT = 2  # in `made`: raise it where the same piece is read, fitted or coded otherwise
 _MOST_BYTES = 256 << 20  # of decoded frames at a time
 _PREFIX = "shard"
 FAILED = "failed.jsonl"

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 from torch import Tensor
 
@@ -34,7 +33,6 @@ from minisora.video.decode import (
     file_rate,
     is_joined,
     length_by_header,
-    notes_on,
     scan,
     still_pixels,
     stills,
@@ -48,7 +46,8 @@ from minisora.video.open import (
     open_picture,
     open_video,
 )
-from minisora.video.pixels import Background, Pixels, display_size, frame_pixels
+from minisora.video.pictures import in_hdr
+from minisora.video.pixels import Background, Converter, Pixels, notes_on
 
 _MOST_BYTES = 8 << 30  # of pixels in one whole file
 _SCANNED_BYTES = 256 << 20  # of a file: smaller ones are read for their length, whatever their header says
@@ -83,10 +82,11 @@ def probe(path: str | Path) -> Probe:
         if (shown := stills(path, "white")) is not None:
             return _probe_stills(list(shown), path)
         with open_video(path) as (container, stream):
-            first = next(Packets(container, stream).frames(), None)
+            packets = Packets(container, stream)
+            first = next(packets.frames(), None)
             if first is None:
                 raise Refused("unreadable", f"{path} holds no frame: it is damaged or cut short. Try another copy.")
-            height, width, _ = frame_pixels(first, display_size(first, stream), "white", VideoReformatter()).shape
+            height, width, _ = Converter(stream, first)(first).shape
             seconds, count = _length(path, container, stream)
             return Probe(
                 seconds=seconds,
@@ -97,7 +97,7 @@ def probe(path: str | Path) -> Probe:
                 has_audio=bool(container.streams.audio),
                 codec=stream.codec_context.name,
                 pixel_format=stream.codec_context.pix_fmt or "unknown",
-                notes=notes_on(first),
+                notes=notes_on(stream, first, interlaced=packets.interlaced),
             )
 
 
@@ -240,7 +240,8 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
     with decodable(path):
         if (picture := open_picture(path)) is not None:
             with picture:
-                return torch.from_numpy(still_pixels(picture, background))
+                if not in_hdr(picture):
+                    return torch.from_numpy(still_pixels(picture, background))
         with closing(decode(path, 0.0, background)) as shown:
             return torch.from_numpy(next(shown).pixels())
 
