@@ -93,6 +93,9 @@ class Converter:
         self._background, self._size = background, display_size(first, stream)
         self._path = stream.container.name.removeprefix("file:")
         self._stream = stream
+        # of the first alone: a frame whose side data was asked for is a cycle, which is freed late
+        self._matrix = side_data(stream, first, SideData.DISPLAYMATRIX) or b""
+        self._turns = round(first.rotation / 90)
         self.peak, self._recolour = self._peak_of(first), self._recolour_of(first)
         self._scaler, self._to_16_bits = VideoReformatter(), VideoReformatter()  # each is set up for one step
         self._ways: dict[tuple[Any, ...], _Way] = {}
@@ -102,7 +105,7 @@ class Converter:
     def __call__(self, frame: av.VideoFrame) -> Pixels:
         """(H, W, 3) RGB, as shown."""
         if self._still is not None:
-            return self._upright(self._still, frame)
+            return self._upright(self._still)
         way, alpha = self._way(frame), None
         if way.convert is None:
             array = self._scaled(frame, way, "rgba" if way.transparent else "rgb24", self._size).to_ndarray()
@@ -114,7 +117,7 @@ class Converter:
             pixels = way.convert(planes)
         if self._recolour is not None:
             pixels = self._recolour(pixels)
-        return self._upright(pixels if alpha is None else over(pixels, alpha, self._background), frame)
+        return self._upright(pixels if alpha is None else over(pixels, alpha, self._background))
 
     def bgr(self, frame: av.VideoFrame) -> Pixels:
         """(H, W, 3) BGR as stored: neither turned nor made square, without transparency.
@@ -214,12 +217,11 @@ class Converter:
         except ValueError:
             return None
 
-    def _upright(self, array: Pixels, frame: av.VideoFrame) -> Pixels:
+    def _upright(self, array: Pixels) -> Pixels:
         """Apply the display matrix: (x, y) is shown at (a x + c y, b x + d y), y downwards."""
-        matrix = side_data(self._stream, frame, SideData.DISPLAYMATRIX) or b""
-        if len(matrix) < 36:
-            return np.ascontiguousarray(np.rot90(array, round(frame.rotation / 90)))
-        a, b, _, c, d = np.frombuffer(matrix, dtype="<i4")[:5].tolist()
+        if len(self._matrix) < 36:
+            return np.ascontiguousarray(np.rot90(array, self._turns))
+        a, b, _, c, d = np.frombuffer(self._matrix, dtype="<i4")[:5].tolist()
         if abs(b) + abs(c) > abs(a) + abs(d):
             array, right, down = array.transpose(1, 0, 2), c, b
         else:

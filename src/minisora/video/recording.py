@@ -9,6 +9,7 @@ Here: recordings and stretches of them. Not here: videos in memory (clip.py), de
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
@@ -145,6 +146,7 @@ class FileFrames:
             return self._near[number]
         if number != self._next:
             self._frames.close()
+            gc.collect(1)  # PyAV's frames with side data are cycles, of megabytes each
             self._frames, self._next = self._from(number), number
         pixels = next(self._frames, None)
         if pixels is None:  # the packets promise a little more than can be decoded
