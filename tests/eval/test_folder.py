@@ -110,7 +110,7 @@ def test_rows_that_fit_no_video_are_said(tmp_path):
         "prompts.csv:5 repeats prompts.csv:2: clip1.mp4.",
         "prompts.csv:6: x may be x.mov or x.mp4. Add the suffix.",
         f"prompts.csv:7: there is no video ../y/x.mov in {folder}. The nearest name is x.mp4.",
-        "prompts.csv:8: expected 2 cells as in the first row, found 1: ['one cell']. Is it the file that is meant?",
+        "prompts.csv:8: expected 2 cells as in the first row, found 1: ['one cell']. Add the others.",
     ]
 
 

@@ -22,7 +22,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from minisora.errors import UsageError
-from minisora.tables.entry import FILE, TEXT, Entry, layout, plain
+from minisora.tables.entry import FILE, TEXT, Entry, plain
 from minisora.tables.text import Line, raw_lines
 
 DELIMITERS = ",;\t|"
@@ -48,8 +48,11 @@ def delimited(path: Path) -> Iterator[Entry]:
             if len(cells) > len(header) and not "".join(cells[len(header) :]).strip():
                 cells = cells[: len(header)]
             if not problem and len(cells) != len(header):
-                expected = f"{len(header)} cells as in the first row"
-                problem = str(layout(rows.where, expected, f"{len(cells)}: {cells}"))
+                mend = (
+                    f"Quote cells that contain {rows.delimiter!r}." if len(cells) > len(header) else "Add the others."
+                )
+                found = f"{len(cells)}: {str(cells)[:200]}"
+                problem = f"{rows.where}: expected {len(header)} cells as in the first row, found {found}. {mend}"
             yield Entry(rows.where, None if problem else dict(zip(header, cells, strict=True)), problem)
     if not header:
         raise UsageError(f"{path} is empty.")
@@ -65,8 +68,9 @@ def _header(where: str, cells: Sequence[str]) -> list[str]:
 class _Rows:
     """Rows of a csv file. Keeps the lines of the current row, so that they can be read again.
 
-    cells:   of the current row
-    problem: a sentence on what is broken in it, with the place; "" if nothing is
+    delimiter: of the file
+    cells:     of the current row
+    problem:   a sentence on what is broken in it, with the place; "" if nothing is
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +78,8 @@ class _Rows:
         self._path, self._lines = path, raw_lines(path)
         self._waiting = deque(islice(self._lines, _SAMPLE))
         self._row, self._length, self._unclosed = list[Line](), 0, False
-        self._parse = partial(csv.reader, delimiter=self._delimiter(), skipinitialspace=True)
+        self.delimiter = self._delimiter()
+        self._parse = partial(csv.reader, delimiter=self.delimiter, skipinitialspace=True)
         self._reader = self._parse(self)
         self.cells, self.problem = list[str](), ""
 
