@@ -62,10 +62,10 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(tmp_path):
     recording(tmp_path / "long.mp4", 75)
     few = ("--steps", "1", "--size", "256x144", "--upscale", "none", "-o", "out.mkv")
     for verb in (
+        ("reverse", "{}", "-o", "out.mp4"),
         ("extend", "{}", "a ball", "--after", "1", *few),
         ("connect", "{}", "{}", "a ball", "--seconds", "1", *few),
         ("loop", "a ball", "--clip", "{}", "--seconds", "1", *few),
-        ("reverse", "{}", "-o", "out.mp4"),
     ):
         peaks = [peak(tmp_path, *(part.format(name) for part in verb)) for name in ("short.mp4", "long.mp4")]
         assert peaks[1] - peaks[0] < MOST_MORE, (verb[0], [size >> 20 for size in peaks])
