@@ -17,9 +17,9 @@ SOURCE = ROOT / "src" / "minisora"
 
 # A part may import from those before it in this list, and from itself.
 ORDER = [
-    *("errors", "progress", "lazy", "device", "diffusion", "video", "pages", "network_files", "worlds", "workers"),
-    *("data", "judge", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train"),
-    *("sources", "eval", "runs", "recipes", "cli", "__main__", "studio"),
+    *("errors", "outside", "progress", "lazy", "device", "diffusion", "video", "pages", "network_files", "worlds"),
+    *("workers", "data", "judge", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate"),
+    *("weights", "train", "sources", "eval", "runs", "recipes", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420
 LONGEST_FUNCTION, MOST_PARAMETERS = 60, 8
