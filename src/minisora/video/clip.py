@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from minisora.video.files import replacing
+from minisora.outside import as_path
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
 from minisora.video.sheet import evenly, laid_out, tiled
-from minisora.video.sound import RATE, Sound, has_sound, mixed, put_in
-from minisora.video.write import check_writable, write_stream, write_video
+from minisora.video.sound import Sound, has_sound, mixed
+from minisora.video.write import check_writable, write_picture, write_stream, write_video
 
 MOST_TILES = 48  # of a contact sheet
 _SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about this
@@ -61,20 +61,27 @@ class Video:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Read a whole file. Raises UsageError when it cannot be decoded."""
-        return cls(*read_frames(path), _sound_of(Path(path)))
+        return cls(*read_frames(path), _sound_of(as_path(path)))
 
     @property
     def seconds(self) -> float:
         """Duration; the last frame is shown as long as the others."""
         return len(self.frames) / self.fps
 
-    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
+    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17, keep: bool = False) -> list[str]:
         """Write a file, format by suffix; arguments, result and errors as in `write_video`."""
         track, notes = mixed(self.sound, self.seconds, Path(path))
-        notes = write_video(path, self.frames, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + notes
-        if track is not None:
-            put_in(Path(path), track)
-        return notes
+        written = write_video(
+            path,
+            self.frames,
+            fps=self.fps,
+            zoom=zoom,
+            crf=crf,
+            comment=self.request,
+            track=track,
+            keep=keep,
+        )
+        return written + notes
 
     def of(self, source: Source) -> Self:
         """Copy with the file that it was read from."""
@@ -150,16 +157,23 @@ class Stream:
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file; arguments, result and errors as in `write_video`.
 
-        Ctrl-C keeps the frames so far as a whole file: then `made` is less than `num_frames`.
+        The place is checked first; if it fails afterwards, the video is kept elsewhere. Ctrl-C
+        keeps the frames so far as a whole file: then `made` is less than `num_frames`.
         Before the first piece it leaves no file, and raises KeyboardInterrupt.
         """
         check_writable(path, num_frames=self.num_frames)
         track, sound_notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
-        pieces = self._until_interrupted()
-        notes = write_stream(path, pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request) + sound_notes
-        if track is not None:
-            put_in(Path(path), track[:, : round(self.made / self.fps * RATE)])
-        return notes
+        written = write_stream(
+            path,
+            self._until_interrupted(),
+            fps=self.fps,
+            zoom=zoom,
+            crf=crf,
+            comment=self.request,
+            track=track,
+            keep=True,
+        )
+        return written + sound_notes
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6) -> Image.Image:
         """Contact sheet of the frames so far; see `Video.contact_sheet`."""
@@ -179,16 +193,13 @@ class Stream:
 
 def _kept(sheet: Image.Image, path: str | Path | None) -> Image.Image:
     if path is not None:
-        path = Path(path).with_suffix(".png")
-        check_writable(path)
-        with replacing(path) as temporary:
-            sheet.save(temporary, format="png")
+        write_picture(path, sheet)
     return sheet
 
 
 def read_video(path: str | Path, *, fps: float | None = None, background: Background = "white") -> Video:
     """Read a whole file; arguments and errors as in `read_frames`."""
-    return Video(*read_frames(path, fps=fps, background=background), _sound_of(Path(path)))
+    return Video(*read_frames(path, fps=fps, background=background), _sound_of(as_path(path)))
 
 
 def _sound_of(path: Path) -> tuple[Sound, ...]:

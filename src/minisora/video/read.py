@@ -27,6 +27,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from minisora.errors import UsageError
+from minisora.outside import as_path
+from minisora.video.files import ffmpeg_name
 from minisora.video.pixels import Background, Pixels, display_size, frame_pixels, picture_pixels
 
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg renders text files as videos: refused
@@ -63,7 +65,7 @@ def probe(path: str | Path) -> Probe:
 
     Raises UsageError if the file is missing, holds no video or cannot be decoded.
     """
-    path = Path(path)
+    path = as_path(path)
     with _decodable(path):
         if _is_webp(path):
             shown = list(_decode_webp(path, "white"))
@@ -108,7 +110,7 @@ def read_clip(
 
     Raises UsageError when the file cannot be decoded or ends too early.
     """
-    path = Path(path)
+    path = as_path(path)
     if not (start >= 0 and num_frames > 0 and fps > 0 and math.isfinite(start + fps)):
         raise UsageError(
             f"start={start:g}, num_frames={num_frames}, fps={fps:g} name no clip: "
@@ -136,7 +138,7 @@ def read_frames(
 
     Raises UsageError when the file cannot be decoded.
     """
-    path = Path(path)
+    path = as_path(path)
     if fps is not None:
         if not (fps > 0 and math.isfinite(fps)):
             raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
@@ -165,7 +167,7 @@ def read_comment(path: str | Path) -> str:
 
     Raises UsageError if the file cannot be read.
     """
-    path = Path(path)
+    path = as_path(path)
     with _decodable(path):
         if path.suffix.lower() == ".png":
             with Image.open(path) as picture:
@@ -182,7 +184,7 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
 
     Raises UsageError when the file cannot be decoded.
     """
-    path = Path(path)
+    path = as_path(path)
     with _decodable(path):
         try:
             with Image.open(path) as picture:
@@ -365,7 +367,7 @@ def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> 
 def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Open a container and its first video stream that is not the cover picture of a sound file."""
     options = {"protocol_whitelist": "file"}  # a playlist must not make us open addresses
-    with av.open(str(path), options=options, metadata_errors="replace") as container:
+    with av.open(ffmpeg_name(path), options=options, metadata_errors="replace") as container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams or container.format.name in _TEXT_ART:
             kinds = ", ".join(sorted({s.type for s in container.streams})) if not streams else "text"

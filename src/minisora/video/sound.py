@@ -1,7 +1,7 @@
 """Sound of clips, kept with their frames.
 
-Here: detecting sound, mixing sounds to a track, and muxing it into a video file. Not here: the
-frames (read.py, write.py).
+Here: detecting sound, and mixing sounds to a track. Not here: the frames (read.py, write.py),
+writing a track (mux.py).
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from minisora.video.files import replacing
+from minisora.video.files import ffmpeg_name
 
 RATE = 48_000  # samples per second, which every codec here takes
 Track = npt.NDArray[np.float32]  # (2, n) samples at RATE
 CODECS = {".mp4": "aac", ".webm": "libopus", ".mkv": "flac"}
-_BLOCK = 48_000  # samples handed to the encoder at a time
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Sound:
 def has_sound(path: Path) -> bool:
     """True if a file has a sound stream; False if it cannot be opened: reading it will raise."""
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+        with av.open(ffmpeg_name(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             return bool(container.streams.audio)
     except (av.FFmpegError, OSError, ValueError):
         return False
@@ -82,17 +81,11 @@ def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Track | N
     return track.clip(-1, 1), notes
 
 
-def put_in(path: Path, track: Track) -> None:
-    """Mux a track into a video file that has none."""
-    with replacing(path) as temporary:
-        _muxed(path, temporary, track, CODECS[path.suffix.lower()])
-
-
 def _decoded(path: Path, *, most: int) -> Track:
     """Decode to (2, n) samples, n at most `most`; gaps in the file become silence."""
     track = np.zeros((2, most), dtype=np.float32)
     resampler, end, zero = av.AudioResampler(format="fltp", layout="stereo", rate=RATE), 0, None
-    with av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+    with av.open(ffmpeg_name(path), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
         video = container.streams.video[0] if container.streams.video else None
         if video is not None and video.start_time is not None and video.time_base is not None:
             zero = float(video.start_time * video.time_base)  # frames count from here, so does their sound
@@ -110,22 +103,3 @@ def _decoded(path: Path, *, most: int) -> Track:
             if end >= most:
                 break
     return track[:, : min(end, most)]
-
-
-def _muxed(path: Path, out: Path, track: Track, codec: str) -> None:
-    kind = {".mp4": "mp4", ".webm": "webm", ".mkv": "matroska"}[path.suffix.lower()]
-    with av.open(str(path)) as source, av.open(str(out), "w", format=kind) as target:
-        video = source.streams.video[0]
-        target.metadata.update(source.metadata)
-        copied = target.add_stream_from_template(video)
-        spoken = cast(av.AudioStream, target.add_stream(codec, rate=RATE, layout="stereo"))
-        for start in range(0, track.shape[1], _BLOCK):
-            block = np.ascontiguousarray(track[:, start : start + _BLOCK])
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts = RATE, start
-            target.mux(spoken.encode(frame))
-        target.mux(spoken.encode(None))
-        for packet in source.demux(video):
-            if packet.dts is not None:
-                packet.stream = copied
-                target.mux(packet)
