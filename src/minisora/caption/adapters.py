@@ -9,6 +9,7 @@ Here: the first two, and finding a captioner by name. Not here: the protocol (pr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def captions_named(name: str, *, cache: Path = CACHE) -> Captions:
     if name.startswith(("http://", "https://")):
         return Endpoint(name, cache=cache)
     if name.startswith("hf:"):
-        return Pipeline(name.removeprefix("hf:"))
+        return Pipeline(os.path.expanduser(name.removeprefix("hf:")))
     folder, device = captioner_folder(name), default_device()
     dtype = working_dtype(device)
     return OwnCaptioner(load_captioner(folder, device=device, dtype=dtype), name)

@@ -10,6 +10,7 @@ Here: reading a folder, and its rows. Not here: the figures (quality.py), the ma
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import SIDE
 from minisora.video import read_video
+from minisora.video.files import replacing
 from minisora.worlds import playroom
 from minisora.worlds.seeds import REPORT_OTHERS
 
@@ -93,22 +95,27 @@ def read_prompts(folder: Path) -> list[tuple[Path, str]]:
     return [(path, " ".join(prompts[path.name].split())) for path in videos]
 
 
-def write_prompts(path: Path, count: int) -> None:
-    """Write the first `count` held-out prompts of the playroom as .txt, .csv or .jsonl, for 0000.mp4 and so on."""
+def write_prompts(path: Path, count: int, *, force: bool = False) -> None:
+    """Write the first `count` held-out prompts of the playroom as .txt, .csv or .jsonl, for 0000.mp4 and so on.
+
+    force: replace a file that says something else
+    """
     if path.suffix not in (".txt", ".csv", ".jsonl"):
         raise UsageError(f"{path}: prompts are written as .txt, .csv or .jsonl. Name one of these.")
     texts = [one.prompt for one in prompts(count)[1]]
     names = [f"{n:04d}.mp4" for n in range(count)]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            if path.suffix == ".csv":
-                csv.writer(file).writerows([("file", "prompt"), *zip(names, texts, strict=True)])
-            else:
-                rows = zip(names, texts, strict=True)
-                lines = texts if path.suffix == ".txt" else [json.dumps({"file": f, "prompt": t}) for f, t in rows]
-                file.write("\n".join(lines) + "\n")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}. Name another.") from error
+    file = io.StringIO()
+    if path.suffix == ".csv":
+        csv.writer(file).writerows([("file", "prompt"), *zip(names, texts, strict=True)])
+    else:
+        rows = zip(names, texts, strict=True)
+        lines = texts if path.suffix == ".txt" else [json.dumps({"file": f, "prompt": t}) for f, t in rows]
+        file.write("\n".join(lines) + "\n")
+    data = file.getvalue().encode()
+    if not force and path.exists() and path.read_bytes() not in (b"", data):
+        raise UsageError(f"{path} is there, and says something else. Choose another name, or add --force.")
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _text(path: Path) -> str:

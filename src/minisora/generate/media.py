@@ -11,14 +11,15 @@ requests (verbs.py).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from minisora.errors import UsageError
+from minisora.outside import as_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,13 +39,13 @@ class Named:
 
 
 def _media(value: Any) -> Any:
-    if isinstance(value, str):
-        return Path(value)
+    if isinstance(value, str | Path):
+        return as_path(value)
     if isinstance(value, Mapping):
         if value.keys() != {"name", "sha256"} or not isinstance(value["sha256"], str):
             raise ValueError("a file, or a name and its sha256")
         return Named(**value)
-    if isinstance(value, Path | Named):
+    if isinstance(value, Named):
         return value
     import torch
 
@@ -131,6 +132,27 @@ def display_name(value: Video, otherwise: str) -> str:
     return otherwise if value.source is None else str(value.source.path)
 
 
+def files(value: Any) -> Iterator[Path]:
+    """Files that a request reads: its media and its storyboard, if they come from files."""
+    from minisora.video import Video
+
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Video):
+        yield from (sound.path for sound in value.sound)
+        if value.source is not None:
+            yield value.source.path
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from files(each)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from files(each)
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from files(getattr(value, each.name))
+
+
 def found(value: Named, folder: Path) -> Path | Video:
     """Find media of a saved request in a folder: the file, or a video with the same frames.
 
@@ -160,7 +182,7 @@ def found(value: Named, folder: Path) -> Path | Video:
 def _path(value: str | Path | Named) -> Path:
     if isinstance(value, Named):
         raise UsageError(f"{value} is named by a saved request only. Say in which folder it is: --media FOLDER.")
-    return Path(value)
+    return as_path(value)
 
 
 def _of_file(path: Path) -> str:
