@@ -169,6 +169,13 @@ def test_what_counts_as_prose():
     assert columns("ab，中文") == 8
 
 
+def test_commands_print_by_one_function():
+    """Which escapes what a terminal would obey."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (SOURCE / "cli").glob("*.py")}
+    printing = re.compile(r"typer\.echo\(|(?<![.\w])print\(")
+    assert {name for name, text in texts.items() if printing.search(text)} == {"console.py"}
+
+
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

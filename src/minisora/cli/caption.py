@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from minisora.caption.sources import TABLE, folder_of, read_table, row_name, shown, texts_of, write_table, write_text
+from minisora.cli.console import say
 from minisora.cli.options import taking
 from minisora.errors import UsageError
 
@@ -84,7 +85,7 @@ class Kept:
                     "text": captions[0] if len(captions) == 1 else captions,
                 }
             else:
-                typer.echo(f"{one.name}: {text}")
+                say(f"{one.name}: {text}")
         if time.monotonic() - self.saved_at > SAVE_SECONDS:
             self.save()
 
@@ -112,17 +113,17 @@ def caption(asked: Captioning) -> None:
     kept = Kept(asked, table, read_table(table) if asked.write == "jsonl" else {})
     todo = [one for one in every if asked.overwrite or asked.add or not kept.known(one)]
     if len(todo) < len(every):
-        typer.echo(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite writes them anew", err=True)
+        say(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite writes them anew", err=True)
     if not todo:
         return
     if asked.model == "playroom":
-        typer.echo("the model playroom knows things of the playroom alone; --model names others", err=True)
+        say("the model playroom knows things of the playroom alone; --model names others", err=True)
     try:
         failed = caption_clips(captions_named(asked.model), todo, kept.keep, long=asked.long)
     finally:
         kept.save()
     for one, reason in failed.items():
-        typer.echo(f"{one.name}: no caption: {reason}", err=True)
-    typer.echo(f"{len(todo) - len(failed)} captioned, {len(failed)} failed", err=True)
+        say(f"{one.name}: no caption: {reason}", err=True)
+    say(f"{len(todo) - len(failed)} captioned, {len(failed)} failed", err=True)
     if len(failed) == len(todo):
         raise UsageError("nothing got a caption; the reasons are above.")

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from minisora.cli.console import say
 from minisora.errors import UsageError
 from minisora.progress import Event, OnEvent
 
@@ -48,15 +49,15 @@ def curate(
     if dry_run:
         found = find(read, retry=retry)
         files, left = found.units.num_rows, found.todo.num_rows
-        typer.echo(f"{len(found.rows):,} annotations with a file, {len(found.missing):,} without")
-        typer.echo(f"{left:,} of {files:,} files are to be measured; the others have been")
+        say(f"{len(found.rows):,} annotations with a file, {len(found.missing):,} without")
+        say(f"{left:,} of {files:,} files are to be measured; the others have been")
         return
     patience, here = read.run.timeout_seconds, workers or os.cpu_count() or 1
     chosen = ray_engine(workers, patience, address) if engine == "ray" else local_engine(here, patience)
     with _bars() as on_event:
         ledger = run(read, chosen, on_event=on_event, retry=retry)
     Console().print(ledger_table(ledger))
-    typer.echo(f"{ledger.samples:,} samples in {read.out / 'clips'}; {read.out / 'report.html'} shows what was dropped")
+    say(f"{ledger.samples:,} samples in {read.out / 'clips'}; {read.out / 'report.html'} shows what was dropped")
 
 
 @contextmanager
@@ -87,6 +88,6 @@ def _bars() -> Iterator[OnEvent]:
             progress.update(task.id, completed=done, total=total, rate=f"{task.speed:.3g}/s" if task.speed else "")
             if not console.is_terminal and time.monotonic() - told_at > LINE_SECONDS:
                 told_at, left = time.monotonic(), task.time_remaining
-                typer.echo(f"{what}: {done:,} of {total:,}" + (f", {left:.0f} s left" if left else ""), err=True)
+                say(f"{what}: {done:,} of {total:,}" + (f", {left:.0f} s left" if left else ""), err=True)
 
         yield on_event
