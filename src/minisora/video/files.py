@@ -125,17 +125,13 @@ def _target(path: Path) -> Path:
 
     Raises UsageError for a device, a pipe and the like, which a rename would replace.
     """
-    if not os.path.islink(path):
-        target = path
-    elif os.path.islink(target := Path(os.path.realpath(path))):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     try:
-        mode = target.stat().st_mode
+        mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return target
+        mode = stat.S_IFREG
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UsageError(f"{path} is a device or a pipe. Name a file: it is put in its place when it is whole.")
-    return target
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 def _temporary_name(path: Path) -> str:
