@@ -2,7 +2,8 @@
 
     python benchmarks/attention.py --tokens 80 180 320 1024 --clips 8
 
-Which is taken when: dit/attention.py. Ratios are of one run, side by side; what keeps is the first line of each pair.
+Which is taken when: dit/attention.py. Ratios are of one run, side by side; what keeps is the first
+line of each pair.
 """
 
 from __future__ import annotations

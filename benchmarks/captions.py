@@ -1,8 +1,10 @@
-"""What a captioner says of clips of the playroom, held against what is true. Run: python benchmarks/captions.py [NAME]
+"""What a captioner says of clips of the playroom, held against what is true.
 
-NAME is what `minisora caption --model` takes: a captioner's folder, hf:NAME, the URL of a server. The clips are of
-triples that no training saw. The floor is each caption given to the next clip, the ceiling the playroom's own. The
-folder keeps captions.json and captions.md.
+Run: python benchmarks/captions.py [NAME]
+
+NAME is what `minisora caption --model` takes: a captioner's folder, hf:NAME, the URL of a server.
+The clips are of triples that no training saw. The floor is each caption given to the next clip, the
+ceiling the playroom's own. The folder keeps captions.json and captions.md.
 """
 
 from __future__ import annotations

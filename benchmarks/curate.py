@@ -1,17 +1,22 @@
-"""Curation against others, on the same files in one run. Run: python benchmarks/curate.py [FILE ...] [--rounds 3]
+"""Curation against others, on the same files in one run.
+
+Run: python benchmarks/curate.py [FILE ...] [--rounds 3]
 
 Without files it makes films of its own: several sizes, a few shots each, things that move.
 
-  minisora         analyse(): shots and every score, files side by side in as many processes as there are cores,
-                   which are started before
-  scenedetect      PySceneDetect's own command line, a call for each file as its users run it: shots alone
+  minisora         analyse(): shots and every score, files side by side in as many processes as
+                   there are cores, which are started before
+  scenedetect      PySceneDetect's own command line, a call for each file as its users run it: shots
+                   alone
   scenedetect lib  the same through its library in one process, without the start of Python
-  data-juicer      py-data-juicer's video filters of duration, aspect, resolution and motion, in one process that is
-                   started before; where --juicer names a Python that has it, as it needs an older PyAV than ours
+  data-juicer      py-data-juicer's video filters of duration, aspect, resolution and motion, in one
+                   process that is started before; where --juicer names a Python that has it, as it
+                   needs an older PyAV than ours
 
-Each round runs all of them, one after the other. Given are files/s, clips/s (shots), seconds of CPU a file, and the
-median over rounds of how many times faster minisora is, with the least and the greatest. Shots must be the same; the
-rank correlation is that of our motion with data-juicer's over whole files.
+Each round runs all of them, one after the other. Given are files/s, clips/s (shots), seconds of CPU
+a file, and the median over rounds of how many times faster minisora is, with the least and the
+greatest. Shots must be the same; the rank correlation is that of our motion with data-juicer's over
+whole files.
 """
 
 from __future__ import annotations
@@ -100,7 +105,10 @@ def command_of(path: Path, folder: Path) -> list[float]:
 
 
 class Juicer:
-    """Its filters in a process of their own, as a function of a file; the result is its motion score."""
+    """Its filters in a process of their own, as a function of a file.
+
+    The result is its motion score.
+    """
 
     PROGRAM = """
 import sys, time

@@ -1,20 +1,26 @@
-"""What twenty clips of something new teach. Run: python benchmarks/finetune.py [--steps 300] [--lora 8] [--quick]
+"""What twenty clips of something new teach.
 
-The new thing is a colour, pink, which the playroom can render and its captions can say, and which no clip of training
-had. It is put on the first thing of scenes of unseen seeds; nothing else in them is new. Twenty such clips with their
-captions in files beside them are all that the user has: `curate` makes shards of them, `fine-tune` trains the base on
-those.
+Run: python benchmarks/finetune.py [--steps 300] [--lora 8] [--quick]
 
-Both models are then asked for other pink scenes, with the same noise. How much of a frame is pink is read off its
-pixels, by bounds on hue and saturation that are those of the pink things in the twenty clips:
+The new thing is a colour, pink, which the playroom can render and its captions can say, and which
+no clip of training had. It is put on the first thing of scenes of unseen seeds; nothing else in
+them is new. Twenty such clips with their captions in files beside them are all that the user has:
+`curate` makes shards of them, `fine-tune` trains the base on those.
 
-  shown       share of prompts whose clip is pink on at least a quarter of the area that it is in the real clip
+Both models are then asked for other pink scenes, with the same noise. How much of a frame is pink
+is read off its pixels, by bounds on hue and saturation that are those of the pink things in the
+twenty clips:
+
+  shown       share of prompts whose clip is pink on at least a quarter of the area that it is in
+              the real clip
   area        the pink area over that of the real clip, or the reverse, whichever is below 1
-  unasked     share of prompts of other colours whose clip is pink on half a percent of its area; lower is better
+  unasked     share of prompts of other colours whose clip is pink on half a percent of its area;
+              lower is better
   colour...   what the judge says of those clips: what the new colour cost of what was known
 
-Each row has the base as floor, and as ceiling the real clip as the VAE gives it back; so 0 is nothing learnt, and 1 all
-that can be. The folder keeps clips, shards, checkpoints and `finetune.md`; the same command goes on where it stopped.
+Each row has the base as floor, and as ceiling the real clip as the VAE gives it back; so 0 is
+nothing learnt, and 1 all that can be. The folder keeps clips, shards, checkpoints and
+`finetune.md`; the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -126,7 +132,10 @@ class Pink:
 
 
 def prepare(folder: Path, count: int) -> Pink:
-    """The user's folder: videos, each with its captions in a text file. Returns how the new colour looks in them."""
+    """The user's folder: videos, each with its captions in a text file.
+
+    Returns how the new colour looks in them.
+    """
     scenes = scenes_of(FINE_TUNED.start, count)
     clips, pixels = rendered(scenes, SECONDS["learnt"])
     (folder / "videos").mkdir(parents=True, exist_ok=True)

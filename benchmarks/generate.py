@@ -1,13 +1,14 @@
 """How long each stage of `generate` takes, cold and warm, and the MFU of denoising.
 
     python benchmarks/generate.py
-    python benchmarks/generate.py --model folder --size 96x96 128x128 --frames 17 --steps 24 --runs 5
+    python benchmarks/generate.py --model DIR --size 96x96 128x128 --frames 17 --steps 24 --runs 5
     python benchmarks/generate.py --one-stage
     python benchmarks/generate.py --candidates 8
 
-Cold is the first video of its size in this process, with its text encoder read at the first of all. MFU is the FLOPs of
-`DiTConfig.flops` over the seconds of the stage `denoise`, over the rate of a matmul measured before and after; the
-better of the two counts. Without the embedded weights random ones of the same shape are timed, which is said.
+Cold is the first video of its size in this process, with its text encoder read at the first of all.
+MFU is the FLOPs of `DiTConfig.flops` over the seconds of the stage `denoise`, over the rate of a
+matmul measured before and after; the better of the two counts. Without the embedded weights random
+ones of the same shape are timed, which is said.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""Long videos: memory by second, and what drifts. Run: python benchmarks/long.py [--seconds 60] [--prompts 4]
+"""Long videos: memory by second, and what drifts.
 
-Memory: what the process holds after each piece of a video that goes to a file as it is made, also as a picture. It
-should be flat after the first window. Drift: by second, how far the mean colour of the frame is from that of the first
-two seconds, in 0..255; how many of the colours asked for the judge still finds, and its mean mark for the prompt; and
-the motion against that of the first two seconds; for several ways to hold on to context.
+Run: python benchmarks/long.py [--seconds 60] [--prompts 4]
+
+Memory: what the process holds after each piece of a video that goes to a file as it is made, also
+as a picture. It should be flat after the first window. Drift: by second, how far the mean colour of
+the frame is from that of the first two seconds, in 0..255; how many of the colours asked for the
+judge still finds, and its mean mark for the prompt; and the motion against that of the first two
+seconds; for several ways to hold on to context.
 """
 
 from __future__ import annotations

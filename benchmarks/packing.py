@@ -1,13 +1,14 @@
-"""Clips of mixed sizes and lengths: packed end to end, in buckets of one shape, padded to the longest of a batch.
+"""Packing clips of mixed sizes and lengths: end to end, in buckets of one shape, or padded.
 
     python benchmarks/packing.py
     python benchmarks/packing.py --samples 100 --width 128 --depth 2
 
-All three train on the same samples. Packed: as the loop does, filled to the budget. Buckets: a sample waits in the
-bucket of its shape until this holds a budget of them; what waits at the end of the epoch runs as it is. Padded: samples
-in order, as many as fit the budget at the longest one's length, the padding computed and thrown away. Useful tokens are
-those of samples; seconds are of forward, backward and AdamW, after a warm-up on the first batch; the ways take turns
-over the batches of each, so what the machine does meanwhile meets all.
+All three train on the same samples. Packed: as the loop does, filled to the budget. Buckets: a
+sample waits in the bucket of its shape until this holds a budget of them; what waits at the end of
+the epoch runs as it is. Padded: samples in order, as many as fit the budget at the longest one's
+length, the padding computed and thrown away. Useful tokens are those of samples; seconds are of
+forward, backward and AdamW, after a warm-up on the first batch; the ways take turns over the
+batches of each, so what the machine does meanwhile meets all.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
     python benchmarks/plan.py
     python benchmarks/plan.py --widths 256 512 --clip-tokens 80 320 --steps 5
 
-The plan knows the rate of a matmul and of memory, measured in the same run, and assumes an MFU: the median of the
-lines. How far they stray from it says how far one MFU serves all sizes. Medians, with the fastest and the slowest step;
-eager, AdamW, float32 weights, bf16 products where the CPU has them fast.
+The plan knows the rate of a matmul and of memory, measured in the same run, and assumes an MFU: the
+median of the lines. How far they stray from it says how far one MFU serves all sizes. Medians, with
+the fastest and the slowest step; eager, AdamW, float32 weights, bf16 products where the CPU has
+them fast.
 
 Memory is held against the system's count in tests/runs/test_plan.py, one process for each recipe.
 """

@@ -1,16 +1,22 @@
-"""Training on our captioner's words against training on the true ones. Run: python benchmarks/recaption.py [CAPTIONER]
+"""Training on our captioner's words against training on the true ones.
 
-The same clips of the playroom, of seeds that nothing else uses, are told three ways: by the captioner; truly, by the
-playroom itself; and by the playroom of another scene, words that say nothing of the clip. The base is trained on for
-the same steps on each: same clips, same order, same noise. Then each is shown clips of held-out triples with their true
-words. What differs between the models is what the training's words were worth:
+Run: python benchmarks/recaption.py [CAPTIONER]
 
-  loss   the training loss, of all of a clip at one noise level; floor: training on wrong words, ceiling: on true ones
-  worth  how much the loss rises when the words of another clip are given: what a model makes of words
+The same clips of the playroom, of seeds that nothing else uses, are told three ways: by the
+captioner; truly, by the playroom itself; and by the playroom of another scene, words that say
+nothing of the clip. The base is trained on for the same steps on each: same clips, same order, same
+noise. Then each is shown clips of held-out triples with their true words. What differs between the
+models is what the training's words were worth:
+
+  loss   the training loss, of all of a clip at one noise level; floor: training on wrong words,
+         ceiling: on true ones
+  worth  how much the loss rises when the words of another clip are given: what a model makes of
+         words
   base_  the same of the base, which was not trained on
 
-The folder keeps latents, checkpoints and `recaption.md`, each captioner's in a folder of its own name; the same command
-goes on where it stopped. A captioner that was trained anew under its old name needs another --out.
+The folder keeps latents, checkpoints and `recaption.md`, each captioner's in a folder of its own
+name; the same command goes on where it stopped. A captioner that was trained anew under its old
+name needs another --out.
 """
 
 from __future__ import annotations
@@ -71,7 +77,7 @@ def told(way: str, name: str, split: str, seeds: Sequence[int], height: int, wid
 
 
 def latents(folder: Path, name: str, count: int, shown: int, bundle: Bundle) -> dict[str, Shards]:
-    """Of the clips to learn from, told in each way, and of those to be shown, told truly and wrongly."""
+    """Training clips with captions of each kind; preview clips with true and wrong captions."""
     frames = round(SECONDS * FPS) + 1
     wanted = [(way, way, "train", RECAPTIONED[:count]) for way in WAYS]
     wanted += [(f"shown-{way}", way, "held_out", RECAPTIONED_ASKED[:shown]) for way in ("true", "other")]

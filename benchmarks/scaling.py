@@ -1,6 +1,7 @@
 """What a training step costs, in seconds and in memory, as clips, weights and processes grow.
 
-    python benchmarks/scaling.py            every row, each in a fresh process; out/scaling.png and out/scaling.jsonl
+    python benchmarks/scaling.py            every row, each in a fresh process, to out/scaling.png
+                                            and out/scaling.jsonl
     python benchmarks/scaling.py --quick    few and small ones, in about a minute
     python benchmarks/scaling.py --only "one clip" shared --steps 3
 
@@ -10,10 +11,11 @@
     split        processes that the weights are split over (FSDP), each with its share of four packs
     shared       processes that share the tokens of each of four packs (Ulysses)
 
-A step is that of the training loop: forward, backward, clipping, AdamW, EMA; eager, bf16 where the CPU has it fast.
-Medians, with the fastest and the slowest step. The cores are dealt out to the processes of a row; on a CPU they talk
-through gloo. Memory is the most that a process held, beside what it held before the model was built, libraries and all;
-of several processes that of the largest.
+A step is that of the training loop: forward, backward, clipping, AdamW, EMA; eager, bf16 where the
+CPU has it fast. Medians, with the fastest and the slowest step. The cores are dealt out to the
+processes of a row; on a CPU they talk through gloo. Memory is the most that a process held, beside
+what it held before the model was built, libraries and all; of several processes that of the
+largest.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What was measured: seconds of each step, bytes of a process, of the whole step useful FLOPs."""
+    """Measured: seconds of each step, bytes of a process, useful FLOPs of the whole step."""
 
     parameters: int
     seconds: list[float]
@@ -184,7 +186,7 @@ def line(row: Row, told: Told) -> str:
 
 
 def plot(rows: Sequence[tuple[Row, Told]], path: Path) -> None:
-    """A column for each sweep, both axes in powers of two: seconds of a step above, memory below."""
+    """A column for each sweep, axes in powers of two: seconds of a step above, memory below."""
     names = list(dict.fromkeys(row.sweep for row, _ in rows))
     picture = Image.new("RGB", (len(names) * (WIDE + EDGE) + EDGE, 2 * (HIGH + EDGE) + EDGE), PAPER)
     draw = ImageDraw.Draw(picture)

@@ -1,11 +1,14 @@
-"""A training step of the transformer by parts: forward, backward, optimiser; tokens/s and MFU, eager and compiled.
+"""A training step of the transformer by parts: forward, backward, optimiser.
+
+Tokens/s and MFU, eager and compiled.
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --widths 256 --clip-tokens 80 --tokens 2048 --steps 10 --eager
 
-A step is that of the training loop: bf16 autocast where the CPU has it fast, one backward pass, clipping, AdamW, EMA.
-MFU is three times `DiTConfig.flops`, over the seconds, over the rate of a matmul measured before and after each line's
-run; the better counts. Medians, with the fastest and the slowest step.
+A step is that of the training loop: bf16 autocast where the CPU has it fast, one backward pass,
+clipping, AdamW, EMA. MFU is three times `DiTConfig.flops`, over the seconds, over the rate of a
+matmul measured before and after each line's run; the better counts. Medians, with the fastest and
+the slowest step.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The upscaler against bicubic enlargement: figures on held-out scenes, seconds for a clip, and a picture.
+"""The upscaler against bicubic: figures on held-out scenes, seconds for a clip, and a picture.
 
     python benchmarks/upscale.py FOLDER [--count 24] [--side 64] [--picture upscaled.png]
 
-FOLDER is what `minisora train toybox-upscale` leaves, `.cache/runs/toybox-upscale/upscaler`. In a row of the picture:
-what the VAE gives, bicubic enlargement, ours, the scene drawn large.
+FOLDER is what `minisora train toybox-upscale` leaves, `.cache/runs/toybox-upscale/upscaler`. In a
+row of the picture: what the VAE gives, bicubic enlargement, ours, the scene drawn large.
 """
 
 from __future__ import annotations

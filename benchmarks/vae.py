@@ -1,11 +1,13 @@
-"""Our VAE's decoder beside diffusers' `AutoencoderKLWan`: about as many parameters, 8x8 pixels and 4 frames a latent.
+"""Our VAE's decoder and diffusers' `AutoencoderKLWan`, side by side.
+
+About as many parameters, 8x8 pixels and 4 frames a latent.
 
     python benchmarks/vae.py
     python benchmarks/vae.py --size 128x128 --runs 5
 
-bf16, no gradients, weights as they begin: only speed and memory are compared. The two take turns; medians. Both decode
-the whole clip; ours also as a stream, whose memory should not grow with the length. Memory is what the allocator gives
-out at its peak, in a process of its own.
+bf16, no gradients, weights as they begin: only speed and memory are compared. The two take turns;
+medians. Both decode the whole clip; ours also as a stream, whose memory should not grow with the
+length. Memory is what the allocator gives out at its peak, in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from wan import in_turn, most_allocated
+from wan import alternating, most_allocated
 
 from minisora.device import matmul_peak, use_affinity_threads
 from minisora.vae.model import STRIDE, VAEConfig, VideoVAE
@@ -81,7 +83,7 @@ def main() -> None:
         for num_frames in asked.frames:
             shape = (height, width, num_frames)
             with torch.no_grad():
-                seconds = in_turn(asked.runs, *(decoding(way, *shape) for way in WAYS))
+                seconds = alternating(asked.runs, *(decoding(way, *shape) for way in WAYS))
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
                 held = pool.starmap(memory, [(way, *shape) for way in WAYS], 1)
             told = [*(f"{taken:.3f}" for taken in seconds), f"{seconds[2] / seconds[0]:.2f}x"]

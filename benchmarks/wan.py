@@ -1,12 +1,13 @@
-"""Our transformer beside diffusers' `WanTransformer3DModel`: one config, the same weights, the same clip.
+"""Our transformer and diffusers' `WanTransformer3DModel`: one config, weights and clip.
 
     python benchmarks/wan.py
     python benchmarks/wan.py --sizes small --tokens 320 --runs 5 --memory
 
-Forward: bf16 weights, no gradients, as in sampling, and ours with the text's keys and values at hand, as it has them
-from the second step on. Step: float32 weights under bf16 autocast, forward, backward, fused AdamW, both alike. Each is
-run as it is and compiled block by block. They take turns, so that what the machine does meanwhile meets all of them;
-medians. Memory is what the allocator gives out during a step in a process of its own, at its peak.
+Forward: bf16 weights, no gradients, as in sampling, and ours with the text's keys and values at
+hand, as it has them from the second step on. Step: float32 weights under bf16 autocast, forward,
+backward, fused AdamW, both alike. Each is run as it is and compiled block by block. They take
+turns, so that what the machine does meanwhile meets all of them; medians. Memory is what the
+allocator gives out during a step in a process of its own, at its peak.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Pair:
         return float((ours - exact).abs().max()), float((theirs - exact).abs().max())
 
 
-def in_turn(runs: int, *ways: Callable[[], object]) -> list[float]:
+def alternating(runs: int, *ways: Callable[[], object]) -> list[float]:
     """Median seconds of each way; they take turns, after one round that does not count."""
     taken: list[list[float]] = [[] for _ in ways]
     for run in range(runs + 2):
@@ -127,7 +128,10 @@ def step_of(pair: Pair, which: str) -> Callable[[], None]:
 
 
 def step_memory(size: str, tokens: int, which: str, how: str) -> int:
-    """Bytes of tensors that a step adds at its peak to weights and moments: gradients and what backward needs."""
+    """Bytes that a step adds at its peak to weights and moments.
+
+    These are gradients and what the backward pass needs.
+    """
     use_affinity_threads()
     step = step_of(pairs(size, tokens)[how], which)
     for _ in range(2):
@@ -136,7 +140,7 @@ def step_memory(size: str, tokens: int, which: str, how: str) -> int:
 
 
 def most_allocated(run: Callable[[], object]) -> int:
-    """Bytes that the allocator has given out at the peak of a run, beyond those that were held before."""
+    """Bytes allocated at the peak of a run, beyond those that were held before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         run()
     with TemporaryDirectory() as folder:
@@ -164,10 +168,10 @@ def measure(size: str, tokens: int, runs: int, memory: bool) -> Iterator[str]:
         for network in (pair.ours, pair.theirs):
             network.bfloat16().requires_grad_(False)  # as weights are in sampling
     with torch.no_grad():
-        forward = in_turn(runs, *(forward_of(both[how], which) for which, how in WAYS))
+        forward = alternating(runs, *(forward_of(both[how], which) for which, how in WAYS))
     yield row(f"{size} | {tokens} | forward, ms", forward)
     both = pairs(size, tokens)
-    yield row(f"{size} | {tokens} | step, ms", in_turn(runs, *(step_of(both[how], which) for which, how in WAYS)))
+    yield row(f"{size} | {tokens} | step, ms", alternating(runs, *(step_of(both[how], which) for which, how in WAYS)))
     if memory:
         del both
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

@@ -1,6 +1,9 @@
-"""Make docs/six.gif and docs/verbs.gif with the embedded weights: one seed each, no picking. Run: python docs/gifs.py
+"""Make docs/six.gif and docs/verbs.gif with the embedded weights: one seed each, no picking.
 
-The prompts are none that training showed. The clips that verbs are given are true renders of held-out scenes.
+Run: python docs/gifs.py
+
+The prompts are none that training showed. The clips that verbs are given are true renders of
+held-out scenes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: what it refuses, in which order, and what it leaves behind; by a tiny model of random weights."""
+"""The command line: what it refuses, in which order, what it leaves; by a tiny random model."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_memory_is_counted_in_bytes():
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_kept():
-    """Steps that each make six tensors of 16 MiB soon ask the system for none of their 4,096 pages."""
+    """Steps that each make six tensors of 16 MiB soon ask the system for no new pages."""
     code = """
 import resource, torch
 from minisora.device import keep_freed_memory
@@ -82,7 +82,7 @@ print(faults)
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_given_back_when_asked():
-    """Every other one of 256 MiB of small tensors is freed: holes, which the system gets as whole pages."""
+    """Every other one of 256 tensors of 1 MiB is freed: holes, returned as whole pages."""
     code = """
 import torch
 from minisora.device import give_back_freed_memory, keep_freed_memory

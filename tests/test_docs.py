@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, the notebook's index is whole, and the glossary's symbols exist."""
+"""Pages: links lead somewhere, the notebook's index is whole, the glossary's symbols exist."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The pages that a newcomer follows, held against the program: every command of them is run as it is printed.
+"""The pages for newcomers, held against the program: every command of them is run as printed.
 
-A line with the comment `# long` is not run, but its options are checked, as are those of every page.
+A line with the comment `# long` is not run, but its options are checked, as are those of every
+page.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class Step:
 
 
 def code(page: Path) -> Iterator[tuple[int, str, list[str]]]:
-    """Fenced blocks and indented lines: line number, language, lines. An indented line is a block of its own."""
+    """Fenced blocks and indented lines: line number, language, lines.
+
+    An indented line is a block of its own.
+    """
     language, block, begun = None, list[str](), 0
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("```"):

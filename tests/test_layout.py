@@ -1,4 +1,4 @@
-"""The shape of the project: which part may import which, how long files and lines may grow, what may be installed."""
+"""The shape of the project: imports, lengths of files, functions and prose, installed packages."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_tests_share_what_lies_in_helpers_only():
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Names of all that may be given by name or place, but for the object and the class of a method."""
+    """Names of all parameters but the object and the class of a method."""
     given = function.args
     names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
     return names[1:] if names[:1] in (["self"], ["cls"]) else names
@@ -181,7 +181,7 @@ def normal(name: str) -> str:
 
 
 def test_no_torchvision_and_one_opencv():
-    """In the versions we pin and in the environment the tests run in: both bring a second copy of shared libraries."""
+    """In our pinned versions and in this environment: both would duplicate shared libraries."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     for line in pins:

@@ -1,4 +1,4 @@
-"""Outputs of commands: what passes the check is written after the work, and nothing is lost or replaced unasked."""
+"""Outputs of commands: what passes the check is written; nothing is lost or replaced unasked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded weights: they load, do what they are asked, and have learned what their prompts say."""
+"""The embedded weights: they load, follow prompts, and have learned what their prompts say."""
 
 import shutil
 
@@ -14,7 +14,10 @@ from minisora.worlds.playroom import COLOURS
 
 
 def test_the_colour_that_is_asked_for_is_shown_and_hardly_another(toybox):
-    """By the judge, which reads pixels. The report's score over 200 prompts is the measure; this is its smoke test."""
+    """By the judge, which reads pixels.
+
+    The report's score over 200 prompts is the measure; this is its smoke test.
+    """
     prompts = {colour: f"a large {colour} ball rolls to the left on a grey floor" for colour in COLOURS}
     clips = [toybox.generate(prompt, seed=n).frames for n, prompt in enumerate(prompts.values())]
     found = [{thing.colour for thing in told.things} for told in load_judge(PlayroomJudge).describe(clips)]

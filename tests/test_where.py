@@ -19,14 +19,18 @@ ROWS = dict(re.findall(r"^\| ([^|]+?) \| (`[^|]+) \|$", (ROOT / "docs" / "where.
 
 @dataclass(frozen=True)
 class Change:
-    """patches: file, the text that stands there, the text in its place (after it, where that begins with +)"""
+    """Patches and a program that shows that they work.
+
+    patches: file, the text that stands there, the text in its place (after it, where that begins
+    with +)
+    """
 
     patches: tuple[tuple[str, str, str], ...]
     works: str  # a program
 
 
 JOBS = "JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, width, frames, how many"
-STRENGTH = '    strength: Annotated[Strength, option("How far a preview is made anew: 0.6 to 0.8.")] = 0.7'
+STRENGTH = '    strength: Annotated[Strength, option("How far a preview is regenerated: 0.6 to 0.8.")] = 0.7'
 CHANGES = {
     "a sampler": Change(
         (
@@ -143,9 +147,11 @@ class Mirror(Request):
 
     def plan(self, bundle: Bundle) -> Plan:
         video = media.clip(self.clip)
-        count, height, width, _ = video.frames.shape
-        shape = canvas.Shape(num_frames=count, height=height, width=width, fps=video.fps)
-        return Plan(shape=shape, frames=lambda watch: iter([video.frames.flip(2)]), sound=((video, 0.0),))
+        clip, fps = video.read()
+        count, height, width, _ = clip.shape
+        shape = canvas.Shape(num_frames=count, height=height, width=width, fps=fps)
+        mirrored = sizes.derived(clip, (height, width), lambda some: some.flip(2))
+        return Plan(shape=shape, frames=lambda watch: sizes.in_pieces(mirrored), sound=video.sound)
 
 
 VERBS: dict[str, type[Request]] = {''',

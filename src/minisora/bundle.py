@@ -57,7 +57,7 @@ class Sampling:
     guidance: float = 3.0
     guidance_given: float = 2.0  # with conditioning frames
     steps: int = 24
-    candidates: int = 0  # first frames to choose from, before the rest is made; 0: all frames in one stage
+    candidates: int = 0  # first frames to choose from, before the rest; 0: all frames in one stage
     tile: int = 16  # most tokens on a side of the frame that the network sees at once
     window: int = 9  # latents that the network sees at once, as in training
     context: int = 4  # of them, in a longer video: conditioning latents from the window before

@@ -1,10 +1,10 @@
-"""A network in a folder of its own: its weights, and what they are.
+"""A network in a folder of its own: its weights and their description.
 
     NAME.safetensors   in bf16
-    NAME.json          format, the network's shape, what it was trained on, the SHA-256 of the weights
+    NAME.json          format, the network's shape, its training, the SHA-256 of the weights
 
-Here: writing, reading and finding them. Not here: which networks there are (caption/files.py, upscale/files.py), whole
-models (bundle.py).
+Here: writing, reading and finding them. Not here: which networks there are (caption/files.py,
+upscale/files.py), whole models (bundle.py).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Network = TypeVar("Network", bound=nn.Module)
 class NetworkFiles:
     """The files of one kind of network.
 
-    name:   in the names of the files and in errors
-    format: of the files that are written; oldest: the first format that is still read
-    recipe: trains one
-    called: the name by which a user asks for the one that comes with the package
+    name:   of the files, and in errors
+    format: of new files; oldest: the first format that can still be read
+    recipe: the one that trains such a network
+    called: the user's name for the embedded one
     """
 
     name: str
@@ -54,13 +54,15 @@ class NetworkFiles:
 
     @property
     def embedded(self) -> Path:
-        """The folder of the one that comes with the package."""
+        """The folder of the network that the package ships."""
         return Path(__file__).parent / "weights" / self.name
 
     def find(self, name: str, hint: str) -> Path:
-        """The embedded one's folder by its name, or the folder of another. Raises UsageError if there is none.
+        """Find a folder: of the embedded network by its name, or another.
 
-        hint: what to give
+        hint: advice for the error
+
+        Raises UsageError if there is none.
         """
         folder = self.embedded if name == self.called else as_path(name)
         if not (folder / self.about).exists():
@@ -68,9 +70,9 @@ class NetworkFiles:
         return folder
 
     def save(self, network: nn.Module, folder: Path, *, config: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
-        """Write both; the json comes last, so a half-written network is never found.
+        """Write both files; the json comes last, so a half-written network is never found.
 
-        config, trained: its shape and what it was trained on, as JSON values
+        config, trained: its shape and its training, as JSON values
         """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / self.about).unlink(missing_ok=True)
@@ -85,9 +87,10 @@ class NetworkFiles:
         (folder / self.about).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path, build: Callable[[dict[str, Any], dict[str, Tensor]], Network]) -> Network:
-        """What is built of the json's values and the weights, which may be of a format from `oldest` on.
+        """Load a network. build: from the json's values and the weights
 
-        Raises WeightsError for a file that is missing, cut short, changed or of another shape.
+        Raises WeightsError for a file that is missing, truncated, changed, of another shape or of a
+        format before `oldest`.
         """
         path = folder / self.about
         try:
@@ -111,5 +114,5 @@ class NetworkFiles:
             raise WeightsError(f"{path} has format {version}, newer than {self.format}. Update minisora.")
         if version < self.oldest:
             raise WeightsError(
-                f"{path} has format {version}, older than {self.oldest}. Train it anew: minisora train {self.recipe}."
+                f"{path} has format {version}, older than {self.oldest}. Train it again: minisora train {self.recipe}."
             )

@@ -17,9 +17,9 @@ from pathlib import Path
 from minisora.errors import UsageError
 
 _SPACES = "\t\n"  # control characters that only separate words
-# Unicode Standard Annex 9, table 4: embeddings, overrides and isolates; the marks are common in Arabic and Hebrew
+# Unicode Standard Annex 9, table 4: embeddings, overrides and isolates
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_MARKS = frozenset("\u061c\u200e\u200f")
+_MARKS = frozenset("\u061c\u200e\u200f")  # common in Arabic and Hebrew
 
 
 def as_path(value: str | os.PathLike[str], folder: Path | None = None) -> Path:

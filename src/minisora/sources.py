@@ -1,6 +1,7 @@
-"""What the recipes are trained on: which scenes of which worlds, at what sizes, how many, and how often each is drawn.
+"""Training data of the recipes: which scenes of which worlds, at what sizes, how many, how often.
 
-Here: frames and clips by seed, so that processes can make them ahead; the shards of latents that are made of them.
+Here: frames and clips by seed, so that processes can prefetch them; the jobs of latents that encode
+them.
 Not here: the runs (recipes/), the worlds (worlds/), how shards are written (train/latents.py).
 """
 
@@ -45,7 +46,7 @@ def footage_frames(seed: int, num_frames: int, height: int, width: int) -> Tenso
 
 
 def no_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
-    """As many bytes as any other: what a plan is made by."""
+    """Black frames, of the same size: for a plan, without rendering."""
     return torch.zeros(num_frames, height, width, 3, dtype=torch.uint8)
 
 
@@ -60,7 +61,10 @@ def playroom_clips(
 
 
 def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    """First frames of clips of two seconds, told as such and as pictures: once densely and once as people would."""
+    """First frames of two-second clips, with captions of the clip and of the picture.
+
+    Of each kind there is a dense and a natural one.
+    """
     from minisora.worlds import playroom
 
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
@@ -76,7 +80,7 @@ def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames:
 
 
 PLAYROOM = partial(playroom_clips, fps=8.0, wordings=WORDINGS)
-PLAYROOM_FAST = partial(playroom_clips, fps=16.0, wordings=WORDINGS)  # for what is asked at other rates
+PLAYROOM_FAST = partial(playroom_clips, fps=16.0, wordings=WORDINGS)  # for prompts at another fps
 ALL_SIZES = {  # shards and how often a sample is drawn from them
     "playroom-short": 0.56,
     "playroom-large": 0.18,
@@ -98,7 +102,7 @@ JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, 
 
 
 def latent_jobs(names: Iterable[str]) -> list[LatentJob]:
-    """Jobs by name. Each has seeds of its own, so that no scene is seen at two sizes."""
+    """Jobs by name, each with its own seeds, so that no scene occurs at two sizes."""
     jobs = []
     for name, (clips, height, width, num_frames, count) in JOBS.items():
         if name in names:

@@ -106,7 +106,10 @@ def test_curated_clips_are_captioned_for_their_recipe(films, curated, capsys):
 
 
 def test_a_sample_that_shows_another_stretch_is_captioned_anew(films, curated, capsys):
-    """A clip that is divided anew has samples of the same keys; what was said of one then is no caption of it now."""
+    """A clip that is divided anew has samples with the same keys.
+
+    Captions of the earlier ones are not captions of these.
+    """
     row = {"key": "abc-000", "path": "kite.mp4", "start": 2.0, "stop": 2.75, "text": "mine"}
     (curated / TABLE).write_text(json.dumps(row) + "\n")
     with pytest.raises(UsageError, match="nothing got a caption"):  # the other one is broken

@@ -114,7 +114,7 @@ def test_each_clip_gets_its_own_caption_once(server, tmp_path, monkeypatch):
 
 
 def test_a_changed_request_is_asked_anew(server, tmp_path, monkeypatch):
-    """An answer holds for the very request: its pictures, its words, how long it may be, and whom it was put to."""
+    """An answer holds for the exact request: pictures, words, length limit and server."""
     server.answer = lambda body, _: (200, said("a ball"))
     endpoint(server, tmp_path)(clips(1))
     for change in (

@@ -1,4 +1,4 @@
-"""The captioner: what it may look at, that writing word by word is the same as all at once, its files."""
+"""The captioner: what it may attend to, cached against uncached decoding, its files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_writing_word_by_word_is_the_same_as_all_at_once():
 
 
 def seen_from(clip: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """(T, H, W, 3) rolled by so many pixels, and the nearest that was there before in what came in from beyond."""
+    """(T, H, W, 3) rolled by so many pixels, and the nearest older pixel in what came in."""
     moved = clip.roll((-down, -right), (1, 2))
     for axis, by in ((1, down), (2, right)):
         lines = moved.movedim(axis, 0)
@@ -80,7 +80,10 @@ def seen_from(clip: torch.Tensor, down: int, right: int) -> torch.Tensor:
 
 
 def test_the_likeliest_words_are_written_until_the_end():
-    """Against choosing without a cache, one clip at a time; likeliest on average over five places to see it from."""
+    """Against choosing without a cache, one clip at a time.
+
+    The likeliest is an average over five shifts.
+    """
     model, shown = captioner(), frames(3)
     expected = []
     for clip in shown:
@@ -100,7 +103,7 @@ def test_the_likeliest_words_are_written_until_the_end():
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_how_likely_a_text_is_is_the_mean_over_its_known_words(ahead):
-    """Against one word at a time with caches, each clip by itself; what is no known word is not there."""
+    """Against one word at a time with caches, each clip alone; unknown words are dropped."""
     model, shown = captioner(), frames(4)
     texts = ["A red, ball", "the red teapot ball", "x9 teapot", "ball a ball a ball a ball a ball a ball a ball"]
     known = [["a", "red", "ball"], ["red", "ball"], [], (["ball", "a"] * 6)[: TINY.longest - 1]]
@@ -146,7 +149,7 @@ def test_files_that_are_not_right_are_refused(tmp_path):
     (tmp_path / ABOUT).write_text(about.replace('"width": 24', '"width": 48'))
     with pytest.raises(WeightsError, match="cannot be read"):
         load_captioner(tmp_path)
-    for other, hint in ((FORMAT + 1, "Update minisora"), (FORMAT - 2, "Train it anew")):
+    for other, hint in ((FORMAT + 1, "Update minisora"), (FORMAT - 2, "Train it again")):
         (tmp_path / ABOUT).write_text(about.replace(f'"format": {FORMAT}', f'"format": {other}'))
         with pytest.raises(WeightsError, match=hint):
             load_captioner(tmp_path)

@@ -1,4 +1,4 @@
-"""Models of `transformers` as captioners: two tiny ones that know nothing, made here, one with a chat template."""
+"""Models of `transformers` as captioners: two tiny random ones, one with a chat template."""
 
 from __future__ import annotations
 

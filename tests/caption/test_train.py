@@ -115,7 +115,7 @@ def test_hints_fit_what_is_shown():
 
 
 def test_flow_leads_to_where_the_same_is_seen():
-    """What lies at its end two frames later looks like what it began at; what stayed in place does not."""
+    """After two frames what moved looks as at the start; what stayed in place does not."""
     side, cells = 96, 12
     scenes = [playroom.draw(seed) for seed in range(30)]
     drawn = playroom.render(scenes, height=side, width=side, fps=8.0, num_frames=6, truth=True)

@@ -180,7 +180,10 @@ RECORDED = {  # version and value of each score of the film below, but for those
 
 
 def test_a_score_that_comes_out_otherwise_has_another_version(tmp_path):
-    """Else what was measured by the code of before would pass for measured. Raise its version, and record both here."""
+    """Else what was measured by the code of before would pass for measured.
+
+    Raise its version, and record both here.
+    """
     fading = films.faded(films.turning(2, 30, zoom=1.02, roll=1.0), out=8)
     frames = films.boxed(np.concatenate([films.pan(1, 24, right=3.0, down=1.0), fading]), top=8, bottom=8)
     path = films.write(tmp_path / "film.mkv", frames, codec="ffv1", pixel_format="bgr0", options={"level": "3"})

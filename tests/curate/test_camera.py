@@ -1,4 +1,4 @@
-"""The camera's words, on films that move as a camera would and on playroom renders whose camera is known."""
+"""Camera words on films that move as a camera would, and on renders whose camera is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding in processes: each clip is what it is in this one, and a sample that hangs or crashes costs itself alone."""
+"""Decoding in processes equals decoding here; a hanging or crashing sample costs only itself."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def by_all_pairs(clips, distance, share):
 
 
 def made_up(random, count, distance, num_hashes=4):
-    """Clips of which a third repeat an earlier one, with up to a few bits more than the distance changed."""
+    """Clips of which a third repeat an earlier one, up to a few bits over the distance changed."""
     clips = []
     for _ in range(count):
         if clips and random.random() < 0.35:

@@ -29,7 +29,7 @@ def meta(name, path):
 
 
 def test_panda_rows_of_videos_become_rows_of_clips():
-    """Byte order mark, CRLF, both quotes, a line break in a caption, a video without clips, a clip without length."""
+    """Byte order mark, CRLF, both quotes, line break in a caption, no clips, no length."""
     knife = """A chef's knife, "Santoku", cuts an onion."""
     crane = """It's a close-up: the "crane shot" of a city, at night."""
     assert told("panda70m", "panda70m/train.csv") == [

@@ -1,4 +1,4 @@
-"""What is measured again and what is not: the key of the work holds every score, and all that its bytes hang on."""
+"""What is measured again: the key of the work holds all that its bytes depend on."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_score_of_another_version_measures_again(recipe, monkeypatch):
 
 
 def test_an_interrupted_run_goes_on_with_the_new_score(recipe, monkeypatch):
-    """Broken off after the first part, of two files: these stay, and the end is that of an unbroken run."""
+    """Interrupted after the first part, of two files: it stays, and the result is the same."""
     monkeypatch.setattr(measure, "MOST_FILES", 2)
     curate(recipe)
     with_score(monkeypatch, "pixels", lambda found: found["height"] * found["width"])
@@ -141,7 +141,7 @@ def test_an_interrupted_run_goes_on_with_the_new_score(recipe, monkeypatch):
 
 
 def test_parts_of_an_older_key_are_measured_again_in_their_order(recipe):
-    """A set that grew has its clips in the order in which they came; measured again it keeps its bytes."""
+    """A grown set has its clips in the order in which they came; measured again, the same bytes."""
     curate(recipe)
     films.write(recipe.input.media / "a.mp4", films.pan(7, 16, 48, 64))
     assert curate(recipe)[0] == ["a.mp4"]

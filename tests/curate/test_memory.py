@@ -1,7 +1,8 @@
-"""A hundred thousand annotations in flat memory: a whole run, in a process of its own, on made-up scores.
+"""A hundred thousand annotations in flat memory: a run in its own process, on synthetic scores.
 
-Only decoding and coding are left out: the engine says at once what a million seconds of video would have. Run alone, it
-takes a folder and a number of annotations: python tests/curate/test_memory.py FOLDER 100000
+Only decoding and coding are left out: the engine says at once what a million seconds of video would
+have. Run alone, it takes a folder and a number of annotations: python tests/curate/test_memory.py
+FOLDER 100000
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def prepare(folder: Path, count: int) -> None:
 
 
 def made_up(stage: Stage, rows: pa.Table) -> Iterator[pa.Table]:
-    """The engine of a world where every file is read at once. A third of its clips repeat one before, nearly."""
+    """The engine of a world where every file is read at once.
+
+    A third of its clips repeat one before, nearly.
+    """
     draw = np.random.default_rng(0)
     names = ("key", "mp4", "reason", "message")
     coded = pa.schema([(name, pa.binary() if name == "mp4" else pa.string()) for name in names])

@@ -1,4 +1,4 @@
-"""The page says what the books say, shows the thresholds where they are, and needs nothing from elsewhere."""
+"""The page says what the ledger says, shows the thresholds, and needs nothing from elsewhere."""
 
 from __future__ import annotations
 

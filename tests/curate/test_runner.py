@@ -1,4 +1,4 @@
-"""Whole runs on small files: every clip in the books, and the same bytes whatever happened on the way."""
+"""Whole runs on small files: every clip in the ledger, and the same bytes whatever happened."""
 
 from __future__ import annotations
 
@@ -316,7 +316,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_a_run_killed_at_ten_moments_ends_with_the_same_bytes(tmp_path, monkeypatch):
-    """Each is killed at a random moment of the time that an unbroken one takes, and the next goes on from there."""
+    """Each run is killed at a random moment, and the next one resumes it.
+
+    The moments lie within the time of an unbroken run.
+    """
     recipe, whole = noisy(tmp_path, 24, monkeypatch)
     began = time.monotonic()
     curate(whole)
@@ -337,7 +340,10 @@ def test_a_run_killed_at_ten_moments_ends_with_the_same_bytes(tmp_path, monkeypa
 
 @pytest.mark.long
 def test_a_thousand_damaged_files_are_all_in_the_books(tmp_path):
-    """Bytes changed, cut out, doubled and lost, in five containers: each file is kept, dropped or quarantined."""
+    """Bytes changed, cut out, doubled and lost, in five containers.
+
+    Each file is kept, dropped or quarantined.
+    """
     (tmp_path / "videos").mkdir()
     written = films.whole_films(tmp_path)
     rng = np.random.default_rng(1)

@@ -59,7 +59,7 @@ def test_a_rule_that_can_cut_nothing_is_refused(wrong):
 
 
 def flickering(lengths):
-    """Shots that dim and brighten, some cuts so weak and some shots so short that the rule is put to its edge."""
+    """Shots that dim and brighten, with weak cuts and short shots that test the rule's limits."""
     frames = films.cut_film(lengths).astype(np.float64)
     rng = np.random.default_rng(5)
     return np.clip(frames * rng.uniform(0.8, 1.15, (len(frames), 1, 1, 1)), 0, 255).astype(np.uint8)

@@ -120,7 +120,7 @@ def test_a_file_without_its_index_is_unreadable(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mkv", "libx264"), ("flv", "libx264"), ("avi", "mpeg4")])
 def test_a_file_that_is_cut_off_is_truncated_with_and_without_sound(tmp_path, suffix, codec):
-    """Where the header tells the length of the whole alone, the sound must not stand for the pictures."""
+    """If the header states only the whole length, the sound's must not pass for the picture's."""
     options = {"preset": "veryfast"} if codec == "libx264" else {"q": "4"}
     for sounds in (0, 1):
         path = tmp_path / f"film{sounds}.{suffix}"

@@ -1,4 +1,4 @@
-"""Windows: what is cut is what the clip holds, something is always to be made, times have the moments they should."""
+"""Windows: cuts match the clip, some tokens are always generated, times have the right moments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATTERNS = [name for name, _ in WindowConfig().patterns]
 
 
 def clip(num_frames: int = FRAMES) -> StoredClip:
-    """Every latent holds the number of its last frame; singles have a half added, so that they are told apart."""
+    """Every latent holds the number of its last frame; single frames have a half added."""
     count = VideoVAE.strides.num_latents(num_frames)
     ends = torch.arange(count) * 4.0
     frames = tuple(sorted({*range(0, num_frames, 4), 6, 19} & set(range(num_frames))))
@@ -103,7 +103,10 @@ def test_each_pattern_gives_what_it_says(pattern, count):
 
 
 def test_latents_are_those_of_the_clip_at_the_seconds_that_are_said():
-    """Every latent names its frame: windows begin anywhere, and time counts from the end of the first latent."""
+    """Every latent names its frame: windows begin anywhere.
+
+    Time counts from the end of the first latent.
+    """
     begun, kinds, extras = set(), Counter(), 0
     for window in windows(WindowConfig(extra_frame=0.5, begin_later=0.6), count=1500):
         marks = window.latents[:, 0, 0, 0]

@@ -21,7 +21,7 @@ def test_loss_is_the_mean_over_tokens_to_be_generated():
     ]
     told = flow_matching_loss(predicted, x0, eps, TIMES, MASK)
     assert told["loss"].item() == pytest.approx(sum(by_hand) / 4)
-    # their times are 0.1, 0.2, 0.6 and 1: two in the first quarter, one each in the third and the last
+    # times 0.1, 0.2, 0.6 and 1: two in the first quarter, one each in the third and the last
     quarters = [sum(by_hand[:2]) / 2, float("nan"), by_hand[2], by_hand[3]]
     assert [told[f"t{n}"].item() for n in range(4)] == pytest.approx(quarters, nan_ok=True)
     assert torch.equal(flow_matching_loss(velocity(x0, eps), x0, eps, TIMES, MASK)["loss"], torch.tensor(0.0))

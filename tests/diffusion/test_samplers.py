@@ -31,7 +31,8 @@ def crowded(steps):
     return [t * t for t in even(steps)]
 
 
-# 2M on even times converges as log(n) / n^2 (see its docstring), so its order is read on the crowded ones.
+# 2M on even times converges as log(n) / n^2 (see its docstring), so its order is read on the
+# crowded ones.
 ORDERS = [(euler, 1, even), (heun, 2, even), (unipc, 2, even), (dpmpp_2m, 2, crowded), (unipc, 3, crowded)]
 
 
@@ -74,7 +75,10 @@ class TwoTokens:
         return (eps - x0)[..., None]
 
     def exact(self, x, steps=2000):
-        """Runge-Kutta 4 on dx/dt = c E[eps - x0 | x], which has no 1/t in it. (B, 2, 1) -> (B, 2, 1)."""
+        """Runge-Kutta 4 on dx/dt = c E[eps - x0 | x], which has no 1/t in it.
+
+        (B, 2, 1) -> (B, 2, 1).
+        """
 
         def slope(x, t):
             x0, eps = self.posterior(x, self.levels * t)
@@ -95,7 +99,7 @@ STATES = torch.tensor([[-1.5, 0.5], [0.2, 1.3], [1.0, -0.8], [0.0, 0.0]], dtype=
 
 
 def test_the_level_rule_carries_the_start_to_the_data():
-    """The flow of two Gaussian tokens is affine; it must take the covariance at t = 1 exactly to that of the data."""
+    """The flow of two Gaussian tokens is affine: it maps covariance exactly to the data's."""
     tokens = TwoTokens(1.0, 0.4)
     ends = tokens.exact(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)[..., None])[..., 0]
     flow = (ends[1:] - ends[0]).T
@@ -120,7 +124,7 @@ def test_order_holds_on_tokens_of_different_levels(sampler, order, times, levels
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values())
 def test_a_given_token_stays_and_the_other_goes_to_its_conditional(sampler):
-    """With one token given, the other's flow ends at mean + std * eps of the data's conditional distribution."""
+    """With one token known, the flow of the other ends at the conditional mean + std * eps."""
     tokens = TwoTokens(0.0, 1.0)
     known = torch.tensor([[0.9, 5.0]], dtype=torch.float64).expand(4, 2)[..., None]
     eps = STATES
@@ -147,7 +151,7 @@ def test_a_given_token_stays_and_the_other_goes_to_its_conditional(sampler):
     ("sampler", "calls"), [(euler, [1, 10]), (heun, [1, 19]), (dpmpp_2m, [1, 10]), (unipc, [1, 10])]
 )
 def test_network_calls_and_one_step(sampler, calls):
-    """One step from noise is the denoiser's own answer; the calls of ten steps are those of the docstring."""
+    """One step from noise is the denoiser's output; ten steps make the calls of the docstring."""
     counted = []
 
     def denoise(x, t):
@@ -194,7 +198,7 @@ def test_a_name_from_outside():
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 16])
 def test_consistency_samples_are_of_the_data_in_any_number_of_steps(steps):
-    """Gaussian data: its flow carries quantile to quantile, so the exact consistency function is known on paper."""
+    """Gaussian data: the flow maps quantiles, so the exact consistency function is known."""
     mean, std, levels = 0.7, 0.3, torch.tensor([1.0, 0.6])
     draw = torch.Generator().manual_seed(0)
     x0, eps = (torch.randn(100_000, 2, 1, generator=draw, dtype=torch.float64) for _ in range(2))

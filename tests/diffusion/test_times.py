@@ -18,7 +18,10 @@ shifts = st.floats(0.05, 20)
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-0.8, 0.5)])
 def test_logit_normal_follows_its_distribution(mean, std):
-    """Kolmogorov-Smirnov distance to the normal CDF of the logit; 1.95 / sqrt(n) is exceeded once in a thousand."""
+    """Kolmogorov-Smirnov distance to the normal CDF of the logit.
+
+    1.95 / sqrt(n) is exceeded once in a thousand.
+    """
     rng = Random(1)
     t = torch.tensor([logit_normal(rng, mean=mean, std=std) for _ in range(20_000)], dtype=torch.float64)
     cdf = torch.special.ndtr((torch.logit(t.sort().values) - mean) / std)

@@ -73,7 +73,7 @@ def test_bfloat16_is_near(kept, monkeypatch):
 
 
 def test_the_operator_keeps_torch_s_rules():
-    """Its schema, its shapes without numbers, its gradients: what compiling and recomputing take for granted."""
+    """Its schema, fake shapes and gradients, on which compiling and checkpointing rely."""
     q, k, v = (torch.randn(n, 3, 4, dtype=torch.float64, requires_grad=True) for n in (11, 9, 9))
     q_lengths, k_lengths = (5, 5, 1), (3, 4, 2)
     assert blocks.cells(q_lengths, k_lengths) == 2 * 5 * 4 + 1 * 2

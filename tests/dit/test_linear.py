@@ -1,4 +1,4 @@
-"""A layer gives what float64 gives, whichever way it goes, and what it holds beside its weights follows them."""
+"""A layer gives the result of float64 on every path, and its caches follow its weights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_sampling_has_no_gelu_of_its_own():
 
 
 @torch.no_grad()
-def test_an_adapter_beside_the_layer_is_not_passed_over():
+def test_an_adapter_next_to_the_layer_is_not_skipped():
     torch.manual_seed(0)
     adapted = LoRALinear(nn.Linear(64, 96).bfloat16(), rank=4, alpha=4)
     adapted.up.normal_()
@@ -153,7 +153,7 @@ def test_what_is_held_goes_with_its_layer_and_into_no_copy():
 
 
 @torch.no_grad()
-def test_a_hook_is_not_passed_over():
+def test_a_hook_is_not_skipped():
     layer, x, seen = frozen(), torch.randn(50, 64).bfloat16(), []
     layer.register_forward_hook(lambda *of_call: seen.append(of_call[-1]))
     out = linear(layer, x)

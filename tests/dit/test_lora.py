@@ -1,4 +1,4 @@
-"""Adapters: nothing at first, the same merged and apart, and all else stays bit for bit as it was."""
+"""Adapters: no effect at first, merged equal to apart, all else bit for bit as it was."""
 
 from __future__ import annotations
 

@@ -127,7 +127,10 @@ def test_starts_at_zero_and_learns_from_there():
     ids=["tiny", "patches"],
 )
 def test_flops_are_those_that_torch_counts(config):
-    """Less the time MLP, which does not grow with the tokens; without gradients, where torch sees into attention."""
+    """Without the time MLP, which does not grow with tokens; without gradients.
+
+    Then torch counts the FLOPs inside attention.
+    """
     dit = shaken(config)
     pack = concat([clip(5, 4, 4, 4, 6, config), clip(6, 4, 4, 4, 6, config)])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -166,7 +169,7 @@ def half(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("times", [1, 3, 40])
 def test_modulation_and_gates_are_rounded_once(times, watched):
-    """Against float64, rounded to bfloat16: one in a thousand may fall to the other side of a middle."""
+    """Against float64, rounded to bfloat16: one in a thousand may round the other way."""
     torch.manual_seed(0)
     x, h = (torch.randn(200, 24).bfloat16() for _ in range(2))
     scale, shift, gate = torch.randn(3, times, 24)

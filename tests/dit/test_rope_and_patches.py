@@ -51,7 +51,7 @@ def test_table_is_wans_at_whole_positions():
 
 
 def test_only_distances_count():
-    """The product of a rotated query and key stays when both move alike, along every axis and by any fraction."""
+    """The product of a rotated query and key is invariant to moving both, by fractions too."""
     torch.manual_seed(0)
     q, k = torch.randn(2, 1, 1, 24, dtype=torch.float64)
     here, there = torch.rand(2, 1, 3) * 8

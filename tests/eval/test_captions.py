@@ -1,4 +1,4 @@
-"""Captions are read by the playroom's own phrases: true ones say all and nothing false, those of others do not."""
+"""Captions read by the playroom's own phrases: true ones state all, those of others do not."""
 
 from __future__ import annotations
 

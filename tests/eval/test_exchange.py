@@ -1,4 +1,4 @@
-"""Names as the benchmarks look them up, result files as they write them, totals as their leaderboards show them."""
+"""File names as the benchmarks read them, their result files, totals as on their leaderboards."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_worldmodelbench_keeps_the_dots_of_a_name(tmp_path):
 
 
 DIMENSIONS = [*exchange.QUALITY, *exchange.SEMANTIC]
-# Rows of the leaderboard, in percent: quality and semantic dimensions in the order of QUALITY and SEMANTIC
+# Rows of the leaderboard, in percent: dimensions in the order of QUALITY and SEMANTIC
 TURBO = (96.28, 97.02, 97.48, 97.34, 63.04, 72.49, 49.17, 93.96, 54.65, 95.20, 89.90, 38.67, 55.58, 24.42, 25.51, 28.16)
 CRAFTER = (
     96.85,

@@ -1,4 +1,4 @@
-"""Folders of videos: where prompts are found, what is refused, and real renders that get what real renders get."""
+"""Folders of videos: prompts are found, bad input refused, and real renders reach the ceiling."""
 
 from __future__ import annotations
 

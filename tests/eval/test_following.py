@@ -1,4 +1,4 @@
-"""The way of a report on a world that is known on paper: every prompt asks for a number, which a clip shows."""
+"""A report on a world known on paper: every prompt asks for a number, which a clip shows."""
 
 from __future__ import annotations
 

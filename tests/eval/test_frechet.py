@@ -125,7 +125,7 @@ def test_i3d_sees_the_middle_of_a_frame(size):
 
 @pytest.mark.skipif("MINISORA_I3D" not in os.environ, reason="MINISORA_I3D does not name i3d_torchscript.pt")
 def test_fvd_is_the_published_value():
-    """8 videos of 30 frames, all 0 against all 1: 151.26, within the 1 that torch versions differ by."""
+    """8 videos of 30 frames, all 0 against all 1: 151.26, within 1, as torch versions differ."""
     features = load_i3d(Path(os.environ["MINISORA_I3D"]))
     sides = [features(torch.full((30, 64, 64, 3), value, dtype=torch.uint8)) for value in (0, 255)]
     assert len(sides[0]) == 400

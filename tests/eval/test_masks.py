@@ -23,7 +23,7 @@ def test_overlaps_on_paper():
 
 
 def test_when_and_how_often():
-    """Half of the time in one place and half in another, the other way round: where is right, when is wrong."""
+    """Half of the time in one place and half in another, swapped: where is right, when wrong."""
     there_and_back = torch.cat([box(0, 4, 1), box(4, 8, 1)])
     back_and_there = there_and_back.flip(0)
     assert masks.spatial_iou(there_and_back, back_and_there) == 1

@@ -1,4 +1,4 @@
-"""Figures on clips of which the motion is known: a world that slides by whole pixels, jerks, flickers and stands."""
+"""Figures of clips with known motion: a world that slides, jerks, flickers, and stands still."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_momentum_is_kept_by_a_collision_of_the_simulator(restitution):
 
 
 def test_real_clips_are_read_as_the_simulator_has_them():
-    """On average over three scenes of a kind: slow things leave little room between what is read and the floor."""
+    """Averaged over three scenes of a kind: slow things leave a small gap to the floor."""
     segmenter, read = load_judge(PlayroomJudge).segmenter, dict[str, list[physics.Marks]]()
     for case in physics.cases(3):
         if case.kind in ("rolls", "collides", "bounces", "fast"):

@@ -1,4 +1,4 @@
-"""Sets beside real ones: real clips reach their own ceiling, and other distances are as they should be."""
+"""Sets against real ones: real clips reach their own ceiling, other distances are as expected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_only_the_warping_error_is_better_when_lower():
 
 
 def test_a_distance_of_sets_apart_by_a_shift():
-    """Features are the mean pixel: sets of the same spread are as far apart as the square of what lies between."""
+    """Features are the mean pixel: at equal spread the distance is the squared difference."""
     others = [torch.full((2, 2, 2, 3), 10 * n, dtype=torch.uint8) for n in range(6)]
     moved = [clip + 7 for clip in others]
     (figure,) = distance_figures({"moved": moved}, others, others, lambda clip: clip.float().mean()[None], "distance")

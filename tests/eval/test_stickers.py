@@ -1,6 +1,7 @@
 """What is asked of stickers, and the table, on cases that are known on paper.
 
-The last test needs the stickers in the cache and the judge's weights, and is skipped where either is missing.
+The last test needs the stickers in the cache and the judge's weights, and is skipped where either
+is missing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is asked for variety: prompts of which several real scenes are true, and training clips that show the same."""
+"""Variety: prompts of which several real scenes are true, and training clips that show the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is given is held, exactly; what is beside it is free; and the way from a canvas to a video."""
+"""Known tokens are kept exactly, those next to them are free; and from a canvas to a video."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_frames_are_the_users_to_change(bundle):
     "change", [{}, {"guidance_interval": (0.2, 0.7)}, {"guidance_rescale": 0.5}, {"guidance_given": 1.0}]
 )
 def test_both_in_one_call_are_as_each_alone(bundle, change):
-    """With the text and what is given, and without both: what is given is noise then, and said to be."""
+    """With text and conditioning, and without both: then the conditioning is noise, marked so."""
     canvas = build(bundle, SHAPE, [Condition(picture(3, 32, 48), at=0, noise=0.0)])
     text = Words().encode(["a red ball", ""])
     how = settings(**change)

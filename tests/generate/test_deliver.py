@@ -1,4 +1,4 @@
-"""With an upscaler a video is made at the model's size and comes out at the one asked for, given frames exactly."""
+"""With an upscaler: generated at the model's size, delivered as asked for, known frames exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first frame from a prompt: candidates, the choice, and the rest of the video with its latent given."""
+"""The first frame from a prompt: candidates, the choice, and the rest conditioned on its latent."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_chosen_latent_is_held_exactly_and_the_rest_is_made(bundle):
 
 
 def test_one_candidate_is_what_the_seed_alone_gives(bundle):
-    """As a picture is made in one stage, to the bit; a video begins with the latent of half the steps."""
+    """A picture equals that of one stage, bit for bit; a video begins with half the steps."""
     still = replace(SHAPE, num_frames=1)
     assert torch.equal(
         made(bundle, still, settings(), FirstFrame()),
@@ -97,7 +97,7 @@ def test_one_stage_is_a_single_window_of_noise(bundle):
 
 @pytest.mark.parametrize("change", [{}, {"guidance": 1.0}, {"guidance_rescale": 0.5}])
 def test_a_candidate_is_the_same_however_many_there_are(bundle, change):
-    """And as its own seed gives it alone: the prompts and null texts of a pack stay with their samples."""
+    """Each equals its own seed alone: prompts and null texts of a pack stay with their samples."""
     how = settings(**change)
     third = [first_of(bundle, "a red ball", how, choosing(count, 2)) for count in (3, 5, 11)]
     seed = (how.seed + 2 * first_frame._SEED_STRIDE) % 2**63
@@ -171,7 +171,10 @@ def test_either_stage_can_be_cancelled(bundle, at):
 
 
 def test_the_true_frame_is_likelier_than_those_of_other_scenes(toybox):
-    """Held-out scenes through the VAE, each against three others; the words are of two seconds, not of a picture."""
+    """Held-out scenes through the VAE, each against three others.
+
+    The words are of two seconds, not of a picture.
+    """
     one = chooser("playroom", torch.device("cpu"), torch.float32)
     scenes, asked = prompts(24)
     pictures = torch.stack([clip[:1] for clip in render_all(scenes, (64, 64))])

@@ -19,7 +19,8 @@ from minisora.generate.frames import (
     ENLARGED_NOISE,
     SOURCE_GUIDANCE,
     WARM_UP,
-    Returning,
+    Excerpt,
+    Joined,
     Sampling,
     closing,
     edited,
@@ -82,13 +83,13 @@ def test_the_way_back_of_a_loop_follows_the_clip(bundle, window):
     bundle = replace(bundle, sampling=replace(bundle.sampling, window=window, context=1))
     clip = picture(9, 31, 33)
     around = asked(bundle, replace(ODD, num_frames=17), Condition(clip[-5:]), Condition(clip[:4], at=13))
-    frames = sampled(Returning(clip, around, before=5, gap=8))
+    frames = sampled(Joined((clip, Excerpt(around, 5, 13))))
     assert torch.equal(frames[:9], clip) and len(frames) == 17
     assert torch.equal(frames[9:], sampled(around)[5:13])
 
 
 def test_a_loop_is_the_same_wherever_its_circle_is_cut(bundle):
-    """Decoding two rounds of the same circle gives the same frames twice: there is no seam to see."""
+    """Decoding two rounds of the same circle gives the same frames twice, without a seam."""
     shape = Shape(num_frames=16, height=32, width=48, fps=8.0)
     latents = torch.randn(1, 4, 4, 6, 4)
     before = torch.cat([latents, latents], 1)[:, -WARM_UP:]

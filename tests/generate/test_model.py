@@ -1,4 +1,4 @@
-"""The verbs as users call them: files and videos of any size and rate go in, are fitted, and are kept."""
+"""The verbs as users call them: files and videos of any size and fps are fitted and kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from minisora.errors import UsageError
-from minisora.generate.frames import Returning, Sampling
+from minisora.generate.frames import Excerpt, Joined, Sampling
 from minisora.generate.model import Model
 from minisora.generate.plan import Work
 from minisora.generate.request import Request
@@ -125,8 +125,10 @@ def test_a_prompt_of_moments_that_the_video_does_not_have_is_refused(model):
 def test_the_way_back_of_a_loop_is_told_what_is_said_of_it(model):
     plan = Loop("0-3s: a ball | 3s-: two balls", clip=clip(17), seconds=2.0, **FEW).plan(model.bundle)
     held = 1 + model.bundle.sampling.context * 4
-    assert isinstance(plan.frames, Returning)
-    assert plan.frames.around.prompt.parts == (Part(0.0, "a ball"), Part(3 - (17 - held) / 8, "two balls"))
+    assert isinstance(plan.frames, Joined)
+    back = plan.frames.parts[1]
+    assert isinstance(back, Excerpt)
+    assert back.sampling.prompt.parts == (Part(0.0, "a ball"), Part(3 - (17 - held) / 8, "two balls"))
 
 
 def test_connect_fits_the_second_to_the_first(model):

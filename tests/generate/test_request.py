@@ -1,4 +1,4 @@
-"""What holds of every field of every verb, whatever the verb is: in Python, in JSON and in schemas alike."""
+"""What holds for every field of every verb: in Python, in JSON and in schemas alike."""
 
 from __future__ import annotations
 

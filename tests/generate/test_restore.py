@@ -1,4 +1,4 @@
-"""Given frames come out as they are; made ones beside them get what the given ones lost, less with the distance."""
+"""Known frames come out exact; generated ones get what the VAE lost of them, less with distance."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_nothing_given_changes_nothing():
 
 
 def test_what_a_frame_lost_stays_where_it_is_still_seen():
-    """A bright square moves on; the VAE loses 10 of everything and 20 of the square, which leaves no double behind."""
+    """A bright square moves on; the VAE loses 10 of all and 20 of the square, without ghosts."""
     decoded = torch.full((3, 16, 32, 3), 50, dtype=torch.uint8)
     for n, left in enumerate((2, 12, 22)):
         decoded[n, 4:12, left : left + 8] = 180
@@ -83,7 +83,7 @@ def test_what_a_frame_lost_stays_where_it_is_still_seen():
 
 
 def test_more_is_added_the_nearer_a_pixel_is_to_what_was_decoded():
-    """A pixel that moved by a share of MOST_APART keeps the rest; each of two given frames counts for itself."""
+    """A pixel that moved by a share of MOST_APART gets the rest, from each known frame."""
     apart = round(MOST_APART) // 4
     decoded = level(100, 100 + apart, 100 + 4 * apart)
     added = 12 * FADE / (FADE + 1) * 3 / 4

@@ -1,4 +1,4 @@
-"""A clip backwards: the last frame first, and whatever is heard with a frame is heard with it still."""
+"""A clip backwards: the last frame first, and the sound of a frame stays with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["bundle"]  # a fixture
 
 
 def click(path: Path, at: float, seconds: float) -> Path:
-    """A file of silence with 20 ms of noise at a moment, which sounds otherwise backwards: it dies away."""
+    """A file of silence with 20 ms of noise that dies away, which sounds different backwards."""
     samples = np.zeros(round(seconds * RATE))
     first, length = round(at * RATE), RATE // 50
     samples[first : first + length] = np.random.default_rng(0).uniform(-1, 1, length) * np.linspace(0.8, 0.0, length)
@@ -46,7 +46,10 @@ def heard(path: Path) -> np.ndarray:
 
 
 def clicks(video: Video, folder: Path) -> tuple[float, bool]:
-    """When the noise begins in a video as it is saved, in seconds, and whether it dies away, and does not swell."""
+    """Start of the noise in a saved video, in seconds, and whether it dies away.
+
+    Backwards it swells.
+    """
     video.save(folder / "heard.mkv")
     loud = np.abs(heard(folder / "heard.mkv")) > 0.02
     first, last = loud.argmax(), len(loud) - loud[::-1].argmax()

@@ -62,7 +62,10 @@ def test_a_gap_ends_in_a_window_that_sees_both_sides(gap, given):
 
 
 def test_the_window_after_a_change_of_words_is_guided_by_the_text_alone(bundle, monkeypatch):
-    """Beside what was made, or given, of other words; windows of one text are guided along what is given too."""
+    """Next to generated or known windows of other words.
+
+    Windows of one text are guided along the conditioning too.
+    """
     from minisora.generate import rollout
 
     seen = []

@@ -1,4 +1,4 @@
-"""A request comes back from the file that it made, and makes the same frames again, wherever its media are by then."""
+"""A request read from the file that it made gives the same frames, wherever its media are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prompts that change over time, from or until a moment. Reading them is tested in test_rollout.py too."""
+"""Prompts that change over time, from or until a moment.
+
+Reading them is tested in test_rollout.py too.
+"""
 
 from __future__ import annotations
 

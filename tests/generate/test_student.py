@@ -109,7 +109,7 @@ def test_every_way_to_a_video_goes_by_the_student(taught, monkeypatch):
 
 
 def test_an_edit_to_the_same_words_changes_nothing(taught):
-    """Neither side is guided, so the two estimates are one; what is left is the way through the VAE and back."""
+    """Neither side is guided, so both estimates are equal; only the VAE's round trip is left."""
     model, clip = Model(taught), Video(picture(5, 32, 32), 8.0)
     same = model.edit(clip, "a ball", source="a ball", strength=0.8).frames
     latents = Model(taught).edit(clip, "a ball", source="a ball", strength=0.1).frames

@@ -1,4 +1,4 @@
-"""Threads on one model: each call has frames, notes, seconds and progress of its own, whatever else is made."""
+"""Threads on one model: each call has its own frames, notes, seconds and progress."""
 
 from __future__ import annotations
 

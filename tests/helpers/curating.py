@@ -24,7 +24,7 @@ export: [datajuicer]
 
 
 def moving(seed: int, num_frames: int = 48) -> torch.Tensor:
-    """A textured field that slides, dark for even seeds and light for odd ones: (T, 48, 64, 3) uint8."""
+    """A textured field that slides, dark for even seeds, light for odd: (T, 48, 64, 3) uint8."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randint(20, 120, (1, 3, 10, 40), generator=generator).float() + seed % 2 * 110
     wide = torch.nn.functional.interpolate(coarse, (48, 256), mode="bilinear")[0]

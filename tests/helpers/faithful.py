@@ -1,4 +1,4 @@
-"""A model that shows what is asked for in every prompt, in order: real clips of the prompts' own scenes."""
+"""A model that shows what each prompt asks for: real clips of the prompts' own scenes, in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from tests.helpers.tiny import Words
 
 
 class Faithful:
-    """clips: (T, H, W, 3) uint8 each at 8 frames per second, by seed; what else a report looks at is random."""
+    """clips: (T, H, W, 3) uint8 each at 8 fps, by seed.
+
+    What else a report looks at is random.
+    """
 
     def __init__(self, clips: Sequence[Tensor], *, seconds: float) -> None:
         torch.manual_seed(0)

@@ -43,7 +43,10 @@ def pan(
 def turning(
     seed: int, num_frames: int, height: int = 96, width: int = 128, *, zoom: float = 1.0, roll: float = 0.0
 ) -> Frames:
-    """One shot: each frame enlarges the one before `zoom` times and turns it counterclockwise by `roll` degrees."""
+    """One shot: each frame is the one before, enlarged `zoom` times and turned by `roll` degrees.
+
+    Turned counterclockwise.
+    """
     ground = texture(seed, height * 2, width * 2)
     views = []
     for i in range(num_frames):

@@ -1,4 +1,7 @@
-"""A request of every verb, by the verb's name, with most of its fields given; and some others. Media are in memory."""
+"""A request of every verb, by the verb's name, with most of its fields given; and some others.
+
+Media are in memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest networks there are, a bundle of them with random weights, and clips and settings that go with it."""
+"""The smallest networks there are, a bundle of them with random weights, and fitting clips."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from minisora.judge.network import load_judge
 from minisora.judge.stickers import (
     NUM_FRAMES,
     SIDE,
-    TONES_TOLD,
+    TONE_CLASSES,
     StickerJudge,
     looks,
     reading,
@@ -39,7 +39,7 @@ def test_the_network_answers_for_every_name_and_is_small(judge):
     clips = torch.randint(0, 256, (2, NUM_FRAMES, SIDE, SIDE, 3), dtype=torch.uint8)
     names, tones, order = judge(clips)
     assert len(set(words())) == len(words()) == 734
-    assert names.shape == (2, len(words())) and tones.shape == (2, len(TONES_TOLD)) and order.shape == (2,)
+    assert names.shape == (2, len(words())) and tones.shape == (2, len(TONE_CLASSES)) and order.shape == (2,)
     assert sum(value.numel() for value in judge.parameters()) * 2 < 4_000_000  # bytes in half precision
 
 
@@ -54,10 +54,10 @@ def test_a_clip_backward_is_read_the_other_way_and_a_still_one_neither_way(judge
 
 
 def test_person_and_activity_are_of_the_best_name_that_has_them():
-    names, tones = torch.zeros(len(words())), torch.zeros(len(TONES_TOLD))
+    names, tones = torch.zeros(len(words())), torch.zeros(len(TONE_CLASSES))
     for height, name in enumerate(("man golfing", "firefighter", "woman rowing boat", "owl"), start=1):
         names[words().index(name)] = height
-    tones[TONES_TOLD.index("medium-dark")] = 1
+    tones[TONE_CLASSES.index("medium-dark")] = 1
     told = reading(names, tones, 0.8)
     assert told.names[:4] == ("owl", "woman rowing boat", "firefighter", "man golfing") and len(told.names) == 5
     assert (told.person, told.activity, told.tone, told.forward) == ("woman", "rowing boat", "medium-dark", 0.8)
@@ -94,7 +94,7 @@ def test_examples_are_the_same_every_time_and_half_of_the_clips_run_backward(bat
     assert batch.pictures.shape == (PICTURES, SIDE, SIDE, 3) and len(batch.names) == len(batch.tones)
     assert batch.clips.shape == (CLIPS, NUM_FRAMES, SIDE, SIDE, 3) and len(batch.names) == PICTURES + CLIPS
     assert set(batch.forward.tolist()) == {-1, 1}
-    assert len(set(batch.names.tolist())) > 100 and len(set(batch.tones.tolist())) == len(TONES_TOLD)
+    assert len(set(batch.names.tolist())) > 100 and len(set(batch.tones.tolist())) == len(TONE_CLASSES)
 
 
 def test_a_picture_is_its_backdrop_but_where_the_sticker_is(batch):
@@ -118,7 +118,7 @@ def test_losses_begin_at_chance_and_fall_on_a_batch_that_is_seen_again(batch):
         optimizer.zero_grad()
         told[-1].sum().backward()
         optimizer.step()
-    chance = torch.tensor([len(words()), len(TONES_TOLD), 2, 2]).log()
+    chance = torch.tensor([len(words()), len(TONE_CLASSES), 2, 2]).log()
     torch.testing.assert_close(told[0].detach(), chance, atol=0.35, rtol=0.0)
     assert (told[-1][:3] < 0.8 * told[0][:3]).all(), told
 

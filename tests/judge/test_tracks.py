@@ -1,4 +1,4 @@
-"""Tracks against the truth that the renderer gives, and the background's motion against a known shift."""
+"""Tracks against the renderer's truth, and the background's motion against a known shift."""
 
 from __future__ import annotations
 

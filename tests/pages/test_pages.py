@@ -1,4 +1,4 @@
-"""Rendering: what is escaped, what is refused, and what is left of a page that could not be made."""
+"""Rendering: what is escaped, what is refused, and what is left of a failed page."""
 
 from __future__ import annotations
 

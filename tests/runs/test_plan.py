@@ -104,7 +104,7 @@ RECIPES = {"narrow": narrow, "wide": wide, "frames": frames}
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("name", RECIPES)
 def test_memory_is_within_a_fifth_of_what_a_run_takes(name):
-    """In a process of its own, whose allocator gives back what is freed, so that its most is the step's most."""
+    """In a process whose allocator returns freed memory, so that its peak is the step's peak."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.runs.test_plan", name],
         cwd=ROOT,
@@ -181,7 +181,7 @@ def test_weights_and_moments_are_those_of_the_optimisers(muon_lr):
     assert parts["weights"] == sum(p.numel() * p.element_size() for p in model.parameters())
 
 
-def test_frozen_weights_have_no_moments_and_recomputing_keeps_less():
+def test_frozen_weights_have_no_moments_and_checkpointing_keeps_less():
     batch = clips(TINY, (2, 4, 4), 3)
     kept = DiT(TINY).state_dict()
 

@@ -1,4 +1,4 @@
-"""What is exported: a bundle as it was, and a transformer that diffusers opens and that says what ours says."""
+"""Exports: a bundle as it was, and a transformer that diffusers opens with the same output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of curated clips becomes a bundle, by full tuning and by adapters; what cannot be trained on is said."""
+"""A folder of curated clips becomes a bundle, by full tuning and by adapters; errors are named."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_curated_clips_become_a_bundle(tmp_path, base, data, lora, capsys):
     config = replace(tuning.fine_tune(data, base, lora=lora, steps=3), preview=None, bf16=False)
     assert not (tmp_path / ".cache").exists()  # a plan encodes nothing
     loop.run(config, tmp_path / "run")
-    assert "passed over: sample clip-2 is not a curated clip" in capsys.readouterr().err
+    assert "skipped: sample clip-2 is not a curated clip" in capsys.readouterr().err
     before, after = opened(base), opened(tmp_path / "run" / "bundle")
     assert after.name == "tiny-mine" and after.sampling == before.sampling
     assert after.trained["fine_tuned"]["clips"] == 2 and after.known is not None
@@ -122,7 +122,7 @@ def test_latents_are_made_once_for_each_vae_and_by_one_run_at_a_time(base, tmp_p
     with torch.no_grad():
         bundle.vae.latent_mean.add_(1.0)
     write_latents(folder, [job], bundle.vae, bundle.text)
-    assert "are made anew" in capsys.readouterr().err
+    assert "are encoded again" in capsys.readouterr().err
     assert len(Shards(folder / "few")) == 3 and not {*first_of(folder / "few")[1]} & {*of}
 
 
@@ -209,12 +209,12 @@ def test_curated_clips_are_encoded_anew_for_another_text_encoder(base, data, tmp
     assert not {*first_of(folder)[1]} & {*before}
 
 
-def test_a_sample_that_was_passed_over_is_not_tried_again(base, data, tmp_path, capsys, monkeypatch):
+def test_a_skipped_sample_is_not_tried_again(base, data, tmp_path, capsys, monkeypatch):
     bundle, folder = opened(base), tmp_path / "latents"
     folder.mkdir()
     (folder / ".shard-000000.1.part.parquet").write_bytes(b"")  # of a run that was killed
     write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=STRIDE)
-    assert "passed over: sample clip-2" in capsys.readouterr().err and len(Shards(folder)) == 2
+    assert "skipped: sample clip-2" in capsys.readouterr().err and len(Shards(folder)) == 2
     monkeypatch.setattr(latents, "Pool", lambda *_: pytest.fail("it was tried again"))
     write_clip_latents(folder, Shards(data), bundle.vae, bundle.text, side=STRIDE)
     assert capsys.readouterr().err == "" and len(Shards(folder)) == 2
@@ -250,17 +250,17 @@ def test_the_command_says_what_it_would_take_and_what_it_needs(base, data):
 def test_a_file_of_ones_own_is_a_recipe(tmp_path, base):
     (tmp_path / "mine_too.py").write_text("import minisora.recipes\nmade = 3\ndef recipe():\n    return made\n")
     with pytest.raises(UsageError, match="returned int, not a RunConfig"):
-        recipes.of_file(tmp_path / "mine_too.py")
+        recipes.recipe_from_file(tmp_path / "mine_too.py")
     (tmp_path / "empty_one.py").write_text("")
     with pytest.raises(UsageError, match="no function `recipe"):
-        recipes.of_file(tmp_path / "empty_one.py")
+        recipes.recipe_from_file(tmp_path / "empty_one.py")
 
 
 def test_a_run_may_begin_from_a_bundle(base):
-    begun = recipes.begun_from(replace(CONFIG, build=lambda: DiT(DIT_384)), base).build()
+    begun = recipes.initialised_from(replace(CONFIG, build=lambda: DiT(DIT_384)), base).build()
     assert torch.equal(begun.state_dict()["enter.weight"], opened(base).dit.state_dict()["enter.weight"])
     with pytest.raises(UsageError, match="does not train a transformer"):
-        recipes.begun_from(replace(CONFIG, build=lambda: VideoVAE(VAE)), base).build()
+        recipes.initialised_from(replace(CONFIG, build=lambda: VideoVAE(VAE)), base).build()
 
 
 def test_a_clip_is_cut_to_the_grid():

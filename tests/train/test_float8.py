@@ -1,4 +1,7 @@
-"""Matmuls in float8: near those in float32, and all that is kept stays as it was. On a CPU, which does them slowly."""
+"""Matmuls in float8: near those in float32, and all that is kept stays as it was.
+
+On a CPU, which does them slowly.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ def test_gradients_are_near_those_without():
     assert not torch.equal(exact["blocks.0.qkv.weight"], near["blocks.0.qkv.weight"])
 
 
-def test_what_is_recomputed_has_the_same_gradients():
+def test_activation_checkpointing_gives_the_same_gradients():
     once, again = gradients(prepared()), gradients(prepared(recompute=True))
     for name, grad in once.items():
         torch.testing.assert_close(again[name], grad)

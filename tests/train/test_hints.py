@@ -1,4 +1,4 @@
-"""Hints are asked only while a transformer is trained: what it says of velocities is that of a plain one."""
+"""Hints are read only in training: their velocities are those of a plain transformer."""
 
 from __future__ import annotations
 

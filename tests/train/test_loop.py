@@ -1,4 +1,4 @@
-"""A run is a function of its config: stopped and gone on with, it ends bit for bit where an unbroken one does."""
+"""A run is a function of its config: interrupted and resumed, it ends as an unbroken one."""
 
 from __future__ import annotations
 
@@ -177,7 +177,10 @@ def rates(folder: Path) -> list[float]:
 
 @pytest.mark.parametrize("stops", [(20,), (23,), (7, 20, 21, 27)])
 def test_a_cool_down_is_one_run_with_what_comes_before(tmp_path, stops):
-    """In one go, or stopped anywhere: the same weights, the rate as on paper, and the uncooled state left alone."""
+    """In one go, or stopped anywhere: the same weights, the lr as on paper.
+
+    The state before the cool-down is left alone.
+    """
     config = replace(COOLED, log_every=1)
     whole = run(config, tmp_path / "whole")
     run(replace(config, cooldown_steps=0), tmp_path / "uncooled")
@@ -193,7 +196,7 @@ def test_a_cool_down_is_one_run_with_what_comes_before(tmp_path, stops):
 
 
 def test_a_run_that_was_cooled_down_goes_on_from_the_uncooled_weights(tmp_path, capsys):
-    """Cooled at step 20, and at 26 on request: 40 steps are those of a run that was never cooled down."""
+    """Cooled at step 20, and at 26 on request: 40 steps equal those of an uncooled run."""
     run(COOLED, tmp_path / "cooled")
     run(replace(COOLED, steps=40), tmp_path / "cooled", stop_at=26)
     capsys.readouterr()
@@ -230,7 +233,7 @@ def test_a_cool_down_that_cannot_be_is_refused(tmp_path):
 
 
 def test_averages_on_the_way_are_kept_and_what_only_training_has_is_left_out(tmp_path):
-    """The last layer stands for a part that is thrown away: neither kept, nor published, nor previewed."""
+    """The last layer stands for an auxiliary head: neither kept, nor published, nor previewed."""
     previewed: list[int] = []
     config = replace(
         COOLED,
@@ -270,7 +273,7 @@ def test_the_log_says_what_was_done(tmp_path):
 
 
 def sometimes_broken(bad: set[int], what: str):
-    """The loss, or only its gradient, is not finite at some steps; the step is read off the batch."""
+    """The loss, or only its gradient, is not finite at some steps, read off the batch."""
     marks = {float(points(step).x[0, 0]) for step in bad}
 
     def loss(model: nn.Module, batch: Points, noise: torch.Generator) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ def norm_of(parameters: list[nn.Parameter]) -> float:
 
 
 def test_what_leaves_its_recent_range_is_scaled_to_the_bound():
-    """Against running moments by numpy: those of an exponential average, once the start is forgotten."""
+    """Against running moments by numpy, without the bias of the start."""
     generator, draws = torch.Generator().manual_seed(0), numpy.random.default_rng(0)
     clip = AdaptiveClip(3.0)
     norms = draws.normal(5.0, 0.5, 400).clip(4, 6)
@@ -82,7 +82,10 @@ def test_the_clip_goes_on_from_its_state():
 
 
 def test_the_average_is_the_sum_on_paper():
-    """e_n = prod(d) e_0 + sum_i (1 - d_i) prod_{j > i} d_j w_i, with d_i = min(decay, (1 + i) / (10 + i))"""
+    """e_n = prod(d) e_0 + sum_i (1 - d_i) prod_{j > i} d_j w_i
+
+    with d_i = min(decay, (1 + i) / (10 + i))
+    """
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     model.register_buffer("kept", torch.ones(2))

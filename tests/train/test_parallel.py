@@ -1,4 +1,4 @@
-"""A step is the same on one process and on many, however they share it: same loss, same gradients, same run."""
+"""A step on one process and on many, however they share it: same loss, gradients and run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.mark.long
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
-    """Seven steps on two processes and thirteen on one, and the other way round: within the order of a sum."""
+    """Seven steps on two processes and thirteen on one, and the reverse.
+
+    Equal within the order of a sum.
+    """
     monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
     for folder in ("whole", "two", "one"):
         (tmp_path / folder).mkdir()
@@ -88,7 +91,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_a_vae_is_trained_on_two_processes_as_on_one(tmp_path, monkeypatch):
-    """With kernels in channels-last order, buffers that nobody splits, and Muon, which rounds to bfloat16."""
+    """Channels-last kernels, unsharded buffers, and Muon, which rounds to bfloat16."""
     monkeypatch.setattr(loop, "matmul_peak", lambda *_: 1e15)
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -100,7 +103,7 @@ def test_a_vae_is_trained_on_two_processes_as_on_one(tmp_path, monkeypatch):
         torch.testing.assert_close(two[name], value, atol=5e-3, rtol=0)
 
 
-def test_what_is_recomputed_has_the_same_gradients(alone):
+def test_activation_checkpointing_gives_the_same_gradients(alone):
     with joined(Layout(recompute=True)) as ranks:
         dit = network()
         prepare(dit, ranks)
@@ -110,7 +113,7 @@ def test_what_is_recomputed_has_the_same_gradients(alone):
         assert p.grad is not None and torch.allclose(p.grad, alone[name], atol=1e-7), name
 
 
-def test_a_vae_is_recomputed_with_the_same_gradients():
+def test_activation_checkpointing_of_a_vae_gives_the_same_gradients():
     told = []
     for layout in (Layout(), Layout(recompute=True)):
         torch.manual_seed(0)
@@ -127,7 +130,7 @@ def test_a_vae_is_recomputed_with_the_same_gradients():
 
 
 @pytest.mark.long
-def test_what_is_recomputed_is_compiled_too(alone):
+def test_checkpointed_blocks_are_compiled_too(alone):
     """One graph for every pack, with the same gradients; on a GPU attention still breaks it."""
     torch._dynamo.reset()
     counters.clear()
@@ -153,7 +156,7 @@ class Counted(TorchDispatchMode):
 
 
 def test_attention_and_matmuls_are_not_run_twice():
-    """And the gradients are those that there are when nothing is recomputed."""
+    """And the gradients equal those without activation checkpointing."""
     told = []
     for layout in (Layout(), Layout(recompute=True)):
         dit = network()
@@ -161,11 +164,11 @@ def test_attention_and_matmuls_are_not_run_twice():
         with Counted() as counted:
             dit_loss(dit, batch(0), torch.Generator().manual_seed(0))["loss"].backward()
         told.append((counted.times, [p.grad for p in dit.parameters()]))
-    (once, plain), (again, recomputed_ones) = told
+    (once, plain), (again, checkpointed) = told
     for name in ("minisora::attention_by_blocks", "aten::mm", "aten::addmm"):
         assert again[name] == once[name] > 0, name
     assert again["aten::_to_copy"] + again["aten::gelu"] > once["aten::_to_copy"] + once["aten::gelu"]
-    for one, other in zip(plain, recomputed_ones, strict=True):
+    for one, other in zip(plain, checkpointed, strict=True):
         assert one is not None and other is not None and torch.allclose(one, other, atol=1e-7)
 
 
@@ -190,13 +193,15 @@ def test_varlen_attention_is_the_operator_that_is_kept():
     assert torch.ops.torch_attn._varlen_attn.default.name() in KEPT
 
 
-def test_a_model_without_parts_is_not_recomputed():
+def test_a_model_without_parts_has_no_activation_checkpointing():
     for layout, compiled in ((Layout(recompute=True), False), (Layout(), True)):
-        with pytest.raises(UsageError, match=r"Linear cannot be (recomputed|compiled): it has no `fsdp_units"):
+        with pytest.raises(
+            UsageError, match=r"Linear cannot (use activation checkpointing|be compiled): it has no `fsdp_units"
+        ):
             prepare(torch.nn.Linear(2, 2), Ranks(layout), compiled=compiled)
 
 
-def test_recomputing_keeps_matmuls_only():
+def test_activation_checkpointing_keeps_matmuls_only():
     kept: list[tuple[int, ...]] = []
     weight = torch.randn(8, 8, requires_grad=True)
 

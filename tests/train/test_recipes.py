@@ -1,4 +1,4 @@
-"""Recipes as a user meets them: planned without their data, and refused in one line where something is wrong."""
+"""Recipes as a user meets them: planned without data, and bad input refused in one line."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_field_that_is_not_there_is_named_with_the_nearest(tmp_path, text, say
 def test_a_mistake_inside_a_recipe_keeps_its_own_error(tmp_path):
     (tmp_path / "mistaken.py").write_text("def recipe():\n    return None + 1\n")
     with pytest.raises(TypeError, match="unsupported operand"):
-        recipes.of_file(tmp_path / "mistaken.py")
+        recipes.recipe_from_file(tmp_path / "mistaken.py")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_bundle_of_another_config_is_refused(small):
         recipes.toybox_pictures(), build=lambda: DiT(replace(DIT, mlp_width=2 * DIT.mlp_width)), compile=False
     )
     with pytest.raises(UsageError, match=r"dit\.safetensors does not fit its config: size mismatch for blocks"):
-        State(recipes.begun_from(other, small), Ranks())
+        State(recipes.initialised_from(other, small), Ranks())
 
 
 @pytest.mark.parametrize("change", [{"dit": {"widht": 3}}, {"sampling": {}}, {"vae": 3}], ids=str)
@@ -126,7 +126,7 @@ def test_a_bundle_that_says_something_else_cannot_be_planned(small, change):
 
 
 def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
-    """Else a transformer would go on with latents of another VAE than its own, and nothing would say so."""
+    """Otherwise a transformer would go on with latents of another VAE, without a word."""
     embedded = trained_vae()
     with torch.no_grad():
         embedded.latent_mean.add_(1.0)
@@ -139,7 +139,7 @@ def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
 
 
 def test_a_run_says_which_weights_it_begins_with(tmp_path):
-    """Under a name that holds others by now it would go on as if nothing had changed; one from nothing says nothing."""
+    """Other clips under a known name would go unnoticed; a run from scratch says nothing."""
     fresh = (recipes.toybox_pictures, recipes.vae_toybox, recipes.captioner_playroom, recipes.toybox_upscale)
     assert [recipe().origin + recipe().content for recipe in fresh] == [""] * 4
     save(tmp_path / "base", bundle := Bundle("base", trained_vae(), DiT(transformer.DIT), Words(), Sampling()))
@@ -147,7 +147,7 @@ def test_a_run_says_which_weights_it_begins_with(tmp_path):
     begun = (
         lambda: recipes.toybox_pictures(base=tmp_path / "base"),
         lambda: recipes.toybox(base=tmp_path / "base"),
-        lambda: recipes.begun_from(recipes.toybox_pictures(), tmp_path / "base"),
+        lambda: recipes.initialised_from(recipes.toybox_pictures(), tmp_path / "base"),
         lambda: recipes.captioner_playroom(base=captioner),
     )
     before = [recipe().content for recipe in begun]

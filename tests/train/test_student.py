@@ -1,4 +1,4 @@
-"""Distillation against answers known on paper: where the teacher's own steps end, and where the exact flow does."""
+"""Distillation against answers known on paper: the ends of the teacher's steps and of the flow."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def flow_end(x: Tensor, t: Tensor) -> Tensor:
 
 
 class Oracle(nn.Module):
-    """The best velocity of Gaussian data without its adapter, and of `end`, a consistency function, with it."""
+    """The best velocity of Gaussian data without adapter; with it the consistency function."""
 
     def __init__(self, end) -> None:
         super().__init__()
@@ -113,7 +113,10 @@ def test_loss_of_the_exact_flow_falls_as_the_square_of_the_steps(monkeypatch):
 
 
 def test_the_teacher_is_guided_as_in_sampling(bundle):
-    """A first frame and a picture in between are given; at one time inside the guided interval, at one below it."""
+    """A first frame and an inner picture are known.
+
+    One time is inside the guided interval, one below it.
+    """
     shape = Shape(num_frames=9, height=32, width=48, fps=8.0)
     canvas = build(bundle, shape, [Condition(picture(1, 32, 48)), Condition(picture(1, 32, 48, seed=2), at=6)])
     how = Settings(guidance=3.0, guidance_given=2.0, context_noise=0.1)
@@ -196,7 +199,7 @@ def run_of(base: Path, data: Path, folder: Path) -> RunConfig:
         base,
         write=lambda vae, text: write_clip_latents(folder, Shards(data), vae, text, side=16),
         batches=lambda null_text: windows_of(Shards(folder), bundle=opened(base)),
-        sketched=dummy_batch(DIT_384, (2, 2, 2), tokens=64, words=4),
+        dummy=dummy_batch(DIT_384, (2, 2, 2), tokens=64, words=4),
         prompts=["a ball"],
         steps=3,
         rank=2,
@@ -228,7 +231,7 @@ def test_packs_of_another_network_are_refused(tmp_path, base, data):
             base,
             write=lambda *_: None,
             batches=lambda _: windows_of(Shards(data), bundle=opened(base)),
-            sketched=dummy_batch(replace(DIT_384, text_width=7), (2, 2, 2), tokens=64, words=4),
+            dummy=dummy_batch(replace(DIT_384, text_width=7), (2, 2, 2), tokens=64, words=4),
             prompts=[],
             steps=3,
         )

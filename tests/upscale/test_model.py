@@ -1,4 +1,4 @@
-"""What the upscaler promises: a start at bicubic, a fixed view in time, and the same video however it comes."""
+"""The upscaler: starts at bicubic, sees a fixed span of time, streams to the same video."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_stream_is_the_whole_network_at_once():
 
 
 def test_a_stream_holds_no_more_than_it_needs():
-    """What is given is taken only as results are asked for, so memory does not grow with the length."""
+    """Input is read only as results are asked for, so memory does not grow with the length."""
     taken = 0
 
     def endless():

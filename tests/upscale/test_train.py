@@ -34,7 +34,7 @@ def test_a_batch_is_a_function_of_its_step():
 
 
 def test_both_sizes_show_the_same_moments_and_places():
-    """Without the VAE the large frames, reduced, are nearer to the small ones than a pixel or a frame aside."""
+    """Without the VAE the reduced large frames match the small ones best without a shift."""
     batches = replace(BATCHES, vae=None, batch_size=8, still=0.0, rates=(8.0,))
 
     def apart(one, other):
@@ -91,7 +91,7 @@ def test_parts_add_up_reach_every_weight_and_are_what_they_say():
 
 
 def test_it_learns_where_edges_are():
-    """Large frames of plain 4x4 blocks can be known from the small ones; bicubic enlargement blurs them."""
+    """Large frames of plain 4x4 blocks follow from the small ones; bicubic blurs them."""
     torch.manual_seed(0)
     upscaler, loss = Upscaler(UpscalerConfig(width=32, blocks=1, neighbours=0)), UpscaleLoss()
     small = torch.randint(0, 256, (4, 1, 12, 12, 3), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Strides tile a video without gaps; whatever goes through a codec asks it for its strides and for what it can do."""
+"""Strides tile a video without gaps; users of a codec ask it for strides and abilities."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_spans_of_latents_tile_a_video(group):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_group_out_of_a_clip_is_encoded_as_the_codec_can(causal):
-    """A causal codec has to be shown something before the group: its own first frame, which is approximate."""
+    """A causal codec needs context before the group: its repeated first frame, an approximation."""
     frames = to_float(picture(5, 8, 8))
     codec = Means(causal=causal)
     group, alone = frames[3:5], frames[:1]

@@ -32,7 +32,7 @@ def test_parts_add_up_and_reach_every_weight():
 
 
 def test_latent_noise_reaches_the_decoder_alone():
-    """Some clips more, some less, none where it is 0; the divergence is that of the clean posterior."""
+    """Some clips more, some less, none at 0; the divergence is that of the clean posterior."""
     torch.manual_seed(0)
     vae = VideoVAE(VAEConfig(latent_channels=4, widths=(4, 4, 8), latent_width=8, latent_blocks=1))
     batch = FrameBatch(torch.randint(0, 256, (2, 5, 16, 16, 3), dtype=torch.uint8), flops=1.0)

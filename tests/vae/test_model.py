@@ -1,4 +1,4 @@
-"""What the VAE promises: a group's latent depends on its group alone, frames on nothing later, streaming on nothing."""
+"""The VAE: a group's latent depends on its group alone, frames on nothing later; streaming."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture
 def scene():
-    """A red disc that crosses a smooth ramp: scene(num_frames, height, width) -> (T, H, W, 3) uint8."""
+    """A red disc crossing a smooth ramp: scene(num_frames, height, width) -> (T, H, W, 3) uint8."""
 
     def make(num_frames: int, height: int, width: int) -> torch.Tensor:
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

@@ -17,7 +17,7 @@ import torch
 from minisora.errors import UsageError
 from minisora.video import Stream, Video, check_writable, mux, read_image, read_video
 from minisora.video import spool as spools
-from minisora.video.sound import Sound, has_sound
+from minisora.video.sound import Mix, Sound, has_sound
 
 SUFFIXES = [".mp4", ".webm", ".mkv", ".gif"]
 
@@ -172,13 +172,23 @@ def test_frames_in_memory_go_elsewhere_only_if_asked(place, temporary, scene):
 
 
 def test_sound_that_cannot_be_encoded_is_left_out_and_said(place, scene, tone, monkeypatch):
-    def fails(self, until):
+    def fails(self, seconds):
         raise av.error.InvalidDataError(1094995529, "Invalid data")
 
-    monkeypatch.setattr(mux._Heard, "mux", fails)
+    monkeypatch.setattr(Mix, "blocks", fails)
     notes = Video(scene(4, 16, 16), 8.0, (Sound(tone),)).save(place / "a.mp4")
     assert any("the sound cannot be written (Invalid data" in note for note in notes)
     assert len(read_video(place / "a.mp4").frames) == 4 and not has_sound(place / "a.mp4")
+
+
+def test_sound_ends_with_the_frames(place, tone):
+    """Codecs code whole blocks; what is beyond the end is marked to be cut, as before the spool."""
+    frames = torch.zeros(8, 16, 16, 3, dtype=torch.uint8)
+    for suffix in (".mp4", ".webm", ".mkv"):
+        Video(frames, 8.0, (Sound(tone),)).save(place / f"a{suffix}")
+        with av.open(str(place / f"a{suffix}")) as container:
+            heard = sum(frame.samples for frame in container.decode(audio=0))
+        assert abs(heard - 48_000) <= 1024, (suffix, heard)  # a block of AAC
 
 
 def test_an_existing_file_is_replaced_only_by_a_whole_one(place, scene):

@@ -61,7 +61,7 @@ def test_only_h264_pads_odd_sizes_and_says_so(tmp_path, scene, size):
     "colour", [(255, 0, 0), (0, 200, 0), (20, 40, 230), (255, 255, 255), (0, 0, 0), (240, 200, 10)]
 )
 def test_flat_colours_come_back(tmp_path, suffix, colour):
-    """Matrix and range are written as they are read: a mistake in either moves these by 10 or more."""
+    """Matrix and range are written as they are read: a mistake moves these by 10 or more."""
     frames = torch.tensor(colour, dtype=torch.uint8).expand(4, 32, 32, 3).contiguous()
     write_video(tmp_path / f"a{suffix}", frames, fps=10)
     assert (read_video(tmp_path / f"a{suffix}").frames.int() - frames.int()).abs().max() <= 4
@@ -128,7 +128,7 @@ def test_another_rate_is_that_which_a_file_read_at_it_has(tmp_path, have, fps):
         from_file = read_frames(tmp_path / "a.mkv", fps=fps)[0]
         ours = Video(shades, have).at_rate(fps).frames
         assert ours.shape == from_file.shape, count
-        # Matroska rounds times to 1 ms, which may be on the other side of a moment that is asked for
+        # Matroska rounds times to 1 ms, which may be on the other side of the requested moment
         assert int((ours.int() - from_file.int()).abs().max()) <= (have == 29.97), count
 
 

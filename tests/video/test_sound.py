@@ -19,7 +19,7 @@ def frames(count: int) -> torch.Tensor:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """A second of frames with a tone of 440 Hz, in mono at 44.1 kHz, as a wave beside a video would be."""
+    """A second of frames with a tone of 440 Hz, mono at 44.1 kHz, as a wave next to a video."""
     tone = tmp_path / "tone.wav"
     with av.open(str(tone), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=44_100, layout="mono")

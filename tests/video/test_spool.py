@@ -45,8 +45,7 @@ class Full(FileIO):
 def test_packets_come_back_as_they_were(tmp_path, monkeypatch, in_memory):
     monkeypatch.setattr(spools, "_IN_MEMORY", in_memory)
     with Spool(tmp_path / "a.mp4") as spool:
-        for packet in packets():
-            spool.keep(packet)
+        spool.keep(packets())
         assert spool.count == 40 and list(tmp_path.iterdir()) == []
         for _ in range(2):
             assert list(map(told, spool.packets())) == list(map(told, packets()))
@@ -54,7 +53,7 @@ def test_packets_come_back_as_they_were(tmp_path, monkeypatch, in_memory):
 
 def test_a_packet_without_times(tmp_path):
     with Spool(tmp_path / "a.mp4") as spool:
-        spool.keep(av.Packet(b"a picture"))
+        spool.keep([av.Packet(b"a picture")])
         (packet,) = spool.packets()
         assert bytes(packet) == b"a picture" and packet.pts is None and packet.dts is None
 
@@ -69,14 +68,12 @@ def test_a_full_disk_or_a_missing_folder_leads_to_the_next(tmp_path, monkeypatch
 
     monkeypatch.setattr(tempfile, "TemporaryFile", first_full)
     with Spool(tmp_path / "a.mp4") as spool:
-        for packet in packets():
-            spool.keep(packet)
+        spool.keep(packets())
         assert asked == [tmp_path, None]
         assert list(map(told, spool.packets())) == list(map(told, packets()))
     monkeypatch.setattr(tempfile, "TemporaryFile", ordinary)
     with Spool(tmp_path / "missing" / "a.mp4") as spool:
-        for packet in packets():
-            spool.keep(packet)
+        spool.keep(packets())
         assert list(map(told, spool.packets())) == list(map(told, packets()))
 
 
@@ -87,5 +84,4 @@ def test_no_room_anywhere_is_an_error(tmp_path, monkeypatch):
         Spool(tmp_path / "a.mp4") as spool,
         pytest.raises(UsageError, match=r"the disk is full: .*a\.mp4 was not written"),
     ):
-        for packet in packets():
-            spool.keep(packet)
+        spool.keep(packets())

@@ -1,4 +1,4 @@
-"""What is made ahead is the same whatever the number of processes, and whatever befalls them or the samples."""
+"""What is prepared ahead is the same with any number of processes, whatever fails in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ GARBAGE, HANGS, UNDECODABLE = 5, 3, 8
 
 
 def double(item: tuple[int, Path | None, str]) -> int:
-    """Twice a number; before, where a file is given that is not there yet, what befalls the process once."""
+    """Twice a number.
+
+    Before, where a file is given that is not there yet, `how` befalls the process once.
+    """
     number, once, what = item
     if what and (once is None or not once.exists()):
         if once is not None:
@@ -65,7 +68,10 @@ def decode(key: str, members: Mapping[str, bytes]) -> tuple[str, bytes]:
 
 @pytest.fixture
 def shards(tmp_path) -> Shards:
-    """Twelve samples in shards of their own. One was changed, one is of no use, the disk that holds one hangs."""
+    """Twelve samples in shards of their own.
+
+    One was changed, one is of no use, the disk that holds one hangs.
+    """
     with ShardWriter(tmp_path, max_bytes=1) as writer:
         for n in range(SAMPLES):
             writer.add(f"clip-{n}", {"txt": f"{n:03d}".encode()})
@@ -81,7 +87,7 @@ def shards(tmp_path) -> Shards:
 def test_any_number_of_processes_gives_the_same_batches_and_passes_over_the_same(shards, monkeypatch, capfd):
     made, said = {}, {}
     for workers in (0, 1, 3):
-        monkeypatch.setattr(sys.modules["minisora.workers.ahead"], "_passed", {})
+        monkeypatch.setattr(sys.modules["minisora.workers.ahead"], "_skipped", {})
         made[workers] = list(ahead(Batches(shards), range(4), workers=workers))
         said[workers] = capfd.readouterr().err
     keys = [f"clip-{sample_at(1, position, SAMPLES)}" for position in range(12)]  # each once
@@ -89,7 +95,7 @@ def test_any_number_of_processes_gives_the_same_batches_and_passes_over_the_same
     assert [key for batch in made[0] for key, _ in batch] == [instead.get(key, key) for key in keys]
     assert all(int(content) == int(key.partition("-")[2]) for batch in made[0] for key, content in batch)
     assert made[0] == made[1] == made[3]
-    assert said[0] == said[1] == said[3] and said[0].count("passed over") == 3
+    assert said[0] == said[1] == said[3] and said[0].count("skipped") == 3
     for part in ("changed where its sample 'clip-5' is", "sample clip-3 was not read in 5 s", "clip-8 is of no use"):
         assert part in said[0], said[0]
     assert "(3 so far)" in said[0]

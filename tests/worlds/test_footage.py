@@ -30,7 +30,10 @@ def _video(frames, fps):
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """90 frames at 30 fps whose red says the frame; a cut at 60 (green), a black title before it, black bars."""
+    """90 frames at 30 fps whose red is the frame's number.
+
+    A cut at 60 (green), a black title before it, black bars.
+    """
     monkeypatch.setenv("MINISORA_CACHE", str(tmp_path))
     frames = np.full((90, 100, 120, 3), 100, np.uint8)
     frames[..., 0] = np.arange(90)[:, None, None] + 60
@@ -56,7 +59,10 @@ def test_clips_lie_in_one_shot_at_the_asked_rate_and_size(source):
 
 
 def test_footage_that_is_decoded_otherwise_lies_in_another_folder():
-    """Else that of before would pass for it. Name another folder in footage.py, and record both here."""
+    """Else that of before would pass for it.
+
+    Name another folder in footage.py, and record both here.
+    """
     sources = [(one.name, one.asset.sha256, one.member) for one in (*footage.TRAIN, *footage.HELD_OUT)]
     made = json.dumps([sources, footage.SHORT_SIDE, footage.MAX_FPS, footage.CUT, footage.BLACK])
     assert (footage.FOLDER, zlib.crc32(made.encode())) == ("footage-256px", 3825088627)

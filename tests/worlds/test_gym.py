@@ -15,7 +15,7 @@ from minisora.worlds.gym import record
 
 
 class Walk(gymnasium.Env):
-    """A white square on a strip of nine places: left and right move it, the right end ends the episode."""
+    """A white square on a strip of nine places, moved by left and right; the right end is final."""
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 12}  # noqa: RUF012
     action_space = gymnasium.spaces.Discrete(2)

@@ -1,4 +1,4 @@
-"""The ray caster against membership tests marched in float64, and against itself at other sizes and times."""
+"""The ray caster against marched membership tests in float64, and itself at other sizes."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from minisora.worlds.playroom.shapes import SHAPE_HITS
 
 
 def inside(shape: str, p: np.ndarray) -> np.ndarray:
-    """Whether points (..., 3) are in the shape of radius 1: a second definition, by volume instead of surface."""
+    """True for points (..., 3) in the shape of radius 1: a second definition, by volume."""
     across, half = EXTENTS[shape]
     x, y, z = np.moveaxis(p, -1, 0)
     if shape == "ball":
@@ -117,7 +117,7 @@ def test_a_later_start_is_a_slice_and_neighbours_change_nothing():
 
 
 def test_things_show_their_colour():
-    """The middle hue of each mask is nearest to the thing's own among all colours, in every light."""
+    """The middle hue of each mask is nearest to the thing's own colour, in every light."""
     from minisora.worlds.playroom import COLOURS
 
     names = list(COLOURS)

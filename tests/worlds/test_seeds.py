@@ -1,4 +1,4 @@
-"""Nothing is trained on what it is judged by: every use of seeds has a range of its own, and none has moved."""
+"""Nothing is trained on what it is judged by: every use has its own range of seeds, none moved."""
 
 from __future__ import annotations
 

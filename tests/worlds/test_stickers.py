@@ -184,7 +184,10 @@ def test_an_animation_is_cut_shrunk_and_premultiplied(tmp_path, monkeypatch):
 
 
 def test_stickers_that_are_made_otherwise_lie_in_another_folder():
-    """Else those of before would pass for them. Name another folder in store.py, and record both here."""
+    """Else those of before would pass for them.
+
+    Name another folder in store.py, and record both here.
+    """
     made = json.dumps([[asset.sha256 for asset in store.ASSETS], store.LONG_SIDES, store.STORED_FPS])
     assert (store.FOLDER, zlib.crc32(made.encode())) == ("stickers-16fps", 42111174)
 

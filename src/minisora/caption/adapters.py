@@ -2,9 +2,11 @@
 
     playroom        the captioner that comes with the package, or the folder of another one
     hf:NAME         any image-text-to-text model of `transformers`, by name or folder
-    URL[#MODEL]     any server that speaks OpenAI's chat completions, such as vLLM, SGLang, Ollama or llama.cpp's
+    URL[#MODEL]     any server that speaks OpenAI's chat completions, such as vLLM, SGLang, Ollama
+                    or llama.cpp's
 
-Here: the first two, and finding a captioner by name. Not here: the protocol (protocol.py), the server (endpoint.py).
+Here: the first two, and finding a captioner by name. Not here: the protocol (protocol.py), the
+server (endpoint.py).
 """
 
 from __future__ import annotations
@@ -45,13 +47,17 @@ class OwnCaptioner:
 class Pipeline:
     """An image-text-to-text model of `transformers`.
 
-    A model with a chat template gets several frames and a prompt; one without (BLIP, GIT) the middle frame.
+    A model with a chat template gets several frames and a prompt; one without (BLIP, GIT) the
+    middle frame.
     """
 
     together = 4
 
     def __init__(self, model: str, *, frames: int = 8) -> None:
-        """Load the model. model: a name on the hub or a folder. Raises UsageError if it cannot be loaded."""
+        """Load the model. model: a name on the hub or a folder.
+
+        Raises UsageError if it cannot be loaded.
+        """
         from transformers import pipeline
 
         self.name, self.frames = f"hf:{model}", frames

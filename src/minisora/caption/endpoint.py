@@ -1,11 +1,13 @@
-"""Captions from a server that speaks OpenAI's chat completions: frames as JPEGs, several clips at a time.
+"""Captions from a server that speaks OpenAI's chat completions: frames as JPEGs, clips in parallel.
 
-    POST BASE/chat/completions    {"model", "messages": [{"role": "user", "content": [text, image_url, ...]}], ...}
+    POST BASE/chat/completions    {"model", ..., "messages": [{"role": "user", "content":
+                                  [text, image_url, ...]}]}
     GET  BASE/models              the first of them, where no model was named
 
-Answers are cached on disk by a hash of the whole request, images and address included: the same command again requests
-only the missing ones. A busy or failing server (429, 5xx, timeout) is retried with exponential backoff; a clip that
-never gets an answer is reported and the others continue. An API key, if needed, comes from the environment.
+Answers are cached on disk by a hash of the whole request, images and address included: the same
+command again requests only the missing ones. A busy or failing server (429, 5xx, timeout) is
+retried with exponential backoff; a clip that never gets an answer is reported and the others
+continue. An API key, if needed, comes from the environment.
 
 Here: HTTP and the cache. Not here: frames and prompts (protocol.py).
 """
@@ -59,9 +61,11 @@ class Endpoint:
         timeout_seconds: float = 120.0,
     ) -> None:
         """
-        url:          the base, such as http://localhost:8000/v1, and after "#" the model; default: the server's first
+        url:          the base, such as http://localhost:8000/v1, and after "#" the model; default:
+            the server's first
         attempts:     requests for one clip, in all
-        wait_seconds: before the second attempt; doubled before each further one, unless the server says `Retry-After`
+        wait_seconds: before the second attempt; doubled before each further one, unless the server
+            says `Retry-After`
         """
         base, _, model = url.partition("#")
         self.base, self._cache, self._key_variable = base.rstrip("/"), cache, key_variable

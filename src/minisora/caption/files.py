@@ -25,7 +25,10 @@ ABOUT, WEIGHTS, EMBEDDED = FILES.about, FILES.weights, FILES.embedded
 
 
 def captioner_folder(name: str) -> Path:
-    """The embedded captioner's folder for `playroom`, or the folder of another. Raises UsageError if there is none."""
+    """The embedded captioner's folder for `playroom`, or the folder of another.
+
+    Raises UsageError if there is none.
+    """
     others = "hf:NAME for a model of transformers, or the URL of a server"
     return FILES.find(name, f"Choose playroom, the folder of a captioner, {others}.")
 
@@ -38,7 +41,10 @@ def save_captioner(captioner: Captioner, folder: Path, trained: Mapping[str, Any
 def load_captioner(
     folder: Path = EMBEDDED, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Captioner:
-    """Load a captioner for inference. Raises WeightsError if a file is missing, truncated, changed or does not fit."""
+    """Load a captioner for inference.
+
+    Raises WeightsError if a file is missing, truncated, changed or does not fit.
+    """
     return FILES.load(folder, _built).to(device, dtype).eval().requires_grad_(False)
 
 
@@ -57,7 +63,7 @@ def _with_ahead(rows: Tensor) -> Tensor:
 
 
 def check_world(captioner: Captioner) -> None:
-    """Raise UsageError for a captioner of another version of the playroom, where this one is needed."""
+    """Raise UsageError if the captioner is of another version of the playroom than this code."""
     if (world := captioner.trained.get("world", 1)) != WORLD_VERSION:
         raise UsageError(
             f"the captioner knows world {world}, this minisora draws world {WORLD_VERSION}: "

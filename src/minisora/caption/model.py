@@ -1,14 +1,16 @@
 """The captioner: a clip to a sentence, by a factorised video encoder and a causal text decoder.
 
-Blocks of a few frames and 8x8 pixels become tokens, from the appearance of two frames, the change in them, and a cost
-volume against the frame before. Encoder blocks attend over the places of one moment, then over the moments of one
-place; a small causal decoder attends to them and writes the words greedily.
+Blocks of a few frames and 8x8 pixels become tokens, from the appearance of two frames, the change
+in them, and a cost volume against the frame before. Encoder blocks attend over the places of one
+moment, then over the moments of one place; a small causal decoder attends to them and writes the
+words greedily.
 
-Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised self-attention. Xiao et al. 2021
-(arXiv:2106.14881): a convolutional stem instead of one large patch, which learns faster. Feichtenhofer et al. 2019
-(SlowFast, arXiv:1812.03982): appearance from few frames, motion from all. Dosovitskiy et al. 2015 (FlowNet,
-arXiv:1504.06852): a cost volume, as motion is a product of two frames, which a plain network learns slowly. Vaswani et
-al. 2017 (arXiv:1706.03762) for the decoder, with pre-norm.
+Sources: Arnab et al. 2021 (ViViT, arXiv:2103.15691), section 3.3, model 3: factorised
+self-attention. Xiao et al. 2021 (arXiv:2106.14881): a convolutional stem instead of one large
+patch, which learns faster. Feichtenhofer et al. 2019 (SlowFast, arXiv:1812.03982): appearance from
+few frames, motion from all. Dosovitskiy et al. 2015 (FlowNet, arXiv:1504.06852): a cost volume, as
+motion is a product of two frames, which a plain network learns slowly. Vaswani et al. 2017
+(arXiv:1706.03762) for the decoder, with pre-norm.
 
 Here: the network, fitting a clip to it, writing a caption.
 Not here: words (words.py), training (train.py), other captioners (adapters.py).
@@ -40,7 +42,7 @@ Cache = tuple[Tensor, Tensor, Tensor, Tensor]  # keys, values of the words so fa
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionerConfig:
-    """The shape of the captioner, its input clips and its vocabulary: every field here changes the weights."""
+    """Shape of the captioner, its input and its vocabulary: every field changes the weights."""
 
     words: tuple[str, ...]
     num_frames: int = 16
@@ -68,7 +70,7 @@ class CaptionerConfig:
 
     @property
     def appearance_frames(self) -> slice:
-        """Slice of the frames whose appearance enters the tokens: the first and the middle one of each token."""
+        """Slice of the frames whose appearance enters the tokens: first and middle of each."""
         return slice(None, None, self.group // 2)
 
     @property
@@ -81,7 +83,7 @@ class CaptionerConfig:
         return (self.side // STRIDE) ** 2
 
     def flops(self, num_words: int, captions_per_clip: int = 1) -> float:
-        """Forward FLOPs (two per multiply-add) of one clip with `captions_per_clip` captions of `num_words`."""
+        """Forward FLOPs, two per multiply-add, of a clip with captions of `num_words` each."""
         d, half = self.width, (self.side // 2) ** 2
         tokens = self.moments * self.places
         first, second, third = _STEM
@@ -130,7 +132,8 @@ class Attention(nn.Module):
 def _stem() -> nn.Sequential:
     """Convolutional stem, (N, 6, H, W) -> (N, _STEM[-1], H / 8, W / 8).
 
-    No norms, but an initialisation that keeps the variance: norms over a picture kept shapes from being learnt.
+    No norms, but an initialisation that keeps the variance: norms over a picture kept shapes from
+    being learnt.
     """
     first, second, third = _STEM
     parts: list[nn.Module] = [nn.PixelUnshuffle(2)]
@@ -149,9 +152,10 @@ def _stem() -> nn.Sequential:
 
 
 def matching_costs(here: Tensor, before: Tensor) -> Tensor:
-    """Cost volume: difference of each token's cell to the frame before at shifts up to _REACH, least at its origin.
+    """Cost volume: difference of each token's cell to the frame before, at shifts up to _REACH.
 
-    FlowNet's correlation layer, with absolute differences for products.
+    It is least at the shift where the cell came from: FlowNet's correlation layer, with absolute
+    differences in place of products.
 
     here, before: (N, 3, side, side)
     returns       (N, _COSTS, side / STRIDE, side / STRIDE), relative to the mean over all shifts
@@ -238,7 +242,9 @@ class DecoderBlock(nn.Module):
 
 
 class Captioner(nn.Module):
-    """Logits of the next word, given a clip and the words so far. The n captions of a clip are adjacent in the batch.
+    """Logits of the next word, given a clip and the words so far.
+
+    The n captions of a clip are adjacent in the batch.
 
     frames   (B, T, side, side, 3) uint8
     words    (B * n, S)
@@ -290,7 +296,10 @@ class Captioner(nn.Module):
     def next_words(
         self, words: Tensor, video: Tensor, caches: Sequence[Cache] | None = None
     ) -> tuple[Tensor, list[Cache]]:
-        """Logits after each word, and the caches for the words that follow. words: (B * n, S), after the cached ones"""
+        """Logits after each word, and the caches for the words that follow.
+
+        words: (B * n, S), after the cached ones
+        """
         first = caches[0][0].shape[2] if caches is not None else 0
         x = self.word(words) + self.order[first : first + words.shape[1]]
         after = []
@@ -306,7 +315,7 @@ class Captioner(nn.Module):
     def texts(self, frames: Tensor, *, long: bool = False) -> list[str]:
         """Caption clips as `fitted` returns them, greedily.
 
-        The logits are averaged over a few shifts of each clip: a thing that token borders cut in one is whole in
+        Logits are averaged over shifts of each clip: what token borders cut in one is whole in
         another.
 
         frames:  (B, T, side, side, 3) uint8, on any device
@@ -332,8 +341,9 @@ class Captioner(nn.Module):
     def log_likelihood(self, frames: Tensor, texts: Sequence[str], *, ahead: bool = False) -> Tensor:
         """Mean log-probability of a text's words given a clip: how well they fit.
 
-        Unknown words are removed, and so are words beyond the longest caption, and the end. Without the shifts of
-        `texts`: for ranking eight first frames of scenes it is as accurate, in a fifth of the time.
+        Unknown words are removed, and so are words beyond the longest caption, and the end. Without
+        the shifts of `texts`: for ranking eight first frames of scenes it is as accurate, in a
+        fifth of the time.
 
         frames:  (B, T, side, side, 3) uint8, on any device
         texts:   B texts, one for each clip
@@ -354,8 +364,8 @@ class Captioner(nn.Module):
     def fitted(self, frames: Tensor, fps: float) -> Tensor:
         """Fit a clip to the network: its number of frames, evenly spread, at its size.
 
-        Only the middle `config.seconds` of a longer clip are used; frames are resized whole, so one that is not square
-        is squeezed.
+        Only the middle `config.seconds` of a longer clip are used; frames are resized whole, so one
+        that is not square is squeezed.
 
         frames:  (T, H, W, 3) uint8
         returns  (num_frames, side, side, 3) uint8
@@ -386,12 +396,12 @@ class Captioner(nn.Module):
         return [*self.encoder, *self.decoder]
 
     def muon_params(self) -> list[nn.Parameter]:
-        """Parameters for Muon: matrices of the blocks, and the convolutions, which learn much faster with it."""
+        """Parameters for Muon: matrices of the blocks, and convolutions, which learn faster."""
         parts = [self.stem, self.enter, *self.fsdp_units()]
         return [p for part in parts for p in part.parameters() if p.ndim >= 2]
 
     def compile_parts(self) -> None:
-        """Compile the modules, for training only; caption lengths are dynamic. Needs a C++ compiler on a CPU."""
+        """Compile the modules, for training only. Needs a C++ compiler on a CPU."""
         for blocks, dynamic in ((self.encoder, False), (self.decoder, True)):
             for block in blocks:
                 block.forward = torch.compile(block.forward, dynamic=dynamic)

@@ -1,4 +1,4 @@
-"""The protocol of captioners: clips in, a text or the reason for its absence out; and helpers that adapters share.
+"""The protocol of captioners: clips in, a text or the reason for its absence out; shared helpers.
 
 Here: the protocol and the helpers. Not here: the adapters (adapters.py, endpoint.py).
 """
@@ -51,7 +51,7 @@ class Captions(Protocol):
 
 
 def caption_each(captions: Captions, clips: Sequence[Video], *, long: bool = False) -> list[Answer]:
-    """`captions(clips)`; if that raises, caption each clip by itself, so that a bad clip fails alone."""
+    """`captions(clips)`, or each clip by itself if that raises, so that a bad clip fails alone."""
     try:
         return captions(clips, long=long) if clips else []
     except UsageError:
@@ -64,7 +64,7 @@ def caption_each(captions: Captions, clips: Sequence[Video], *, long: bool = Fal
 
 
 def pictures(clip: Video, count: int) -> list[Image.Image]:
-    """At most `count` frames, each from the middle of its share of the clip, none larger than MOST_SIDE."""
+    """At most `count` frames, each from the middle of its share, no side over MOST_SIDE."""
     number = min(count, len(clip.frames))
     index = ((torch.arange(number) + 0.5) * len(clip.frames) / number).long()
     return [Image.fromarray(frame.numpy()) for frame in shrunk(clip.frames[index])]

@@ -1,7 +1,7 @@
-"""Videos and curated clips to caption, and the files of their captions: one next to each video, or one table.
+"""Videos and curated clips to caption, and caption files: one next to each video, or one table.
 
-Here: the clips, and the two kinds of files. Not here: the captioners (adapters.py), how a recipe uses the captions of
-clips (curate/captions.py), the command (cli/caption.py).
+Here: the clips, and the two kinds of files. Not here: the captioners (adapters.py), how a recipe
+uses the captions of clips (curate/captions.py), the command (cli/caption.py).
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ FPS, MOST_FRAMES = 8.0, 64  # for reading a video; a longer one is read at a low
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ClipSource:
     """A video or a curated clip to caption.
 
     name:  for messages to the user
     load:  reads it; raises UsageError if that fails
     file:  the video file, if it is one
-    about: other fields of its row in a table; for a curated clip its key, and once loaded its source and span
-    place: returns source and span of a sample, if its curated clip became several; a later run may divide it otherwise
+    about: other fields of its row in a table; for a curated clip its key, and once loaded its
+        source and span
+    place: returns source and span of a sample, if its curated clip was split; a later run may split
+        it differently
     """
 
     name: str
@@ -44,16 +46,23 @@ class Shown:
 
 
 def caption_clips(
-    captions: Captions, shown: Iterable[Shown], keep: Callable[[Mapping[Shown, str]], None], *, long: bool = False
-) -> dict[Shown, str]:
-    """Read and caption clips, a few at a time, and pass the texts to `keep`. Returns the failed ones, with reasons."""
+    captions: Captions,
+    sources: Iterable[ClipSource],
+    keep: Callable[[Mapping[ClipSource, str]], None],
+    *,
+    long: bool = False,
+) -> dict[ClipSource, str]:
+    """Read and caption clips, a few at a time, and pass the texts to `keep`.
+
+    Returns the failed ones, with reasons.
+    """
     from minisora.caption.protocol import Failed, caption_each, shrunk
     from minisora.video import Video
 
-    failed: dict[Shown, str] = {}
-    left = iter(shown)
+    failed: dict[ClipSource, str] = {}
+    left = iter(sources)
     while some := list(islice(left, captions.together)):
-        clips: dict[Shown, Video] = {}
+        clips: dict[ClipSource, Video] = {}
         for one in some:
             try:
                 clip = one.load()
@@ -66,30 +75,31 @@ def caption_clips(
     return failed
 
 
-def shown(sources: Sequence[Path]) -> list[Shown]:
+def find_clips(paths: Sequence[Path]) -> list[ClipSource]:
+    """The clips of files and folders, each once. Raises UsageError for a path that is neither."""
     from minisora.curate.importers.pair import video_files
 
-    found: dict[object, Shown] = {}
-    for source in sources:
-        if source.is_dir() and (shards := _shards(source)) is not None:
+    found: dict[object, ClipSource] = {}
+    for path in paths:
+        if path.is_dir() and (shards := _shards(path)) is not None:
             found.update({(shards, one.name): one for one in _curated(shards)})
-        elif source.is_dir():
-            found.update({source / name: _video(source / name) for name in video_files(source)})
-        elif source.is_file():
-            found[source] = _video(source)
+        elif path.is_dir():
+            found.update({path / name: _video(path / name) for name in video_files(path)})
+        elif path.is_file():
+            found[path] = _video(path)
         else:
-            raise UsageError(f"there is no file or folder {source}. Check the name.")
+            raise UsageError(f"there is no file or folder {path}. Check the name.")
     return list(found.values())
 
 
-def _video(path: Path) -> Shown:
+def _video(path: Path) -> ClipSource:
     def load() -> Video:
         from minisora.video import probe, read_video
 
         about = probe(path)
         return read_video(path, fps=min(about.fps, FPS, MOST_FRAMES / max(about.seconds, 1e-3)))
 
-    return Shown(str(path), load, path)
+    return ClipSource(str(path), load, path)
 
 
 def _shards(folder: Path) -> Path | None:
@@ -97,14 +107,14 @@ def _shards(folder: Path) -> Path | None:
     return next((each for each in (folder, folder / "clips") if any(each.glob("shard-*.parquet"))), None)
 
 
-def _curated(folder: Path) -> Iterator[Shown]:
+def _curated(folder: Path) -> Iterator[ClipSource]:
     from minisora.data.shards import Shards
 
     shards = Shards(folder)
     for number, key in enumerate(shards.keys):
         about: dict[str, Any] = {"key": key}
         place = partial(_place, shards, number) if "-" in key else None  # one of several
-        yield Shown(key, partial(_sample, shards, number, about), about=about, place=place)
+        yield ClipSource(key, partial(_sample, shards, number, about), about=about, place=place)
 
 
 def _sample(shards: Shards, number: int, about: dict[str, Any]) -> Video:
@@ -123,22 +133,25 @@ def _place(shards: Shards, number: int) -> dict[str, Any]:
 
 
 def folder_of(source: Path) -> Path:
-    """Folder for the table of captions: next to the shards' folder, in a folder of videos, or next to a video."""
+    """Folder for the table of captions: a folder of videos, or the parent of shards or a video."""
     if not source.is_dir():
         return source.parent
     shards = _shards(source)
     return source if shards is None else shards.parent
 
 
-def row_name(one: Shown, table: Path) -> str:
-    """Identifier of a row: the key of a clip, or the path of a video, relative to the table's folder if below it."""
+def row_name(one: ClipSource, table: Path) -> str:
+    """Identifier of a row: the key of a clip, or the path of a video.
+
+    The path is relative to the table's folder if below it.
+    """
     if one.file is None:
         return str(one.about["key"])
     whole = one.file.resolve()
     return whole.relative_to(table.parent).as_posix() if whole.is_relative_to(table.parent) else whole.as_posix()
 
 
-def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
+def texts_of(one: ClipSource, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
     """Captions that already exist where a new one would be written."""
     if write == "jsonl":
         row = rows.get(row_name(one, table), {})
@@ -148,8 +161,8 @@ def texts_of(one: Shown, write: str | None, table: Path, rows: Mapping[str, Any]
     return beside.read_text(encoding="utf-8").splitlines() if beside is not None and beside.exists() else []
 
 
-def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
-    """True if a row's span still matches; curation tests the same before it uses a caption (curate/captions.py)."""
+def _is_of(row: Mapping[str, Any], one: ClipSource) -> bool:
+    """True if a row's span still matches, as curation tests it too (curate/captions.py)."""
     from minisora.curate.captions import NEAR
 
     if one.place is None or not all(isinstance(row.get(name), int | float) for name in ("start", "stop")):
@@ -162,7 +175,10 @@ def _is_of(row: Mapping[str, Any], one: Shown) -> bool:
 
 
 def read_table(table: Path) -> dict[str, dict[str, Any]]:
-    """Read a table: rows by key or path, unknown fields included. Raises UsageError if it is not such a table."""
+    """Read a table: rows by key or path, unknown fields included.
+
+    Raises UsageError if it is not such a table.
+    """
     if not table.exists():
         return {}
     rows = {}

@@ -1,11 +1,13 @@
-"""Training data and loss of the captioner: stretches of playroom scenes, rendered during training, with captions.
+"""Training data and loss of the captioner: captioned stretches of playroom scenes.
 
-A stretch is the first half of four seconds, the second, all of it, or a single moment. The wording is drawn anew each
-time. Some scenes are wider or taller than the square, and squeezed; most are degraded (worlds/wear.py), as the
-captioner also ranks generated clips. The playroom's held-out triples are never shown.
+A stretch is the first half of four seconds, the second, all of it, or a single moment. The wording
+is drawn again each time. Some scenes are wider or taller than the square, and squeezed; most are
+degraded (worlds/wear.py), as the captioner also ranks generated clips. The playroom's held-out
+triples are never shown.
 
-Words alone teach the encoder slowly to distinguish a cube from a cone. So an auxiliary head predicts the content of
-each token, the hints (worlds/playroom/hints.py). It is dropped when training ends.
+Words alone teach the encoder slowly to distinguish a cube from a cone. So an auxiliary head
+predicts the content of each token, the hints (worlds/playroom/hints.py). It is dropped when
+training ends.
 
 Here: batches, the loss, and the pieces of a run. Not here: the loop that runs it (train/loop.py).
 """
@@ -56,9 +58,11 @@ _HINTED = 0.5  # weight of each hint's loss, relative to that of the words
 class CaptionBatch:
     """
     frames:  (B, T, side, side, 3) uint8
-    words:   (B * captions_per_clip, S) int64: start token, words, END, then NOTHING; captions of a clip are adjacent
+    words:   (B * captions_per_clip, S) int64: start token, words, END, then NOTHING; captions of a
+        clip are adjacent
     hints:   (B, moments * places, HINTS) int64 labels, NOTHING where a hint does not apply
-    flow:    (B, moments * places, 2) backward flow at each token's centre, right and down in pixels; NaN across a cut
+    flow:    (B, moments * places, 2) backward flow at each token's centre, right and down in
+        pixels; NaN across a cut
     whole:   (B, WHOLE) int64 labels
     """
 
@@ -83,8 +87,8 @@ class CaptionBatch:
 class CaptionBatches:
     """step -> batch: new `scenes` in every step, of one size and stretch.
 
-    Each clip has several captions, as encoding it costs more than decoding them; all of a batch are short or all long,
-    to avoid padding.
+    Each clip has several captions, as encoding it costs more than decoding them; all of a batch are
+    short or all long, to avoid padding.
     """
 
     config: CaptionerConfig
@@ -130,7 +134,10 @@ class CaptionBatches:
 def draw_stretch(
     scenes: Sequence[playroom.Scene], height: int, width: int, start: float, stop: float, num_frames: int
 ) -> playroom.Rendered:
-    """Render frames spread over a stretch as in `Captioner.fitted`, with their truth; identical ones for a moment."""
+    """Render frames spread over a stretch as in `Captioner.fitted`, with their truth.
+
+    For a moment the frames are identical.
+    """
     size: dict[str, Any] = {"height": height, "width": width, "start": start, "truth": True}
     if start < stop:
         return playroom.render(scenes, fps=num_frames / (stop - start), num_frames=num_frames, **size)
@@ -165,13 +172,15 @@ def flow_of(drawn: playroom.Rendered, number: int, here: Tensor, there: Tensor, 
 
 
 class HintedCaptioner(Captioner):
-    """A captioner with heads that predict the hints, from the tokens before the blocks and after them.
+    """A captioner with heads that predict the hints, from the tokens before and after the blocks.
 
-    The stem learns from the hints alone: with the gradients of the words, which are large and uninformative at first,
-    it could not distinguish a cube from a cone after 3,800 scenes; without them it began to after 1,200.
+    The stem learns from the hints alone: with the gradients of the words, which are large and
+    uninformative at first, it could not distinguish a cube from a cone after 3,800 scenes; without
+    them it began to after 1,200.
 
     frames, words  as for a Captioner
-    returns        its logits, and early and late (B, tokens, logits of all HINTS and the flow), (B, logits of WHOLE)
+    returns        its logits, and early and late (B, tokens, logits of all HINTS and the flow),
+        (B, logits of WHOLE)
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -207,8 +216,10 @@ class CaptionLoss:
     names: tuple[int, ...]
 
     def __call__(self, captioner: HintedCaptioner, batch: CaptionBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """`loss`; `words`, the words' part; `accuracy` of the next word; `named`, the same over `names`; accuracy of
-        each late hint by name; `flow`, the error of the flow.
+        """Loss and accuracies of a batch, by name.
+
+        `loss`; `words`, the words' part; `accuracy` of the next word; `named`, the same over
+        `names`; accuracy of each late hint by name; `flow`, the error of the flow.
         """
         logits, hints = captioner(batch.frames, batch.words[:, :-1].clamp(min=0))
         words = batch.words[:, 1:]
@@ -238,7 +249,7 @@ def _asked(answers: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionRun:
-    """Fields of train.config.RunConfig, by the same names, that do not depend on steps and learning rate."""
+    """Fields of train.config.RunConfig that do not depend on steps and learning rate, by name."""
 
     build: Callable[[], HintedCaptioner]
     batch: CaptionBatches
@@ -250,7 +261,8 @@ class CaptionRun:
 def caption_run(config: CaptionerConfig | None = None, *, scenes: int = 24, base: Path | None = None) -> CaptionRun:
     """The run of the playroom's captioner, which publishes a folder `captioner`.
 
-    base: folder of a captioner whose weights, shape and vocabulary initialise it; may be of another world version
+    base: folder of a captioner whose weights, shape and vocabulary initialise it; may be of another
+        world version
     """
     begun = None if base is None else load_captioner(base).with_words(playroom_words())
     shape = begun.config if begun else config or CaptionerConfig(words=playroom_words())

@@ -1,9 +1,10 @@
-"""The captioner's tokenizer: words of the playroom's captions; unknown words are spelled letter by letter.
+"""The captioner's tokenizer: words of the playroom's captions; unknown words are spelled by letter.
 
-After the words come letters and digits, once as the start of a spelled word ("x") and once as its continuation ("+x").
-Case is dropped; decoding gives one sentence.
+After the words come letters and digits, once as the start of a spelled word ("x") and once as its
+continuation ("+x"). Case is dropped; decoding gives one sentence.
 
-Here: words to numbers and back. Not here: the network (model.py), the captions it learns (train.py).
+Here: words to numbers and back. Not here: the network (model.py), the captions it learns
+(train.py).
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Vocabulary:
         return FIRST_WORD + len(self.pieces)
 
     def encode(self, text: str, *, long: bool = False, ahead: bool = False) -> list[int]:
-        """Encode a text: start token, words, END. Characters outside of words and MARKS are dropped.
+        """Encode a text: start token, words, END.
+
+        Characters outside of words and MARKS are dropped.
 
         long:   start with LONG, not SHORT
         ahead:  start with AHEAD: the text describes the clip that begins with the given frame

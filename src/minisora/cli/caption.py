@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from minisora.caption.sources import TABLE, folder_of, read_table, row_name, shown, texts_of, write_table, write_text
+from minisora.caption.sources import (
+    TABLE,
+    find_clips,
+    folder_of,
+    read_table,
+    row_name,
+    texts_of,
+    write_table,
+    write_text,
+)
 from minisora.cli.console import say
 from minisora.cli.options import taking
 from minisora.errors import UsageError
 
 if TYPE_CHECKING:
-    from minisora.caption.sources import Shown
+    from minisora.caption.sources import ClipSource
 
 SAVE_SECONDS = 20.0  # between writings of a table
 
@@ -67,10 +76,10 @@ class Kept:
     rows: dict[str, dict[str, Any]]
     saved_at: float = field(default_factory=time.monotonic)
 
-    def known(self, one: Shown) -> list[str]:
+    def known(self, one: ClipSource) -> list[str]:
         return texts_of(one, self.asked.write, self.table, self.rows)
 
-    def keep(self, texts: Mapping[Shown, str]) -> None:
+    def keep(self, texts: Mapping[ClipSource, str]) -> None:
         for one, text in texts.items():
             known = self.known(one) if self.asked.add else []
             captions = [*known, *([text] if text not in known else [])]
@@ -106,14 +115,14 @@ def caption(asked: Captioning) -> None:
     from minisora.caption.sources import caption_clips
 
     asked.check()
-    every = shown(asked.sources)
+    every = find_clips(asked.sources)
     if asked.write == "txt" and any(one.file is None for one in every):
         raise UsageError("curated clips lie in shards, without a file of their own. Give --write jsonl.")
     table = (asked.out or folder_of(asked.sources[0]) / TABLE).resolve()
     kept = Kept(asked, table, read_table(table) if asked.write == "jsonl" else {})
     todo = [one for one in every if asked.overwrite or asked.add or not kept.known(one)]
     if len(todo) < len(every):
-        say(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite writes them anew", err=True)
+        say(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite replaces them", err=True)
     if not todo:
         return
     if asked.model == "playroom":

@@ -1,7 +1,7 @@
 """Checks of the command line before any work, printing, and the progress bar.
 
-Here: sizes and numbers as people write them, outputs that cannot be written or would replace what is
-not to be lost, lines that a terminal may safely show, the bar.
+Here: sizes and numbers as people write them, outputs that cannot be written or would replace other
+files, lines that a terminal may safely show, the bar.
 Not here: the commands (the other files of cli/), which files may be replaced (video/origin.py).
 """
 
@@ -38,7 +38,8 @@ class Bar:
 
         if self._task is not None:
             self._bars.remove_task(self._task)
-        self._what, self._task = what, self._bars.add_task(escape(printable(what)), total=total)
+        what = escape(printable(what))
+        self._what, self._task = what, self._bars.add_task(what, total=total)
 
     def step(self, event: Event) -> None:
         """Show progress: an `on_event` listener."""

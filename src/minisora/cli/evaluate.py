@@ -49,9 +49,7 @@ class Evaluate:
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="OLD NEW", help="Only say how two reports differ beyond noise.")
     ] = None
-    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Only score these videos, whoever made them.")] = (
-        None
-    )
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Only score these videos, of any model.")] = None
     write_prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Only write the held-out prompts: .txt, .csv, .jsonl.")
     ] = None

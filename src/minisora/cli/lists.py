@@ -1,7 +1,7 @@
 """`generate --prompts FILE -o FOLDER`: a video or a picture for each prompt of a list.
 
-The same command again goes on: what is there, whole, and was made from the same request by the same
-model stays; the rest is made. A table of it all lies in the folder, as `evaluate --folder` reads it.
+The same command continues after a stop: whole files that the same model made from the same request
+stay, the others are made. A table of all lies in the folder, as `evaluate --folder` reads it.
 
 Here: the options, the loop, the table. Not here: reading the list (generate/prompts.py), one video
 (produce.py).
@@ -192,7 +192,7 @@ def _produce(asked: PromptList, number: int, here: Path, model: Model, bar: Bar,
 
 
 def _make(work: Work, path: Path, zoom: int) -> list[str]:
-    """Make one video; notes for the user. Ctrl-C raises KeyboardInterrupt, and leaves no part of it."""
+    """Make one video; notes for the user. Ctrl-C raises KeyboardInterrupt and leaves no part."""
     from minisora.video import Video
 
     result, wanted = run(work), work.plan.shape.num_frames

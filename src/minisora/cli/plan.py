@@ -56,14 +56,14 @@ class Planning:
 
     def recipe(self) -> RunConfig | None:
         """Run of a recipe or its file; None for a bundle or a Wan model."""
-        from minisora.recipes import RECIPES, of_file
+        from minisora.recipes import RECIPES, recipe_from_file
 
         if self.name not in RECIPES and not self.name.endswith(".py"):
             return None
         if (self.size, self.seconds, self.fps) != (None, None, None):
             raise UsageError(f"the recipe {self.name} says what its clips are: leave out --size, --seconds and --fps.")
         if self.name.endswith(".py"):
-            return of_file(as_path(self.name))
+            return recipe_from_file(as_path(self.name))
         return RECIPES[self.name](**({} if self.data is None else {"data": self.data}))
 
     def planned(self) -> Plan:

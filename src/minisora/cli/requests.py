@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -21,11 +21,19 @@ from minisora.cli.lists import ListOptions, PromptList, produce_list
 from minisora.cli.options import parameters, with_home
 from minisora.cli.produce import Force, ModelOptions, Output, produce
 from minisora.errors import UsageError
-from minisora.generate.media import files
+from minisora.generate.media import Stretch, files, is_clip, located
 from minisora.generate.request import About, FieldError, Request, Sampled, about
 from minisora.generate.verbs import VERBS
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Options of a verb that takes one clip."""
+
+    start: Annotated[float | None, typer.Option(help="Use the clip from this second on.")] = None
+    stop: Annotated[float | None, typer.Option(help="Use the clip up to this second.")] = None
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -36,7 +44,7 @@ def add_verbs(app: typer.Typer) -> None:
 
 
 def run(
-    request: Annotated[Path, typer.Argument(help="A file of --save-request, or a video or picture that one made.")],
+    request: Annotated[Path, typer.Argument(help="A file of --save-request, or a generated video or picture.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="By suffix: mp4, webm, gif, mkv (lossless), png.")],
     media: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of its clips and pictures.")] = Path("."),
     model: Annotated[str | None, typer.Option(help="Instead of the request's own model.")] = None,
@@ -69,7 +77,10 @@ def _command(kind: type[Request]) -> Callable[..., None]:
     names = {name: _parameter_name(name, field) for name, field in described.items() if not field.flag.hidden}
     shared = set(about(Sampled)) if kind.needs_model else set()
     ordered = sorted(names, key=lambda name: name in shared)  # the verb's own first
+    clips = [name for name in names if is_clip(described[name].type)]
     own = [_parameter(kind, name, described[name], optional=takes_list) for name in ordered]
+    if len(clips) == 1:  # of two clips, FILE@START-STOP says which
+        own += parameters(Span)
     common = [each for part in parts for each in parameters(part, out=out)]
 
     def command(**given: Any) -> None:
@@ -77,9 +88,12 @@ def _command(kind: type[Request]) -> Callable[..., None]:
         output, options, listed = took[Output], took.get(ModelOptions), took.get(ListOptions)
         check_zoom(output.zoom)
         values = {name: given[name] for name in names if given[name] not in (None, [])}
+        span = given.get("start"), given.get("stop")
 
-        def request(**more: str) -> Request:
+        def request(**more: Any) -> Request:
             try:
+                if span != (None, None):
+                    more[clips[0]] = _stretch(values.get(clips[0]), names[clips[0]], *span)
                 return kind(**{**values, **more})
             except FieldError as error:
                 raise UsageError(error.labelled(lambda name: names.get(name, name))) from None
@@ -99,6 +113,14 @@ def _command(kind: type[Request]) -> Callable[..., None]:
     command.__name__, command.__doc__ = kind.name(), kind.__doc__
     command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
     return command
+
+
+def _stretch(path: Path | None, name: str, start: float | None, stop: float | None) -> Stretch:
+    if path is None:
+        raise UsageError(f"--start and --stop name a stretch of a clip: give {name} too.")
+    if not isinstance(place := located(path), Path):
+        raise UsageError(f"{path} names a stretch already: leave out --start and --stop.")
+    return Stretch(place, start or 0.0, stop)
 
 
 def _parameter_name(name: str, field: About) -> str:

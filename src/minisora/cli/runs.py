@@ -1,4 +1,4 @@
-"""`minisora runs`: how training runs that were begun go.
+"""`minisora runs`: progress of training runs.
 
 Here: the command. Not here: logs, pictures and the page (runs/), references (train/reference.py).
 """

@@ -41,7 +41,9 @@ class Train:
     ] = False
     replicate: Annotated[int | None, typer.Option(help="Under torchrun: whole copies of the weights.")] = None
     context: Annotated[int | None, typer.Option(help="Under torchrun: processes that share each clip's tokens.")] = None
-    recompute: Annotated[bool | None, typer.Option("--recompute", help="Less memory, more arithmetic.")] = None
+    recompute: Annotated[
+        bool | None, typer.Option("--recompute", help="Activation checkpointing: less memory, more arithmetic.")
+    ] = None
     float8: Annotated[bool | None, typer.Option("--float8", help="Matmuls in float8, on GPUs that have it.")] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False
 
@@ -70,7 +72,7 @@ class Train:
 
     def configured(self) -> RunConfig:
         """Recipe's run with the options applied, but for its layout."""
-        from minisora.recipes import RECIPES, begun_from, of_file
+        from minisora.recipes import RECIPES, initialised_from, recipe_from_file
         from minisora.recipes.tuning import fine_tune
 
         given = {} if self.steps is None else {"steps": self.steps}
@@ -79,19 +81,19 @@ class Train:
             return fine_tune(self.data, self.base or "toybox", pictures=self.pictures, lora=self.lora, **given)
         if self.recipe in BEGUN_WITHIN:
             return RECIPES[self.recipe](base=self.base, **given)
-        config = of_file(as_path(self.recipe)) if self.is_file else RECIPES[self.recipe](**given)
-        return config if self.base is None else begun_from(config, self.base)
+        config = recipe_from_file(as_path(self.recipe)) if self.is_file else RECIPES[self.recipe](**given)
+        return config if self.base is None else initialised_from(config, self.base)
 
     def run_folder(self) -> Path:
         """Folder of the run."""
-        from minisora.recipes.tuning import called
+        from minisora.recipes.tuning import name_of_set
         from minisora.runs.logs import RUNS
 
         if self.folder is not None:
             return self.folder
         assert self.recipe is not None
         recipe = Path(self.recipe).stem if self.is_file else self.recipe
-        name = recipe if self.data is None else f"{recipe}-{called(self.data)}"
+        name = recipe if self.data is None else f"{recipe}-{name_of_set(self.data)}"
         return RUNS / (name if self.lora is None else f"{name}-lora")
 
     def laid_out(self, own: Layout) -> Layout:
@@ -116,11 +118,11 @@ def train(asked: Train) -> None:
         return
     from minisora.runs.estimate import describe
     from minisora.train.loop import run
-    from minisora.train.parallel import Layout, in_turn, joined
+    from minisora.train.parallel import Layout, joined, main_process_first
 
     folder = asked.run_folder()
     with joined(asked.laid_out(Layout())) as ranks:
-        config = in_turn(ranks, asked.configured)
+        config = main_process_first(ranks, asked.configured)
         float8 = config.float8 if asked.float8 is None else asked.float8
         config = replace(config, layout=asked.laid_out(config.layout), float8=float8)
         if asked.cooldown_steps is not None:

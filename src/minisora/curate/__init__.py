@@ -1,4 +1,5 @@
-"""Curation, from raw videos to training clips: importers, shots, scores, near-duplicates, and a ledger of every clip.
+"""Curation, from raw videos to training clips: importers, shots, scores, near-duplicates, a ledger.
 
-Reading order: table.py, importers/, analyse.py, words.py, duplicates.py, decide.py, ledger.py, runner.py, write.py.
+Reading order: table.py, importers/, analyse.py, words.py, duplicates.py, decide.py, ledger.py,
+runner.py, write.py.
 """

@@ -1,7 +1,7 @@
 """Analysis of one file: its clips with all their scores, in one decode.
 
-Here: `analyse`, its settings, and the names of all scores. Not here: computing each score (signals.py, shots.py,
-scores.py, learned.py), thresholds (decide.py), many files (measure.py).
+Here: `analyse`, its settings, and the names of all scores. Not here: computing each score
+(signals.py, shots.py, scores.py, learned.py), thresholds (decide.py), many files (measure.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["LABELS", "SCORES", "Analysis", "Cutting", "Media", "MediaError", "al
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """Settings of the analysis; changing one measures every file again."""
+    """Settings of the analysis; a change of any of them measures every file again."""
 
     detector: Literal["adaptive", "transnet"] = "adaptive"
     cutting: Cutting = field(default_factory=Cutting)  # of the adaptive detector
@@ -48,7 +48,7 @@ class Analysis:
 
 
 def all_scores(settings: Analysis) -> Mapping[str, str]:
-    """Every score of `analyse` with its description and unit: the columns that a threshold may name."""
+    """Every score of `analyse` with its description and unit: columns that a threshold may name."""
     scores = {name: meaning for name, (_, meaning) in SCORES.items()}
     for name in settings.scorers:
         scores |= columns_of(name)
@@ -56,9 +56,9 @@ def all_scores(settings: Analysis) -> Mapping[str, str]:
 
 
 def made_by(settings: Analysis) -> dict[str, Any]:
-    """Cache key of an analysis, next to the file itself, as JSON values: equal keys are not analysed again.
+    """Cache key of an analysis, in addition to the file itself, as JSON values.
 
-    Every score and label by name with its version, and the settings except those that do not affect results.
+    It holds the name and version of every score and label, and the settings that affect results.
     """
     kept_settings = asdict(settings)
     for name in ("threads", "timeout_seconds", "scorers"):
@@ -87,10 +87,12 @@ def analyse(
     spans:    (start, stop) in seconds after the first frame; None: detect shots
     captions: of each span, or of the whole file; for scorers that read them
     pictures: accept a file of one frame as a clip
-    returns   for each clip, in order: start, stop, shot (its number; None for given spans), the columns of SCORES and
-              LABELS, and those of the scorers; None for a score that the span does not define
+    returns   for each clip, in order: start, stop, shot (its number; None for given spans), the
+        columns of SCORES and LABELS, and those of the scorers; None for a score that the span does
+        not define
 
-    Raises MediaError if the file is unusable, UsageError for an invalid span or a scorer's missing package.
+    Raises MediaError if the file is unusable, UsageError for an invalid span or a scorer's missing
+    package.
     """
     for start, stop in spans or ():
         if not (0 <= start < stop < math.inf):

@@ -1,15 +1,17 @@
 """Camera motion from optical flow, and the motion of things that it does not explain.
 
-Between two frames a camera that turns or zooms, or looks at a plane such as a floor, moves the picture by a homography.
-It is fitted with RANSAC to the flow at corners of the picture; the residual is motion of things. Its components are
-read off at the middle of the frame, in halves of the longer side, x right and y down:
+Between two frames a camera that rotates or zooms, or views a plane such as a floor, transforms the
+picture by a homography. It is fitted with RANSAC to the flow at corners of the picture; the
+residual is motion of things. Its components are taken at the middle of the frame, in halves of the
+longer side, x right and y down:
 
     u = x - x'   is   drift + zoom (x, y) + roll (-y, x) + (shear y, 0)
 
-A camera that circles a point moves what is in front of the point one way and what is behind it the other: it shears
-the picture, as lower means nearer. That is how an orbit differs from a roll, which turns it.
+A camera that orbits a point moves the foreground one way and the background the other. As lower in
+the frame means nearer, the picture is sheared, which distinguishes an orbit from a roll.
 
-Here: pairs of frames to figures, the figures of a clip to words. Not here: the flow itself (motion.py).
+Here: pairs of frames to figures, the figures of a clip to words. Not here: the flow itself
+(motion.py).
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# In a second: right, down in shares of the longer side; zoom as a logarithm; roll in radians, clockwise; orbit in
-# radians of shear; camera and things in diagonals. Signs are the camera's: it pans right, tilts down, zooms in.
+# In a second: right, down in shares of the longer side; zoom as a logarithm; roll in radians,
+# clockwise; orbit in radians of shear; camera and things in diagonals. Signs are the camera's: it
+# pans right, tilts down, zooms in.
 CAMERA_COLUMNS = ("pan", "tilt", "zoom", "roll", "orbit", "camera_motion", "object_motion")
 _STEP = 8  # pixels between points
 _CORNER = 1e-5  # least eigenvalue of the gradients, in shares of the frame's largest: plain floors count too
@@ -46,7 +49,9 @@ _SHAKEN = 0.03  # likewise, of what comes and goes
 
 
 def fit(flow: Array, luma: Array) -> tuple[float, ...]:
-    """The values of CAMERA_COLUMNS for one pair of frames, not yet by the second; NaN where too few points are seen.
+    """The values of CAMERA_COLUMNS for one pair of frames, per frame step.
+
+    NaN if too few points are seen.
 
     flow: (H, W, 2) pixels from the first to the second; luma: (H, W) uint8 of the first
     """
@@ -74,7 +79,7 @@ def fit(flow: Array, luma: Array) -> tuple[float, ...]:
 
 
 def _parts(found: Array) -> tuple[float, float, float, float, float]:
-    """Pan, tilt, zoom, roll and orbit of a homography between frames in halves of the longer side."""
+    """Pan, tilt, zoom, roll and orbit of a homography, in halves of the frame's longer side."""
     found = found / found[2, 2]
     drift = found[:2, 2]
     # the derivative of the map at the middle
@@ -90,12 +95,12 @@ def _is_spread(points: Array) -> bool:
 
 
 def median_rates(pairs: dict[str, Array]) -> dict[str, float]:
-    """The camera over a clip: the median of each of MOVES over pairs of frames, by the second; NaN for none."""
+    """Camera motion of a clip: medians of MOVES over pairs of frames, per second; NaN if none."""
     return {name: float(np.nanmedian(pairs[name])) if np.isfinite(pairs[name]).any() else math.nan for name in MOVES}
 
 
 def shake(pairs: dict[str, Array]) -> float:
-    """Drift that comes and goes: mean distance of pan and tilt from their medians, in longer sides a second."""
+    """Shake: mean distance of pan and tilt from their medians, in longer sides per second."""
     known = np.isfinite(pairs["pan"])
     if not known.any():
         return math.nan
@@ -104,7 +109,10 @@ def shake(pairs: dict[str, Array]) -> float:
 
 
 def words(rates: dict[str, float], shaken: float) -> str:
-    """ "static", "handheld", or the moves by size: "pan left, zoom in". Empty where nothing is known."""
+    """Name the camera's motion: "static", "handheld", or its moves by size: "pan left, zoom in".
+
+    Empty if nothing is known.
+    """
     if any(math.isnan(rate) for rate in rates.values()):
         return ""
     drift = {name: abs(rate) * _REACH[name] for name, rate in rates.items()}

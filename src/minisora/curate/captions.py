@@ -2,10 +2,11 @@
 
     {"key": "8d40c0…", "path": "kite.mp4", "start": 0.0, "stop": 4.0, "text": "…" or ["…", "…"]}
 
-They replace the captions of the annotations. A long clip that became several samples has a line for each; a line is
-used only if its sample still covers the same span.
+They replace the captions of the annotations. A long clip that became several samples has a line for
+each; a line is used only if its sample still covers the same span.
 
-Here: reading the file and looking captions up. Not here: writing captions (caption/), rules for them (words.py).
+Here: reading the file and looking captions up. Not here: writing captions (caption/), rules for
+them (words.py).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class CaptionTable:
         return list(self.of_clip.get(key, own))
 
     def sample(self, key: str, start: float, stop: float, own: Sequence[str]) -> list[str]:
-        """Captions of one sample with this span in its file, or `own` if no sample of its clip has any."""
+        """Captions of the sample with this span, or `own` if no sample of the clip has any."""
         begin, end, texts = self.of_sample.get(key, (None, None, []))
         if begin is not None and end is not None and max(abs(begin - start), abs(end - stop)) > NEAR:
             texts = []  # of another span: the clip was divided otherwise then

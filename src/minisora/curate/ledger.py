@@ -1,10 +1,10 @@
-"""The books: every row that went in, and where it went.
+"""The ledger: every input row, and where it went.
 
     rows of annotations + clips that cutting added
         = joined + missing + quarantined in reading + dropped + quarantined in writing + kept
 
-Here: the count and its proof, as JSON and as a table for the terminal.
-Not here: pictures (report.py), the events of a run (runner.py).
+Here: the counts and the check of their sum, as JSON and as a table for the terminal.
+Not here: the report page (report.py), the events of a run (runner.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Lost = dict[str, dict[str, int]]  # clips by stage and reason
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """All counts are of clips; an annotation of a whole file is one, until its shots are."""
+    """Counts of clips; an annotation of a whole file counts as one until its shots are known."""
 
     rows: int  # annotations as they were read
     cut: int  # clips that cutting whole files into shots added
@@ -47,7 +47,7 @@ class Ledger:
 
 
 def counted(pairs: Iterable[tuple[str, str]]) -> Lost:
-    """(stage, reason) of each clip to counts; stages as they come, reasons from the most to the fewest."""
+    """Counts of clips by (stage, reason); stages in their order, reasons by falling count."""
     lost: Lost = {}
     for (stage, reason), count in sorted(Counter(pairs).items(), key=lambda each: (-each[1], each[0])):
         lost.setdefault(stage, {})[reason] = count
@@ -60,7 +60,7 @@ def write_ledger(path: Path, ledger: Ledger) -> None:
 
 
 def ledger_lines(ledger: Ledger) -> list[tuple[str, str, int]]:
-    """(what, why, how many) in the order of the work: what went in is positive, what left negative."""
+    """Entries (what, why, how many) in the order of the work: positive in, negative out."""
     lines = [("rows of annotations", "", ledger.rows), ("cut", "shots beyond the first of a file", ledger.cut)]
     lines += [("joined", "another row names the clip", -ledger.joined), ("missing", "no file", -ledger.missing)]
     for what, lost in (("quarantined", ledger.quarantined), ("dropped", ledger.dropped)):
@@ -71,7 +71,7 @@ def ledger_lines(ledger: Ledger) -> list[tuple[str, str, int]]:
 
 
 def ledger_table(ledger: Ledger) -> Table:
-    """For the terminal."""
+    """The ledger as a table for the terminal."""
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -1,8 +1,8 @@
 """A few frames of a clip as one small picture, for the report.
 
-Frames are read one by one from where they are, so a clip of an hour costs as much as one of a second.
+Frames are read one by one by seeking, so a clip of an hour costs as much as one of a second.
 
-Here: the stage. Not here: which clips are shown, and the page (report.py).
+Here: the stage. Not here: the choice of clips and the page (report.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RESULT = pa.schema([("jpeg", pa.binary())])
 
 @dataclass(frozen=True)
 class Look:
-    """The stage from PLACES to pictures; null where there is nothing to be seen."""
+    """The stage from PLACES to pictures; null if no frame can be read."""
 
     media: Path
 

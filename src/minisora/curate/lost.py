@@ -9,7 +9,7 @@ from typing import Literal
 
 from minisora.errors import InputError
 
-Reason = Literal["missing", "unreadable", "empty", "no_video", "truncated", "too_short", "timeout"]
+Reason = Literal["missing", "unreadable", "empty", "no_video", "truncated", "several", "too_short", "timeout"]
 
 
 class MediaError(InputError):

@@ -1,18 +1,20 @@
-"""Scores of all files, on disk: every file is analysed once, and again only if it or the analysis changes.
+"""Scores of all files, on disk: a file is analysed again only if it or the analysis changes.
 
-    scores/part-000000.parquet    rows of some files, in the order in which the files came; there whole or not at all
+    scores/part-000000.parquet    rows of some files, in the order of the files; written atomically
 
-A part holds a row for each clip: `work` (the key of the work that made it), `row` (the key of the annotation it belongs
-to), `key` (its own), `source`, `start`, `stop`, the scores, `hashes`, and `notes` (JSON: what is no number). Where a
-file could not be read, or no shot was found in it, every annotation of it is a row with `error` and `message`.
+A part holds a row for each clip: `work` (the key of the work that measured it), `row` (the key of
+its annotation), `key` (its own), `source`, `start`, `stop`, the scores, `hashes`, and `notes`
+(other findings as JSON). If a file could not be read, or has no shot, every annotation of it is a
+row with `error` and `message`.
 
-`work` is a digest of the file (path, size, time of change), its spans, and all that says how files are measured: every
-score with its version, and the settings. So a score that is added, built in or not, measures the files again for it,
-all scores at once, as they come out of one decode. Captions and thresholds are not in it, and a change of either
-measures nothing; but where a scorer of the user's reads captions, a file whose captions changed is measured anew.
+`work` is a digest of the file (path, size, modification time), its spans, and the analysis: every
+score with its version, and the settings. So a new score, built in or not, measures all files again,
+for all scores, as one decode yields them all. Captions and thresholds are not in the digest, and a
+change of them measures nothing; but if a user's scorer reads captions, a file with changed captions
+is measured again.
 
-Here: the stage, its units of work, the parts. Not here: the analysis of one file (analyse.py), what is kept
-(decide.py).
+Here: the stage, its units of work, the parts. Not here: the analysis of one file (analyse.py),
+decisions (decide.py).
 """
 
 from __future__ import annotations
@@ -120,7 +122,7 @@ class Measure:
 
 
 def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
-    """A unit of work for each file, in the order of the rows; a row of the whole file is a unit of its own."""
+    """Units of work, in the order of the rows: a file, or a row that covers a whole file."""
     groups: dict[tuple[str, bool], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["source"], row["start"] is None), []).append(row)
@@ -150,10 +152,10 @@ def units_of(rows: Sequence[Row], stage: Measure) -> pa.Table:
 def pending(units: pa.Table, folder: Path, *, retry: bool = False) -> pa.Table:
     """The units that no part in the folder holds yet.
 
-    What is measured again comes first, in the order in which it was measured, so that the table keeps its order and the
-    shards theirs.
+    Units to measure again come first, in the order of their last measurement, so that the table and
+    the shards keep their order.
 
-    retry: or that it holds as files that could not be read
+    retry: include files that could not be read
     """
     done: set[str] = set()
     places: dict[str, int] = {}  # by annotation, in which row it was measured last
@@ -173,9 +175,9 @@ def pending(units: pa.Table, folder: Path, *, retry: bool = False) -> pa.Table:
 def measure(
     units: pa.Table, stage: Measure, engine: Engine, folder: Path, on_step: Callable[[int, int, pa.Table], None]
 ) -> None:
-    """Run the stage over units that are pending, and put their parts in the folder one after the other.
+    """Run the stage over pending units, and write their parts to the folder one by one.
 
-    on_step: called with the number of files done, that of all, and the rows of the last one
+    on_step: called with the number of files done, the number of all, and the rows of the last one
     """
     folder.mkdir(parents=True, exist_ok=True)
     number = max((int(part.stem.rpartition("-")[2]) + 1 for part in _parts(folder)), default=0)
@@ -194,7 +196,7 @@ def measure(
 
 
 def measured(units: pa.Table, folder: Path, scores: Iterable[str]) -> pa.Table:
-    """The rows of these units, in the order of measurement; for each unit those measured last."""
+    """The latest rows of each of these units, in the order of measurement."""
     wanted = columns(scores)
     left = pc.unique(units.column("work"))
     tables = []
@@ -208,7 +210,7 @@ def measured(units: pa.Table, folder: Path, scores: Iterable[str]) -> pa.Table:
 
 
 def _part_sizes(sizes_bytes: Sequence[int]) -> list[int]:
-    """Number of units in each part; it depends only on the units, so that a resumed run writes the same parts."""
+    """Number of units in each part, by the units alone: a resumed run writes the same parts."""
     counts, held_bytes = [0], 0
     for size_bytes in sizes_bytes:
         if counts[-1] and (counts[-1] == MOST_FILES or held_bytes + size_bytes > MOST_BYTES):
@@ -226,7 +228,7 @@ def _by_unit(table: pa.Table) -> list[pa.Table]:
 
 
 def _nothing(unit: Row, reason: str, message: str) -> list[Row]:
-    """A row for each annotation that is lost with the file."""
+    """Error rows for the annotations of a file that could not be measured."""
     same = {"work": unit["work"], "source": unit["source"], "error": reason, "message": message}
     return [{**same, "row": key, "key": key} for key in unit["rows"]]
 

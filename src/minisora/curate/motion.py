@@ -1,12 +1,13 @@
-"""Motion between two frames: optical flow, the camera's share of it, and what the codec said.
+"""Motion between two frames: optical flow, the camera's share of it, and codec motion vectors.
 
-Flow is DIS (Kroeger et al. 2016, arXiv:1603.03590) at the size of signals.py. Two frames that are the same have none,
-and are not searched. Lengths are in shares of the frame's diagonal a second, so that size and rate do not matter.
+Flow is DIS (Kroeger et al. 2016, arXiv:1603.03590) at the size of signals.py; identical frames skip
+it. Lengths are in frame diagonals per second, so that size and fps do not matter.
 
-The codec's motion vectors cost next to nothing, as the decoder has them anyway: a first figure of motion, which serves
-to drop what does not move. They say what was cheap to code, which is not always what moved.
+The codec's motion vectors are almost free, as the decoder has them anyway. They serve as a first
+estimate, to drop static clips. They say what was cheap to encode, which is not always real motion.
 
-Here: one pair of frames to figures. Not here: what the camera's figures mean (camera.py), scores of a clip (scores.py).
+Here: one pair of frames to figures. Not here: camera motion (camera.py), scores of a clip
+(scores.py).
 """
 
 from __future__ import annotations
@@ -26,25 +27,28 @@ from minisora.curate.camera import CAMERA_COLUMNS, fit
 
 Array = npt.NDArray[Any]
 
-# Mean lengths in diagonals a second: of the flow, and of the codec's vectors since the sample before.
+# Mean lengths in diagonals a second, of the flow and of the codec's vectors since the last sample.
 MOTION_COLUMNS = ("motion", "codec_motion", *CAMERA_COLUMNS)
 _SAME = 0.02  # of 255: mean change of brightness below which two frames are the same
 
 
 class Motion:
-    """Keeps the frame before. flow_above: of codec_motion; below it flow is not searched for, and the codec believed"""
+    """Motion figures between successive samples; keeps the last one.
+
+    flow_above: codec_motion below which optical flow is skipped and the codec trusted
+    """
 
     def __init__(self, flow_above: float = 0.0) -> None:
         self._flow_above = flow_above
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._before: tuple[Array, float] | None = None
-        self._reference = 0.0  # seconds of the last frame that others are told from
+        self._reference = 0.0  # seconds of the last reference frame
         self._vectors: list[float] = []  # of the frames since the last sample
 
     def listen(self, frame: av.VideoFrame, seconds: float) -> None:
-        """Take in a frame's motion vectors: every frame, in the order of showing, before `since_last` for the same.
+        """Add a frame's motion vectors: of every frame in display order, before `since_last`.
 
-        Only of frames that are told from an earlier one alone (P), which is the last that was not told from both sides.
+        Only P frames are used, which refer to one earlier frame: the last one that is no B frame.
         """
         if frame.pict_type == PictureType.P and seconds > self._reference:
             self._vectors.append(vector_length(frame) / (seconds - self._reference))
@@ -52,9 +56,9 @@ class Motion:
             self._reference = seconds
 
     def since_last(self, luma: Array, seconds: float) -> tuple[float, ...]:
-        """The values of MOTION_COLUMNS; NaN where there is nothing to tell them from.
+        """The values of MOTION_COLUMNS since the last sample; NaN if they are unknown.
 
-        luma: (H, W) uint8, as shown, at `seconds`
+        luma: (H, W) uint8, as displayed, at `seconds`
         """
         before, self._before = self._before, (luma, seconds)
         known = [length for length in self._vectors if not math.isnan(length)]
@@ -72,13 +76,13 @@ class Motion:
 
 
 def mean_length(flow: Array) -> float:
-    """(H, W, 2) pixels -> the mean length in diagonals."""
+    """Mean length of a flow (H, W, 2) in pixels, in diagonals."""
     height, width = flow.shape[:2]
     return float(cv2.magnitude(flow[..., 0], flow[..., 1]).mean()) / math.hypot(height, width)
 
 
 def vector_length(frame: av.VideoFrame) -> float:
-    """Mean length of a frame's motion vectors in diagonals, weighted by area; NaN where the codec tells none."""
+    """Mean length of a frame's motion vectors in diagonals, weighted by area; NaN if none."""
     data = cast(Mapping[SideData, Any], frame.side_data).get(SideData.MOTION_VECTORS)
     if data is None or not len(vectors := data.to_ndarray()):
         return math.nan

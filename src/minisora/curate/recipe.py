@@ -9,11 +9,11 @@
     export:       formats of other systems in which the kept clips are also listed
     run:          processes and time limits; nothing here changes the output
 
-Paths are relative to the folder of the recipe. The fields of a section are those of the dataclass of its name, here and
-in analyse.py, with its defaults.
+Paths are relative to the folder of the recipe. The fields of a section are those of the dataclass
+of its name, here and in analyse.py, with its defaults.
 
-Here: parsing the file into a `Recipe`, each error with its line. Not here: the work of the sections (measure.py,
-decide.py, write.py).
+Here: parsing the file into a `Recipe`, each error with its line. Not here: the work of the sections
+(measure.py, decide.py, write.py).
 """
 
 from __future__ import annotations
@@ -68,7 +68,10 @@ class Duplicates:
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Format of the kept clips. Frames are never enlarged and keep their aspect ratio, up to the crop by `multiple`."""
+    """Format of the kept clips.
+
+    Frames are never enlarged and keep their aspect ratio, up to the crop by `multiple`.
+    """
 
     longest_side: int = 256  # pixels, at most
     multiple: int = 16  # both sides are multiples of this many pixels, cut from the middle
@@ -102,7 +105,10 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises UsageError, with file and line, if it is missing, not YAML, or has unknown fields."""
+    """Read a recipe.
+
+    Raises UsageError, with file and line, if it is missing, not YAML, or has unknown fields.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The page of a run: where every clip went, how the scores lie about their thresholds, what was kept and dropped.
+"""Report page of a run: where every clip went, distributions of scores around thresholds, examples.
 
 Here: the values that the page shows, and which clips are shown. Not here: the page itself
 (pages/templates/curate.html), the counts (ledger.py), the frames of a clip (look.py).
@@ -36,7 +36,7 @@ def write_report(
     missing: Sequence[Mapping[str, Any]],
     engine: Engine,
 ) -> None:
-    """clips: all that were measured, with their scores; decided: about them, by place"""
+    """Write the page. clips: all measured ones, with scores; decided: their decisions, by row"""
     write_page(
         path,
         "curate.html",
@@ -53,7 +53,7 @@ def write_report(
 
 
 def chosen(decided: Decisions) -> dict[tuple[str, str], list[int]]:
-    """The places of the clips that are shown, evenly over all of their kind: kept first, then by stage and reason."""
+    """Clips to show by kind: kept ones, then by stage and reason; evenly spaced rows of each."""
     groups: dict[tuple[str, str], list[int]] = {KEPT: []}
     for place, pair in enumerate(_kinds(decided)):
         groups.setdefault(pair, []).append(place)
@@ -62,7 +62,7 @@ def chosen(decided: Decisions) -> dict[tuple[str, str], list[int]]:
 
 
 def _kinds(decided: Decisions) -> list[tuple[str, str]]:
-    """KEPT, or stage and reason, of every clip."""
+    """Stage and reason of every dropped clip, or KEPT."""
     return [pair if pair[0] else KEPT for pair in zip(decided.stage, decided.reason, strict=True)]
 
 
@@ -72,7 +72,7 @@ def _spread(places: Sequence[int], most: int) -> list[int]:
 
 
 def _scores(recipe: Recipe, clips: pa.Table, decided: Decisions) -> list[dict[str, Any]]:
-    """Those with thresholds first; those that no clip has left out."""
+    """Histograms of the scores, those with thresholds first, without scores that no clip has."""
     thresholds, meanings, shown = recipe.thresholds, scores_of(recipe), []
     for name in dict.fromkeys([*thresholds, *meanings]):
         values = clips.column(name).to_numpy()
@@ -86,7 +86,7 @@ def _scores(recipe: Recipe, clips: pa.Table, decided: Decisions) -> list[dict[st
 
 
 def _groups(recipe: Recipe, clips: pa.Table, decided: Decisions, engine: Engine) -> list[dict[str, Any]]:
-    """The chosen clips with their frames, by what became of them."""
+    """The clips to show with their frames, by kind."""
     groups, totals = chosen(decided), Counter(_kinds(decided))
     shown = clips.take(pa.array([place for places in groups.values() for place in places], pa.int64()))
     pictures: list[bytes | None] = []

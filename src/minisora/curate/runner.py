@@ -1,21 +1,23 @@
 """A curation run: from a recipe to shards, with every clip accounted for.
 
     OUT/scores/part-*.parquet    scores (measure.py)
-    OUT/table.parquet            every clip with its scores, and whether it is kept, or which stage dropped it and why
+    OUT/table.parquet            every clip with its scores, and whether it is kept, or which stage
+                                 dropped it and why
     OUT/clips/shard-*.tar        the samples, with their index (write.py)
-    OUT/export/...               the kept clips as other systems list them (exporters.py), where the recipe asks for it
+    OUT/export/...               the kept clips as other systems list them (exporters.py), where the
+                                 recipe asks for it
     OUT/missing.jsonl            annotations without a file
     OUT/quarantine.jsonl         files and clips that could not be read, with the error
     OUT/ledger.json              how many went in, came out, and why each left (ledger.py)
     OUT/report.html              the same as a page (report.py)
     OUT/events.jsonl             a log with times, over all runs
 
-Finished work is in whole files, from which the same command resumes, whatever ended the last run. It measures new
-files, decides again, and writes the changes. Only events.jsonl depends on time or workers, so an interrupted run ends
-with the same bytes as an uninterrupted one.
+Finished work is in whole files, from which the same command resumes, whatever ended the last run.
+It measures new files, decides again, and writes the changes. Only events.jsonl depends on time or
+workers, so an interrupted run ends with the same bytes as an uninterrupted one.
 
-Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/), the
-terminal (command.py).
+Here: the order of the work, the lock, the events. Not here: the stages, the processes (workers/),
+the terminal (command.py).
 """
 
 from __future__ import annotations
@@ -60,10 +62,10 @@ Log = Callable[..., None]  # a line of events.jsonl
 class Found:
     """The input of a recipe: annotations, files and the work to do.
 
-    rows:    annotations with a file, each clip once
-    missing: annotations without one, each with a `reason`
-    joined:  how many more rows named a clip that is among `rows`
-    units:   the work of measuring them
+    rows:    annotations with a file, one for each clip
+    missing: annotations without a file, each with a `reason`
+    joined:  number of further rows about clips that are among `rows`
+    units:   units of work to measure them
     todo:    the units that no part holds yet
     """
 
@@ -75,9 +77,9 @@ class Found:
 
 
 def find(recipe: Recipe, *, retry: bool = False) -> Found:
-    """Read the annotations and look for the files; nothing is decoded and nothing written.
+    """Read the annotations and find the files; decodes nothing and writes nothing.
 
-    Raises UsageError when the annotations are not what the recipe says, or no file is there.
+    Raises UsageError if the annotations do not match the recipe, or there are no files.
     """
     media, stage = recipe.input.media, stage_of(recipe)
     if not media.is_dir():
@@ -98,7 +100,7 @@ def stage_of(recipe: Recipe) -> Measure:
 
 
 def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retry: bool = False) -> Ledger:
-    """Run a recipe, or what is left of it.
+    """Run a recipe, or resume it.
 
     retry: try quarantined files and clips again
 
@@ -163,7 +165,7 @@ def local_engine(workers: int, timeout_seconds: float) -> Engine:
 
 
 def _pieces(kept: pa.Table, table: CaptionTable, settings: Clips, names: Iterable[str]) -> pa.Table:
-    """The samples that kept clips become, as PIECES; in Arrow, as Python's own objects would take ten times as much."""
+    """Samples of the kept clips, as PIECES; Python objects would take ten times the memory."""
     batches = []
     for batch in kept.to_batches(max_chunksize=1000):
         rows = []
@@ -176,7 +178,7 @@ def _pieces(kept: pa.Table, table: CaptionTable, settings: Clips, names: Iterabl
 
 
 def _with_words(clips: pa.Table, rows: Sequence[Row], table: CaptionTable, strip: bool) -> pa.Table:
-    """Clips with their captions, and the scores of these."""
+    """Add captions and their scores to the clips."""
     by_key = {row["key"]: row for row in rows}
     mine = [by_key[key] for key in clips.column("row").to_pylist()]
     keys = clips.column("key").to_pylist()
@@ -195,7 +197,7 @@ def _with_words(clips: pa.Table, rows: Sequence[Row], table: CaptionTable, strip
 
 
 def _write_table(path: Path, clips: pa.Table, decided: Decisions) -> None:
-    """The one table of table.py, with scores, and `keep`, `stage`, `reason` and `duplicate_of`."""
+    """Write table.py's table, with scores, `keep`, `stage`, `reason` and `duplicate_of`."""
     keys = clips.column("key").to_pylist()
     table = clips.select([*SCHEMA.names, *(name for name in clips.column_names if name not in SCHEMA.names)])
     table = table.drop_columns(["work", "row", "error", "message"])
@@ -209,7 +211,7 @@ def _write_table(path: Path, clips: pa.Table, decided: Decisions) -> None:
 
 
 def _export(folder: Path, kept: pa.Table, forms: Sequence[str], scores: Iterable[str]) -> None:
-    """Lists for other systems; those that are no longer asked for go."""
+    """Write the lists for other systems; delete those that the recipe no longer has."""
     for form, file in EXPORT_FILES.items():
         if form not in forms:
             (folder / file).unlink(missing_ok=True)

@@ -1,9 +1,11 @@
-"""Figures of frames to the scores of a clip: what thresholds of a recipe may name.
+"""Scores of a clip from figures of its frames: the names that thresholds of a recipe may use.
 
-A clip is any span of a file; asking for another one decodes nothing. A score that the span gives no answer to (motion,
-where only one frame was looked at) is None, never a number that a threshold would take for an answer.
+A clip is any span of a file; another span needs no further decoding. A score that a span does not
+define (motion, if only one frame was sampled) is None and not a number that a threshold would
+accept.
 
-Here: the scores and what they mean. Not here: the figures of frames (signals.py), scores by networks (learned.py).
+Here: the scores and their descriptions. Not here: the figures of frames (signals.py), scores by
+networks (learned.py).
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from minisora.curate.signals import Signals
 
 Array = npt.NDArray[Any]
 
-# Name: version, what it is and its unit. Raise the version of a score that comes out otherwise for the same file, by a
-# change here, in signals.py, motion.py, camera.py or shots.py (`cuts` stands for the shots): files are measured again.
+# Name: version, what it is and its unit. Raise the version of a score that comes out otherwise for
+# the same file, by a change here, in signals.py, motion.py, camera.py or shots.py (`cuts` stands
+# for the shots): files are measured again.
 SCORES: dict[str, tuple[int, str]] = {
     "duration": (1, "seconds of the span that the file holds"),
     "missing_share": (1, "share of the span that the file does not hold"),
@@ -122,13 +125,13 @@ class Scored:
         return {name: _none_for_nan(value) for name, value in result.items()}
 
     def _inside(self, span: Span) -> Array:
-        """Numbers of the frames that begin in a span; a quarter of a frame is allowed for, as containers round."""
+        """Numbers of the frames that begin in a span, to a quarter of a frame: containers round."""
         slack = 0.25 / self._signals.media.fps
         low, high = np.searchsorted(self._signals.frames["seconds"], (span[0] - slack, span[1] - slack))
         return np.arange(low, high)
 
     def _moves(self, taken: Array) -> dict[str, Any]:
-        """Motion between samples that are both in the span, so not over its first cut."""
+        """Motion between samples that are both in the span, so that no cut is included."""
         samples, pairs = self._signals.samples, taken.copy()
         pairs[1:] &= taken[:-1]
         pairs[:1] = False
@@ -149,7 +152,7 @@ class Scored:
 
 
 def _crop(samples: dict[str, Array], taken: Array) -> tuple[float, float, float, float]:
-    """Bars that every frame has that is not all dark, in shares of the height or width."""
+    """Bars common to all frames but dark ones, in shares of the height or width."""
     bars = np.stack([samples[name][taken] for name in ("top", "right", "bottom", "left")], axis=-1)
     bars = bars[(bars < _ALL_BAR).all(1)]
     top, right, bottom, left = bars.min(0).tolist() if len(bars) else (0.0,) * 4

@@ -1,12 +1,13 @@
-"""Shot detection, and the frames that no clip should hold: black, frozen, faded.
+"""Shot detection, and frames that no clip should have: black, frozen, faded.
 
-A cut is where the change since the frame before stands out from that of the frames about it. The rule and its numbers
-are those of PySceneDetect's AdaptiveDetector, as its command line runs it; it works on one number a frame
-(`Signals.frames["content"]`), so another threshold decodes nothing again.
+A cut is where the change between frames stands out from that of neighbouring frames. The rule and
+its numbers are those of PySceneDetect's AdaptiveDetector on the command line; it works on one
+number per frame (`Signals.frames["content"]`), so another threshold needs no further decoding.
 
 Source: PySceneDetect 0.7, scenedetect/detectors/adaptive_detector.py.
 
-Here: rules on figures of frames. Not here: the figures (signals.py), a network that finds cuts (learned.py).
+Here: rules on figures of frames. Not here: the figures (signals.py), a network that detects cuts
+(learned.py).
 """
 
 from __future__ import annotations
@@ -50,9 +51,11 @@ class Cutting:
 
 
 def cuts(content: Array, seconds: Array, fps: float, cutting: Cutting) -> list[int]:
-    """Numbers of the frames that begin a new shot, the first frame apart.
+    """Numbers of the frames that begin a new shot, without the first frame.
 
-    content: (T,) change since the frame before, 0..255; seconds: (T,); fps: as the file says
+    content: (T,) change since the frame before, 0..255
+    seconds: (T,) time of each frame
+    fps:     as the file states
     """
     found: list[int] = []
     window, shot_frames = cutting.window, round(cutting.shot_seconds * fps)
@@ -69,18 +72,18 @@ def cuts(content: Array, seconds: Array, fps: float, cutting: Cutting) -> list[i
 
 
 def shots(cuts: Sequence[int], seconds: Array, stop: float) -> list[Span]:
-    """Spans in seconds that cover the video. stop: when its last frame is over"""
+    """Spans of the shots in seconds. stop: end of the last frame"""
     edges = [float(seconds[0]), *(float(seconds[i]) for i in cuts), stop]
     return list(pairwise(edges))
 
 
 def black(frames: dict[str, Array]) -> Array:
-    """(T,) bool: which frames are all black."""
+    """(T,) bool: completely black frames."""
     return np.asarray(frames["black"] >= _BLANK)
 
 
 def frozen(frames: dict[str, Array]) -> Array:
-    """(T,) bool: which frames show what the frame before showed, for _FROZEN_SECONDS or longer."""
+    """(T,) bool: frames that repeat the frame before, for _FROZEN_SECONDS or longer."""
     still = frames["peak_change"] < _STILL
     still[:1] = False  # nothing is before the first
     seconds = frames["seconds"]
@@ -91,7 +94,7 @@ def frozen(frames: dict[str, Array]) -> Array:
 
 
 def faded(frames: dict[str, Array]) -> Array:
-    """(T,) bool: which frames are on their way to or from black or white, these apart."""
+    """(T,) bool: frames of fades to or from black or white, without the blank frames."""
     luma, seconds = frames["luma"], frames["seconds"]
     result = np.zeros(len(luma), dtype=bool)
     for blank, brighter in ((frames["black"] >= _BLANK, 1.0), (frames["clipped"] >= _BLANK, -1.0)):
@@ -103,7 +106,10 @@ def faded(frames: dict[str, Array]) -> Array:
 
 
 def _fade(luma: Array, seconds: Array, number: int, step: int) -> list[int]:
-    """Frames from a blank one on, in one direction of time, in which brightness only leaves it, and bit by bit."""
+    """Frames of a fade from a blank frame on, forward or backward in time.
+
+    Their brightness moves away from that of the blank frame only, and gradually.
+    """
     found: list[int] = []
     at = number + step
     while 0 <= at < len(luma) and abs(seconds[at] - seconds[number]) <= _FADE_SECONDS:

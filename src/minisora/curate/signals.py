@@ -1,14 +1,14 @@
-"""One decode of a file: figures of every frame and of a few frames a second, from which every score is made.
+"""One decode of a file: figures of every frame and of a few frames per second, for all scores.
 
-Frames stream by. What stays of one is a row of numbers, so memory does not grow with the length but for these, and a
-span that is asked for later costs no decoding.
+Frames are streamed and only a row of numbers is kept of each, so memory hardly grows with the
+length, and scoring another span needs no decoding.
 
-Every frame is made as small as PySceneDetect makes it, by the same arithmetic, so that the shots are the same
-(shots.py). A few frames a second are looked at more closely: turned as they are shown, averaged down to a longer side
-of SIDE pixels, whatever size the file has, so that sharpness and motion mean the same for all.
+Every frame is downscaled exactly like in PySceneDetect, so that the shots are the same (shots.py).
+A few frames per second are sampled for further figures: rotated for display and averaged down to a
+longer side of SIDE pixels, so that sharpness and motion are comparable between files of any size.
 
-Here: opening, integrity, the figures. Not here: motion between frames (motion.py), cutting into shots (shots.py),
-figures to scores (scores.py).
+Here: opening, integrity, the figures. Not here: motion between frames (motion.py), cutting into
+shots (shots.py), figures to scores (scores.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,8 +27,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from minisora.curate.lost import MediaError
+from minisora.curate.lost import MediaError, Reason
 from minisora.curate.motion import MOTION_COLUMNS, Motion
+from minisora.video.decode import Clock, Packets, check_end, length_by_header
+from minisora.video.open import Container, Refused, clock_may_jump, open_picture, open_video
 from minisora.video.pixels import Pixels, display_size
 
 Array = npt.NDArray[Any]
@@ -42,8 +43,6 @@ CLIPPED = 250  # of 255
 BAR = 24.0  # mean of a line of pixels that is part of a black bar at most, as in FFmpeg's cropdetect
 _BLOCK = 8  # pixels: the least thing whose change is seen
 _LEAST_SIDE = 32  # pixels of the shorter side: optical flow needs them
-_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws text files as videos; nobody here means that
-_TELLS_LENGTH = ("mov", "matroska", "avi", "flv")  # containers whose header says how long they are
 _BEYOND = 5.0  # seconds after the last span: a fade may go on for four
 _MOST_PIXELS = 2**26  # of a frame: a damaged header may ask for any number
 
@@ -69,9 +68,9 @@ class Media:
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """The figures of T frames, and of the S of them that were looked at more closely.
+    """The figures of T frames, and of the S sampled ones among them.
 
-    frames:  column of FRAME_COLUMNS to (T,) float64, in the order of showing
+    frames:  column of FRAME_COLUMNS to (T,) float64, in display order
     samples: column of SAMPLE_COLUMNS to (S,) float64
     hashes:  (S,) uint64, perceptual
 
@@ -79,12 +78,12 @@ class Signals:
     content:     change since the frame before, 0..255, as PySceneDetect's ContentDetector scores it
     luma:        mean brightness, 0..255; contrast: its standard deviation
     black:       share of pixels of BLACK or less; clipped: of CLIPPED or more
-    change:      mean change of brightness since the frame before, 0..255; peak_change: of the _BLOCK x _BLOCK
-                 pixels that changed most
-    damaged:     1 where the decoder failed at this frame or before it, or patched it, else 0
+    change:      mean change of brightness since the frame before, 0..255; peak_change: of the
+        _BLOCK x _BLOCK pixels that changed most
+    damaged:     1 if the decoder failed at or before this frame, or concealed an error; else 0
     frame:       number of the sampled frame
     sharpness:   variance of the Laplacian of brightness
-    top ... left: width of black bars, in shares of the height or width as shown
+    top ... left: width of black bars, in shares of the displayed height or width
     MOTION_COLUMNS: motion since the sample before, as in motion.py
     """
 
@@ -101,11 +100,12 @@ class Signals:
 class Reading:
     """Settings for reading a file.
 
-    until:    seconds after the first frame; a little more is read, as the marks of frames look ahead, and no further
-    pictures: one frame is enough
+    until:    seconds after the first frame to read up to; black, frozen and faded frames need a
+        little more
+    pictures: accept files of one frame
     """
 
-    samples_per_second: float = 4.0  # frames that are looked at closely
+    samples_per_second: float = 4.0  # frames sampled for further figures
     flow_above: float = 0.0  # see motion.py
     until: float = math.inf
     threads: int = 1
@@ -121,49 +121,65 @@ def read_signals(
 ) -> Signals:
     """Decode a file once.
 
-    watch: is shown each sampled frame, in full size
-    every: is shown each frame, BGR, as small as PySceneDetect sees it
+    watch: called with each sampled frame in full size
+    every: called with each frame, BGR, downscaled as in PySceneDetect
 
-    Raises MediaError where the file gives no two frames, ends early or takes too long.
+    Raises MediaError if the file has fewer than two frames, ends early or takes too long.
     """
-    with _opened(path) as (container, stream):
-        stream.thread_type, stream.codec_context.thread_count = "AUTO", reading.threads
-        stream.codec_context.options = {"flags2": "+export_mvs", "max_pixels": str(_MOST_PIXELS)}
-        packets, measured = _Packets(container, stream), _Measured(_fps(stream), reading, watch, every)
-        first = _measure(path, packets, measured, reading)
-        length = measured.end
-        if measured.last > reading.until + _BEYOND:
-            length = max(length, _length_by_header(container, stream))
-        else:
-            _check_length(path, container, stream, measured, packets.end)
-            if measured.last <= 0 and not reading.pictures:
-                raise MediaError("too_short", f"{path} holds one frame only: it is a picture.")
-        return measured.signals(_media(path, container, stream, first, length))
+    try:
+        if reading.pictures and (picture := open_picture(path)) is not None:
+            picture.close()  # what it refuses
+        with open_video(path) as (container, stream):
+            return _read(path, container, stream, reading, watch, every)
+    except Refused as error:
+        raise MediaError(cast("Reason", error.reason), str(error)) from error
 
 
-def _measure(path: Path, packets: _Packets, measured: _Measured, reading: Reading) -> av.VideoFrame:
-    """Measure frame after frame, as far as is asked for. Returns the first."""
+def _read(
+    path: Path,
+    container: Container,
+    stream: av.VideoStream,
+    reading: Reading,
+    watch: Watch | None,
+    every: Every | None,
+) -> Signals:
+    stream.thread_type, stream.codec_context.thread_count = "AUTO", reading.threads
+    stream.codec_context.options = {"flags2": "+export_mvs", "max_pixels": str(_MOST_PIXELS)}
+    clock, packets = Clock(_fps(stream), clock_may_jump(container)), Packets(container, stream)
+    measured = _Measured(clock, reading, watch, every)
+    first = _measure(path, packets, measured, reading)
+    length = clock.end
+    if clock.newest > reading.until + _BEYOND:
+        length = max(length, length_by_header(container, stream))
+    else:
+        check_end(path, container, stream, clock.end, packets)
+        if clock.newest <= 0 and not reading.pictures:
+            raise MediaError("too_short", f"{path} holds one frame only: it is a picture.")
+    return measured.signals(_media(path, container, stream, first, length))
+
+
+def _measure(path: Path, packets: Packets, measured: _Measured, reading: Reading) -> av.VideoFrame:
+    """Measure the frames up to `reading.until`; returns the first frame."""
     limit = reading.timeout_seconds
     deadline = None if limit is None else time.monotonic() + limit
     first: av.VideoFrame | None = None
-    for frame, failures in packets.frames():
+    for frame in packets.frames(tolerant=True):
         if measured.last > reading.until + _BEYOND:
             break
         if deadline is not None and time.monotonic() > deadline:
             raise MediaError("timeout", f"{path} took more than {limit:g} s, for {measured.last:.1f} s of it.")
         first = first or frame
         if (frame.width, frame.height) != (first.width, first.height):  # PySceneDetect leaves them out too
-            measured.failures += 1
+            packets.failures += 1
         else:
-            measured.add(frame, failures)
+            measured.add(frame, damaged=packets.failures > 0)
+            packets.failures = 0
     if first is None:
         raise MediaError("unreadable", f"{path} holds no frame that can be decoded. Try another copy.")
     return first
 
 
-def _media(
-    path: Path, container: av.container.InputContainer, stream: av.VideoStream, first: av.VideoFrame, seconds: float
-) -> Media:
+def _media(path: Path, container: Container, stream: av.VideoStream, first: av.VideoFrame, seconds: float) -> Media:
     rotation = first.rotation % 360
     width, height = display_size(first, stream)
     return Media(
@@ -185,14 +201,16 @@ def _fps(stream: av.VideoStream) -> float:
 
 
 def turned(picture: Array, rotation: int) -> Array:
-    """(H, W, ...) as it is shown. rotation: degrees counterclockwise"""
+    """Rotate (H, W, ...) for display. rotation: degrees counterclockwise"""
     return np.ascontiguousarray(np.rot90(picture, round(rotation / 90)))
 
 
 def perceptual_hash(luma: Array) -> int:
-    """64 bits that change little where the picture does: signs of its low frequencies about their median.
+    """Perceptual hash of 64 bits: signs of low frequencies about their median, robust to changes.
 
-    luma: (H, W) uint8. Source: pHash, as in the package `imagehash`: the 8x8 lowest of a 32x32 cosine transform.
+    luma: (H, W) uint8
+
+    Source: pHash, as in the package `imagehash`: the lowest 8x8 of a 32x32 cosine transform.
     """
     small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[:8, :8]
@@ -201,27 +219,21 @@ def perceptual_hash(luma: Array) -> int:
 
 
 class _Measured:
-    """The figures as they come in, and what the next frame is compared with."""
+    """The figures so far, and the last frames to compare the next one with."""
 
-    def __init__(self, rate: float, reading: Reading, watch: Watch | None, every: Every | None) -> None:
-        self.failures = 0  # since the last good frame
-        self.last = self.end = 0.0  # seconds: the newest frame's, and until it is over
-        self._rate, self._samples_per_second = rate, reading.samples_per_second
+    def __init__(self, clock: Clock, reading: Reading, watch: Watch | None, every: Every | None) -> None:
+        self.last = 0.0  # seconds: the newest frame's
+        self._clock, self._samples_per_second = clock, reading.samples_per_second
         self._watch, self._every = watch, every
-        self._zero: float | None = None
         self._frames, self._samples, self._hashes = array("d"), array("d"), array("Q")
         self._before: tuple[Array, Array] | None = None  # hue, saturation, value, and brightness of the frame before
         self._next_sample = 0.0
         self._motion, self._convert = Motion(reading.flow_above), VideoReformatter()
 
-    def add(self, frame: av.VideoFrame, failures: int) -> None:
-        at = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-        if self._zero is None:
-            self._zero = at or 0.0
+    def add(self, frame: av.VideoFrame, *, damaged: bool) -> None:
         number = len(self._frames) // len(FRAME_COLUMNS)
-        self.last = max(self.last, self.end if at is None else at - self._zero)
-        length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / self._rate
-        self.end = self.last + length
+        self._clock.frame(frame)
+        self.last = self._clock.newest
         whole = _bgr(frame, self._convert)
         small = _as_scenedetect(whole)
         if self._every is not None:
@@ -239,9 +251,8 @@ class _Measured:
         mean = float(count @ levels) / pixels
         contrast = max(0.0, float(count @ levels**2) / pixels - mean**2) ** 0.5
         black, clipped = float(count[: BLACK + 1].sum()) / pixels, float(count[CLIPPED:].sum()) / pixels
-        damaged = float(frame.is_corrupt or failures + self.failures > 0)
-        self.failures = 0
-        self._frames.extend((self.last, content, mean, contrast, black, clipped, change, peak_change, damaged))
+        hurt = float(frame.is_corrupt or damaged)
+        self._frames.extend((self.last, content, mean, contrast, black, clipped, change, peak_change, hurt))
         self._motion.listen(frame, self.last)
         if self.last >= self._next_sample - 1e-6:
             self._next_sample = (np.floor(self.last * self._samples_per_second + 1e-6) + 1) / self._samples_per_second
@@ -273,9 +284,9 @@ class _Measured:
 
 
 def _bgr(frame: av.VideoFrame, convert: VideoReformatter) -> Pixels:
-    """(H, W, 3) BGR, a view, not turned: the very bytes that OpenCV gives PySceneDetect.
+    """Convert to (H, W, 3) BGR, a view, not rotated: the bytes that OpenCV gives PySceneDetect.
 
-    convert: the same for all frames of a file; a frame's own would be set up anew for each
+    convert: shared by all frames of a file; a new one for each frame would cost its setup
     """
     plane = convert.reformat(frame, format="bgr24", interpolation="BICUBIC").planes[0]
     lines: Pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
@@ -283,7 +294,7 @@ def _bgr(frame: av.VideoFrame, convert: VideoReformatter) -> Pixels:
 
 
 def _as_scenedetect(whole: Pixels) -> Pixels:
-    """As scene_manager.py of PySceneDetect 0.7 scales a frame before its detectors see it."""
+    """Downscale a frame as PySceneDetect 0.7 does for its detectors (scene_manager.py)."""
     height, width = whole.shape[:2]
     factor = max(height, width) / 256
     if factor <= 1:
@@ -293,7 +304,7 @@ def _as_scenedetect(whole: Pixels) -> Pixels:
 
 
 def _content(hsv: Array, before: Array) -> float:
-    """Mean of the mean changes of hue, saturation and value, as content_detector.py of PySceneDetect adds them up."""
+    """Mean of the changes of hue, saturation and value: PySceneDetect's content_detector.py."""
     pixels = float(hsv.shape[0] * hsv.shape[1])
     hue, saturation, value = (change / pixels for change in cv2.sumElems(cv2.absdiff(hsv, before))[:3])
     return (hue + saturation + value) / 3.0
@@ -306,7 +317,7 @@ def _peak(difference: Array) -> float:
 
 
 def _bars(whole: Pixels) -> tuple[float, float, float, float]:
-    """Black bars above, right, below and left, in shares of the height or width; green stands for brightness."""
+    """Black bars above, right, below and left, as shares of height or width, seen in green."""
     rows, columns = whole[:, ::4, 1].mean(1), whole[::4, :, 1].mean(0)
     above, below = _leading(rows), _leading(rows[::-1])
     left, right = _leading(columns), _leading(columns[::-1])
@@ -314,82 +325,6 @@ def _bars(whole: Pixels) -> tuple[float, float, float, float]:
 
 
 def _leading(means: Array) -> float:
-    """The share of lines before the first that is no bar; 1 where all are."""
+    """Share of lines before the first one outside the bar; 1 if there is none."""
     bright = means > BAR
     return float(bright.argmax()) / len(means) if bright.any() else 1.0
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container and its first video stream that is not the cover picture of a sound file."""
-    if not path.is_file():
-        raise MediaError("missing", f"there is no file {path}.")
-    if path.stat().st_size == 0:
-        raise MediaError("empty", f"{path} is empty (0 bytes). Try another copy.")
-    try:
-        options = {"protocol_whitelist": "file"}  # a playlist must not make us open addresses
-        container = av.open(str(path), options=options, metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MediaError("unreadable", f"{path} cannot be opened: {reason}. It is damaged or no video.") from error
-    with container:
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not streams or container.format.name in _TEXT_ART:
-            raise MediaError("no_video", f"{path} holds no video. Give a video file.")
-        if streams[0].codec_context is None:
-            raise MediaError("unreadable", f"{path} is coded in a way that nothing here can decode, or it is damaged.")
-        yield container, streams[0]
-
-
-class _Packets:
-    """The packets of a file in order; only video is decoded, other streams only give their end."""
-
-    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-        self._container, self._stream = container, stream
-        self.end = 0.0  # seconds: until the packets of any stream are over, from where the file says that it begins
-
-    def frames(self) -> Generator[tuple[av.VideoFrame, int], None, None]:
-        """In the order of showing, each with the number of packets that could not be decoded before it."""
-        failures, begin = 0, (self._container.start_time or 0) / av.time_base
-        packets = self._container.demux()
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, ValueError):  # what follows cannot be found; if it is missed, the length will tell
-                packet = None
-            if packet is None:
-                return
-            if packet.pts is not None and packet.time_base is not None:
-                self.end = max(self.end, (packet.pts + (packet.duration or 0)) * float(packet.time_base) - begin)
-            if packet.stream != self._stream:
-                continue
-            try:
-                frames = packet.decode()
-            except EOFError:
-                continue
-            except (av.FFmpegError, ValueError):
-                failures += 1
-                continue
-            for frame in frames:
-                assert isinstance(frame, av.VideoFrame)
-                yield frame, failures
-                failures = 0
-
-
-def _length_by_header(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    """Seconds of the pictures, as the header says, or of the whole; 0 where it says nothing."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
-
-
-def _check_length(
-    path: Path, container: av.container.InputContainer, stream: av.VideoStream, measured: _Measured, end: float
-) -> None:
-    """end: seconds until the packets of any stream are over, for the length of a file that says no stream's."""
-    if container.format.name.startswith(_TELLS_LENGTH):
-        lasts, expected = measured.end, _length_by_header(container, stream)
-        if not (stream.duration and stream.time_base):
-            lasts = max(lasts, end)
-        if lasts < expected - max(0.5, 0.1 * expected):
-            raise MediaError("truncated", f"{path} ends after {lasts:.2f} s, and should last {expected:.2f} s.")

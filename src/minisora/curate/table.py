@@ -1,17 +1,20 @@
-"""The one table of curation: a row for each clip, from the annotation that names it to the scores that judge it.
+"""The one table of curation: a row for each clip, from its annotation to the scores that judge it.
 
-    key      string         letters and digits, unique; the same for the same source and span, whatever else changes
-    source   string         path of the video as the annotation or the folder gave it, relative to the folder of media
+    key      string         letters and digits, unique; the same for the same source and span,
+                            whatever else changes
+    source   string         path of the video in the annotation or the folder, relative to the
+                            folder of media
     start    float64        seconds; null with `stop` for the whole file
     stop     float64
-    captions list<string>   as they came
+    captions list<string>   of the annotation
     origin   string         where the row came from: "train.csv:12"
-    meta     string         JSON object: all else that the annotation says
+    meta     string         JSON object: the other fields of the annotation
 
-Scores are columns beside these. `meta` has two names with a meaning of their own, by which importers/pair.py finds
-files: "clip_file", the name of a file that holds this clip alone, and "frame_span", a span of `source` in frames of it.
+Scores are further columns. Two names in `meta` have a meaning, for importers/pair.py: "clip_file",
+the name of a file of this clip alone, and "frame_span", a span of `source` in frames.
 
-Here: a row, and the table in a Parquet file. Not here: rows from annotations (importers/), scores (scores.py).
+Here: a row, and the table in a Parquet file. Not here: rows from annotations (importers/), scores
+(scores.py).
 """
 
 from __future__ import annotations
@@ -55,7 +58,10 @@ def annotation(
     origin: str = "",
     meta: dict[str, Any] | None = None,
 ) -> Row:
-    """A row as an importer makes it. start, stop: seconds, or both None; meta: JSON values, others by their words."""
+    """A row for an importer to yield.
+
+    start, stop: seconds, or both None; meta: JSON values, others as text
+    """
     span = json.dumps([source, start, stop, (meta or {}).get("frame_span")], ensure_ascii=False)
     return {
         "key": hashlib.sha256(span.encode("utf-8", "surrogatepass")).hexdigest()[:16],
@@ -69,14 +75,15 @@ def annotation(
 
 
 def _text(text: str) -> str:
-    """The same, without halves of characters, which no file takes."""
+    """Text without lone surrogates, which files cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
-    """One row for each key, where the first of them stood: with the captions of all, each once, and the first's meta.
+    """Merge the rows of each key into the first of them, which keeps its place and meta.
 
-    For annotations that give a video a row for each of its sentences.
+    The merged row has the captions of all, without repetition. Some annotations have a row for each
+    sentence about a video.
     """
     found: dict[str, Row] = {}
     for row in rows:
@@ -87,7 +94,7 @@ def merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:
-    """Put the table in place, whole or not at all. A score that a row lacks is null."""
+    """Write the table atomically. A score that a row lacks is null."""
     rows = list(rows)
     names = dict.fromkeys([*SCHEMA.names, *(name for row in rows for name in row)])
     arrays = {name: pa.array([row.get(name) for row in rows], _TYPES.get(name)) for name in names}
@@ -96,9 +103,9 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_table(path: Path) -> list[Row]:
-    """The rows of a table that `write_table` made.
+    """Read the rows of a table that `write_table` wrote.
 
-    Raises UsageError when the file is not one, or is of a newer format.
+    Raises UsageError if the file is no such table, or is of a newer format.
     """
     try:
         table = pq.read_table(path)

@@ -1,8 +1,9 @@
-"""Moments of a video as annotations write them.
+"""Timestamps of a video as annotations write them.
 
     137.72    "137.72"    "2:17"    "0:02:17.720"    "00:02:17.720"    "00:02:17,720" (subtitles)
 
-Here: text and numbers to seconds. Not here: frames to seconds, which needs the file's rate (importers/pair.py).
+Here: text and numbers to seconds. Not here: frames to seconds, which needs the file's rate
+(importers/pair.py).
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ _FORMS = "seconds (137.72) or H:MM:SS.fff (0:02:17.720)"
 
 
 def parse_time(value: object) -> float:
-    """Seconds, 0 or more.
+    """Parse a time into seconds, 0 or more.
 
-    Raises UsageError when it is not a time in one of the forms above.
+    Raises UsageError if it has none of the forms above.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
@@ -37,9 +38,9 @@ def parse_time(value: object) -> float:
 
 
 def parse_span(start: object, stop: object) -> tuple[float, float]:
-    """Both ends in seconds.
+    """Parse both ends into seconds.
 
-    Raises UsageError when one is not a time, or the end does not come after the start.
+    Raises UsageError if one of them is no time, or if the span is not positive.
     """
     span = parse_time(start), parse_time(stop)
     if span[1] <= span[0]:

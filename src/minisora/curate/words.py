@@ -1,8 +1,10 @@
 """Scores of captions from their text alone, and stripping of openings such as "The video shows".
 
-A clip is scored by all its captions together: the longest for length, the worst for the other rules.
+A clip is scored by all its captions together: the longest for length, the worst for the other
+rules.
 
-Here: rules for text. Not here: whether a caption fits its clip (learned.py), thresholds (decide.py).
+Here: rules for text. Not here: whether a caption fits its clip (learned.py), thresholds
+(decide.py).
 """
 
 from __future__ import annotations
@@ -47,13 +49,19 @@ _USUAL = set(".,;:!?'\"’‘“”()-–—…%&/°+、。，；：！？「」
 
 
 def cleaned(captions: Iterable[str], *, strip: bool = True) -> list[str]:
-    """Captions without spare spaces, each once, none empty. strip: openings such as "The video shows" go too."""
+    """Captions without extra spaces, duplicates and empty ones.
+
+    strip: remove openings such as "The video shows" too
+    """
     plain = (" ".join(caption.split()) for caption in captions)
     return list(dict.fromkeys(text for text in (stripped(one) if strip else one for one in plain) if text))
 
 
 def stripped(caption: str) -> str:
-    """The caption from where it says what is to be seen, with a capital if it had one; as it was if nothing is left."""
+    """The caption without its opening, capitalised if it was.
+
+    Unchanged if nothing would be left.
+    """
     rest = caption[_OPENINGS.match(caption).end() :]  # type: ignore[union-attr]  # it matches nothing too
     if not rest:
         return caption
@@ -61,7 +69,10 @@ def stripped(caption: str) -> str:
 
 
 def word_scores(captions: Sequence[str]) -> dict[str, float]:
-    """Every score of `WORDS` but caption_shared, which takes the whole set. Nothing is wrong with no caption at all."""
+    """The scores of `WORDS` but caption_shared, which depends on the whole set.
+
+    A clip without captions has no faults.
+    """
     texts = cleaned(captions, strip=False)
     joined = "".join(texts)
     letters = sum(map(str.isalpha, joined))
@@ -77,7 +88,7 @@ def word_scores(captions: Sequence[str]) -> dict[str, float]:
 
 
 def shared_scores(captions: Iterable[Sequence[str]]) -> list[float]:
-    """caption_shared of each clip of a set; 0 for one without captions. Case and punctuation make no difference."""
+    """The caption_shared of each clip of a set, by words alone; 0 without captions."""
     digests = [
         hash(frozenset(" ".join(_words(one)).casefold() for one in texts)) if texts else None for texts in captions
     ]
@@ -86,7 +97,7 @@ def shared_scores(captions: Iterable[Sequence[str]]) -> list[float]:
 
 
 def _words(text: str) -> list[str]:
-    """Words in order; in a script without spaces each letter is a word."""
+    """Split into words; in a script without spaces each character is a word."""
     found: list[str] = []
     for word in _WORD.findall(text):
         if word.isascii() or not any(map(_stands_alone, word)):

@@ -1,24 +1,26 @@
-"""Kept clips into shards for the training loader: cut, resized and encoded again.
+"""Kept clips into shards for the training loader: cut, resized and re-encoded.
 
-A sample has two members.
+A sample has two members:
 
-    key.mp4     the clip: H.264 in an MP4, all frames of one size at one rate. Coded lossless it is RGB.
+    key.mp4     the clip: H.264 in an MP4, all frames of one size at one fps; RGB if lossless
     key.json    captions   [{"text", "start", "stop"}], seconds after the first frame of the clip
                 fps, num_frames, height, width
-                source, start, stop   the file and the seconds of it that the clip shows
-                origin     where the annotation stands
-                scores     {name: number}, of the whole shot where it became several clips
-                notes      what the analysis found that is no number
-                meta       what else the annotation said
+                source, start, stop   the file and the span of the clip in seconds
+                origin     place of the annotation
+                scores     {name: number}, of the whole shot if it became several clips
+                notes      other findings of the analysis
+                meta       other fields of the annotation
 
-The index holds fps, num_frames, height, width and `made`, which tells a clip from an earlier one of the same key.
+The index holds fps, num_frames, height, width and `made`, which differs between versions of a clip
+with the same key.
 
-Shards follow the order of the table and are closed by size, so they are the same whoever coded their clips. A shard
-stays while it holds what it should; from the first that does not, all are made again. A clip that cannot be read
-stands in failed.jsonl before the shard that follows it is there, so that a broken run goes on to the same shards.
+Shards follow the order of the table and are closed by size, so they do not depend on the processes.
+Correct shards are kept; from the first one that is not, all are written again. A clip that cannot
+be read is listed in failed.jsonl before the shard after it is written, so that an interrupted run
+resumes with the same shards.
 
-Here: clips to samples, the stage that codes them, the shards. Not here: the archive (data/shards.py), what is kept
-(decide.py).
+Here: clips to samples, the stage that encodes them, the shards. Not here: the archive
+(data/shards.py), what is kept (decide.py).
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ _RESULT = pa.schema(
 
 
 def pieces_of(clip: Row, settings: Clips, table: CaptionTable) -> list[Row]:
-    """The samples that a clip becomes, as rows of PIECES: one, or several where it is too long.
+    """The samples of a clip, as rows of PIECES: one, or several if it is too long.
 
     clip: a row of the table, with `scores` and `notes` as dicts
     table: captions that replace those of the annotations
@@ -129,7 +131,10 @@ def pieces_of(clip: Row, settings: Clips, table: CaptionTable) -> list[Row]:
 
 
 def fitted_size(height: int, width: int, settings: Clips) -> tuple[int, int]:
-    """The largest (height, width) in multiples that a frame fills without being enlarged; at least one multiple."""
+    """The largest (height, width) in multiples that a frame covers without being enlarged.
+
+    At least one multiple each.
+    """
     scale = min(1.0, settings.longest_side / max(height, width))
     return tuple(  # type: ignore[return-value]
         max(settings.multiple, math.floor(side * scale / settings.multiple + 1e-6) * settings.multiple)
@@ -139,7 +144,7 @@ def fitted_size(height: int, width: int, settings: Clips) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Cut:
-    """The stage from places in files to coded clips: PIECES in, key, mp4, reason and message out."""
+    """The stage from spans of files to encoded clips: PIECES in; key, mp4, reason, message out."""
 
     media: Path
     settings: Clips
@@ -159,7 +164,7 @@ class Cut:
         return pa.Table.from_pylist(rows, schema=_RESULT)
 
     def _frames(self, piece: Row) -> Iterator[Tensor]:
-        """(n, height, width, 3) uint8 each."""
+        """Frames of a piece in chunks, (n, height, width, 3) uint8 each."""
         top, left, height, width = piece["box"]
         at_once = max(1, _MOST_BYTES // (3 * (top + height) * (left + width)))
         for first in range(0, piece["num_frames"], at_once):
@@ -171,7 +176,7 @@ class Cut:
 
 
 def encode(pieces: Iterator[Tensor], *, fps: float, codec: str, crf: int) -> bytes:
-    """An MP4. By one thread: what an encoder makes depends on the number of its threads.
+    """Encode an MP4, in one thread: the bytes depend on the number of threads.
 
     pieces: (n, H, W, 3) uint8 RGB each, both sides even
     codec:  "h264", or "lossless" for every pixel exact
@@ -210,7 +215,7 @@ def encode(pieces: Iterator[Tensor], *, fps: float, codec: str, crf: int) -> byt
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that could not be made."""
+    """A sample that could not be written."""
 
     key: str
     made: str
@@ -227,9 +232,9 @@ def write_shards(
     *,
     retry: bool = False,
 ) -> list[Failure]:
-    """Bring the shards of a folder to hold these PIECES and nothing else; those that already do stay as they are.
+    """Update the shards of a folder to hold exactly these PIECES; correct ones are kept.
 
-    on_step: called with the number of samples done, that of all, and the failure if there was one
+    on_step: called with the number of samples done, the number of all, and a failure, if any
     retry:   try failed samples again
     returns  all failed samples, of this run and earlier ones
     """
@@ -257,9 +262,9 @@ def write_shards(
 
 
 def _keep_prefix(folder: Path, wanted: Sequence[tuple[str, str]]) -> int:
-    """Remove all shards from the first on that holds something else than what is wanted there.
+    """Delete all shards from the first one on whose samples differ from the wanted ones.
 
-    returns: how many samples the rest hold
+    returns  the number of samples in the remaining shards
     """
     indexes = sorted(folder.glob(f"{_PREFIX}-" + "[0-9]" * 6 + ".parquet"))
     if not indexes:
@@ -279,7 +284,7 @@ def _keep_prefix(folder: Path, wanted: Sequence[tuple[str, str]]) -> int:
 
 
 def _take_failed(path: Path, made: Mapping[str, str]) -> dict[str, Failure]:
-    """The failures by key that are still about what is wanted; the file is left with these alone."""
+    """Read the failures of clips that are still wanted, by key; others leave the file."""
     failed = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:

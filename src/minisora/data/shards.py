@@ -40,7 +40,7 @@ import pyarrow.parquet as pq
 
 from minisora.errors import UsageError
 from minisora.video.files import cannot_write, replacing
-from minisora.workers.ahead import passed_over
+from minisora.workers.ahead import report_skipped
 
 Decoded = TypeVar("Decoded")
 
@@ -254,7 +254,7 @@ class Shards:
     def read_whole(
         self, i: int, decode: Callable[[str, Mapping[str, bytes]], Decoded], *, timeout_seconds: float = READ_SECONDS
     ) -> Decoded:
-        """Decode a sample, or the first whole one after it; samples passed over are reported.
+        """Decode a sample, or the first whole one after it; skipped samples are reported.
 
         A sample is broken if reading or decoding it raises BrokenSample, or hangs. Its replacement
         is the same for any number of workers and after resuming.
@@ -268,7 +268,7 @@ class Shards:
                 with _limited(timeout_seconds, f"sample {self.keys[at]}"):
                     return decode(self.keys[at], self.read(at))
             except BrokenSample as error:
-                passed_over(f"{self.folder}: {error}")
+                report_skipped(f"{self.folder}: {error}")
         raise UsageError(
             f"{len(tried)} samples in a row of {self.folder} are broken, from {self.keys[i]}. Write or copy them again."
         )

@@ -82,7 +82,7 @@ class DiT(nn.Module):
     """Pack of tokens (L, Ct) -> velocities (L, Ct)."""
 
     across: Across | None = None  # processes that share each pack; each is called with the whole
-    recomputed = False  # activation checkpointing
+    checkpoint_activations = False  # set by train/parallel.py
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -137,8 +137,9 @@ class DiT(nn.Module):
             group, alone = self.kind.to(x.dtype)  # two of (D,)
             x = x + torch.where(own(pack.single)[:, None], alone, group)  # (L, D)
         time, modulation = self._time(pack.times)  # (K,) -> (K, D), (K, 6, D)
-        clips = Segments(pack.lengths, pack.lengths, self.across, keep=not self.recomputed)  # a clip sees itself
-        to_text = Segments(pack.lengths, context.lengths, self.across, keep=not self.recomputed)  # and its text
+        keep = not self.checkpoint_activations
+        clips = Segments(pack.lengths, pack.lengths, self.across, keep=keep)  # a clip attends to itself
+        to_text = Segments(pack.lengths, context.lengths, self.across, keep=keep)  # and to its text
         for block, *text in zip(self.blocks, context.keys, context.values, strict=True):
             x = block(x, modulation, times, rope, clips, tuple(text), to_text)  # (L, D)
         shift, scale = (self.final_table + time[:, None]).unbind(1)  # two of (K, D)

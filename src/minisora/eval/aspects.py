@@ -1,6 +1,7 @@
-"""Native aspect ratios, a claim of Sora's report: prompts are followed at each, and things are not cut by the frame.
+"""Native aspect ratios, a claim of Sora's report: prompts are followed, and things are not cut off.
 
-Here: prompt following and the share of things cut off, by aspect; for pictures too, small and large.
+Here: prompt following and the share of things cut off, by aspect; also for small and large
+pictures.
 Not here: the marks (score.py), the judge (judge/playroom.py).
 """
 
@@ -25,7 +26,7 @@ _MEASURES = ("colour", "shape", "count", "things cut off")
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
-    """Measure `count` held-out prompts at each aspect; aspects.json and aspects.md go into the folder `out`."""
+    """Measure `count` held-out prompts at each aspect; write aspects.json and .md to `out`."""
     judge, figures = load_judge(PlayroomJudge), list[Figure]()
     own = model.bundle.sampling.size
     asks = [(name, model.preview_size((high * 64, wide * 64)), SECONDS) for name, (wide, high) in ASPECTS.items()]
@@ -50,7 +51,7 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
 
 
 def cut_off(frames: Tensor, asked: PromptCase, segmenter: Segmenter) -> float:
-    """Share of the frames of the prompt's things in which a thing touches the edge; NaN if none is seen."""
+    """Share of the frames of the prompt's things that touch the edge; NaN if none is seen."""
     touching = seen = 0
     for thing in asked.facts["things"]:
         mask = colour_mask(frames, thing["colour"], segmenter)
@@ -61,7 +62,7 @@ def cut_off(frames: Tensor, asked: PromptCase, segmenter: Segmenter) -> float:
 
 
 def _cropped(frames: Tensor) -> Tensor:
-    """The central square, which is all that a model trained on squares would have seen of such a scene."""
+    """The central square: what a model trained on squares would have seen of such a scene."""
     side = min(frames.shape[1:3])
     top, left = (frames.shape[1] - side) // 2, (frames.shape[2] - side) // 2
     return frames[:, top : top + side, left : left + side]

@@ -1,14 +1,15 @@
 """Scores of captioners: claims parsed from captions of the playroom, against the facts of the clip.
 
-A caption is parsed into claims by the playroom's own phrases, those for training and those held out, whoever wrote it.
-A claim is a tuple of words: ("thing", "red ball"), ("way", "red ball", "left"), ("cut",).
+A caption is parsed into claims by the playroom's own phrases, those for training and those held
+out. A claim is a tuple of words: ("thing", "red ball"), ("way", "red ball", "left"), ("cut",).
 
     right    every thing is named with its colour and shape, and every motion is stated
     false    a claim contradicts the scene
     colours, shapes, motions, count, camera    the parts of `right`, and the camera's move
 
-Standing still need not be stated. "Moves across the floor" is neither false nor sufficient for a thing that rolls to
-the left, nor is "past" for a thing that passes behind. Text that matches no phrase of the playroom is ignored.
+Standing still need not be stated. "Moves across the floor" is neither false nor sufficient for a
+thing that rolls to the left, nor is "past" for a thing that passes behind. Text that matches no
+phrase of the playroom is ignored.
 
 Here: parsing, facts, and the scores. Not here: the captioners (caption/).
 """
@@ -24,7 +25,7 @@ from minisora.caption.adapters import OwnCaptioner
 from minisora.caption.files import check_world
 from minisora.caption.protocol import Captions
 from minisora.eval.rows import Figure, Marks, figures_of, write_rows
-from minisora.eval.scenes import shown
+from minisora.eval.scenes import rendered
 from minisora.video import Video
 from minisora.worlds import playroom
 from minisora.worlds.playroom.facts import watch
@@ -50,9 +51,10 @@ _SIDED = ("leaves_and_returns", "leaves", "returns", "turns_back")
 def caption_scores(
     captions: Captions, count: int = 200, *, long: bool = False, out: Path | None = None
 ) -> list[Figure]:
-    """Score a captioner on `count` clips of held-out triples; captions.json and captions.md go into the folder `out`.
+    """Score a captioner on `count` clips of held-out triples; write captions.json and .md to `out`.
 
-    The ceiling is the playroom's own caption; the floor is the captioner's text for the clip before.
+    The ceiling is the playroom's own caption; the floor is the captioner's text for the clip
+    before.
     """
     if isinstance(captions, OwnCaptioner):
         check_world(captions.captioner)
@@ -81,7 +83,7 @@ def _span(number: int) -> tuple[float, float]:
 
 def _clip(scene: playroom.Scene, span: tuple[float, float]) -> Video:
     num_frames = round((span[1] - span[0]) * FPS) + 1
-    return Video(shown(scene, (SIDE, SIDE), num_frames=num_frames, fps=FPS), FPS)
+    return Video(rendered(scene, (SIDE, SIDE), num_frames=num_frames, fps=FPS), FPS)
 
 
 def marks_of(text: str, scene: playroom.Scene, start: float, stop: float) -> dict[str, float]:
@@ -210,7 +212,7 @@ def _pattern(template: str, **groups: str) -> str:
 
 @cache
 def _settings() -> list[tuple[str, str, re.Pattern[str]]]:
-    """Patterns of settings, the camera's first, as its words are also those of motions; longer before shorter."""
+    """Patterns of settings, longer ones first; the camera's before motions, which share words."""
     train = PHRASES["train"]
     found = [("camera", key, one) for key in train.cameras for one in _both("cameras", key)]
     found += [("cut", "", one) for phrases in PHRASES.values() for one in phrases.cut]

@@ -1,7 +1,7 @@
-"""The work of `minisora evaluate`: every suite in turn, and export to and import from public benchmarks.
+"""The work of `minisora evaluate`: every suite, and export to and import from public benchmarks.
 
-Here: running the suites, and benchmarks by name. Not here: the list of suites (suites.py), options and progress bar
-(cli/evaluate.py).
+Here: running the suites, and benchmarks by name. Not here: the list of suites (suites.py), options
+and progress bar (cli/evaluate.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ CONTINUED = 5.0  # seconds of a continuation that Physics-IQ reads
 
 
 def checked(counts: Mapping[str, int]) -> Mapping[str, int]:
-    """Return the counts of clips of each suite. Raises UsageError if one is negative, or without prompts."""
+    """Return the counts of clips of each suite.
+
+    Raises UsageError if one is negative, or without prompts.
+    """
     if counts["prompts"] < 1 or min(counts.values()) < 0:
         listed = ", ".join(f"{name} {value}" for name, value in counts.items())
         raise UsageError(f"{listed}: give 1 or more prompts, 0 or more of the others.")
@@ -115,7 +118,7 @@ def check_export(benchmark: str, given: Path | None) -> None:
 
 
 def read(benchmark: str, path: Path) -> str:
-    """Read a benchmark's result file: a line for each score, and totals if all their parts are there."""
+    """Read a benchmark's result file: a line for each score, and totals of complete parts."""
     lines = [f"{name}: {value:.4f}" for name, value in _named(READERS, benchmark)(path).items()]
     return "\n".join(lines)
 

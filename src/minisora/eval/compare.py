@@ -1,10 +1,11 @@
 """Comparison of two reports: figures that got better, got worse, or differ by noise only.
 
-A difference is significant if its interval excludes 0. Its half width is the root of the sum of squares of both half
-widths, as for independent measurements. Both reports use the same prompts, so this test is conservative. Of 20
-unchanged figures one is expected to count as a change.
+A difference is significant if its interval excludes 0. Its half width is the root of the sum of
+squares of both half widths, as for independent measurements. Both reports use the same prompts, so
+this test is conservative. Of 20 unchanged figures one is expected to count as a change.
 
-Here: reading reports, and the comparison as text. Not here: measuring (report.py, stickers.py, rows.py).
+Here: reading reports, and the comparison as text. Not here: measuring (report.py, stickers.py,
+rows.py).
 """
 
 from __future__ import annotations

@@ -1,17 +1,21 @@
-"""Public benchmarks: exporting clips under the file names they expect, and reading their result files.
+"""Public benchmarks: exporting clips under the names they expect, reading their result files.
 
-    VBench           Huang et al. 2023, arXiv:2311.17982   github.com/Vchitect/VBench at 45e79ec
-    VBench-2.0       Zheng et al. 2025, arXiv:2503.21755   the same
-    T2V-CompBench    Sun et al. 2024, arXiv:2407.14505     github.com/KaiyueSun98/T2V-CompBench at 116f996
-    Physics-IQ       Motamed et al. 2025, arXiv:2501.09038 github.com/google-deepmind/physics-IQ-benchmark at e457754
-    WorldModelBench  Li et al. 2025, arXiv:2502.20694      github.com/WorldModelBench-Team/WorldModelBench at 00b7aa1
+    VBench           arXiv:2311.17982  github.com/Vchitect/VBench at 45e79ec
+    VBench-2.0       arXiv:2503.21755  the same repository
+    T2V-CompBench    arXiv:2407.14505  github.com/KaiyueSun98/T2V-CompBench at 116f996
+    Physics-IQ       arXiv:2501.09038  github.com/google-deepmind/physics-IQ-benchmark at e457754
+    WorldModelBench  arXiv:2502.20694  github.com/WorldModelBench-Team/WorldModelBench at 00b7aa1
 
-The prompts come from the benchmark's own files, by path; nothing is fetched. An export skips existing clips, so the
-same command resumes; it refuses a clip that was made of other inputs (exported.py). A clip's seed is a hash of its file
-name: independent of skipped clips, different for every clip, and not chosen. Nothing but clips goes into the folders:
-VBench assumes that all files have the suffix of the first one.
+Papers: Huang et al. 2023, Zheng et al. 2025, Sun et al. 2024, Motamed et al. 2025, Li et al. 2025.
 
-Here: names, counts, totals. Not here: the benchmarks' networks, which run in their own installations.
+The prompts come from the benchmark's own files, by path; nothing is fetched. An export skips
+existing clips, so the same command resumes; it refuses a clip of other inputs (exported.py). A
+clip's seed is a hash of its file name: independent of skipped clips, different for every clip, and
+not chosen. Nothing but clips goes into the folders: VBench assumes that all files have the suffix
+of the first one.
+
+Here: names, counts, totals. Not here: the benchmarks' networks, which run in their own
+installations.
 """
 
 from __future__ import annotations
@@ -90,8 +94,8 @@ def export_vbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Pa
     by:      identifies the model, a string that differs for another one; "" if there is only one
     returns  the newly written clips
 
-    Raises UsageError for a file that is neither, for a prompt that cannot be a file name, and for an existing clip that
-    was made of other inputs.
+    Raises UsageError for a file that is neither, for a prompt that cannot be a file name, and for
+    an existing clip of other inputs.
     """
     clips = [
         _Clip(out / f"{prompt}-{n}.mp4", prompt)
@@ -102,9 +106,10 @@ def export_vbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Pa
 
 
 def export_vbench2(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
-    """Write `out/{dimension}/{first 180 characters of the prompt}-{n}.mp4`: 3 clips of each prompt, 20 for Diversity.
+    """Write `out/{dimension}/{first 180 characters of the prompt}-{n}.mp4`.
 
-    A prompt of several dimensions is generated once and copied.
+    There are 3 clips of each prompt, 20 for Diversity. A prompt of several dimensions is generated
+    once and copied.
 
     prompts: VBench2_full_info.json, or a .txt of prompts/prompt, which is named after its dimension
     """
@@ -124,7 +129,7 @@ def export_vbench2(prompts: Path, out: Path, make: Make, by: str = "") -> list[P
 
 
 def export_compbench(prompts: Path, out: Path, make: Make, by: str = "") -> list[Path]:
-    """Write `out/{category}/{number of the prompt, from 0001}.mp4`: one clip of each prompt, in the order of the file.
+    """Write `out/{category}/{number of the prompt, from 0001}.mp4`.
 
     The benchmark pairs clips and prompts by their order: run it only on a complete export.
 
@@ -138,10 +143,12 @@ def export_compbench(prompts: Path, out: Path, make: Make, by: str = "") -> list
 
 
 def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, by: str = "", *, given: Path) -> list[Path]:
-    """Write `out/{ID}_{view}_{scenario}.mp4`: the five seconds after the conditioning; name `out` after the model.
+    """Write `out/{ID}_{view}_{scenario}.mp4`: the five seconds after the conditioning.
+
+    Name `out` after the model.
 
     prompts: descriptions.csv; only the first of the two takes of each scene is used
-    make:    returns a clip that starts right after the conditioning and lasts five seconds or more; it is cut to five
+    make:    returns a clip from right after the conditioning on; all but five seconds is cut
     given:   the folder switch-frames, or one of split-videos/conditioning-videos
     """
     with _opened(prompts) as file:
@@ -181,7 +188,7 @@ def export_worldmodelbench(prompts: Path, out: Path, make: Make, by: str = "") -
 
 
 def export_worldmodelbench_images(prompts: Path, out: Path, make: MakeFrom, by: str = "") -> list[Path]:
-    """Like `export_worldmodelbench`, but from the first frames, in the folder `images` next to the prompts."""
+    """Like `export_worldmodelbench`, but from the first frames, in `images` next to the prompts."""
     clips = _worldmodelbench(prompts, out, ("text_instruction",))
     return _export(ExportLog(out, by), clips, lambda clip, seed: make(clip.prompt, seed, clip.given))
 
@@ -189,7 +196,7 @@ def export_worldmodelbench_images(prompts: Path, out: Path, make: MakeFrom, by: 
 def read_vbench(path: Path) -> dict[str, float]:
     """Read the scores of VBench or VBench-2.0, by dimension in lower case with spaces.
 
-    path: an `*_eval_results.json`, or a folder of them at any depth, one for each dimension as their scripts write them
+    path: an `*_eval_results.json`, or a folder with one for each dimension, at any depth
     """
     files = sorted(path.rglob("*_eval_results.json")) if path.is_dir() else [path]
     scores: dict[str, float] = {}
@@ -215,7 +222,7 @@ class VBenchTotal:
 
 
 def vbench_total(scores: Mapping[str, float]) -> VBenchTotal:
-    """The leaderboard's total: each dimension rescaled by its range, weighted group means, quality 4 : semantic 1.
+    """The leaderboard's total: dimensions rescaled, group means weighted, quality 4 : semantic 1.
 
     scores: of all 16 dimensions, in 0..1, as from `read_vbench`
 
@@ -232,7 +239,7 @@ def vbench_total(scores: Mapping[str, float]) -> VBenchTotal:
 
 
 def vbench2_total(scores: Mapping[str, float]) -> dict[str, float]:
-    """The five means of VBench-2.0 and their mean, "total". scores: of all 18 dimensions, in 0..1"""
+    """The five means of VBench-2.0 and their mean, "total". scores: all 18, in 0..1"""
     scores = _complete(scores, [name for names in VBENCH2.values() for name in names], "VBench-2.0")
     means = {group: fmean(scores[name] for name in names) for group, names in VBENCH2.items()}
     return {**means, "total": fmean(means.values())}
@@ -249,7 +256,7 @@ def read_compbench(path: Path) -> float:
 
 @dataclass(frozen=True)
 class PhysicsIQ:
-    """Physics-IQ score in 0..100, its parts, and the number of scenarios (66 in all) that it covers."""
+    """Physics-IQ score in 0..100, its parts, and the number of its 66 scenarios that it covers."""
 
     score: float
     spatial_iou: float
@@ -262,7 +269,7 @@ class PhysicsIQ:
 def read_physics_iq(path: Path) -> PhysicsIQ:
     """Compute the score from a model's .csv as code/calculate_iq_score.py does, rounding included.
 
-    Each of the three IoUs is divided by that of the two real takes; the MSE in excess of theirs is subtracted.
+    The three IoUs are divided by those of the two real takes; excess MSE is subtracted.
     """
     with _opened(path) as file:
         rows = list(csv.DictReader(file))
@@ -293,9 +300,10 @@ def read_physics_iq(path: Path) -> PhysicsIQ:
 
 
 def read_worldmodelbench(path: Path) -> dict[str, float]:
-    """Read worldmodelbench_results.json: each law and each kind of common sense in 0..1, and the four reported scores.
+    """Read worldmodelbench_results.json.
 
-    instruction 0..3, physical_laws 0..5 and common_sense 0..2, the sums of the single ones; total 0..10
+    Each law and kind of common sense in 0..1, and the four reported scores: instruction 0..3,
+    physical_laws 0..5 and common_sense 0..2, the sums of the single ones; total 0..10.
     """
     data = _json(path, dict)
     try:

@@ -1,9 +1,10 @@
-"""Provenance of exported clips, so that a clip of another model or prompt is never mistaken for the wanted one.
+"""Provenance of exported clips, so that a clip is never taken for that of another model or prompt.
 
-    .OUT.made.jsonl    next to the folder OUT, whose every file a benchmark may read; a line for each clip:
-                       its path below OUT, and a digest of its inputs
+    .OUT.made.jsonl    next to the folder OUT, whose every file a benchmark may read; a line for
+                       each clip: its path below OUT, and a digest of its inputs
 
-A line is written before its clip, so a clip without a line comes from elsewhere, or from a version without this file.
+A line is written before its clip, so a clip without a line comes from elsewhere, or from a version
+without this file.
 
 Here: reading and writing the lines. Not here: which clips an export has (exchange.py).
 """

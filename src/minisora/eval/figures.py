@@ -1,4 +1,4 @@
-"""Held-out figures of the parts: reconstruction by the VAE, and the transformer's loss at each noise level.
+"""Held-out figures of the parts: the VAE's reconstruction, the transformer's loss by noise level.
 
 Here: measuring. Not here: prompt following (score.py), the report (report.py).
 """
@@ -28,7 +28,7 @@ BINS = 10  # bins of t
 
 
 def vae_figures(vae: Codec, playroom: Sequence[Tensor], *, count: int, num_frames: int) -> dict[str, dict[str, float]]:
-    """PSNR in dB and SSIM over held-out clips of each source; sources missing from the cache are skipped."""
+    """PSNR in dB and SSIM over held-out clips of each source that is in the cache."""
     height, width = playroom[0].shape[1:3]
     small = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
     large = Shape(num_frames=num_frames, height=FOOTAGE_SIDE, width=FOOTAGE_SIDE, fps=8.0)
@@ -53,7 +53,7 @@ def vae_figures(vae: Codec, playroom: Sequence[Tensor], *, count: int, num_frame
 
 @torch.inference_mode()
 def loss_by_noise(bundle: Bundle, clips: Sequence[Tensor], prompts: Sequence[str], fps: float) -> list[float]:
-    """The flow-matching loss at the middle of each of BINS bins of t, over held-out clips with their prompts."""
+    """Flow-matching loss of held-out clips with their prompts, at the middle of BINS bins of t."""
     count, height, width, _ = clips[0].shape
     canvas = build(bundle, Shape(num_frames=count, height=height, width=width, fps=fps))
     device = bundle.vae.latent_mean.device

@@ -1,8 +1,9 @@
 """Scores of any folder of videos with prompts, from any model: visual quality and prompt following.
 
-The folder holds the prompts: prompts.jsonl (lines with "file" and "prompt"), prompts.csv (columns file, prompt),
-prompts.txt (one per line, in the order of the file names), or NAME.txt next to each video. Prompt following can be
-judged for the playroom's held-out prompts, which `write_prompts` writes for other models to use.
+The folder holds the prompts: prompts.jsonl (lines with "file" and "prompt"), prompts.csv (columns
+file, prompt), prompts.txt (one per line, in the order of the file names), or NAME.txt next to each
+video. Prompt following can be judged for the playroom's held-out prompts, which `write_prompts`
+writes for other models to use.
 
 Here: reading a folder, and its rows. Not here: the figures (quality.py), the marks (score.py).
 """
@@ -39,7 +40,8 @@ def folder_figures(folder: Path, out: Path, *, count: int = 200, i3d: Path | Non
 
     count: number of held-out prompts among which the videos' prompts are looked up
 
-    Raises UsageError for a folder without videos, videos without prompts, and videos that are too short.
+    Raises UsageError for a folder without videos, videos without prompts, and videos that are too
+    short.
     """
     prompted = read_prompts(folder)
     clips = [read_video(path, fps=FPS).frames[: round(SECONDS * FPS) + 1] for path, _ in prompted]
@@ -96,7 +98,7 @@ def read_prompts(folder: Path) -> list[tuple[Path, str]]:
 
 
 def write_prompts(path: Path, count: int, *, force: bool = False) -> None:
-    """Write the first `count` held-out prompts of the playroom as .txt, .csv or .jsonl, for 0000.mp4 and so on.
+    """Write `count` held-out prompts of the playroom, for 0000.mp4 and on: .txt, .csv or .jsonl.
 
     force: replace a file that says something else
     """

@@ -1,8 +1,8 @@
 """Prompt following: real clips, the VAE, the model and shuffled captions, all read by one judge.
 
-The protocol is the same for every subject: render the prompts' scenes, pass them through the VAE, generate from the
-prompts, and let a judge describe each clip. Scores are normalised between the ceiling, real clips, and the floor, the
-model's clips scored against other prompts.
+The protocol is the same for every subject: render the prompts' scenes, pass them through the VAE,
+generate from the prompts, and let a judge describe each clip. Scores are normalised between the
+ceiling, real clips, and the floor, the model's clips scored against other prompts.
 
 Here: the protocol, means and normalised scores, the table, the sheet, the files.
 Not here: the prompts and the marks of a subject (report.py, stickers.py), intervals (score.py).

@@ -2,13 +2,15 @@
 
     d = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))        means m and covariances S of the features
 
-Source: Dowson and Landau 1982; Heusel et al. 2017, arXiv:1706.08500; for videos Unterthiner et al. 2018,
-arXiv:1812.01717, with I3D. Only with I3D is it FVD; with our own features its numbers are on a scale of their own.
+Source: Dowson and Landau 1982; Heusel et al. 2017, arXiv:1706.08500; for videos Unterthiner et al.
+2018, arXiv:1812.01717, with I3D. Only with I3D is it FVD; with our own features its numbers are on
+a scale of their own.
 
-Two distances are comparable only with equal numbers of clips (few clips bias it upwards, strongly below the number of
-features), equal numbers of frames, equal fps and size, and the same features.
+Two distances are comparable only with equal numbers of clips (few clips bias it upwards, strongly
+below the number of features), equal numbers of frames, equal fps and size, and the same features.
 
-Here: the distance, and two sources of features. Not here: distances between single clips (no_reference.py).
+Here: the distance, and two sources of features. Not here: distances between single clips
+(no_reference.py).
 """
 
 from __future__ import annotations
@@ -55,8 +57,9 @@ def clip_features(clips: Iterable[Tensor], features: Features) -> Tensor:
 def frechet_distance(one: Tensor, other: Tensor) -> float:
     """Distance between normal distributions fitted to two sets of features, (N, D) and (M, D).
 
-    Covariances are over N - 1. With P = S1^(1/2), S1 S2 and P S2 P have the same eigenvalues, and the second is
-    symmetric: the trace of the root is the sum of the roots of its eigenvalues, which are real and not below 0.
+    Covariances are over N - 1. With P = S1^(1/2), S1 S2 and P S2 P have the same eigenvalues, and
+    the second is symmetric: the trace of the root is the sum of the roots of its eigenvalues, which
+    are real and not below 0.
     """
     if one.shape[1:] != other.shape[1:] or min(len(one), len(other)) < 2:
         raise UsageError(
@@ -78,13 +81,14 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def playroom_features(segmenter: Segmenter | None = None) -> Features:
-    """Features of a clip at 8 fps from the judge's segmenter, which was trained on real renders only. D = 128.
+    """Features (D = 128) of a clip at 8 fps by the judge's segmenter, trained on real renders only.
 
-    Its coarse layers, 32 channels: mean, spread over the frame, and change between frames, each over the whole clip.
-    Tracks up to the first cut: motion of the background, and motion of the things with its direction.
+    Its coarse layers, 32 channels: mean, spread over the frame, and change between frames, each
+    over the whole clip. Tracks up to the first cut: motion of the background, and motion of the
+    things with its direction.
 
-    They are sensitive to time: 12 real clips have distance 17 to themselves with frames shuffled, 6 frozen, 1.6 at
-    half speed, 1.1 blurred by 4 pixels, 1.0 reversed.
+    They are sensitive to time: 12 real clips have distance 17 to themselves with frames shuffled, 6
+    frozen, 1.6 at half speed, 1.1 blurred by 4 pixels, 1.0 reversed.
 
     Raises WeightsError if the judge's weights are missing.
     """
@@ -102,7 +106,7 @@ def playroom_features(segmenter: Segmenter | None = None) -> Features:
 
 
 def _cells(frames: Tensor, network: Segmenter) -> Tensor:
-    """(T, H, W, 3) uint8 -> (T, 32, rows, columns), the segmenter's coarse layers, concatenated before its head."""
+    """The segmenter's coarse layers, concatenated: (T, H, W, 3) uint8 -> (T, 32, rows, columns)."""
     x = to_float(fitted(frames)).permute(0, 3, 1, 2)
     coarse = network.coarse(network.enter(x))
     cells: Tensor = network.join(coarse + F.interpolate(network.coarser(coarse), scale_factor=2.0))
@@ -110,7 +114,7 @@ def _cells(frames: Tensor, network: Segmenter) -> Tensor:
 
 
 def _moves(tracks: Tracks) -> Tensor:
-    """(32,): mean and spread of the background's motion, the sky, and the mean motion of the things (0 without any)."""
+    """(32,): mean and spread of the background's motion, the sky, mean motion of the things."""
     field, sky = tracks.clip[:, :FIELD], tracks.clip[:, -1:]
     things = tracks.things[..., :_OWN].flatten(0, 1)  # (n * T, 11)
     if not len(things):
@@ -122,12 +126,14 @@ def _moves(tracks: Tracks) -> Tensor:
 
 
 def load_i3d(path: Path, device: str = "cpu") -> Features:
-    """I3D of Kinetics-400 as the TorchScript file of StyleGAN-V, i3d_torchscript.pt: 400 logits of a clip.
+    """StyleGAN-V's I3D of Kinetics-400 in TorchScript, i3d_torchscript.pt: 400 logits per clip.
 
-    Skorokhodov et al. 2021, arXiv:2112.14683. With these features `frechet_distance` is FVD: 8 clips of 30 black frames
-    of 64 x 64 against 8 white ones give 151.26 (github.com/JunyaoHu/common_metrics_on_video_quality).
+    Skorokhodov et al. 2021, arXiv:2112.14683. With these features `frechet_distance` is FVD: 8
+    clips of 30 black frames of 64 x 64 against 8 white ones give 151.26
+    (github.com/JunyaoHu/common_metrics_on_video_quality).
 
-    Raises WeightsError if the file cannot be loaded; the features raise UsageError for clips that are too short.
+    Raises WeightsError if the file cannot be loaded; the features raise UsageError for clips that
+    are too short.
     """
     try:
         network = torch.jit.load(str(path), map_location=device).eval()
@@ -146,7 +152,10 @@ def load_i3d(path: Path, device: str = "cpu") -> Features:
 
 
 def i3d_input(frames: Tensor) -> Tensor:
-    """(T, H, W, 3) uint8 -> (3, T, I3D_SIDE, I3D_SIDE) in -1..1: smaller side scaled, centre crop."""
+    """Scale the smaller side, crop the centre: (T, H, W, 3) uint8 -> (3, T, I3D_SIDE, I3D_SIDE).
+
+    The result is in -1..1.
+    """
     x = frames.permute(3, 0, 1, 2).float() / 255
     height, width = x.shape[2:]
     scale = I3D_SIDE / min(height, width)

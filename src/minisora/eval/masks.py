@@ -1,10 +1,12 @@
-"""The four metrics of Physics-IQ: where, when and how much a clip moves, and its pixels, against the real clip.
+"""The four metrics of Physics-IQ: where, when and how much a clip moves, and its pixels.
 
-Source: Motamed et al. 2025, arXiv:2501.09038, section 3.3; github.com/google-deepmind/physics-IQ-benchmark,
-binary_mask_generator.py and calculate_and_write_metrics_to_csv.py. Their clips are larger than ours: small frames are
-first enlarged to LEAST_SIDE, as the filters of 5 x 5 pixels would erase small moving things.
+Source: Motamed et al. 2025, arXiv:2501.09038, section 3.3;
+github.com/google-deepmind/physics-IQ-benchmark, binary_mask_generator.py and
+calculate_and_write_metrics_to_csv.py. Their clips are larger than ours: small frames are first
+enlarged to LEAST_SIDE, as the filters of 5 x 5 pixels would erase small moving things.
 
-    motion           blurred brightness differs by more than 10 of 255 from its running mean; opened, then closed
+    motion                 blurred brightness differs by more than 10 of 255 from its running mean;
+                           opened, then closed
     spatial IoU            of the pixels that move at any time: where
     spatiotemporal IoU     mean over the frames: where and when
     weighted spatial IoU   of how often each pixel moves: where and how much
@@ -12,7 +14,8 @@ first enlarged to LEAST_SIDE, as the filters of 5 x 5 pixels would erase small m
 
 Two empty masks have an IoU of 1. OpenCV is not needed; a test compares the masks with OpenCV's.
 
-Here: functions of clips. Not here: which clips (physics.py), the benchmark's own files (exchange.py).
+Here: functions of clips. Not here: which clips (physics.py), the benchmark's own files
+(exchange.py).
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ _GREY = torch.tensor([0.299, 0.587, 0.114])
 
 
 def motion_masks(frames: Tensor) -> Tensor:
-    """(T, H, W, 3) uint8 -> (T, H', W') bool: moving pixels, none in the first frame. H', W' >= LEAST_SIDE."""
+    """(T, H, W, 3) uint8 -> (T, H', W') bool: moving pixels, none in the first frame.
+
+    H', W' >= LEAST_SIDE.
+    """
     grey = (frames.float() @ _GREY)[:, None]
     factor = max(1.0, LEAST_SIDE / min(frames.shape[1:3]))
     if factor > 1:

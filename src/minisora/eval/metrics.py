@@ -1,7 +1,8 @@
 """Pixel metrics: PSNR and SSIM of two clips, and the motion energy of one.
 
-SSIM source: Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", with their Gaussian window (standard
-deviation 1.5, 11 pixels) and constants; the mean over channels and over all positions where the window fits entirely.
+SSIM source: Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", with their
+Gaussian window (standard deviation 1.5, 11 pixels) and constants; the mean over channels and over
+all positions where the window fits entirely.
 
 Here: metrics of pixels. Not here: the content of a clip (judge/).
 """
@@ -18,7 +19,10 @@ _STEADY = ((0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2)
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
-    """PSNR of two clips (T, H, W, 3) uint8, in dB, averaged over frames; an identical frame counts as 100 dB."""
+    """PSNR of two clips (T, H, W, 3) uint8, in dB, averaged over frames.
+
+    An identical frame counts as 100 dB.
+    """
     assert one.shape == other.shape and one.dtype == other.dtype == torch.uint8, (one.shape, other.shape)
     error = (one.double() - other.double()).square().mean((1, 2, 3))
     return float((10 * torch.log10(_PEAK**2 / error)).clamp(max=100.0).mean())
@@ -48,7 +52,10 @@ def ssim(one: Tensor, other: Tensor) -> float:
 
 
 def motion_energy(frames: Tensor) -> float:
-    """Mean absolute difference of neighbouring frames, in 0..255; 0 for one frame. frames: (T, H, W, 3) uint8"""
+    """Mean absolute difference of neighbouring frames, in 0..255; 0 for one frame.
+
+    frames: (T, H, W, 3) uint8
+    """
     if len(frames) < 2:
         return 0.0
     return float((frames[1:].float() - frames[:-1].float()).abs().mean())

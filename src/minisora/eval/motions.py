@@ -1,23 +1,27 @@
-"""Sora's claims about simulating a world, on extensions of real clips: object permanence, lasting effects, physics.
+"""Sora's claims about simulating a world, on extended clips: permanence, lasting effects, physics.
 
-A model extends the first second of a held-out scene of four seconds in which one thing has a known motion. The thing is
-then looked for at its true position, in the frames that the claim is about:
+A model extends the first second of a held-out scene of four seconds in which one thing has a known
+motion. The thing is then looked for at its true position, in the frames that the claim is about:
 
     passes_behind       after it was hidden: object permanence
     leaves_and_returns  after it was out of the frame: coming back unchanged
-    struck              after another thing set it moving: momentum, and staying where it came to rest
+    struck              after another thing set it moving: momentum, and staying where it came to
+                        rest
     the other motions   all generated frames: physics
 
-Figures are `found`, the share of those frames in which a thing of its colour is seen; `way`, its distance from its true
-position (see verbs.py); and `size`, the smaller of its area and the real one over the larger, 0 where it is not seen.
-The floor repeats the last conditioning frame, the ceiling is the real clip.
+Figures are `found`, the share of those frames in which a thing of its colour is seen; `way`, its
+distance from its true position (see verbs.py); and `size`, the smaller of its area and the real one
+over the larger, 0 where it is not seen. The floor repeats the last conditioning frame, the ceiling
+is the real clip.
 
-    trail               paint on the floor, under a static camera. `painted stays`: share of the pixels painted in the
-                        conditioning frames that are still nearer to paint than to the bare floor; its floor is a world
-                        that forgets paint. `painting goes on`: the same for pixels painted later; its floor is the
-                        last conditioning frame. Paint that a thing covers or shades is left out
+    trail               paint on the floor, under a static camera. `painted stays`: share of the
+                        pixels painted in the conditioning frames that are still nearer to paint
+                        than to the bare floor; its floor is a world that forgets paint. `painting
+                        goes on`: the same for pixels painted later; its floor is the last
+                        conditioning frame. Paint that a thing covers or shades is left out
 
-Here: choosing scenes and frames. Not here: joins and exactness (verbs.py), motion in units of the world (physics.py).
+Here: choosing scenes and frames. Not here: joins and exactness (verbs.py), motion in units of the
+world (physics.py).
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ _PAINT = 30.0  # of 255: least difference between a painted pixel and the bare f
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
-    """Measure `count` scenes of each motion; motions.json and motions.md go into the folder `out`."""
+    """Measure `count` scenes of each motion; write motions.json and motions.md to `out`."""
     segmenter, size = load_judge(PlayroomJudge).segmenter, model.bundle.sampling.size
     figures = list[Figure]()
     for number, motion in enumerate(MOTIONS):
@@ -57,15 +61,15 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
             on_event(Event(motion, number * count + n, len(MOTIONS) * count))
             text = prompt_of(scene, SECONDS, size)
             given = Video(frames[:GIVEN], FPS)
-            made = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames
-            marks = _marks(made, frames, asked, scene.things[thing].colour, segmenter)
-            found.append(marks | trail_marks(made, scene, thing) if motion == "trail" else marks)
+            generated = model.extend(given, text, after=(FRAMES - GIVEN) / FPS, seed=n).frames
+            marks = _marks(generated, frames, asked, scene.things[thing].colour, segmenter)
+            found.append(marks | trail_marks(generated, scene, thing) if motion == "trail" else marks)
         figures += figures_of(motion, found)
     return write_rows(figures, out, "motions")
 
 
 def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playroom.Scene, int, Tensor, Tensor]]:
-    """Scenes, each with the number of its thing, its frames, and (FRAMES,) bool: the frames that the claim is about."""
+    """Scenes, each with the number of its thing, its frames, and (FRAMES,) bool of the claim."""
 
     def wanted(scene: playroom.Scene) -> bool:
         return moving_as(scene, motion) is not None and (motion != "trail" or held_still(scene))
@@ -85,7 +89,10 @@ def _scenes(motion: str, count: int, size: tuple[int, int]) -> list[tuple[playro
 
 
 def claimed(motion: str, areas: Tensor) -> Tensor:
-    """(T,) bool: generated frames after the motion's event in which the thing should be seen. areas: (T,) pixels"""
+    """(T,) bool: generated frames after the motion's event that should show the thing.
+
+    areas: (T,) pixels
+    """
     share = areas / areas.max().clamp(min=1)
     asked = (torch.arange(len(areas)) >= GIVEN) & (share >= _SEEN)
     if motion in ("passes_behind", "leaves_and_returns"):
@@ -95,7 +102,7 @@ def claimed(motion: str, areas: Tensor) -> Tensor:
     return asked
 
 
-def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Segmenter) -> Marks:
+def _marks(generated: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Segmenter) -> Marks:
     cells = colour_mask(real, colour, segmenter)
     truth = middles(cells)
     asked = asked & ~truth.isnan().any(1)
@@ -113,7 +120,7 @@ def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Se
             float(size.mean()),
         )
 
-    model = figures(colour_mask(made, colour, segmenter))
+    model = figures(colour_mask(generated, colour, segmenter))
     frozen = figures(cells[GIVEN - 1 : GIVEN].expand(len(real), -1, -1))
     return {
         "found": ("higher", model[0], frozen[0], 1.0),
@@ -122,12 +129,15 @@ def _marks(made: Tensor, real: Tensor, asked: Tensor, colour: str, segmenter: Se
     }
 
 
-def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
-    """Shares of the trail's pixels that are nearer to paint than to the bare floor. made: (FRAMES, H, W, 3) uint8"""
+def trail_marks(generated: Tensor, scene: playroom.Scene, thing: int) -> Marks:
+    """Shares of the trail's pixels that are nearer to paint than to the bare floor.
+
+    generated: (FRAMES, H, W, 3) uint8
+    """
     bare_thing = replace(scene.things[thing], motion="rolls_left")  # the same path, without paint
     bare_scene = replace(scene, things=(*scene.things[:thing], bare_thing, *scene.things[thing + 1 :]))
     rendered = playroom.render(
-        [scene, bare_scene], height=made.shape[1], width=made.shape[2], fps=FPS, num_frames=FRAMES, truth=True
+        [scene, bare_scene], height=generated.shape[1], width=generated.shape[2], fps=FPS, num_frames=FRAMES, truth=True
     )
     assert rendered.masks is not None
     painted, bare = rendered.frames.float()
@@ -135,7 +145,7 @@ def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
     old = paint[:GIVEN].any(0)
 
     def nearer(frames: Tensor, region: Tensor) -> float:
-        """Share of a region that is nearer to paint. region: (n, H, W) bool, of the last n frames"""
+        """Share of a region nearer to paint. region: (n, H, W) bool, of the last n frames"""
         last = slice(FRAMES - len(region), FRAMES)
         there = (frames[last].float() - painted[last]).norm(dim=-1) < (frames[last].float() - bare[last]).norm(dim=-1)
         return float(there[region].float().mean()) if region.any() else NAN
@@ -144,6 +154,6 @@ def trail_marks(made: Tensor, scene: playroom.Scene, thing: int) -> Marks:
     kept, new = (paint & old)[GIVEN:], (paint & untouched)[GIVEN:]
     frozen = painted[GIVEN - 1 : GIVEN].expand(FRAMES, -1, -1, -1)
     return {
-        "painted stays": ("higher", nearer(made, kept), nearer(bare, kept), nearer(painted, kept)),
-        "painting goes on": ("higher", nearer(made, new), nearer(frozen, new), nearer(painted, new)),
+        "painted stays": ("higher", nearer(generated, kept), nearer(bare, kept), nearer(painted, kept)),
+        "painting goes on": ("higher", nearer(generated, new), nearer(frozen, new), nearer(painted, new)),
     }

@@ -1,12 +1,15 @@
 """No-reference metrics of a clip; diversity of a set of clips, and distance to the training set.
 
-They follow published definitions, but with DIS optical flow (Kroeger et al. 2016, arXiv:1603.03590), as their names
-say: `dynamic_degree[dis]` is not the score of VBench, which uses RAFT.
+They follow published definitions, but with DIS optical flow (Kroeger et al. 2016,
+arXiv:1603.03590), as their names say: `dynamic_degree[dis]` is not the score of VBench, which uses
+RAFT.
 
-    flicker, motion_smoothness[dis], dynamic_degree[dis]   Huang et al. 2023, arXiv:2311.17982 (VBench)
-    warping_error[dis]                                     Liu et al. 2023, arXiv:2310.11440 (EvalCrafter)
+    flicker, motion_smoothness[dis],
+    dynamic_degree[dis]                Huang et al. 2023, arXiv:2311.17982 (VBench)
+    warping_error[dis]                 Liu et al. 2023, arXiv:2310.11440 (EvalCrafter)
 
-Here: the metrics. Not here: distances between sets (frechet.py), comparison with a true clip (metrics.py, judge/).
+Here: the metrics. Not here: distances between sets (frechet.py), comparison with a true clip
+(metrics.py, judge/).
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from minisora.errors import UsageError
 from minisora.eval.frechet import Features, clip_features
 from minisora.video import Video
 
-# Two frames (H, W, 3) uint8 -> (H, W, 2): how far each pixel of the first moves, in pixels right and down.
+# Two frames (H, W, 3) uint8 -> (H, W, 2): how far each pixel of the first moves, in pixels right
+# and down.
 Flow = Callable[[Tensor, Tensor], Tensor]
 
 LEAST_SIDE = 12  # smallest frame for DIS, in pixels; warping_error halves frames first
@@ -38,7 +42,8 @@ _SHORT_SIDE, _MOVES_PIXELS = (
 def dis_flow() -> Flow:
     """OpenCV's dense inverse search (DIS), medium preset, on brightness.
 
-    Raises UsageError if OpenCV is not installed; the returned function raises it for frames below LEAST_SIDE.
+    Raises UsageError if OpenCV is not installed; the returned function raises it for frames below
+    LEAST_SIDE.
     """
     try:
         import cv2
@@ -62,7 +67,9 @@ def dis_flow() -> Flow:
 
 
 def flicker(frames: Tensor) -> float:
-    """1 - mean absolute difference of neighbouring frames / 255: 1 for a still picture. Meant for static scenes.
+    """1 - mean absolute difference of neighbouring frames / 255: 1 for a still picture.
+
+    Meant for static scenes.
 
     frames: (T, H, W, 3) uint8, as in the other metrics
     """
@@ -71,9 +78,10 @@ def flicker(frames: Tensor) -> float:
 
 
 def motion_smoothness(frames: Tensor, flow: Flow) -> float:
-    """1 - mean absolute error / 255 of every second frame, interpolated from its neighbours: 1 for even motion.
+    """1 - mean absolute error / 255 of every second frame, interpolated from its neighbours.
 
-    The interpolation is the mean of both neighbours, each warped half of the flow to the other.
+    It is 1 for even motion. The interpolation is the mean of both neighbours, each warped by half
+    of the flow to the other.
     """
     _need(frames, 3)
     errors = []
@@ -85,7 +93,10 @@ def motion_smoothness(frames: Tensor, flow: Flow) -> float:
 
 
 def dynamic_degree(video: Video, flow: Flow) -> bool:
-    """True if enough pairs of neighbouring frames, at DYNAMIC_FPS, move; the metric is the share of such clips."""
+    """True if enough pairs of neighbouring frames, at DYNAMIC_FPS, move.
+
+    The metric is the share of such clips.
+    """
     frames = video.frames[:: max(1, round(video.fps / DYNAMIC_FPS))]
     _need(frames, 2)
     height, width = frames.shape[1:3]
@@ -101,10 +112,10 @@ def dynamic_degree(video: Video, flow: Flow) -> bool:
 
 
 def warping_error(frames: Tensor, flow: Flow) -> float:
-    """Mean squared difference, summed over RGB in 0..1, between frames and the next ones warped back, at half size.
+    """Mean squared difference, summed over RGB in 0..1, to the next frames warped back.
 
-    Occluded pixels (forward and backward flow disagree) and motion boundaries are left out, as in Lai et al. 2018,
-    arXiv:1808.00449.
+    Frames are halved in size. Occluded pixels (forward and backward flow disagree) and motion
+    boundaries are left out, as in Lai et al. 2018, arXiv:1808.00449.
     """
     _need(frames, 2)
     x = F.interpolate(frames.permute(0, 3, 1, 2).float(), scale_factor=0.5, mode="bilinear", align_corners=False)
@@ -120,7 +131,10 @@ def warping_error(frames: Tensor, flow: Flow) -> float:
 
 
 def _hidden(there: Tensor, back: Tensor) -> Tensor:
-    """(H, W) bool: occluded pixels of the first of two frames. there, back: (H, W, 2) flow from it and to it"""
+    """(H, W) bool: occluded pixels of the first of two frames.
+
+    there, back: (H, W, 2) flow from it and to it
+    """
     returned = _warped(back, there)
     squares = [moves.square().sum(-1) for moves in (there + returned, returned, there)]
     lost = squares[0] > 0.01 * (squares[1] + squares[2]) + 0.5
@@ -140,7 +154,7 @@ def _warped(picture: Tensor, flow: Tensor) -> Tensor:
 
 
 def looked_up(planes: Tensor, places: Tensor) -> Tensor:
-    """(T, H, W, C) planes sampled bilinearly at (T, H, W, 2) places in pixels; borders are replicated."""
+    """Planes (T, H, W, C) sampled bilinearly at (T, H, W, 2) pixels; borders are replicated."""
     height, width = planes.shape[1:3]
     grid = (2 * places.nan_to_num() + 1) / torch.tensor([width, height]) - 1
     found = F.grid_sample(planes.permute(0, 3, 1, 2), grid, "bilinear", "border", align_corners=False)
@@ -153,25 +167,28 @@ def _need(frames: Tensor, least: int) -> None:
 
 
 def diversity(clips: Sequence[Tensor], features: Features) -> float:
-    """Mean pairwise distance between the features of clips of one prompt with different seeds; 0 if all are equal."""
+    """Mean pairwise distance of features of clips of one prompt with different seeds."""
     if len(clips) < 2:
         raise UsageError("one clip has no diversity. Give 2 or more seeds of the same prompt.")
     return float(torch.pdist(clip_features(clips, features)).mean())
 
 
-def distances_to_nearest(made: Sequence[Tensor], training: Iterable[Tensor], features: Features) -> list[float]:
-    """Distance from each generated clip to its nearest training clip, in features; training is read clip by clip.
+def distances_to_nearest(generated: Sequence[Tensor], training: Iterable[Tensor], features: Features) -> list[float]:
+    """Distance from each generated clip to its nearest training clip, in features.
 
-    A copy has a distance near 0; held-out clips in place of `made` give the usual distance.
+    Training clips are read one by one.
+
+    A copy has a distance near 0; held-out clips in place of `generated` give the usual distance.
 
     Raises UsageError if clips differ in frames or size, or there is no training clip.
     """
-    ours = clip_features(made, features)
-    best = ours.new_full((len(made),), float("inf"))
+    ours = clip_features(generated, features)
+    best = ours.new_full((len(generated),), float("inf"))
     for clip in training:
-        if clip.shape != made[0].shape:
+        if clip.shape != generated[0].shape:
             raise UsageError(
-                f"a training clip is {tuple(clip.shape)} and one made {tuple(made[0].shape)}. Cut and resize it."
+                f"a training clip is {tuple(clip.shape)} and a generated one {tuple(generated[0].shape)}. "
+                "Cut and resize it."
             )
         best = torch.minimum(best, (ours - features(clip).double().cpu()).norm(dim=1))
     if best.isinf().any():

@@ -1,6 +1,7 @@
 """One HTML page of a report's folder: tables with bars and intervals, and the contact sheets.
 
-With a second folder it lists the changes since that one, and a slider blends from its sheets to these.
+With a second folder it lists the changes since that one, and a slider blends from its sheets to
+these.
 
 Here: the values on the page. Not here: the page itself (pages/templates/evaluation.html), measuring
 (report.py, stickers.py, rows.py), the test for a change (compare.py).
@@ -30,7 +31,7 @@ REAL, SHUFFLED = 0, 3  # indices of the ceiling and the floor among the rows of 
 
 
 def write_page(folder: Path, other: Path | None = None) -> Path:
-    """Write page.html, and report.json with all figures, into a folder that `minisora evaluate` wrote.
+    """Write page.html, and report.json with all figures, into a folder of `minisora evaluate`.
 
     other: an earlier folder to compare with
 

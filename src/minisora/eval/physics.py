@@ -1,19 +1,22 @@
-"""Physics against the simulator, in its units: real clips of half a second are extended under a static camera.
+"""Physics against the simulator, in its units: half-second clips extended under a static camera.
 
-    rolls        a thing moves straight on at constant speed      bounces   up and down under gravity
-    collides     two things meet after the conditioning frames    slow, fast   rolls at speeds outside the training set
+    rolls        a thing moves straight on at constant speed
+    bounces      it moves up and down under gravity
+    collides     two things meet after the conditioning frames
+    slow, fast   a thing rolls at speeds outside the training set
 
-A thing moves on a known line, so its pixel position gives its distance along the line, by the true camera. As in
-PhyWorld (Kang et al. 2024, arXiv:2411.02385; id_ood_data/evaluate.py):
+A thing moves on a known line, so its pixel position gives its distance along the line, by the true
+camera. As in PhyWorld (Kang et al. 2024, arXiv:2411.02385; id_ood_data/evaluate.py):
 
     position    mean distance from the truth over the generated frames, in units
     velocity    mean difference of velocities between neighbouring frames, in units/s
-    momentum    relative change of momentum in the collision; speeds are slopes fitted to the trajectories
+    momentum    relative change of momentum in the collision; speeds are slopes fitted to the
+                trajectories
 
-A thing that is not seen is LOST units off and has no speed. The floor repeats the last conditioning frame; the ceiling
-is the real clip, seen by the same segmenter. The masks of Physics-IQ (masks.py) are compared over the first three
-kinds; their floor is again the repeated frame, their ceiling the real clip through the VAE (in place of Physics-IQ's
-second take, as this world repeats exactly).
+A thing that is not seen is LOST units off and has no speed. The floor repeats the last conditioning
+frame; the ceiling is the real clip, seen by the same segmenter. The masks of Physics-IQ (masks.py)
+are compared over the first three kinds; their floor is again the repeated frame, their ceiling the
+real clip through the VAE (in place of Physics-IQ's second take, as this world repeats exactly).
 
 Here: choosing scenes, and the measurements. Not here: `way` on other motions (motions.py).
 """
@@ -30,7 +33,7 @@ from torch import Tensor
 
 from minisora.eval import masks
 from minisora.eval.rows import Figure, Marks, figures_of
-from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of, shown
+from minisora.eval.scenes import SECONDS, choose, held_still, moving_as, prompt_of, rendered
 from minisora.generate.model import Model
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
@@ -69,20 +72,23 @@ def physics_figures(model: Model, *, count: int, on_event: OnEvent = no_listener
     chosen = cases(count)
     for n, case in enumerate(chosen):
         on_event(Event(case.kind, n, len(chosen)))
-        real = shown(case.scene, size, num_frames=case.frames, fps=FPS)
+        real = rendered(case.scene, size, num_frames=case.frames, fps=FPS)
         text = prompt_of(case.scene, (case.frames - 1) / FPS, size)
-        made = model.extend(Video(real[:GIVEN], FPS), text, after=(case.frames - GIVEN) / FPS, seed=n).frames
-        found.setdefault(case.kind, []).append(motion_marks(made, real, case, segmenter))
+        generated = model.extend(Video(real[:GIVEN], FPS), text, after=(case.frames - GIVEN) / FPS, seed=n).frames
+        found.setdefault(case.kind, []).append(motion_marks(generated, real, case, segmenter))
         if case.kind not in SPEEDS:
             through = round_trip(model.bundle.vae, real)
-            overlaps.append(mask_marks(made, real, through))
+            overlaps.append(mask_marks(generated, real, through))
     found |= {"motion masks": overlaps} if overlaps else {}
     return [figure for kind, marks in found.items() for figure in figures_of(kind, marks)]
 
 
 def cases(count: int) -> list[Case]:
-    """Held-out scenes of the three kinds. For the speeds, scenes of training triples, so that only the speed is new,
-    and of one thing only, which cannot collide at its new speed."""
+    """Held-out scenes of the three kinds.
+
+    For the speeds, scenes of training triples, so that only the speed is new, and of one thing
+    only, which cannot collide at its new speed.
+    """
 
     def rolls(scene: Scene) -> int | None:
         left = moving_as(scene, "rolls_left")
@@ -114,7 +120,7 @@ def cases(count: int) -> list[Case]:
 
 
 def at_speed(scene: Scene, times: float) -> Scene:
-    """Scale the speed of a scene's only thing by `times`; its place in the middle of the clip stays the same."""
+    """Scale the speed of a scene's only thing, with the same place in the middle of the clip."""
     thing = scene.things[0]
     path, speed = thing.path, thing.path.speed * times
     back = path.speed * SECONDS / 2 - speed * (SPEED_FRAMES - 1) / FPS / 2
@@ -122,17 +128,20 @@ def at_speed(scene: Scene, times: float) -> Scene:
     return replace(scene, things=(replace(thing, path=replace(path, x=x, y=y, speed=speed)),))
 
 
-def motion_marks(made: Tensor, real: Tensor, case: Case, segmenter: Segmenter) -> Marks:
-    """Marks of position, velocity and, in a collision, momentum. made, real: (frames, H, W, 3) uint8"""
+def motion_marks(generated: Tensor, real: Tensor, case: Case, segmenter: Segmenter) -> Marks:
+    """Marks of position, velocity and, in a collision, momentum.
+
+    generated, real: (frames, H, W, 3) uint8
+    """
     things = [case.scene.things[n] for n in case.movers]
     times = TIMES[: case.frames]
     true = torch.stack([_along(thing, positions(thing, times)) for thing in things])
     seen = torch.stack([read(real, thing, case.scene, segmenter) for thing in things])
     held = seen[:, GIVEN - 1 : GIVEN].expand(-1, case.frames)
-    generated = torch.stack([read(made, thing, case.scene, segmenter) for thing in things])
+    model_way = torch.stack([read(generated, thing, case.scene, segmenter) for thing in things])
     # the centroid of a thing's pixels is not its projected centre: a cone's lies lower
     aside = (seen - true)[:, :GIVEN].nanmean(1, keepdim=True).nan_to_num(0.0)
-    trajectories = [way - aside for way in (generated, held, seen)]
+    trajectories = [way - aside for way in (model_way, held, seen)]
     measured: dict[str, Callable[[Tensor], float]] = {
         "position, units": lambda way: position_error(way, true),
         "velocity, units/s": lambda way: velocity_error(way, true),
@@ -150,10 +159,10 @@ def motion_marks(made: Tensor, real: Tensor, case: Case, segmenter: Segmenter) -
 
 
 def read(frames: Tensor, thing: Thing, scene: Scene, segmenter: Segmenter) -> Tensor:
-    """Distance of a thing along its line in each frame: (T,) units; NaN where its colour is not seen.
+    """Distance of a thing along its line in each frame: (T,) units; NaN if its colour is not seen.
 
-    On the line p = start + a u the camera gives x = f X(p) / Z(p) and y = f Y(p) / Z(p): two equations linear in a,
-    solved by least squares.
+    On the line p = start + a u the camera gives x = f X(p) / Z(p) and y = f Y(p) / Z(p): two
+    equations linear in a, solved by least squares.
     """
     at = places(frames, thing.colour, segmenter).double().numpy()
     pose, focal = views(scene, TIMES[: len(frames)])
@@ -173,7 +182,7 @@ def position_error(way: Tensor, true: Tensor) -> float:
 
 
 def velocity_error(way: Tensor, true: Tensor) -> float:
-    """Mean difference of velocities from the last conditioning frame on. A jump is capped at LOST units."""
+    """Mean difference of velocities from the last conditioning frame on, capped at LOST units."""
     speeds = way[:, GIVEN - 1 :].diff(dim=1).nan_to_num(0.0).clamp(-LOST, LOST)
     return float(((speeds - true[:, GIVEN - 1 :].diff(dim=1)) * FPS).abs().mean())
 
@@ -211,10 +220,13 @@ def _along(thing: Thing, centres: Array) -> Tensor:
     return along
 
 
-def mask_marks(made: Tensor, real: Tensor, through: Tensor) -> Marks:
-    """Marks of Physics-IQ's four metrics from the last conditioning frame on. through: the real clip through the VAE"""
+def mask_marks(generated: Tensor, real: Tensor, through: Tensor) -> Marks:
+    """Marks of Physics-IQ's four metrics from the last conditioning frame on.
+
+    through: the real clip through the VAE
+    """
     real = real[GIVEN - 1 :]
-    clips = (made[GIVEN - 1 :], real[:1].expand(len(real), -1, -1, -1), through[GIVEN - 1 :])
+    clips = (generated[GIVEN - 1 :], real[:1].expand(len(real), -1, -1, -1), through[GIVEN - 1 :])
     truth, moving = masks.motion_masks(real), [masks.motion_masks(clip) for clip in clips]
     marks: Marks = {}
     for name, measure in (

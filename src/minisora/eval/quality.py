@@ -1,12 +1,14 @@
-"""Visual quality of a set of clips against a set of real ones, without prompts and without pairing clips.
+"""Visual quality of a set of clips against a set of real ones, without prompts or pairs.
 
-    metrics of no_reference.py   mean over clips. The floor is the real clips with their frames shuffled; that of
-                          motion (`dynamic_degree`) is a frozen frame
-    Frechet distance      to real renders of other scenes, by the judge's features or by I3D. The ceiling is that of
-                          as many real renders, the floor that of their first frames, frozen. Few clips bias it
-                          upwards: compare only figures of equal numbers of clips
+    no_reference.py    mean over clips. The floor is the real clips with their frames shuffled;
+                       that of motion (`dynamic_degree`) is a frozen frame
+    Frechet distance   to real renders of other scenes, by the judge's features or by I3D. The
+                       ceiling is that of as many real renders, the floor that of their first
+                       frames, frozen. Few clips bias it upwards: compare only figures of equal
+                       numbers of clips
 
-Here: rows for any source of clips. Not here: the metrics (no_reference.py), the distance (frechet.py).
+Here: rows for any source of clips. Not here: the metrics (no_reference.py), the distance
+(frechet.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The prompt-following report: a model's score between real renders and shuffled captions, with further figures.
+"""The prompt-following report: scores between real renders and shuffled captions, further figures.
 
 Here: the playroom's prompts, and the content of the report.
-Not here: the protocol (following.py), the judge (judge/playroom.py), marks and intervals (score.py), the further
-figures (figures.py, quality.py).
+Not here: the protocol (following.py), the judge (judge/playroom.py), marks and intervals
+(score.py), the further figures (figures.py, quality.py).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Report:
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; null for a value that was not asked for or is undefined."""
+        """JSON values; null for a value that was not measured or is undefined."""
         data: dict[str, Any] = plain(asdict(self))
         return data
 
@@ -114,7 +114,7 @@ class Report:
 
 
 def other_world(trained: int, judged: int) -> str:
-    """A caveat for a model that was trained on another version of the world; "" for the same version."""
+    """Caveat for a model trained on another version of the world; "" for the same version."""
     return f"The model was trained on world {trained}; what it is asked for, and the judge, are of world {judged}."
 
 
@@ -169,7 +169,10 @@ def evaluate(
 
 
 def _subject() -> Subject[playroom.Scene, Description]:
-    """Prompts of the playroom, and its judge. Raises WeightsError if the judge's weights are missing."""
+    """Prompts of the playroom, and its judge.
+
+    Raises WeightsError if the judge's weights are missing.
+    """
     return Subject(
         stage="prompts",
         real=REAL,
@@ -185,7 +188,7 @@ def _subject() -> Subject[playroom.Scene, Description]:
 
 
 def marks_of(descriptions: Mapping[str, Sequence[Description]], asked: Sequence[PromptCase]) -> dict[str, Tensor]:
-    """Descriptions by row -> marks (P, ATTRIBUTES) by row; the last row is that of shuffled captions."""
+    """Map rows of descriptions to rows of marks (P, ATTRIBUTES); shuffled captions come last."""
     table = {
         row: torch.tensor([marks(d, a) for d, a in zip(ds, asked, strict=True)]) for row, ds in descriptions.items()
     }

@@ -1,6 +1,7 @@
 """Figures of every suite: the model between a floor and a ceiling, over n clips, with an interval.
 
-Here: figures from marks of single clips or of whole sets, writing them to files, and the results of a suite.
+Here: figures from marks of single clips or of whole sets, writing them to files, and the results of
+a suite.
 Not here: the measurements (the suites, quality.py, folder.py), the list of suites (suites.py).
 """
 
@@ -85,10 +86,11 @@ def figure_of(verb: str, name: str, found: Sequence[Marks]) -> Figure:
 def figure_of_set(
     verb: str, name: str, better: str, of: Callable[[Tensor], float], rows: Tensor, *, floor: float, ceiling: float
 ) -> Figure:
-    """A figure of a whole set, such as a distance between two sets. rows: (N, D), features of N clips
+    """A figure of a set, such as a distance between two sets. rows: (N, D), features of N clips
 
-    Its interval is the spread over halves of the set, around the value of the whole: the delete-d jackknife with
-    d = N/2, Shao and Wu 1989. A bootstrap would repeat clips, which such figures mistake for similarity.
+    Its interval is the spread over halves of the set, around the value of the whole: the delete-d
+    jackknife with d = N/2, Shao and Wu 1989. A bootstrap would repeat clips, which such figures
+    mistake for similarity.
     """
     value, count = of(rows), len(rows)
     low = high = NAN

@@ -1,9 +1,10 @@
 """Scenes outside the training set, chosen by their facts before anything is rendered.
 
-Drawing a scene from a seed takes milliseconds and testing a drawn one almost nothing, so drawn scenes are cached.
+Drawing a scene from a seed takes milliseconds and testing a drawn one almost nothing, so drawn
+scenes are cached.
 
-Here: searching the seeds, and the frames and the prompt of a scene. Not here: the criteria of each suite (motions.py,
-space.py, physics.py, variety.py).
+Here: searching the seeds, and the frames and the prompt of a scene. Not here: the criteria of each
+suite (motions.py, space.py, physics.py, variety.py).
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ SECONDS = 4.0  # length of a scene; everything that its caption states happens i
 def choose(
     wanted: Callable[[Scene], bool], count: int, *, split: str = "held_out", first_seed: int = CHOSEN.start
 ) -> list[Scene]:
-    """The first `count` scenes without a cut that `wanted` accepts; fewer if MOST_SEEDS seeds have no more."""
+    """The first `count` scenes without a cut that `wanted` accepts.
+
+    Fewer if MOST_SEEDS seeds have no more.
+    """
     scenes = (drawn(first_seed + n, split) for n in range(MOST_SEEDS))
     return list(islice((scene for scene in scenes if scene.cut is None and wanted(scene)), count))
 
@@ -50,7 +54,7 @@ def prompt_of(scene: Scene, seconds: float, size: tuple[int, int]) -> str:
     return playroom.captions(scene, seed=scene.seed, start=0.0, stop=seconds, aspect=size[1] / size[0])[0].text
 
 
-def shown(scene: Scene, size: tuple[int, int], *, num_frames: int, fps: float) -> Tensor:
+def rendered(scene: Scene, size: tuple[int, int], *, num_frames: int, fps: float) -> Tensor:
     """Render (num_frames, height, width, 3) uint8 from the scene's start. size: (height, width)"""
     return playroom.render([scene], height=size[0], width=size[1], fps=fps, num_frames=num_frames).frames[0]
 

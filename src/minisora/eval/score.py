@@ -1,8 +1,10 @@
 """Scores of descriptions against prompts, normalised between floor and ceiling.
 
-Only attributes that the prompt states are scored: the size of things only where the prompt names sizes.
+Only attributes that the prompt states are scored: the size of things only where the prompt names
+sizes.
 
-Here: marks of one clip, means and intervals of many. Not here: the judge (judge/playroom.py), the table (report.py).
+Here: marks of one clip, means and intervals of many. Not here: the judge (judge/playroom.py), the
+table (report.py).
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ def marks(description: Description, asked: PromptCase) -> list[float]:
     """One mark in 0..1 for each of ATTRIBUTES; NaN where the prompt does not state it.
 
     colour:    IoU of the set of asked colours and the set of found ones
-    shape, size, motion, direction: share of the asked things that are found with the right value; a thing is matched
-               by its colour, or to a thing that is left over if its colour is not found
+    shape, size, motion, direction: share of the asked things that are found with the right value; a
+        thing is matched by its colour, or to a thing that is left over if its colour is not found
     count, camera: 1 or 0
     """
     things = asked.facts["things"]
@@ -82,7 +84,7 @@ def marks(description: Description, asked: PromptCase) -> list[float]:
 
 
 def match(things: Sequence[dict[str, Any]], found: Sequence[Found]) -> list[Found | None]:
-    """Match each asked thing to a found one, with the most right colours, then the most right shapes."""
+    """Match each asked thing to a found one: most right colours, then most right shapes."""
     left: list[Found | None] = [*found, *[None] * len(things)]
 
     def right(order: Sequence[Found | None]) -> tuple[int, int]:
@@ -109,7 +111,7 @@ def shuffled(descriptions: Sequence[Description], asked: Sequence[PromptCase]) -
 def prompt_marks(
     descriptions: Sequence[Description], truth: Sequence[Description], asked: Sequence[PromptCase]
 ) -> list[Marks]:
-    """For each prompt, by attribute: the clip's mark, the floor (clips of other prompts), the ceiling (real clip)."""
+    """Marks of each prompt by attribute: clip, floor (other prompts' clips), ceiling (real)."""
     floor = shuffled(descriptions, asked)
     rows = []
     for n, one in enumerate(asked):
@@ -119,7 +121,9 @@ def prompt_marks(
 
 
 def normalised(model: Tensor, floor: Tensor, ceiling: Tensor, *, seed: int = 0) -> list[Normalised]:
-    """Normalised score of each attribute. model, floor, ceiling: (P, A) marks, NaN where a prompt does not state it
+    """Normalised score of each attribute.
+
+    model, floor, ceiling: (P, A) marks, NaN if a prompt does not state it
 
     The bootstrap resamples prompts.
     """

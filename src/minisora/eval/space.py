@@ -1,19 +1,22 @@
-"""3D consistency: a camera moves through a static world, so true depth and pose give the track of each point.
+"""3D consistency: a camera moves through a static world; depth and pose give each point's track.
 
-A model animates the first frame of a held-out scene with a prompt that states the camera's motion (`animate`). Every
-background point of that frame has a true depth. The true poses project it into each later frame, as long as it is
-inside the frame and not occluded, and there
+A model animates the first frame of a held-out scene with a prompt that states the camera's motion
+(`animate`). Every background point of that frame has a true depth. The true poses project it into
+each later frame, as long as it is inside the frame and not occluded, and there
 
     colour of points     is the difference of its colour from that in the first frame, in 0..255
-    way of points[dis]   is the distance between the end of its optical flow and its true position in the next frame, in
-                         hundredths of the smaller side; DIS flow of OpenCV, left out if that is not installed
+    way of points[dis]   is the distance between the end of its optical flow and its true position
+                         in the next frame, in hundredths of the smaller side; DIS flow of OpenCV,
+                         left out if that is not installed
 
-The floor repeats the first frame; the ceiling is the real clip, whose colours change with shade, haze and sampling,
-and whose flow has the error of DIS.
+The floor repeats the first frame; the ceiling is the real clip, whose colours change with shade,
+haze and sampling, and whose flow has the error of DIS.
 
-Source of the measure: warping by depth and pose, Zhou et al. 2017, arXiv:1704.07813, Eq. 2, with both known.
+Source of the measure: warping by depth and pose, Zhou et al. 2017, arXiv:1704.07813, Eq. 2, with
+both known.
 
-Here: the tracks of points, and the two errors. Not here: whether the camera moves as prompted (report.py).
+Here: the tracks of points, and the two errors. Not here: whether the camera moves as prompted
+(report.py).
 """
 
 from __future__ import annotations
@@ -48,18 +51,21 @@ def space_figures(model: Model, *, count: int, on_event: OnEvent = no_listener) 
         rendered = playroom.render([scene], height=size[0], width=size[1], fps=FPS, num_frames=FRAMES, truth=True)
         real = rendered.frames[0]
         text = prompt_of(scene, SECONDS, size)
-        made = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=size, seed=n).frames
-        found.append(space_marks(made, rendered))
+        generated = model.animate(real[0], text, seconds=SECONDS, fps=FPS, size=size, seed=n).frames
+        found.append(space_marks(generated, rendered))
     return figures_of("camera", found)
 
 
-def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:
-    """Marks of a clip that animates the first frame of a rendered scene. rendered: one scene, with its truth"""
+def space_marks(generated: Tensor, rendered: playroom.Rendered) -> Marks:
+    """Marks of a clip that animates the first frame of a rendered scene.
+
+    rendered: one scene, with its truth
+    """
     assert rendered.depth is not None and rendered.masks is not None
     tracks = point_tracks(rendered.depth[0, 0], rendered.pose[0], rendered.focal[0])
     seen = in_sight(tracks, rendered.masks[0])
     real = rendered.frames[0]
-    clips = (made, real[:1].expand(len(real), -1, -1, -1), real)
+    clips = (generated, real[:1].expand(len(real), -1, -1, -1), real)
     model, floor, ceiling = (colour_error(frames, tracks, seen) for frames in clips)
     marks: Marks = {"colour of points": ("lower", model, floor, ceiling)}
     try:
@@ -71,11 +77,12 @@ def space_marks(made: Tensor, rendered: playroom.Rendered) -> Marks:
 
 
 def point_tracks(depth: Tensor, pose: Tensor, focal: Tensor) -> Tensor:
-    """Positions of each pixel of the first frame in every frame, if its point is static in the world.
+    """Position of each pixel of the first frame in every frame, for static points of the world.
 
     depth:   (H, W) of the first frame, units along the optical axis
     pose:    (T, 4, 4) world to camera; focal: (T,) pixels
-    returns  (T, H, W, 2) x right and y down, in pixels, 0 at the centre of the first pixel; NaN where there is no depth
+    returns  (T, H, W, 2) x right and y down, in pixels, 0 at the centre of the first pixel; NaN
+        where there is no depth
     """
     height, width = depth.shape
     y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
@@ -90,7 +97,7 @@ def point_tracks(depth: Tensor, pose: Tensor, focal: Tensor) -> Tensor:
 
 
 def in_sight(tracks: Tensor, masks: Tensor) -> Tensor:
-    """(T, H, W) bool: background points that are inside the frame, with no thing at them or next to them.
+    """(T, H, W) bool: background points inside the frame, with no thing at them or next to them.
 
     tracks: (T, H, W, 2), as from `point_tracks`
     masks:  (T, H, W), 0 for the background
@@ -104,16 +111,19 @@ def in_sight(tracks: Tensor, masks: Tensor) -> Tensor:
 
 
 def colour_error(frames: Tensor, tracks: Tensor, seen: Tensor) -> float:
-    """Mean absolute difference, in 0..255, of points from their colours in the first frame; NaN if none is visible."""
+    """Mean absolute difference, in 0..255, of points from their colours in the first frame.
+
+    NaN if none is visible.
+    """
     off = (looked_up(frames.float(), tracks) - frames[0].float()).abs().mean(-1)[1:]
     return float(off[seen[1:]].mean()) if seen[1:].any() else NAN
 
 
 def flow_error(frames: Tensor, tracks: Tensor, seen: Tensor, flow: Flow) -> float:
-    """Median distance of optical flow from the tracks to the next frame, in hundredths of the smaller side.
+    """Median distance of optical flow from the tracks, in hundredths of the smaller side.
 
-    Median, as flow has outliers in areas without texture. Frames smaller than FLOW_SIDE are enlarged first: on real
-    renders of 64 x 64 that halves the error.
+    Median, as flow has outliers in areas without texture. Frames smaller than FLOW_SIDE are
+    enlarged first: on real renders of 64 x 64 that halves the error.
     """
     height, width = frames.shape[1:3]
     times = max(1, FLOW_SIDE // min(height, width))

@@ -1,11 +1,11 @@
-"""The report on stickers: names, persons, activities and skin tones against the prompt, and the direction of time.
+"""The report on stickers: names, persons, activities and skin tones, and the direction of time.
 
-Prompts describe unseen stagings of one sticker each. For names of the training set: is the name among the judge's
-best, and are the frames in order, where the judge is sure of the real clip's order. For held-out combinations: is each
-of person, activity and skin tone right.
+Prompts describe unseen stagings of one sticker each. For names of the training set: is the name
+among the judge's best, and are the frames in order, where the judge is sure of the real clip's
+order. For held-out combinations: is each of person, activity and skin tone right.
 
-Here: the prompts of stickers, marks, and the content of the report. Not here: the protocol (following.py), the
-judge (judge/stickers.py), the playroom's report (report.py).
+Here: the prompts of stickers, marks, and the content of the report. Not here: the protocol
+(following.py), the judge (judge/stickers.py), the playroom's report (report.py).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class StickerReport:
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; null for a value that was not asked for or is undefined."""
+        """JSON values; null for a value that was not measured or is undefined."""
         data: dict[str, Any] = plain(asdict(self))
         return data
 
@@ -134,7 +134,8 @@ def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = n
     count:   prompts
     on_event: receives the number of clips done and in all
 
-    Raises UsageError if the stickers are not in the cache, WeightsError if the judge's weights are missing.
+    Raises UsageError if the stickers are not in the cache, WeightsError if the judge's weights are
+    missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     found = follow(_subject(), model, count=count, on_event=on_event)
@@ -154,7 +155,10 @@ def sticker_report(model: Model, out: Path, *, count: int, on_event: OnEvent = n
 
 
 def _subject() -> Subject[Staging, Reading]:
-    """Prompts of stickers, and their judge. Raises WeightsError if the judge's weights are missing."""
+    """Prompts of stickers, and their judge.
+
+    Raises WeightsError if the judge's weights are missing.
+    """
     return Subject(
         stage="stickers",
         real=REAL,
@@ -171,7 +175,7 @@ def _subject() -> Subject[Staging, Reading]:
 
 
 def prompts(count: int) -> tuple[list[Staging], list[PromptCase]]:
-    """Unseen stagings of one sticker each and a prompt for each, held-out combinations last; deterministic."""
+    """Unseen stagings of one sticker, with prompts; always the same, held-out combinations last."""
     named = math.ceil(NAMES_SHARE * count)
     drawn = [
         *singles(STICKER_REPORT.start, named, split="train"),
@@ -207,7 +211,8 @@ def marks(reading: Reading, asked: PromptCase, *, sure: bool) -> list[float]:
 def marks_of(readings_by_row: Mapping[str, Sequence[Reading]], asked: Sequence[PromptCase]) -> dict[str, Tensor]:
     """Readings by row -> marks (P, ATTRIBUTES) by row; the last row is that of shuffled captions.
 
-    Captions are shuffled among prompts that state the same attributes, each prompt against several clips.
+    Captions are shuffled among prompts that state the same attributes, each prompt against several
+    clips.
     """
     sure = [max(one.forward, 1 - one.forward) >= SURE for one in readings_by_row[REAL]]
     cases = list(zip(asked, sure, strict=True))

@@ -1,7 +1,7 @@
 """The suites of `minisora evaluate`: each a module, an option and a line of the table.
 
-The module has `run(model, out, *, count, on_event)`: it measures a model over `count` clips, writes its files into the
-folder `out`, NAME.json among them, and returns its `Findings` (rows.py).
+The module has `run(model, out, *, count, on_event)`: it measures a model over `count` clips, writes
+its files into the folder `out`, NAME.json among them, and returns its `Findings` (rows.py).
 
 Here: the table. `--help` reads it, so the modules are imported only when they run.
 Not here: running them all (command.py), the options (cli/evaluate.py).

@@ -21,7 +21,7 @@ from minisora.worlds.seeds import UPSCALED
 def held_out_pairs(
     vae: Codec, count: int, *, side: int, factor: int, num_frames: int = 17
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Held-out scenes rendered at `side` pixels and passed through the VAE, and rendered `factor` times as large.
+    """Held-out scenes at `side` pixels after the VAE, and rendered `factor` times as large.
 
     yields   (T, side, side, 3) and (T, factor * side, factor * side, 3) uint8
     """
@@ -56,7 +56,7 @@ def upscale_figures(upscaler: Upscaler, vae: Codec, *, count: int = 24, side: in
 
 
 def upscale_sheet(upscaler: Upscaler, vae: Codec, *, count: int = 4, side: int = 64) -> Tensor:
-    """A contact sheet with a row for each held-out clip: one frame by bicubic, by our upscaler, and the true one.
+    """A contact sheet with a row for each held-out clip: bicubic, our upscaler, and the true frame.
 
     returns  (H, W, 3) uint8
     """
@@ -69,7 +69,10 @@ def upscale_sheet(upscaler: Upscaler, vae: Codec, *, count: int = 4, side: int =
 
 
 def flicker(frames: Tensor, true: Tensor) -> float:
-    """Mean difference of neighbouring frames where those of `true` differ by 1 at most, in 0..255; 0 if nowhere."""
+    """Mean difference of neighbouring frames where those of `true` differ by 1 at most.
+
+    In 0..255; 0 if nowhere.
+    """
     still = true.short().diff(dim=0).abs().amax(-1) <= 1
     changes = frames.short().diff(dim=0).abs().float().mean(-1)[still]
     return float(changes.mean()) if len(changes) else 0.0

@@ -1,14 +1,18 @@
 """Variety: diversity over seeds, distance from the training set, and unseen combinations.
 
-    combinations seen, never seen   marks of prompts whose triple colour x shape x motion occurs in training, and of
-                                    held-out ones; the floor is clips against other prompts, the ceiling real
-                                    renders (score.py). Unseen speeds are in physics.py
-    diversity over seeds            mean distance between clips of one prompt, in the judge's features; the floor is
-                                    one repeated clip, the ceiling real scenes that fit the prompt equally well
-    nearest training clip           distance to the nearest of those with the same triple; the floor is a copy,
-                                    the ceiling the prompt's real scene, which is not in the training set either
+    combinations seen, never seen   marks of prompts whose triple colour x shape x motion occurs in
+                                    training, and of held-out ones; the floor is clips against other
+                                    prompts, the ceiling real renders (score.py). Unseen speeds are
+                                    in physics.py
+    diversity over seeds            mean distance between clips of one prompt, in the judge's
+                                    features; the floor is one repeated clip, the ceiling real
+                                    scenes that fit the prompt equally well
+    nearest training clip           distance to the nearest of those with the same triple; the floor
+                                    is a copy, the ceiling the prompt's real scene, which is not in
+                                    the training set either
 
-Here: the prompts and the comparisons. Not here: the distances (no_reference.py), the marks (score.py).
+Here: the prompts and the comparisons. Not here: the distances (no_reference.py), the marks
+(score.py).
 """
 
 from __future__ import annotations
@@ -47,7 +51,8 @@ def run(
 ) -> Findings:
     """Measure `count` prompts of each kind; variety.json and variety.md go into the folder `out`.
 
-    training: seeds of the playroom clips that the model was trained on; if empty, copying is not measured
+    training: seeds of the playroom clips that the model was trained on; if empty, copying is not
+        measured
     """
     judge, size = load_judge(PlayroomJudge), model.bundle.sampling.size
     features, figures = playroom_features(judge.segmenter), list[Figure]()
@@ -82,7 +87,8 @@ def run(
 def same_prompt(count: int) -> list[tuple[str, list[Scene]]]:
     """Prompts of one thing, of training triples, each with SEEDS scenes that fit it.
 
-    The others take colour and shape from the first scene; floor, light, camera and place are their own.
+    The others take colour and shape from the first scene; floor, light, camera and place are their
+    own.
     """
     found = []
     groups = -(-count // len(DOES))
@@ -104,7 +110,7 @@ def same_prompt(count: int) -> list[tuple[str, list[Scene]]]:
 
 
 def _alike(scene: Scene, training: Sequence[int]) -> Iterator[Scene]:
-    """Scenes of the training set whose first thing has the colour, shape and motion of this scene's."""
+    """Training scenes whose first thing has the colour, shape and motion of this scene's."""
 
     def triple(one: Scene) -> tuple[str, str, str]:
         return one.things[0].colour, one.things[0].shape, one.things[0].motion

@@ -1,14 +1,16 @@
-"""The verbs on the playroom, against its truth: conditioning frames are kept exactly, joins are invisible.
+"""The verbs on the playroom, against its truth: exact conditioning frames, invisible joins.
 
-Every figure has a floor, the result without a model (a hard cut, a frozen frame, linear extrapolation, a blend), and
-a ceiling, the real renders. Scenes are held out, without cuts, and something moves in each.
+Every figure has a floor, the result without a model (a hard cut, a frozen frame, linear
+extrapolation, a blend), and a ceiling, the real renders. Scenes are held out, without cuts, and
+something moves in each.
 
-    join     second difference of frames where conditioning and generated frames meet, over its 95th percentile inside
-             the real clip: invisible if 1 or less
+    join     second difference of frames where conditioning and generated frames meet, over its 95th
+             percentile inside the real clip: invisible if 1 or less
     motion   mean difference of neighbouring generated frames, over that of the real ones
     way      distance of things from their true positions, in halves of the frame's smaller side
 
-Here: verbs of one or two clips. Not here: prompt following (report.py), the judge (judge/playroom.py).
+Here: verbs of one or two clips. Not here: prompt following (report.py), the judge
+(judge/playroom.py).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from torch import Tensor
 
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
-from minisora.eval.scenes import prompt_of, shown
+from minisora.eval.scenes import prompt_of, rendered
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
 from minisora.judge.network import load_judge
@@ -60,7 +62,7 @@ Verb = Callable[[Model, Case, Case, PlayroomJudge, int], tuple[Marks, Tensor]]  
 
 
 def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener) -> Findings:
-    """Measure every verb on `count` held-out scenes; verbs.json, verbs.md and verbs.png go into the folder `out`."""
+    """Measure every verb on `count` held-out scenes; write verbs.json, .md and .png to `out`."""
     judge, cases = load_judge(PlayroomJudge), _cases(count, model.bundle.sampling.size)
     figures, rows = list[Figure](), []
     for number, (name, verb) in enumerate(VERBS.items()):
@@ -85,7 +87,7 @@ def _cases(count: int, size: tuple[int, int]) -> list[Case]:
         scene = playroom.draw(seed, split="held_out")
         if scene.cut is not None:
             continue
-        fast = shown(scene, size, num_frames=2 * FRAMES - 1, fps=2 * FPS)
+        fast = rendered(scene, size, num_frames=2 * FRAMES - 1, fps=2 * FPS)
         case = Case(scene, prompt_of(scene, SECONDS, size), fast[::2], fast)
         if motion_energy(case.real) >= LEAST_MOTION:
             cases.append(case)
@@ -231,7 +233,7 @@ def _recoloured(case: Case, new: str) -> Tensor:
     """Real frames of the scene with its first thing in another colour."""
     first, *others = case.scene.things
     scene = replace(case.scene, things=(replace(first, colour=new), *others))
-    return shown(scene, case.size, num_frames=FRAMES, fps=FPS)
+    return rendered(scene, case.size, num_frames=FRAMES, fps=FPS)
 
 
 def _colours(frames: Tensor, judge: PlayroomJudge) -> set[str]:
@@ -244,7 +246,7 @@ def _outpaint(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed:
     height, width = case.real.shape[1:3]
     side = 3 * width // 8
     size = height, width + 2 * side
-    truth, elsewhere = (shown(one.scene, size, num_frames=FRAMES, fps=FPS) for one in (case, other))
+    truth, elsewhere = (rendered(one.scene, size, num_frames=FRAMES, fps=FPS) for one in (case, other))
     middle = slice(side, side + width)
     pasted = elsewhere.clone()
     pasted[:, :, middle] = truth[:, :, middle]
@@ -282,7 +284,7 @@ def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, see
         first = Shot(prompt=case.prompt, seconds=SECONDS, keyframes={0.0: keyframe})
         second = Shot(prompt=f"cut to a different view: {case.prompt}", seconds=SECONDS, same_scene=True)
         frames = model.storyboard(Board((first, second), fps=FPS), seed=seed).frames
-    real = shown(case.scene, case.size, num_frames=2 * FRAMES - 1, fps=FPS)
+    real = rendered(case.scene, case.size, num_frames=2 * FRAMES - 1, fps=FPS)
     shots = [frames[:FRAMES], frames[FRAMES:], case.real, other.real, real[FRAMES:]]
     one, two, truth, elsewhere, later = (shot.things for shot in judge.describe(shots))
     marks: Marks = {"keyframe exact": _exact(frames[:1], case.real[:1])}
@@ -293,7 +295,7 @@ def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, see
 
 
 def _kept(before: Sequence[Found], after: Sequence[Found], field: str) -> float:
-    """Share of things for which a thing of the same colour is found afterwards with the same `field`."""
+    """Share of things for which one of the same colour is found with the same `field`."""
     later = {found.colour: found for found in after}
     same = [thing.colour in later and getattr(later[thing.colour], field) == getattr(thing, field) for thing in before]
     return sum(same) / len(same) if same else NAN
@@ -336,7 +338,7 @@ def _motion(frames: Tensor, real: Tensor) -> float:
 
 
 def _roughness(frames: Tensor, at: int) -> float:
-    """The larger of the two second differences, in 0..255, that span the step from frame at - 1 to frame at."""
+    """The larger second difference, in 0..255, of the two across frames at - 1 and at."""
     part = frames[max(0, at - 2) : at + 2].float()
     return float((part[2:] - 2 * part[1:-1] + part[:-2]).abs().mean((1, 2, 3)).max())
 
@@ -361,9 +363,10 @@ def _blended(one: Tensor, other: Tensor, count: int) -> Tensor:
 def _trajectory(
     frames: Tensor, case: Case, judge: PlayroomJudge, *, first: int, known: int
 ) -> tuple[str, float, float, float]:
-    """Distance from the true positions over frames from `first` on; a thing that is not seen counts as half a side off.
+    """Distance from the true positions over frames from `first` on; half a side if not seen.
 
-    The floor extrapolates linearly from the last two of the `known` positions, or stays if only one is known.
+    The floor extrapolates linearly from the last two of the `known` positions, or stays if only one
+    is known.
     """
     errors = []
     for thing in case.scene.things:

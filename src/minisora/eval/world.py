@@ -1,4 +1,4 @@
-"""World consistency, against the simulator: 3D consistency of a static world, and physics of moving things.
+"""World consistency, against the simulator: 3D of a static world, physics of moving things.
 
 Here: the suite. Not here: 3D consistency (space.py), physics (physics.py).
 """

@@ -30,13 +30,14 @@ from minisora.errors import UsageError
 from minisora.vae.codec import Codec, Strides, encode_latent
 from minisora.video import Shape as Shape
 from minisora.video import to_float
+from minisora.video.frames import Frames
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
     """Frames that the video keeps, or starts from.
 
-    media:   (T, H, W, 3) uint8, of the video's size
+    media:   (T, H, W, 3) uint8, of the video's size, in memory or read when sliced
     at:      output frame at which they begin
     noise:   level of their tokens: 0 keeps them exactly, 1 frees them; between, they are noised in
              part (SDEdit)
@@ -44,7 +45,7 @@ class Condition:
              partly outside is free
     """
 
-    media: Tensor
+    media: Frames
     at: int = 0
     noise: float = 0.0
     region: Tensor | None = None
@@ -151,18 +152,23 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
     extra_frames: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
     for condition in (*noised, *clean):
         level = _levels(condition, rows, columns, bundle.token_size).to(device)
-        media = _on_grid(condition.media, rows * bundle.token_size[0], columns * bundle.token_size[1]).to(device)
+
+        def cells_of(first: int, stop: int, condition: Condition = condition) -> Tensor:
+            """Frames of the output, first..stop, padded to whole tokens."""
+            media = condition.media[first - condition.at : stop - condition.at]
+            return _on_grid(media, rows * bundle.token_size[0], columns * bundle.token_size[1]).to(device)
+
         filled, left = _latents_of(condition, strides)
         for latent in filled:
             span = strides.span(latent)
-            frames = media[span.start - condition.at : span.stop - condition.at]
+            frames = cells_of(span.start, span.stop)
             holds = level <= levels[latent]
             cells = holds.repeat_interleave(patch[1], 0).repeat_interleave(patch[2], 1)
             known[:, latent] = torch.where(cells[..., None], _encode(codec, frames), known[:, latent])
             levels[latent] = torch.where(holds, level, levels[latent])
         if condition.noise < 1:
             for frame in left:
-                z = _encode(codec, media[frame - condition.at][None])
+                z = _encode(codec, cells_of(frame, frame + 1))
                 extra_frames.append((z, level, frame / shape.fps))
     time_rate = bundle.sampling.time_rate
     blocks = [known, *(z[:, None] for z, _, _ in extra_frames)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from minisora.generate.restore import hold_exactly
 from minisora.progress import Watch
 from minisora.upscale.files import ABOUT, EMBEDDED, load_upscaler, upscaler_folder
 from minisora.video import resize
+from minisora.video.frames import derived
 
 # the largest training frames of the recipes, for a model of 64x64: 96x96, 112x64 and 64x112
 MOST_AREA = 2.25  # times the model's own area
@@ -110,7 +112,7 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
     made = working(bundle, shape)
     if made == shape:
         return list(conditions)
-    small = []
+    small, size = [], (made.height, made.width)
     for condition in conditions:
         check_fits(condition, shape)
         region = condition.region
@@ -118,7 +120,8 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
             covered = resize(region[None, :, :, None].float(), made.height, made.width)
             region = covered[0, :, :, 0] > 0.999  # cubic filters overshoot at edges, and reach beyond them
         if region is None or region.any():
-            small.append(replace(condition, media=resize(condition.media, made.height, made.width), region=region))
+            media = derived(condition.media, size, partial(resize, height=made.height, width=made.width))
+            small.append(replace(condition, media=media, region=region))
     return small
 
 

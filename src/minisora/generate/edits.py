@@ -81,13 +81,13 @@ class Edit(Sampled):
         video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
         shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
         notes = [*fitting.checked(bundle, prompt, shape), *fit_notes]
-        sound = ((video, 0.0),)
         if self.strength == 0:
-            return Plan(shape=shape, frames=lambda watch: iter([video.frames]), notes=tuple(notes), sound=sound)
+            kept = frames.Joined((video.frames,))
+            return Plan(shape=shape, frames=kept, notes=tuple(notes), sound=video.sound)
         settings = self.settings(bundle)
         if self.source is None:
             start = canvas.Condition(frames.to_whole_latents(bundle, video.frames), noise=self.strength)
-            return frames.Sampling(bundle, shape, prompt, settings, (start,)).plan(notes, *sound)
+            return frames.Sampling(bundle, shape, prompt, settings, (start,)).plan(notes, video.sound)
         source = Schedule.parse(self.source)
         fitting.checked(bundle, source, shape)
         texts = fitting.unchanging(source), fitting.unchanging(prompt)
@@ -96,8 +96,8 @@ class Edit(Sampled):
             raise UsageError(
                 f"an edit by difference takes {most} frames at most, not {len(video.frames)}. Cut the clip."
             )
-        changed = partial(frames.edited, bundle, video.frames, video.fps, texts, self.strength, settings)
-        return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=sound)
+        changed = partial(frames.edited, bundle, video.frames[:], video.fps, texts, self.strength, settings)
+        return Plan(shape=shape, frames=changed, notes=tuple(notes), sound=video.sound)
 
 
 @verb
@@ -150,7 +150,7 @@ class Inpaint(Sampled):
         notes = fitting.checked(bundle, prompt, shape)
         hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
         sampling = regions.inpainting(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
-        return sampling.plan([*notes, *fit_notes], (video, 0.0))
+        return sampling.plan([*notes, *fit_notes], video.sound)
 
     def _hole(self) -> Tensor:
         """Mask of the region to regenerate: (H, W, 3) uint8 of the clip's size, white inside."""
@@ -201,4 +201,4 @@ class Outpaint(Sampled):
         notes = fitting.checked(bundle, prompt, shape)
         framed, hole = regions.in_frame(video.frames, self.to, self.corner)
         sampling = regions.inpainting(bundle, framed, hole, shape, prompt, self.settings(bundle))
-        return sampling.plan([*notes, *fit_notes], (video, 0.0))
+        return sampling.plan([*notes, *fit_notes], video.sound)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 from minisora.bundle import Bundle
@@ -23,6 +23,9 @@ from minisora.generate.rollout import check_times
 from minisora.generate.schedule import Schedule
 from minisora.text.encoder import sentences
 from minisora.video import Video, fit, fit_size
+from minisora.video.frames import Frames
+from minisora.video.recording import Recording
+from minisora.video.sound import Sound
 
 
 def shape_of(bundle: Bundle, seconds: float | None, size: tuple[int, int] | None, fps: float | None) -> Shape:
@@ -50,13 +53,17 @@ def memory_bytes(bundle: Bundle, shape: Shape, candidates: int = 1) -> int:
     candidates: first frames that are sampled at once, before the rest
     """
     how, config = bundle.sampling, bundle.dit.config
-    frames = 2 * shape.num_frames * shape.height * shape.width * 3 + delivery_bytes(bundle, shape)
+    strides = bundle.vae.strides
+    held = min(shape.num_frames, strides.num_frames(how.window))  # longer videos are written while they are made
+    frames = 2 * held * shape.height * shape.width * 3 + delivery_bytes(bundle, shape)
     side, shape = side_seen(bundle), working(bundle, shape)
-    latents = max(candidates, min(how.window, bundle.vae.strides.num_latents(shape.num_frames)))
+    cells = prod(-(-size // cell) for size, cell in zip((shape.height, shape.width), bundle.token_size, strict=True))
+    canvas = 4 * 4 * strides.num_latents(shape.num_frames) * cells * (config.token_channels + 4)
+    latents = max(candidates, min(how.window, strides.num_latents(shape.num_frames)))
     tokens = latents * min(shape.height, side) * min(shape.width, side) / prod(bundle.token_size)
     states = 2 * tokens * (12 * config.width + 2 * config.mlp_width) * 4  # with and without the text
     decoding = 8 * shape.height * shape.width * 200  # a piece of two latents, at the decoder's widest
-    return round(states + decoding + frames)
+    return round(states + decoding + frames + canvas)
 
 
 def first_frame(bundle: Bundle, shape: Shape, candidates: int | None, one_stage: bool) -> FirstFrame | None:
@@ -109,28 +116,44 @@ def own_area(bundle: Bundle, size: tuple[int, int] | None) -> tuple[int, int]:
     return size_for(bundle, *(size or bundle.sampling.size))
 
 
-def around(bundle: Bundle, video: Video, num_frames: int) -> Shape:
+def around(bundle: Bundle, video: Fitted, num_frames: int) -> Shape:
     """Shape of `num_frames` frames, of the video's size and fps."""
-    height, width = video.frames.shape[1:3]
-    return shape_of(bundle, (num_frames - 1) / video.fps, (height, width), video.fps)
+    return shape_of(bundle, (num_frames - 1) / video.fps, video.size, video.fps)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A clip as a model takes it. frames: (T, H, W, 3) uint8, in memory or read when sliced"""
+
+    frames: Frames
+    fps: float
+    sound: tuple[Sound, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.frames.shape[1:3]
+        return height, width
+
+    def sound_from(self, seconds: float) -> tuple[Sound, ...]:
+        """Its sound in a video in which it begins at `seconds`."""
+        return tuple(replace(one, at=one.at + seconds) for one in self.sound)
 
 
 def fitted(
-    bundle: Bundle, video: Video, size: tuple[int, int] | None, fps: float | None, what: str
-) -> tuple[Video, list[str]]:
+    bundle: Bundle, video: Video | Recording, size: tuple[int, int] | None, fps: float | None, what: str
+) -> tuple[Fitted, list[str]]:
     """Fit a clip to `size`, or the model's area at the clip's aspect, and to `fps`.
 
     what:    name of the clip in notes
     returns  the clip, and notes for the user
     """
-    height, width = size or size_for(bundle, *video.frames.shape[1:3])
-    at_rate = video if fps is None else video.at_rate(fps)
-    shape_of(bundle, (len(at_rate.frames) - 1) / at_rate.fps, (height, width), at_rate.fps)
-    frames, _ = fit(at_rate.frames, height, width)
-    notes = fit_notes(what, video.frames.shape[1:3], (height, width))
-    if at_rate.fps != video.fps:
-        notes.append(f"{what} ({video.fps:g} fps) was brought to {at_rate.fps:g} fps")
-    return replace(at_rate, frames=frames), notes
+    size = size or size_for(bundle, video.height, video.width)
+    shape_of(bundle, 0.0, size, fps)  # a size that no memory holds
+    frames, rate = video.read(size=size, fps=fps)
+    notes = [*(f"{what}: {note}" for note in video.notes), *fit_notes(what, (video.height, video.width), size)]
+    if fps is not None and f"{rate:g}" != f"{video.fps:g}":
+        notes.append(f"{what} ({video.fps:g} fps) was brought to {rate:g} fps")
+    return Fitted(frames, rate, video.sound), notes
 
 
 def conditions_of(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:

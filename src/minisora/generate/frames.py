@@ -38,7 +38,9 @@ from minisora.generate.window import (
     weights_for,
 )
 from minisora.progress import Event, Watch
-from minisora.video import Video, fit
+from minisora.video import fit
+from minisora.video.frames import Frames, in_pieces, padded
+from minisora.video.sound import Sound
 
 SOURCE_GUIDANCE = 1.5
 ENLARGED_NOISE = 0.45  # strength at which a small video is regenerated large: with more, tiles add objects
@@ -60,14 +62,14 @@ class Sampling:
     conditions: tuple[Condition, ...] = ()
     first: FirstFrame | None = None
 
-    def plan(self, notes: Sequence[str], *sound: tuple[Video, float]) -> Plan:
-        """Plan of this video alone. sound: clips whose sound is kept, each with its start in seconds"""
+    def plan(self, notes: Sequence[str], sound: tuple[Sound, ...] = ()) -> Plan:
+        """Plan of this video alone. sound: of clips that are kept"""
         return Plan(shape=self.shape, frames=self, conditions=self.conditions, notes=tuple(notes), sound=sound)
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
         """Yield pieces of (n, H, W, 3) uint8.
 
-        Frames larger than the network sees are made small first.
+        Frames larger than the network sees are generated small first.
         """
         seen = working(self.bundle, self.shape)
         if self.conditions or max(seen.height, seen.width) <= side_seen(self.bundle):
@@ -103,7 +105,7 @@ class Sampling:
         yield from enlarged(self, large, ENLARGED_NOISE)(watch)
 
 
-def enlarged(asked: Sampling, preview: Tensor, strength: float) -> Sampling:
+def enlarged(asked: Sampling, preview: Frames, strength: float) -> Sampling:
     """Regenerate a preview. preview: (T, H, W, 3) uint8, already of the size of the video
 
     strength: level of its tokens (SDEdit); frames after those of the preview are free
@@ -113,34 +115,101 @@ def enlarged(asked: Sampling, preview: Tensor, strength: float) -> Sampling:
     return replace(asked, conditions=(start,), first=None)
 
 
-def to_whole_latents(bundle: Bundle, clip: Tensor) -> Tensor:
+def to_whole_latents(bundle: Bundle, clip: Frames) -> Frames:
     """Repeat the last frame to fill the last latent: one filled in part is kept less well."""
-    return torch.cat([clip, clip[-1:].expand(bundle.vae.strides.missing(len(clip)), -1, -1, -1)])
+    return padded(clip, bundle.vae.strides.missing(len(clip)))
 
 
 @dataclass(frozen=True, eq=False)
-class Returning:
-    """A clip followed by a transition from its end to its start: a loop.
+class Excerpt:
+    """Frames first..stop of a sampling; the others are conditioning."""
 
-    clip:   (T, H, W, 3) uint8
-    around: sampling of the end of the clip, the gap, and the start of the clip
-    before: frames of the clip's end in `around`
-    gap:    frames of the transition
-    """
-
-    clip: Tensor
-    around: Sampling
-    before: int
-    gap: int
+    sampling: Sampling
+    first: int
+    stop: int
 
     def __call__(self, watch: Watch) -> Iterator[Tensor]:
-        yield self.clip
-        skip, left = self.before, self.gap
-        for frames in self.around(watch):
-            new = frames[skip:][:left]
-            skip, left = max(0, skip - len(frames)), left - len(new)
-            if len(new):
-                yield new
+        at = 0
+        for frames in self.sampling(watch):
+            wanted = frames[max(0, self.first - at) : max(0, self.stop - at)]
+            if len(wanted):
+                yield wanted
+            at += len(frames)
+            if at >= self.stop:
+                return
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Clips, which are kept, and generated parts, one after another."""
+
+    parts: tuple[Frames | Excerpt, ...]
+
+    def __call__(self, watch: Watch) -> Iterator[Tensor]:
+        for part in self.parts:
+            yield from part(watch) if isinstance(part, Excerpt) else in_pieces(part)
+
+
+def extended(asked: Sampling, clip: Frames, at: int) -> Sampling | Joined:
+    """Extend a clip. asked: all frames, without conditions; at: its first frame of the clip
+
+    Of a clip longer than the network sees, only the ends are conditioning; its other frames go
+    from the file to the result.
+    """
+    if _is_short(asked, clip):
+        return replace(asked, conditions=(Condition(clip, at=at),))
+    parts = list[Frames | Excerpt]()
+    if at:
+        head = _head(asked, at, clip)
+        shape = replace(asked.shape, num_frames=at + len(head))
+        parts.append(Excerpt(replace(asked, shape=shape, conditions=(Condition(head, at=at),)), 0, at))
+    parts.append(clip)
+    if (end := asked.shape.num_frames - at - len(clip)) > 0:
+        parts.append(_after(asked, clip, at, end))
+    return Joined(tuple(parts))
+
+
+def connected(asked: Sampling, one: Frames, other: Frames) -> Sampling | Joined:
+    """Generate the frames between two clips, of which only the ends are conditioning if long.
+
+    asked: all frames, without conditions
+    """
+    at = asked.shape.num_frames - len(other)
+    if _is_short(asked, one) and _is_short(asked, other):
+        return replace(asked, conditions=(Condition(one), Condition(other, at=at)))
+    return Joined((one, _after(asked, one, 0, at - len(one), other), other))
+
+
+def _is_short(asked: Sampling, clip: Frames) -> bool:
+    """True if the network sees the whole clip, or nearly so."""
+    seen = asked.bundle.vae.strides.num_latents(asked.shape.num_frames) <= asked.bundle.sampling.window
+    return seen or len(clip) <= 2 * _kept(asked.bundle)
+
+
+def _kept(bundle: Bundle) -> int:
+    """Frames of a clip's end on which the frames after it depend, in whole latents."""
+    return bundle.vae.strides.frames * (max(bundle.sampling.context, WARM_UP) + 2)
+
+
+def _after(asked: Sampling, clip: Frames, at: int, gap: int, other: Frames | None = None) -> Excerpt:
+    """Frames after a clip that begins at frame `at`, and before another if there is one."""
+    group, end = asked.bundle.vae.strides.frames, at + len(clip)
+    start = max(at, (end - _kept(asked.bundle)) // group * group)  # latents begin at the same frames as in the whole
+    tail = clip[start - at : len(clip)]
+    conditions = [Condition(tail)]
+    if other is not None:
+        conditions.append(Condition(_head(asked, len(tail) + gap, other), at=len(tail) + gap))
+    shape = replace(asked.shape, num_frames=max(len(tail) + gap, conditions[-1].end))
+    prompt = asked.prompt.since(start / shape.fps)
+    part = replace(asked, shape=shape, prompt=prompt, conditions=tuple(conditions))
+    return Excerpt(part, len(tail), len(tail) + gap)
+
+
+def _head(asked: Sampling, at: int, clip: Frames) -> Tensor:
+    """Frames of a clip's beginning, at frame `at`, that fill the context in whole latents."""
+    strides = asked.bundle.vae.strides
+    last = strides.num_frames(strides.num_latents(at + 1) + asked.bundle.sampling.context)
+    return clip[: last - at]
 
 
 def closing(bundle: Bundle, shape: Shape) -> int:
@@ -220,7 +289,7 @@ def edited(
         eps = torch.randn(canvas.known.shape, generator=generator).to(x.device)
         source_state = diffusion.interpolate(canvas.known, eps, t[:, None])
         target_state = x + source_state - canvas.known
-        # the x0 for which (x - x0) / t is the difference of the two velocities, each (state - x0) / t
+        # the x0 for which (x - x0) / t is the difference of two velocities, each (state - x0) / t
         return x - (target_state - of_target(target_state, t)) + (source_state - of_source(source_state, t))
 
     times = schedule(bundle, canvas, settings.steps, start=strength)
@@ -230,7 +299,7 @@ def edited(
     yield torch.cat(list(delivered(bundle, decoded, shape, watch)))[: len(clip)]
 
 
-def in_turn(scenes: Sequence[Sampling], watch: Watch) -> Iterator[Tensor]:
+def scene_by_scene(scenes: Sequence[Sampling], watch: Watch) -> Iterator[Tensor]:
     """Yield the frames of scenes, one after another."""
     for number, scene in enumerate(scenes, 1):
         yield from scene(replace(watch, stage=f"scene {number} of {len(scenes)}"))

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from minisora.bundle import Bundle
+from minisora.device import check_memory
 from minisora.generate import saved
 from minisora.generate.deliver import notes_on_upscaling
 from minisora.generate.fitting import sees_at_once
 from minisora.generate.request import Plan, Request
 from minisora.progress import OnEvent, Watch, no_listener
 from minisora.video import Stream, Video
-from minisora.video.sound import Sound
 
+_HELD_BYTES = 256 << 20  # of frames: more are not held in memory while a file is written
 Made = TypeVar("Made", Video, Stream)
 
 
@@ -73,12 +74,18 @@ class Work:
 
     @property
     def is_long(self) -> bool:
-        """True if the video takes several windows: it can then be written while it is generated."""
-        return self.bundle is not None and not sees_at_once(self.bundle, self.plan.shape)
+        """True if the video takes several windows, or much memory: it is better streamed."""
+        shape = self.plan.shape
+        if self.bundle is not None and not sees_at_once(self.bundle, shape):
+            return True
+        return shape.num_frames * shape.height * shape.width * 3 > _HELD_BYTES
 
     def run(self) -> Result[Video]:
         """Make the video. Raises Stopped if Ctrl-C cuts it short."""
         plan, pieces, interrupted = self.plan, list[Tensor](), False
+        shape = plan.shape
+        what = f"{shape.num_frames} frames of {shape.width}x{shape.height} in memory"
+        check_memory(2 * shape.num_frames * shape.height * shape.width * 3, what)
         try:
             for piece in plan.frames(self.watch):
                 pieces.append(piece)
@@ -86,23 +93,19 @@ class Work:
             if not pieces:
                 raise
             interrupted = True
-        video = Video(torch.cat(pieces), plan.shape.fps, request=saved.written(self.request, self.bundle))
-        for clip, at in plan.sound:
-            video = video.heard(clip, at)
+        video = Video(torch.cat(pieces), shape.fps, plan.sound, request=saved.written(self.request, self.bundle))
         result = Result(video, plan.notes, self.watch.seconds, self.request)
         if interrupted:
-            raise Stopped(result, plan.shape.num_frames)
+            raise Stopped(result, shape.num_frames)
         return result
 
     def stream(self) -> Result[Stream]:
         """Make a stream: a video that is generated while it is saved, and not held in memory."""
-        shape, sound = self.plan.shape, list[Sound]()
-        for clip, at in self.plan.sound:
-            sound += [replace(one, at=one.at + at) for one in clip.sound]
+        shape = self.plan.shape
         video = Stream(
             self.plan.frames(self.watch),
             *(shape.num_frames, shape.height, shape.width, shape.fps),
-            sound=tuple(sound),
+            sound=self.plan.sound,
             request=saved.written(self.request, self.bundle),
         )
         return Result(video, self.plan.notes, self.watch.seconds, self.request)

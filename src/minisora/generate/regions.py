@@ -21,14 +21,16 @@ from minisora.generate.request import FieldError
 from minisora.generate.schedule import Schedule
 from minisora.generate.window import Settings
 from minisora.video import Video
+from minisora.video.frames import Frames, derived
+from minisora.video.recording import Recording
 
 
-def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
+def of_box(clip: Video | Recording, box: tuple[int, int, int, int]) -> Tensor:
     """Mask of a box: (H, W, 3) uint8, white inside.
 
     box: left, top, width, height in pixels of the clip
     """
-    (left, top, across, down), (height, width) = box, clip.frames.shape[1:3]
+    (left, top, across, down), (height, width) = box, (clip.height, clip.width)
     if not (left >= 0 and top >= 0 and across > 0 < down and left + across <= width and top + down <= height):
         raise FieldError(f"{{box}} {','.join(map(str, box))} does not lie inside the clip, {width}x{height}.")
     hole = torch.zeros(height, width, 3, dtype=torch.uint8)
@@ -36,29 +38,31 @@ def of_box(clip: Video, box: tuple[int, int, int, int]) -> Tensor:
     return hole
 
 
-def of_mask(clip: Video, mask: Video) -> Tensor:
+def of_mask(clip: Video | Recording, mask: Video) -> Tensor:
     """Check a mask's size: returns (H, W, 3) uint8 of the clip's size."""
-    (rows, columns), (height, width) = mask.frames.shape[1:3], clip.frames.shape[1:3]
+    (rows, columns), (height, width) = mask.frames.shape[1:3], (clip.height, clip.width)
     if (rows, columns) != (height, width):
         name = display_name(mask, "the mask")
         raise UsageError(f"{name} is {columns}x{rows}, the clip {width}x{height}. Make them equal.")
     return mask.frames[0]
 
 
-def of_colour(clip: Video, colour: tuple[int, int, int], like: int) -> Tensor:
+def of_colour(clip: Video | Recording, colour: tuple[int, int, int], like: int) -> Tensor:
     """Mask of a colour: (H, W, 3) uint8, white where any frame is near it.
 
     like: tolerance of each of red, green and blue
     """
     wanted = torch.tensor(colour)
-    near = torch.stack([(frame - wanted).abs().amax(-1) <= like for frame in clip.frames]).any(0)
+    near = torch.zeros(clip.height, clip.width, dtype=torch.bool)
+    for frame in (frame for piece in clip.pieces() for frame in piece):
+        near |= (frame - wanted).abs().amax(-1) <= like
     if not near.any():
         rgb, name = ",".join(map(str, colour)), display_name(clip, "the clip")
         raise FieldError(f"{{colour}} {rgb}: no pixel of {name} is within {like} of it in red, green and blue.")
     return 255 * near[:, :, None].expand(-1, -1, 3).to(torch.uint8)
 
 
-def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
+def in_frame(clip: Frames, to: tuple[int, int], corner: tuple[int, int] | None) -> tuple[Frames, Tensor]:
     """Place a clip in a larger, black frame.
 
     clip:    (T, H, W, 3) uint8
@@ -75,11 +79,12 @@ def in_frame(clip: Tensor, to: tuple[int, int], corner: tuple[int, int] | None) 
         )
     hole = torch.ones(to, dtype=torch.bool)
     hole[top : top + height, left : left + width] = False
-    return F.pad(clip, (0, 0, left, to[1] - left - width, top, to[0] - top - height)), hole
+    edges = 0, 0, left, to[1] - left - width, top, to[0] - top - height
+    return derived(clip, to, lambda frames: F.pad(frames, edges)), hole
 
 
 def inpainting(
-    bundle: Bundle, clip: Tensor, hole: Tensor, shape: Shape, prompt: Schedule, settings: Settings
+    bundle: Bundle, clip: Frames, hole: Tensor, shape: Shape, prompt: Schedule, settings: Settings
 ) -> Sampling:
     """Sampling of a video that keeps every pixel of a clip but those of a hole.
 
@@ -90,7 +95,8 @@ def inpainting(
         raise UsageError("the region is the whole frame: nothing would be kept. Use generate, or a smaller region.")
     if not hole.any():
         raise UsageError("the region is empty: nothing would be made. Name pixels that are to change.")
-    given = Condition(to_whole_latents(bundle, filled(clip, hole)), region=~hole)
+    size = shape.height, shape.width
+    given = Condition(to_whole_latents(bundle, derived(clip, size, lambda frames: filled(frames, hole))), region=~hole)
     return Sampling(bundle, shape, prompt, settings, (given,))
 
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from minisora.generate.canvas import Condition, Shape
     from minisora.generate.window import Settings
     from minisora.progress import Watch
-    from minisora.video import Video
+    from minisora.video.sound import Sound
 
 Value = TypeVar("Value", bound=type[Any])
 BOUNDS = ("gt", "ge", "lt", "le")
@@ -174,14 +174,14 @@ class Plan:
     frames:     generates it, in pieces of (n, H, W, 3) uint8
     conditions: those that `frames` keeps, for display
     notes:      for the user
-    sound:      clips whose sound is kept, each with the second at which it begins
+    sound:      of clips, each from its second of the result on
     """
 
     shape: Shape
     frames: Callable[[Watch], Iterator[Tensor]]
     conditions: tuple[Condition, ...] = ()
     notes: tuple[str, ...] = ()
-    sound: tuple[tuple[Video, float], ...] = ()
+    sound: tuple[Sound, ...] = ()
 
 
 class Request:

@@ -68,7 +68,7 @@ def _lost(frames: Tensor, start: int, conditions: Sequence[Condition]) -> dict[i
     for condition in conditions:
         for frame in range(max(condition.at, start), min(condition.end, start + len(frames))):
             decoded = frames[frame - start]
-            detail = condition.media[frame - condition.at].short() - decoded.short()
+            detail = condition.media[frame - condition.at : frame - condition.at + 1][0].short() - decoded.short()
             if detail.abs().float().mean() <= MOST_LOST:
                 lost[frame] = Lost(decoded, detail)
     return lost

@@ -1,7 +1,8 @@
 """Saved requests: verb, fields, model and media, in a file or in the video's metadata.
 
-    {"format": 1, "minisora": "0.1.0", "model": {"name": "toybox", "digest": "...", "upscale": null},
-     "verb": "extend", "request": {"clip": {"name": "clip.mp4", "sha256": "..."}, "prompt": ..., "seed": 0, ...}}
+    {"format": 1, "minisora": "0.1.0",
+     "model": {"name": "toybox", "digest": "...", "upscale": null}, "verb": "extend",
+     "request": {"clip": {"name": "clip.mp4", "sha256": "..."}, "prompt": ..., "seed": 0, ...}}
 
 The same request on the same model gives the same frames again. It holds no paths and no pixels.
 

@@ -177,7 +177,7 @@ class Storyboard(Sampled):
             needed += fitting.memory_bytes(bundle, made.shape)
         device.check_memory(needed, f"a film of {len(scenes)} scenes")
         shape = replace(scenes[0].shape, num_frames=sum(scene.shape.num_frames for scene in scenes))
-        return Plan(shape=shape, frames=partial(frames.in_turn, scenes), notes=tuple(notes))
+        return Plan(shape=shape, frames=partial(frames.scene_by_scene, scenes), notes=tuple(notes))
 
     def _scene(self, bundle: Bundle, board: Board, scene: Sequence[Shot]) -> tuple[frames.Sampling, list[str]]:
         """Sampling of a scene, and notes for the user."""

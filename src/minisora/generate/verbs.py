@@ -46,13 +46,11 @@ from minisora.lazy import Lazy
 if TYPE_CHECKING:
     from typing import Self
 
-    import torch
-
     from minisora.bundle import Bundle
     from minisora.generate import canvas, fitting, frames, regions
     from minisora.video import frames as sizes
 else:  # so that a command's help does not import torch
-    torch, sizes = Lazy("torch"), Lazy("minisora.video.frames")
+    sizes = Lazy("minisora.video.frames")
     canvas, fitting, frames, regions = (
         Lazy(f"minisora.generate.{name}") for name in ("canvas", "fitting", "frames", "regions")
     )
@@ -62,7 +60,7 @@ BLEND_NOISE = 0.7  # level of the blended frames that interpolation starts from
 
 @verb
 class Generate(Sampled):
-    """A video of what the prompt says. One longer than the context window is made window by window.
+    """A video of what the prompt says, window by window if it is long.
 
     A prompt may change over time: "0-4s: a red ball rolls in | 4s-: it bounces".
     """
@@ -73,7 +71,7 @@ class Generate(Sampled):
     fps: Fps | None = None
     small: Annotated[bool, option("Small and short first, whatever is asked for."), Flag(name="--preview")] = False
     preview: Annotated[Clip, option("A preview to make large."), Flag(name="--from", metavar="VIDEO")] | None = None
-    strength: Annotated[Strength, option("How far a preview is made anew: 0.6 to 0.8.")] = 0.7
+    strength: Annotated[Strength, option("How far a preview is regenerated: 0.6 to 0.8.")] = 0.7
     candidates: Candidates | None = None
     one_stage: OneStage = False
 
@@ -142,7 +140,7 @@ def moments(given: object) -> object:
 
 @verb
 class Animate(Sampled):
-    """A video that starts from a picture and goes on as the prompt says.
+    """A video that starts from a picture and continues as the prompt says.
 
     The picture is fitted to the model's pixel area at its own aspect first, or to --size.
     """
@@ -207,9 +205,14 @@ class Extend(Sampled):
         video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, fps, "the clip")
         shape, prompt = fitting.around(bundle, video, at + len(video.frames) + end), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
-        conditions = (canvas.Condition(video.frames, at=at),)
-        sampling = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions)
-        return sampling.plan([*notes, *fit_notes], (video, at / video.fps))
+        asked = frames.Sampling(bundle, shape, prompt, self.settings(bundle))
+        return Plan(
+            shape=shape,
+            frames=frames.extended(asked, video.frames, at),
+            conditions=(canvas.Condition(video.frames, at=at),),
+            notes=(*notes, *fit_notes),
+            sound=video.sound_from(at / video.fps),
+        )
 
 
 @verb
@@ -229,14 +232,18 @@ class Connect(Sampled):
         fps = bundle.sampling.fps
         between = fitting.some_frames(self.seconds, fps)
         first, fit_notes = fitting.fitted(bundle, media.clip(self.one), self.size, fps, "the first clip")
-        size = first.frames.shape[1], first.frames.shape[2]
-        second, more_notes = fitting.fitted(bundle, media.clip(self.other), size, fps, "the second clip")
+        second, more_notes = fitting.fitted(bundle, media.clip(self.other), first.size, fps, "the second clip")
         shape = fitting.around(bundle, first, len(first.frames) + between + len(second.frames))
         prompt, at = Schedule.parse(self.prompt), shape.num_frames - len(second.frames)
         notes = fitting.checked(bundle, prompt, shape)
-        conditions = canvas.Condition(first.frames), canvas.Condition(second.frames, at=at)
-        sampling = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions)
-        return sampling.plan([*notes, *fit_notes, *more_notes], (first, 0.0), (second, at / first.fps))
+        asked = frames.Sampling(bundle, shape, prompt, self.settings(bundle))
+        return Plan(
+            shape=shape,
+            frames=frames.connected(asked, first.frames, second.frames),
+            conditions=(canvas.Condition(first.frames), canvas.Condition(second.frames, at=at)),
+            notes=(*notes, *fit_notes, *more_notes),
+            sound=(*first.sound, *second.sound_from(at / first.fps)),
+        )
 
 
 @verb
@@ -270,17 +277,17 @@ class Loop(Sampled):
         shape, prompt = fitting.around(bundle, video, len(video.frames) + gap), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
         held = bundle.sampling.context * bundle.vae.strides.frames
-        before, after = video.frames[-1 - held :], video.frames[:held]
+        before, after = video.frames[max(0, len(video.frames) - 1 - held) : len(video.frames)], video.frames[:held]
         around = replace(shape, num_frames=len(before) + gap + len(after))
         later = prompt.since((len(video.frames) - len(before)) / shape.fps)
         conditions = canvas.Condition(before), canvas.Condition(after, at=around.num_frames - len(after))
         sampling = frames.Sampling(bundle, around, later, self.settings(bundle), conditions)
         return Plan(
             shape=shape,
-            frames=frames.Returning(video.frames, sampling, len(before), gap),
+            frames=frames.Joined((video.frames, frames.Excerpt(sampling, len(before), len(before) + gap))),
             conditions=conditions,
             notes=(*notes, *fit_notes),
-            sound=((video, 0.0),),
+            sound=video.sound,
         )
 
 
@@ -299,17 +306,15 @@ class Interpolate(Sampled):
     def plan(self, bundle: Bundle) -> Plan:
         video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
         clip, fps = video.frames, self.times * video.fps
-        seconds, size = (len(clip) - 1) / video.fps, (clip.shape[1], clip.shape[2])
-        shape, prompt = fitting.shape_of(bundle, seconds, size, fps), Schedule.parse(self.prompt)
+        seconds = (len(clip) - 1) / video.fps
+        shape, prompt = fitting.shape_of(bundle, seconds, video.size, fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
-        at = torch.arange(shape.num_frames) / self.times
-        before = at.long().clamp(max=len(clip) - 2)
-        blend = torch.lerp(clip[before].float(), clip[before + 1].float(), (at - before).view(-1, 1, 1, 1))
-        start = canvas.Condition(frames.to_whole_latents(bundle, blend.round().to(torch.uint8)), noise=BLEND_NOISE)
-        given = (canvas.Condition(frame[None], at=n * self.times) for n, frame in enumerate(clip))
+        blend = sizes.blended(clip, self.times, shape.num_frames)
+        start = canvas.Condition(frames.to_whole_latents(bundle, blend), noise=BLEND_NOISE)
+        given = (canvas.Condition(sizes.single(clip, n), at=n * self.times) for n in range(len(clip)))
         conditions = (start, *given)
         sampling = frames.Sampling(bundle, shape, prompt, self.settings(bundle), conditions)
-        return sampling.plan([*notes, *fit_notes], (video, 0.0))
+        return sampling.plan([*notes, *fit_notes], video.sound)
 
 
 @verb
@@ -323,10 +328,12 @@ class Reverse(Request):
         return replace(self, clip=media.clip(self.clip))
 
     def plan(self, bundle: Bundle) -> Plan:
-        video = media.clip(self.clip).reversed()
-        count, height, width, _ = video.frames.shape
-        shape = canvas.Shape(num_frames=count, height=height, width=width, fps=video.fps)
-        return Plan(shape=shape, frames=lambda watch: iter([video.frames]), sound=((video, 0.0),))
+        video = media.clip(self.clip)
+        clip, fps = video.read()
+        count, height, width, _ = clip.shape
+        shape = canvas.Shape(num_frames=count, height=height, width=width, fps=fps)
+        sound = tuple(one.reversed(shape.num_frames / fps) for one in video.sound)
+        return Plan(shape=shape, frames=lambda watch: sizes.backwards(clip), notes=video.notes, sound=sound)
 
 
 VERBS: dict[str, type[Request]] = {

@@ -1,4 +1,5 @@
-"""Judges, which read pixels: segmentation, tracks, the judges of the playroom and the stickers, and their training.
+"""Judges, which read pixels: segmentation, tracks, playroom and sticker judges, their training.
 
-Reading order: network.py; segment.py, tracks.py, playroom.py, train_playroom.py; stickers.py, train_stickers.py.
+Reading order: network.py; segment.py, tracks.py, playroom.py, train_playroom.py; stickers.py,
+train_stickers.py.
 """

@@ -1,4 +1,4 @@
-"""`python -m minisora.judge NAME`: train a judge anew, after its world has changed its looks."""
+"""`python -m minisora.judge NAME`: train a judge, after the look of its world has changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minisora.judge import train_playroom, train_stickers
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m minisora.judge", description="Train a judge anew.")
+    parser = argparse.ArgumentParser(prog="python -m minisora.judge", description="Train a judge.")
     judges = parser.add_subparsers(dest="judge", required=True)
     playroom, stickers = (judges.add_parser(name) for name in ("playroom", "stickers"))
     for each in (playroom, stickers):

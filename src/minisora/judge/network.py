@@ -1,6 +1,7 @@
-"""Base of the judges: a convolution with its norm, and a file of weights that comes with the package.
+"""Base of the judges: a convolution with its norm, and a weights file that the package ships.
 
-Here: `Network`, loading and saving. Not here: the networks (playroom.py, stickers.py), their training (train_*.py).
+Here: `Network`, loading and saving. Not here: the networks (playroom.py, stickers.py), their
+training (train_*.py).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from minisora.video.files import save_tensors
 
 
 class Network(nn.Module):
-    """A judge: clips in, what they show out.
+    """A judge: clips in, descriptions of their content out.
 
-    name:  of its weights, and for `python -m minisora.judge`
-    world: version of the playroom that it reads; None where it reads something else
+    name:  of its weights file, and for `python -m minisora.judge`
+    world: version of the playroom that it was trained on; None if it reads another world
     """
 
     name: ClassVar[str]
@@ -40,9 +41,9 @@ def conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.M
 
 
 def load_judge(kind: type[Judge], path: Path | None = None) -> Judge:
-    """A judge, ready to read, with its own weights or those of a file.
+    """Load a judge for inference, with the package's weights or those of a file.
 
-    Raises WeightsError where they are missing, do not fit, or were trained on another version of the world.
+    Raises WeightsError if they are missing, do not fit, or are of another version of the world.
     """
     judge, path = kind(), path or kind.file()
     again = f"python -m minisora.judge {kind.name}"
@@ -63,6 +64,6 @@ def load_judge(kind: type[Judge], path: Path | None = None) -> Judge:
 
 
 def save_judge(judge: Network, path: Path | None = None) -> None:
-    """Weights in float16, and the world that they were trained on."""
+    """Save the weights in float16, with the version of the world."""
     state = {name: value.half() for name, value in judge.state_dict().items() if value.is_floating_point()}
     save_tensors(state, path or judge.file(), metadata=None if judge.world is None else {"world": str(judge.world)})

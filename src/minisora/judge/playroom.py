@@ -1,10 +1,11 @@
 """The playroom's judge: frames to a description, by networks trained only on real renders.
 
-It sees no prompt and no generated clip in training. Every report gives its accuracy on real renders next to its scores
-(eval/report.py).
+It sees no prompt and no generated clip in training. Every report gives its accuracy on real renders
+next to its scores (eval/report.py).
 
 Here: the two classifiers of tracks, and the judge that combines all parts.
-Not here: the segmenter (segment.py), tracks (tracks.py), training (train_playroom.py), scoring (eval/score.py).
+Not here: the segmenter (segment.py), tracks (tracks.py), training (train_playroom.py), scoring
+(eval/score.py).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _PAINT = 2
 
 @dataclass(frozen=True)
 class Found:
-    """One thing as the judge sees it; each field but the colour is one of HEADS."""
+    """The judge's description of a thing; each field but the colour is one of HEADS."""
 
     colour: str
     shape: str
@@ -54,7 +55,7 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class Tracked:
-    """Things of many clips, filled up to one length: (N, T, ...) and which frames there are, (N, T)."""
+    """Things of several clips, padded to one length: (N, T, ...), and a mask of frames (N, T)."""
 
     crops: Tensor
     things: Tensor
@@ -63,7 +64,7 @@ class Tracked:
 
 
 class ThingReader(nn.Module):
-    """Tracks of things to the logits of each of HEADS: shape, size, motion, direction."""
+    """Classifier from tracks of things to logits of HEADS: shape, size, motion, direction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class ThingReader(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(2 * _WIDTH + 2 * _LOOK, len(HEADS[name])) for name in HEADS})
 
     def forward(self, batch: Tracked) -> dict[str, Tensor]:
-        """-> (N, choices) logits of each head"""
+        """Logits of each head, (N, choices)."""
         crops = batch.crops.float()
         change = torch.diff(crops, dim=1, prepend=crops[:, :1])
         seen = torch.cat([crops, change], 2)[:, ::LOOK_EVERY]
@@ -96,14 +97,17 @@ class ThingReader(nn.Module):
 
 
 def _paint(crops: Tensor) -> Tensor:
-    """Amount of a thing's colour on the floor left and right of it: (N, T, 3, CROP, CROP) -> (N, T, 2)."""
+    """Amount of a thing's colour on the floor, left and right.
+
+    (N, T, 3, CROP, CROP) -> (N, T, 2)
+    """
     loose = crops[:, :, 1] * (crops[:, :, 2] < 0.1)
     low = loose[:, :, CROP // 2 :]  # (N, T, rows, columns)
     return 10 * torch.stack([half.mean((2, 3)) for half in low.chunk(2, 3)], -1)
 
 
 class CameraReader(nn.Module):
-    """(N, T, features) of `camera_features` and (N, T) frames there are -> (N, MOVES) logits."""
+    """Classifier of the camera: `camera_features` (N, T, ...), mask (N, T) -> (N, MOVES) logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +120,7 @@ class CameraReader(nn.Module):
 
 
 class _Time(nn.Module):
-    """Convolutions over frames, then mean and largest value of each channel: (N, T, C) -> (N, 2 * _WIDTH)."""
+    """Convolutions over frames, then mean and maximum per channel: (N, T, C) -> (N, 2 * _WIDTH)."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -188,7 +192,7 @@ def stack_things(tracks: Sequence[Tracks]) -> Tracked:
 
 
 def together(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(T_i, ...) each -> (N, T, ...) filled with zeros, and (N, T) bool: the frames there are."""
+    """Pad (T_i, ...) each with zeros to (N, T, ...), with the mask of frames (N, T)."""
     filled = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
     lengths = torch.tensor([len(row) for row in rows])
     return filled, torch.arange(filled.shape[1]) < lengths[:, None]

@@ -1,9 +1,9 @@
-"""Segmentation of the playroom: the colour of the thing in every cell, by a small network trained on real renders.
+"""Segmentation of the playroom: the colour of the thing in every cell, by a small network.
 
-Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the floor is background.
-The answer is soft, so that areas and middles are finer than a cell.
+Each cell is background, one of the eight colours of the playroom's things, or sky. Paint on the
+floor is background. Shares are soft, so that areas and centres are finer than a cell.
 
-Here: the network, where it sees a colour, and its targets. Not here: what is made of the cells (tracks.py), the wear
+Here: the network, its masks of a colour, and its targets. Not here: tracks (tracks.py), the wear
 that training adds (worlds/wear.py).
 """
 
@@ -48,7 +48,7 @@ class Segmenter(nn.Module):
 
 
 def fitted(frames: Tensor) -> Tensor:
-    """Frames at the size that the segmenter looks at: a smaller side of SIDE pixels, both sides multiples of 8.
+    """Frames resized for the segmenter: smaller side of SIDE pixels, both sides multiples of 8.
 
     frames: (T, H, W, 3) uint8, as the result
     """
@@ -58,7 +58,7 @@ def fitted(frames: Tensor) -> Tensor:
 
 
 def colour_mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
-    """(T, rows, columns) bool: cells that show a colour's thing."""
+    """Mask of the cells that show a thing of a colour: (T, rows, columns) bool."""
     with torch.inference_mode():
         top = segmenter(fitted(frames)).argmax(1)
     mask: Tensor = top == FIRST_COLOUR + list(COLOURS).index(colour)
@@ -66,12 +66,12 @@ def colour_mask(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
 
 
 def places(frames: Tensor, colour: str, segmenter: Segmenter) -> Tensor:
-    """(T, 2): `middles` of a colour's cells."""
+    """Centres (T, 2) of a colour's cells, as from `middles`."""
     return middles(colour_mask(frames, colour, segmenter))
 
 
 def middles(cells: Tensor) -> Tensor:
-    """(T, 2) x, y of the middle of cells, in halves of the smaller side; NaN where there are none.
+    """Centres (T, 2) of cells: x, y in halves of the smaller side; NaN if there are none.
 
     cells: (T, rows, columns) bool
     """
@@ -85,9 +85,11 @@ def middles(cells: Tensor) -> Tensor:
 
 
 def targets(scenes: Sequence[Scene], rendered: Rendered) -> Tensor:
-    """Training targets of the segmenter: (B, T, CLASSES, H/CELL, W/CELL) shares of each class in a cell.
+    """Training targets of the segmenter: shares of each class in a cell.
 
-    The horizon is a row: above it, where no thing is, is sky.
+    returns  (B, T, CLASSES, H/CELL, W/CELL)
+
+    The horizon is a row: background above it is sky.
     """
     assert rendered.masks is not None
     masks, pose, focal = rendered.masks, rendered.pose, rendered.focal

@@ -1,7 +1,7 @@
-"""The stickers' judge: frames to names, skin tone and the direction of time, trained only on real clips.
+"""The stickers' judge: frames to names, skin tone, direction of time; trained on real clips.
 
-It sees no prompt and no generated clip in training. Every report gives its accuracy on real stagings next to its scores
-(eval/stickers.py).
+It sees no prompt and no generated clip in training. Every report gives its accuracy on real
+stagings next to its scores (eval/stickers.py).
 
 Here: the network, decoding its logits, and the clips that it reads.
 Not here: training (train_stickers.py), the prompts and the table (eval/stickers.py).
@@ -27,7 +27,7 @@ from minisora.worlds.stickers.staging import Staging
 
 SIDE, NUM_FRAMES, FPS = 64, 17, 8.0  # of the judge's input clips
 CELL = 8  # pixels of a cell's side, of the map that says where something is shown
-TONES_TOLD = ("none", *TONES.values())
+TONE_CLASSES = ("none", *TONES.values())
 SURE = 0.9  # of the direction of time; stickers that move the same way forward and backward stay below
 BEST = 5  # number of names in a reading
 BATCH = 48  # clips that are read at once
@@ -36,13 +36,13 @@ _WIDTH, _TIME_WIDTH = 192, 128
 
 @functools.cache
 def words() -> tuple[str, ...]:
-    """The names that are told apart, in a fixed order: one for all skin tones of a sticker."""
+    """The classes of names, in a fixed order: one for all skin tones of a sticker."""
     return tuple(dict.fromkeys(each.words for each in stickers.names()))
 
 
 @functools.cache
 def _people() -> dict[int, tuple[str, str]]:
-    """The number of each name that has both -> its person and activity."""
+    """Person and activity of each name that has both, by the name's index."""
     found = {each.words: (each.person, each.activity) for each in stickers.names() if each.person and each.activity}
     return {n: (str(found[name][0]), str(found[name][1])) for n, name in enumerate(words()) if name in found}
 
@@ -54,30 +54,31 @@ class Reading:
     names: tuple[str, ...]  # the best BEST, best first
     person: str  # these two are of the best name that has them
     activity: str
-    tone: str  # one of TONES_TOLD
+    tone: str  # one of TONE_CLASSES
     forward: float  # probability that the frames are in the order in which they were filmed
 
 
 def reading(names: Tensor, tones: Tensor, forward: float) -> Reading:
-    """Decode logits into a reading. names: (words,); tones: (TONES_TOLD,)"""
+    """Decode logits into a reading. names: (words,); tones: (TONE_CLASSES,)"""
     people = _people()
     person, activity = people[max(people, key=names.tolist().__getitem__)]
     best = tuple(words()[n] for n in names.topk(BEST).indices.tolist())
-    return Reading(best, person, activity, TONES_TOLD[int(tones.argmax())], forward)
+    return Reading(best, person, activity, TONE_CLASSES[int(tones.argmax())], forward)
 
 
 def looks(frames: Tensor, fps: float) -> Tensor:
-    """A clip as the judge looks at it: (T, H, W, 3) uint8 -> (NUM_FRAMES, SIDE, SIDE, 3) uint8, the nearest frames.
+    """Resample a clip (T, H, W, 3) uint8 for the judge, by the nearest frames.
 
-    A clip that ends early stands still at its end.
+    returns  (NUM_FRAMES, SIDE, SIDE, 3) uint8; the last frame is repeated if the clip is short
     """
     return fit(at_fps(frames, fps, FPS, NUM_FRAMES), SIDE, SIDE)[0]
 
 
 class StickerJudge(Network):
-    """(B, NUM_FRAMES, SIDE, SIDE, 3) uint8 -> logits: (B, words), (B, TONES_TOLD), (B,) of forward in time.
+    """Clips (B, NUM_FRAMES, SIDE, SIDE, 3) uint8 -> logits.
 
-    The last is g(frames) - g(frames backwards): a clip and its reverse get opposite answers, and a still clip none.
+    The logits are (B, words), (B, TONE_CLASSES), and (B,) of forward in time. The last is odd,
+    g(frames) - g(reversed frames): a clip and its reverse get opposite logits, a still clip 0.
     """
 
     name = "stickers"
@@ -91,7 +92,7 @@ class StickerJudge(Network):
         self.cover = nn.Conv2d(128, 1, 1)
         self.deep = nn.Sequential(conv(128, _WIDTH, stride=2), conv(_WIDTH, _WIDTH))
         self.names = nn.Linear(2 * _WIDTH, len(words()))
-        self.tones = nn.Linear(2 * _WIDTH, len(TONES_TOLD))
+        self.tones = nn.Linear(2 * _WIDTH, len(TONE_CLASSES))
         # three neighbouring frames at once, at half the size
         self.step = nn.Sequential(conv(9, 48, kernel=4, stride=2), conv(48, 64, stride=2), conv(64, 96, stride=2))
         self.time = nn.Conv1d(2 * 96, _TIME_WIDTH, 3, padding=1)
@@ -102,21 +103,27 @@ class StickerJudge(Network):
         return names, tones, self.when(frames, shown)
 
     def what(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, T, SIDE, SIDE, 3) uint8, any T -> logits of names and of tones, each the mean of the frames' own;
-        (B, 2 * _WIDTH) of what is seen; and (B * T, SIDE / CELL, SIDE / CELL) logits of where it is."""
+        """Logits and features of frames (B, T, SIDE, SIDE, 3) uint8, any T.
+
+        returns  logits of names and of tones, averaged over frames; features (B, 2 * _WIDTH);
+            and logits (B * T, SIDE / CELL, SIDE / CELL) of where the sticker is
+        """
         x = self.look(_planes(_scaled(frames)))
         cover = self.cover(x)
         seen = _pooled(self.deep(x * cover.sigmoid())).unflatten(0, frames.shape[:2]).mean(1)
         return self.names(seen).float(), self.tones(seen).float(), seen, cover[:, 0].float()
 
     def when(self, frames: Tensor, seen: Tensor) -> Tensor:
-        """(B, NUM_FRAMES, SIDE, SIDE, 3) uint8 and what is seen in them -> (B,) logits of forward in time."""
+        """Logits (B,) of forward in time, from frames and their features.
+
+        frames: (B, NUM_FRAMES, SIDE, SIDE, 3) uint8
+        """
         x = F.avg_pool2d(_planes(_scaled(frames)), 2).unflatten(0, frames.shape[:2])
         x = torch.cat([x, x.flip(1)])
         steps = self.step(_planes(torch.cat([x[:, :-2:2], x[:, 1:-1:2], x[:, 2::2]], 2)))
         times = F.relu(self.time(_pooled(steps).unflatten(0, (len(x), -1)).mT))
         forward, backward = torch.cat([times.mean(2), times.amax(2)], 1).chunk(2)
-        # the content tells how it should move, but its features must not be trained for that: detach
+        # the content tells how it should move, but must not be trained for that: detach
         logits: Tensor = ((forward - backward) * self.moves(seen.detach())).float().sum(1)
         return logits / math.sqrt(forward.shape[1])  # as attention scales: without it the loss begins above chance
 
@@ -131,7 +138,7 @@ class StickerJudge(Network):
 
 
 def _scaled(frames: Tensor) -> Tensor:
-    """(B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float"""
+    """Frames as network input: (B, T, H, W, 3) uint8 -> (B, T, 3, H, W) float."""
     return to_float(frames).permute(0, 1, 4, 2, 3)
 
 
@@ -144,11 +151,11 @@ def _pooled(x: Tensor) -> Tensor:
 
 
 def singles(first_seed: int, number: int, *, split: str) -> list[tuple[int, Staging]]:
-    """The first stagings of a single sticker from a seed on, each with its seed."""
+    """The first `number` stagings of a single sticker from a seed on, with their seeds."""
     drawn = ((seed, stickers.draw(seed, split=split)) for seed in count(first_seed))
     return list(islice((one for one in drawn if len(one[1].actors) == 1), number))
 
 
 def rendered(staging: Staging, height: int, width: int, *, start: float = 0.0) -> Tensor:
-    """(NUM_FRAMES, height, width, 3) uint8, from `start` seconds on."""
+    """Render a staging from `start` seconds on: (NUM_FRAMES, height, width, 3) uint8."""
     return stickers.render([staging], height=height, width=width, fps=FPS, num_frames=NUM_FRAMES, start=start)[0]

@@ -1,8 +1,8 @@
-"""Tracks from segmented cells: place, size and look of each thing in every frame, and the background's motion.
+"""Tracks from segmented cells: place, size and look of each thing by frame; background motion.
 
-The background's motion between two frames is one smooth field, a quadratic in x and y, solved by least squares from
-the brightness that a small step of the camera would change (Lucas and Kanade 1981, over the whole frame at once),
-with the things masked out and one round of down-weighting outliers.
+The background's motion between two frames is one smooth field, a quadratic in x and y, fitted by
+least squares to the brightness constancy equation (Lucas and Kanade 1981, over the whole frame at
+once), with the things masked out and one round of down-weighting outliers.
 
 Coordinates are in halves of the frame's smaller side from its middle, y down.
 
@@ -37,10 +37,11 @@ class Tracks:
     """Measurements of one clip, up to its first cut; T frames.
 
     colours: of the n things found
-    doubles: further blobs of the same colours, as many as are seen at once in most frames
+    doubles: number of further blobs of the same colours that are visible at once in most frames
     things:  (n, T, THING_FEATURES)
-    crops:   (n, T, 3, CROP, CROP) float16: brightness, likeness to the thing's colour, the thing's cells
-    clip:    (T, CLIP_FEATURES) motion of the background since the frame before, and what is seen of the sky
+    crops:   (n, T, 3, CROP, CROP) float16: brightness, similarity to the thing's colour, mask of
+        the thing
+    clip:    (T, CLIP_FEATURES) motion of the background since the frame before, and share of sky
     """
 
     colours: tuple[str, ...]
@@ -52,7 +53,7 @@ class Tracks:
 
 @torch.inference_mode()
 def measure(frames: Tensor, segmenter: Segmenter) -> Tracks:
-    """The tracks of a clip (T, H, W, 3) uint8, of any size."""
+    """Measure the tracks of a clip (T, H, W, 3) uint8, of any size."""
     frames = fitted(frames)
     frames = frames[: first_cut(frames)]
     shares = torch.cat([segmenter(part).softmax(1) for part in frames.split(32)])
@@ -89,7 +90,7 @@ def measure(frames: Tensor, segmenter: Segmenter) -> Tracks:
 
 
 def first_cut(frames: Tensor) -> int:
-    """Frames before the first cut: all of them where there is none."""
+    """Number of frames before the first cut; all frames if there is none."""
     small = F.avg_pool2d(frames.permute(0, 3, 1, 2).float(), 4)
     jumps = (small[1:] - small[:-1]).abs().mean((1, 2, 3))
     if len(jumps) < 4:
@@ -100,7 +101,7 @@ def first_cut(frames: Tensor) -> int:
 
 
 def _blobs(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """A number of its own for each blob of cells (T, rows, columns), 0 outside; and how many large ones (T,)."""
+    """Connected components of cells (T, rows, columns), 0 outside; and how many large ones (T,)."""
     used = mask.any(0)
     low_row, high_row = _span(used.any(1))
     low_column, high_column = _span(used.any(0))
@@ -143,9 +144,9 @@ def _grid(rows: int, columns: int) -> tuple[Tensor, Tensor]:
 
 
 def _places(weights: Tensor) -> Tensor:
-    """(n, T, rows, columns) -> (n, T, 4): whether it is seen, x, y and the side of a square of its area.
+    """(n, T, rows, columns) -> (n, T, 4): seen or not, x, y, and the side of a square of its area.
 
-    Where a thing is not seen, it is where it was seen last, or will be first.
+    While a thing is not seen, it has its last known position, or its first one before that.
     """
     y, x = _grid(*weights.shape[2:])
     area = weights.sum((2, 3))
@@ -162,7 +163,7 @@ def _places(weights: Tensor) -> Tensor:
 
 
 def _thing_features(places: Tensor, weights: Tensor) -> Tensor:
-    """(n, T, THING_FEATURES): its place, size, box and steps, and the same of the things nearest to it."""
+    """(n, T, THING_FEATURES): place, size, box and steps, and the same of the nearest things."""
     y, x = _grid(*weights.shape[2:])
     on = weights > 0.5
     far = 9.0
@@ -192,7 +193,7 @@ def _thing_features(places: Tensor, weights: Tensor) -> Tensor:
 
 
 def _crops(frames: Tensor, weights: Tensor, places: Tensor) -> Tensor:
-    """Squares around each thing, as large as it is: (n, T, 3, CROP, CROP)."""
+    """Square crops around each thing, scaled to its size: (n, T, 3, CROP, CROP)."""
     height, width = frames.shape[1:3]
     half = min(height, width) / 2
     side = F.avg_pool1d(F.pad(places[..., 3], (2, 2), mode="replicate"), 5, 1)
@@ -215,7 +216,10 @@ def _crops(frames: Tensor, weights: Tensor, places: Tensor) -> Tensor:
 
 
 def _field_features(frames: Tensor, shares: Tensor) -> Tensor:
-    """(T, CLIP_FEATURES): the background's motion in halves of the frame a second, how sure it is, and the sky."""
+    """(T, CLIP_FEATURES): the background's motion, its certainty, and the sky.
+
+    Motion in halves of the frame per second.
+    """
     luma = (frames.permute(0, 3, 1, 2).float() / 255).mean(1, keepdim=True)
     luma = F.avg_pool2d(luma, CELL)
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
@@ -257,7 +261,7 @@ def _field_features(frames: Tensor, shares: Tensor) -> Tensor:
 
 
 def _solve(design: Tensor, change: Tensor, weight: Tensor) -> Tensor:
-    """Weighted least squares with a small preference for no motion: (F, K, P), (F, P), (F, P) -> (F, K)."""
+    """Weighted least squares, slightly damped: (F, K, P), (F, P), (F, P) -> (F, K)."""
     weighted = design * weight[:, None]
     normal = weighted @ design.mT
     ridge = 1e-3 * normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-4)
@@ -267,7 +271,7 @@ def _solve(design: Tensor, change: Tensor, weight: Tensor) -> Tensor:
 
 
 def camera_features(tracks: Tracks) -> Tensor:
-    """(T, CLIP_FEATURES + 7 * SUMMED): the background, and the steps of the largest things."""
+    """(T, CLIP_FEATURES + 7 * SUMMED): the background, and motion of the largest things."""
     frames = len(tracks.clip)
     largest = sorted(range(len(tracks.things)), key=lambda n: -float(tracks.things[n, :, 3].mean()))[:SUMMED]
     beside = torch.zeros(frames, SUMMED, 7)

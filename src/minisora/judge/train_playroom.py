@@ -2,7 +2,7 @@
 
     python -m minisora.judge playroom
 
-makes `playroom.safetensors` anew; whoever changes how the playroom looks runs it again.
+writes `playroom.safetensors`; run it again after a change of the playroom's look.
 
 Here: renders to tracks, and the three fits. Not here: the networks (segment.py, playroom.py).
 """
@@ -54,11 +54,11 @@ class Example:
 
 
 def train(path: Path | None = None, *, segment_clips: int = 600, clips: int = 3400, seed: int = 0) -> PlayroomJudge:
-    """Render, fit the segmenter, measure, fit the readers, save. About a quarter of an hour of one quiet core.
+    """Render, fit the segmenter, measure tracks, fit the classifiers, save: 15 minutes of one core.
 
-    path:          of the weights; None: in place of those that come with the package
-    segment_clips: that the segmenter learns from
-    clips:         that are measured for the readers, each also mirrored
+    path:          of the weights; None: the package's own, which are replaced
+    segment_clips: clips to train the segmenter on
+    clips:         clips to train the classifiers on, each also mirrored
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -92,7 +92,7 @@ def train(path: Path | None = None, *, segment_clips: int = 600, clips: int = 34
 
 
 def _renders(count: int, *, truth: bool) -> Iterator[tuple[list[playroom.Scene], playroom.Rendered]]:
-    """Clips of both splits: what training never shows must be read as well as the rest."""
+    """Clips of both splits, as the judge must also read held-out combinations."""
     for first in range(0, count, CHUNK):
         split = "held_out" if first // CHUNK % 4 == 0 else "train"
         scenes = [playroom.draw(seed, split=split) for seed in JUDGE[first : min(first + CHUNK, count)]]
@@ -102,7 +102,10 @@ def _renders(count: int, *, truth: bool) -> Iterator[tuple[list[playroom.Scene],
 def examples_of(
     scenes: Sequence[playroom.Scene], frames: Tensor, segmenter: Segmenter, generator: torch.Generator
 ) -> list[Example]:
-    """Each clip, worn, and once more mirrored. frames: (B, T, H, W, 3) uint8"""
+    """Tracks and labels of each clip with wear, and of its mirror image.
+
+    frames: (B, T, H, W, 3) uint8
+    """
     segmenter.eval()
     examples = []
     for scene, clip in zip(scenes, frames, strict=True):
@@ -135,7 +138,11 @@ def example_of(tracks: Tracks, facts: dict[str, object], mirrored: bool) -> Exam
 def fit_segmenter(
     segmenter: Segmenter, frames: Tensor, shares: Tensor, generator: torch.Generator, *, epochs: int = 5
 ) -> None:
-    """frames: (F, H, W, 3) uint8; shares: (F, CLASSES, rows, columns), see `targets`."""
+    """Train the segmenter.
+
+    frames: (F, H, W, 3) uint8
+    shares: (F, CLASSES, rows, columns), as from `targets`
+    """
 
     def loss(rows: Tensor) -> Tensor:
         return F.cross_entropy(segmenter(frames[rows]), shares[rows].float())
@@ -147,7 +154,7 @@ def fit_segmenter(
 def fit_things(
     reader: ThingReader, examples: Sequence[Example], generator: torch.Generator, *, epochs: int = 7
 ) -> None:
-    """A thing is learned where one of its colour was found; the rest of what is found is not of this world."""
+    """Train on the tracks whose colour is that of a true thing; others have no label."""
     batch = stack_things([one.tracks for one in examples])
     asked = [(one.truth.get(colour), n) for n, (one, colour) in enumerate(_colours(examples))]
     rows = torch.tensor([n for truth, n in asked if truth is not None])

@@ -1,10 +1,10 @@
-"""Training of the stickers' judge, on pictures and clips of single stickers, degraded like a model's output.
+"""Training of the stickers' judge, on pictures and clips of single stickers, degraded by wear.
 
     python -m minisora.judge stickers
 
-makes `stickers.safetensors` anew; whoever changes how the stickers look runs it again.
+writes `stickers.safetensors`; run it again after a change of the stickers' look.
 
-Here: examples, losses, the fit and how well it reads. Not here: the network (stickers.py).
+Here: examples, losses, the fit and its accuracy. Not here: the network (stickers.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minisora.judge.stickers import (
     NUM_FRAMES,
     SIDE,
     SURE,
-    TONES_TOLD,
+    TONE_CLASSES,
     StickerJudge,
     looks,
     rendered,
@@ -50,22 +50,22 @@ PICTURES, CLIPS = 128, 12  # of a step: names are learnt from single pictures fo
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Worn pictures and clips of one sticker each, and what is true of them."""
+    """Pictures and clips of one sticker each, with wear, and their labels."""
 
     pictures: Tensor  # (PICTURES, SIDE, SIDE, 3) uint8
     cover: Tensor  # (PICTURES, SIDE / CELL, SIDE / CELL) share of a cell that the sticker covers
     clips: Tensor  # (CLIPS, NUM_FRAMES, SIDE, SIDE, 3) uint8
     names: Tensor  # (PICTURES + CLIPS,) of `words`
-    tones: Tensor  # (PICTURES + CLIPS,) of TONES_TOLD
+    tones: Tensor  # (PICTURES + CLIPS,) of TONE_CLASSES
     forward: Tensor  # (CLIPS,) 1, or -1 where the frames are in reverse order
 
 
 def examples(seed: int) -> Examples:
-    """Both splits: what training never shows must be read as well as the rest.
+    """Examples of both splits, as the judge must also read held-out combinations.
 
-    Each clip is a stretch that begins anywhere in the first PIVOT seconds. All the stretches together are as likely in
-    reverse, as far as the stage goes (a slide to the middle and one away from it, every height of a bob): only the
-    sticker's own motion tells forward from backward.
+    Clips begin anywhere in the first PIVOT seconds. The motion on the stage (slides to the middle
+    and away from it, every phase of a bob) is as likely in reverse: only the sticker's own motion
+    distinguishes forward from backward.
     """
     random, generator = Random(f"judged {seed}"), torch.Generator().manual_seed(seed)
     pictures, cover, clips, forward, shown = [], [], [], [], []
@@ -84,14 +84,14 @@ def examples(seed: int) -> Examples:
             clips.append(wear(clip if forward[-1] > 0 else clip.flip(0), generator))
             shown.append(stickers.sticker(staging.actors[0].key))
     names = torch.tensor([words().index(each.words) for each in shown])
-    tones = torch.tensor([TONES_TOLD.index(each.tone or TONES_TOLD[0]) for each in shown])
+    tones = torch.tensor([TONE_CLASSES.index(each.tone or TONE_CLASSES[0]) for each in shown])
     return Examples(torch.stack(pictures), torch.stack(cover), torch.stack(clips), names, tones, torch.tensor(forward))
 
 
 def _picture(shown: Sticker, ground: Tensor, random: Random) -> tuple[Tensor, Tensor]:
-    """A frame of a sticker, as `render` might show it at some moment, but drawn quickly.
+    """Draw a frame of a sticker like `render` does at some moment, but faster.
 
-    ground:  (1, 3, 2 * SIDE, 2 * SIDE) float 0..255; a part of it is behind the sticker
+    ground:  (1, 3, 2 * SIDE, 2 * SIDE) float 0..255; a crop of it is the backdrop
     returns  (1, SIDE, SIDE, 3) uint8, and alpha as (1, SIDE, SIDE) in 0..1
     """
     frames = _frames(shown.key)
@@ -110,12 +110,15 @@ def _picture(shown: Sticker, ground: Tensor, random: Random) -> tuple[Tensor, Te
 
 @functools.cache
 def _frames(key: str) -> Tensor:
-    """(T, h, 4, w): every fourth, held in memory: opening the file anew costs more than drawing it."""
+    """Every fourth animation, (T, h, 4, w), held in memory.
+
+    Opening the file again costs more than drawing it.
+    """
     return torch.from_numpy(load(key, LONG_SIDES[-1])[::4].copy())
 
 
 def losses(judge: StickerJudge, batch: Examples) -> Tensor:
-    """(4,) of names, tones, where and order: the last from the clips, of which the others see one frame each."""
+    """Losses (4,) of names, tones, mask and order; all but the last see one frame of a clip."""
     frames = torch.cat([batch.pictures, batch.clips[:, int(torch.randint(NUM_FRAMES, ()))]])
     names, tones, seen, cover = judge.what(frames[:, None])
     where = F.binary_cross_entropy_with_logits(cover[:PICTURES], batch.cover)
@@ -124,10 +127,10 @@ def losses(judge: StickerJudge, batch: Examples) -> Tensor:
 
 
 def train(path: Path | None = None, *, steps: int = STEPS) -> StickerJudge:
-    """Render, fit, save, check. Renders are made ahead, as many at once as there are cores.
+    """Render, fit, save, check. Rendering runs ahead in as many processes as there are cores.
 
-    path:  of the weights; None: in place of those that come with the package
-    steps: each of PICTURES and CLIPS that are new; STEPS are about 12 minutes of two quiet cores
+    path:  of the weights; None: the package's own, which are replaced
+    steps: each with new PICTURES and CLIPS; STEPS take about 12 minutes on two quiet cores
     """
     torch.manual_seed(0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -159,9 +162,10 @@ def train(path: Path | None = None, *, steps: int = STEPS) -> StickerJudge:
 
 
 def accuracies(judge: StickerJudge, *, number: int = 200, worn: bool = False) -> dict[str, float]:
-    """Shares read rightly of `number` stagings of each split, one sticker each, that the fit did not see.
+    """Accuracy on `number` unseen stagings of each split, with one sticker each.
 
-    person, activity, tone: of the held-out combinations; order: of the clips whose order it is sure of
+    person, activity, tone: on the held-out combinations
+    order: on the clips whose order the judge is sure of
     """
     drawn = [one for split in ("train", "held_out") for one in singles(STICKER_JUDGE_UNSEEN.start, number, split=split)]
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,6 @@
-"""Charts as SVG: a histogram, curves, a bar with its interval, columns. Their colours are in style.css.
+"""Charts as SVG: a histogram, curves, a bar with its interval, columns.
+
+Their colours are in style.css.
 
 Here: coordinates and SVG. Not here: the data, and the text around a chart.
 """
@@ -91,9 +93,9 @@ def curves(lines: Sequence[Curve], label: str) -> Markup:
 
 
 def bar(value: float | None, low: float | None, high: float | None) -> Markup | None:
-    """A bar from the floor, 0, to the value, with a line for its interval; None where any is unknown.
+    """A bar from the floor, 0, to the value, with its interval; None if any of them is unknown.
 
-    The ceiling is 1. What lies beyond the axis ends in its edge.
+    The ceiling is 1. Values beyond the axis end at its edge.
     """
     if value is None or low is None or high is None or not all(map(math.isfinite, (value, low, high))):
         return None

@@ -1,17 +1,17 @@
-"""Whole runs, each a function that returns one complete config: the way the embedded weights were made.
+"""Recipes: functions that return the complete config of a run; here those of the embedded weights.
 
-A variant calls one of these and applies `dataclasses.replace`. `minisora train NAME` runs one; the same command again
-goes on where it stopped.
+A variant calls one of these and applies `dataclasses.replace`. `minisora train NAME` runs one; the
+same command again resumes it.
 
     vae.py          the VAE
     transformer.py  the transformer: first pictures, then clips
-    student.py      a student of few steps, beside the transformer
+    student.py      a few-step student of the transformer
     captioner.py    the captioner
     upscaler.py     the upscaler
-    tuning.py       a bundle trained on, with a user's own clips
-    published.py    what runs of the transformer show on the way and leave at the end
+    tuning.py       fine-tuning of a bundle on a user's own clips
+    published.py    initial weights, previews and published files of transformer runs
 
-Here: which there are, and files of a user's own.
+Here: the table of recipes, and recipes from a user's own file.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from minisora.train.config import RunConfig, content_of, on_meta, run_of
 
 __all__ = [
     "RECIPES",
-    "begun_from",
     "captioner_playroom",
     "fine_tune",
-    "of_file",
+    "initialised_from",
+    "recipe_from_file",
     "toybox",
     "toybox_pictures",
     "toybox_student",
@@ -58,11 +58,11 @@ RECIPES: dict[str, Callable[..., RunConfig]] = {
 }
 
 
-def of_file(path: Path) -> RunConfig:
-    """The run that a user's own file describes: what its function `recipe()` returns."""
+def recipe_from_file(path: Path) -> RunConfig:
+    """The run that the function `recipe()` of a user's own file returns."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}.")
-    sys.path.insert(0, str(path.parent.resolve()))  # so that the processes that make batches find it too
+    sys.path.insert(0, str(path.parent.resolve()))  # so that processes that prefetch batches find it too
     known = {
         name: value
         for part in (vae, transformer, student, captioner, upscaler, tuning)
@@ -71,8 +71,8 @@ def of_file(path: Path) -> RunConfig:
     return run_of(lambda: importlib.import_module(path.stem), path, known)
 
 
-def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
-    """The run of a transformer, from a bundle's weights instead of fresh ones."""
+def initialised_from(run: RunConfig, base: str | Path) -> RunConfig:
+    """The run of a transformer, initialised with a bundle's weights."""
     weights = find(base) / "dit.safetensors"
 
     def build() -> DiT:
@@ -81,5 +81,5 @@ def begun_from(run: RunConfig, base: str | Path) -> RunConfig:
             raise UsageError(f"{run.name} does not train a transformer: leave out --from.")
         return filled(dit, weights)
 
-    on_meta(build)  # what does not fit is refused before any data is made
+    on_meta(build)  # refuses weights that do not fit, before any data is written
     return replace(run, build=build, origin=f"{run.origin} from {base}".strip(), content=content_of(weights))

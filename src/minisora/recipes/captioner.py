@@ -10,11 +10,12 @@ from minisora.train.config import OptimConfig, RunConfig, content_of, split
 
 
 def captioner_playroom(steps: int = 4000, base: str | Path | None = None) -> RunConfig:
-    """The captioner: clips of the playroom to words, drawn as it trains. 2 CPU cores, 70 minutes.
+    """The captioner, on playroom clips rendered during training. 2 CPU cores, 70 minutes.
 
-    `minisora caption --model .cache/runs/captioner-playroom/captioner` uses what it leaves. The embedded one took 7,500
-    steps, in parts (docs/log.md). With a base, `--from playroom` or a captioner's folder, it begins with its weights
-    at half the rates, and is shown what that one was not.
+    `minisora caption --model .cache/runs/captioner-playroom/captioner` uses the result. The
+    embedded one took 7,500 steps, in parts (docs/log.md). With a base, `--from playroom` or a
+    captioner's folder, it starts from that one's weights, at half the learning rates and on other
+    scenes.
     """
     folder = None if base is None else captioner_folder(str(base))
     rate = 0.5 if base else 1.0

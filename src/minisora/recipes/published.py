@@ -1,6 +1,6 @@
-"""What runs of the transformer begin with, show on the way and leave at the end, whatever they are trained on.
+"""Initial weights, previews and published files of transformer runs, whatever the training data.
 
-Here: opening a bundle to train it on, previews, which captions a bundle knows, its card.
+Here: opening a bundle for further training, previews, known captions of a bundle, its card.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ PREVIEW = (
 )
 
 
-def opened(base: str | Path) -> Bundle:
-    """A bundle as models run here: on which device, in which type."""
+def open_bundle(base: str | Path) -> Bundle:
+    """Load a bundle on this machine's device and in its working dtype."""
     device = default_device()
     return load_bundle(base, device=device, dtype=working_dtype(device))
 
 
-def begun(bundle: Bundle, lora: int | None) -> Callable[[], DiT]:
-    """What builds the bundle's transformer, to be trained: all of it, or adapters of this rank."""
+def transformer_builder(bundle: Bundle, lora: int | None) -> Callable[[], DiT]:
+    """A function that builds the bundle's transformer for training, with adapters if `lora`."""
     weights = {name: value.float().cpu() for name, value in bundle.dit.state_dict().items()}
 
     def build() -> DiT:
@@ -53,25 +53,25 @@ def begun(bundle: Bundle, lora: int | None) -> Callable[[], DiT]:
 
 
 def stored_vae(bundle: Bundle, base: str | Path) -> VideoVAE:
-    """The VAE of a bundle bit for bit, as the one in memory may be rounded."""
+    """The VAE of a bundle exactly as stored; the one in memory may be rounded."""
     assert isinstance(bundle.vae, VideoVAE)
     vae = VideoVAE(bundle.vae.config)
     load_part(vae, find(base) / "vae.safetensors")
     return vae
 
 
-def shown(vae: Codec, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
-    """What to look at while a transformer is trained: the same prompts and seeds each time, moving and on one sheet."""
+def previewer(vae: Codec, text: TextEncoder, sampling: Sampling, prompts: Sequence[str]) -> Callable[[DiT, Path], None]:
+    """A function that writes previews of a transformer in training: fixed prompts and seeds."""
 
     def preview(dit: DiT, folder: Path) -> None:
         ready = dit.to(vae.latent_mean.device, vae.dtype).eval().requires_grad_(False)
-        show(Bundle("preview", vae=vae, dit=ready, text=text, sampling=sampling), prompts, folder)
+        write_previews(Bundle("preview", vae=vae, dit=ready, text=text, sampling=sampling), prompts, folder)
 
     return preview
 
 
-def show(bundle: Bundle, prompts: Sequence[str], folder: Path) -> None:
-    """A video of each prompt, as the bundle makes it, moving and on one sheet."""
+def write_previews(bundle: Bundle, prompts: Sequence[str], folder: Path) -> None:
+    """Write a video of each prompt by the bundle, all in one GIF and on one contact sheet."""
     from minisora.generate.model import Model
 
     videos = [(prompt, Model(bundle).generate(prompt, seed=n)) for n, prompt in enumerate(prompts)]
@@ -81,16 +81,16 @@ def show(bundle: Bundle, prompts: Sequence[str], folder: Path) -> None:
 
 
 def clip_caption(shards: Shards, n: int) -> str:
-    """The first caption of a sample, or of the next that is whole."""
+    """The first caption of a sample, or of the next undamaged one."""
     captions: list[list[str]] = shards.read_whole(n, lambda _, members: json.loads(members["json"])["captions"])
     return captions[0][0]
 
 
 def known_captions(sources: Sequence[Shards], text: TextEncoder, *, count: int = 400) -> tuple[Tensor, float]:
-    """Directions of some captions of the training set, and how similar to one of them a prompt should be at least.
+    """Embeddings of some training captions, and the least similarity of a known prompt to them.
 
-    Of other captions all but one in a hundred are nearer than the 1 % quantile; people's words differ more, so seven
-    tenths of it are asked for. Prompts of other worlds came out at 0.16 to 0.28, the bound at 0.48.
+    The bound is 0.7 of the 1 % quantile of other training captions' similarity to the nearest one,
+    as people's wording varies more. Prompts of other worlds had 0.16 to 0.28, the bound was 0.48.
     """
     captions = []
     for shards in sources:

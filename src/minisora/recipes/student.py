@@ -1,4 +1,4 @@
-"""The run of a student: adapters beside a bundle's weights, with which it needs few steps and no guidance.
+"""The run of a student: adapters on a bundle's weights, for few steps without guidance.
 
 Here: `toybox_student`, and `distilled` for any bundle. Not here: the loss (train/student.py).
 """
@@ -21,7 +21,7 @@ from minisora.dit.lora import adapters_of
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.generate.window import settings_for
-from minisora.recipes.published import PREVIEW, begun, opened, show, stored_vae
+from minisora.recipes.published import PREVIEW, open_bundle, stored_vae, transformer_builder, write_previews
 from minisora.recipes.transformer import ALL_SIZES, BUDGET, DIT, TOKENS
 from minisora.runs.logs import RUNS
 from minisora.text.encoder import TextEncoder
@@ -33,10 +33,10 @@ from minisora.vae.codec import Codec
 
 
 def toybox_student(steps: int = 3000, base: str | Path | None = None) -> RunConfig:
-    """A student of `toybox`, of four steps and no guidance: adapters on its weights.
+    """A student of `toybox` for four steps without guidance: adapters on its weights.
 
-    `minisora train toybox-student`; 2 CPU cores. Takes the bundle that toybox left, or else the embedded one; leaves a
-    copy with `student.safetensors`.
+    `minisora train toybox-student`; 2 CPU cores. Uses the bundle of a toybox run here, or the
+    embedded one; publishes a copy with `student.safetensors`.
     """
     left = RUNS / "toybox" / "bundle"
     one_time = tuple(pattern for pattern in WindowConfig.patterns if pattern[0] != "each")
@@ -48,7 +48,7 @@ def toybox_student(steps: int = 3000, base: str | Path | None = None) -> RunConf
             sources.LATENTS, sources.latent_jobs([*mix.clips, *mix.pictures]), vae, text
         ),
         batches=mix.batches,
-        sketched=dummy_batch(DIT, TOKENS, tokens=BUDGET, words=24),
+        dummy=dummy_batch(DIT, TOKENS, tokens=BUDGET, words=24),
         prompts=PREVIEW,
         steps=steps,
     )
@@ -60,22 +60,22 @@ def distilled(
     *,
     write: Callable[[Codec, TextEncoder], None],
     batches: Callable[[Tensor], LatentBatches],
-    sketched: LatentBatch,
+    dummy: LatentBatch,
     prompts: Sequence[str],
     steps: int,
     rank: int = 32,
 ) -> RunConfig:
-    """A run that leaves a copy of a bundle, with a student beside its weights.
+    """The run of a student, which publishes a copy of a bundle with the student added.
 
-    write:    the latents that it is trained on
-    batches:  null text -> packs of them; no pattern of theirs gives the tokens to be made several times
-    sketched: such a pack, without data
-    prompts:  of the previews, made by the student
+    write:   writes the latents to train on
+    batches: null text -> packs; all generated tokens of a clip must have one time
+    dummy:   such a pack, without data
+    prompts: for previews by the student
 
-    Raises UsageError for a bundle that was trained on other packs.
+    Raises UsageError for a bundle that was trained on packs of another shape.
     """
-    bundle = opened(base)
-    _check_fits(name, bundle, sketched.clean)
+    bundle = open_bundle(base)
+    _check_fits(name, bundle, dummy.clean)
     how, null_text = bundle.sampling, bundle.text.encode([""]).tokens.cpu()
     teacher = settings_for(replace(bundle, student=None), {})
     loss = StudentLoss(null_text=null_text, teacher=teacher, shift=how.shift, shift_tokens=how.shift_tokens)
@@ -96,16 +96,16 @@ def distilled(
         name=name,
         steps=stable_steps,
         cooldown_steps=cooldown_steps,
-        build=begun(bundle, rank),
+        build=transformer_builder(bundle, rank),
         prepare=prepare,
-        batch=lambda _: sketched,
+        batch=lambda _: dummy,
         loss=dit_loss,  # for a plan: of the passes of a step, one alone keeps anything for gradients
         publish=publish,
         optim=OptimConfig(lr=5e-4, warmup_steps=20, weight_decay=0.0),
         origin=f"{base} {fingerprint(bundle.dit)}, adapters {rank}",
         ema_decay=0.99,
         prefetch=1,
-        preview=lambda dit, folder: show(taught(dit), prompts, folder),
+        preview=lambda dit, folder: write_previews(taught(dit), prompts, folder),
         preview_every=250,
     )
 

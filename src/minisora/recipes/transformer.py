@@ -1,7 +1,7 @@
 """The runs of the embedded transformer: first pictures, then clips.
 
-Here: `toybox_pictures`, `toybox`, what their phases are trained on. Not here: the shards (sources.py), the loss
-(train/hints.py), a student (student.py).
+Here: `toybox_pictures`, `toybox`, the training data of their phases. Not here: the shards
+(sources.py), the loss (train/hints.py), a student (student.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minisora.data.windows import WindowConfig
 from minisora.device import default_device, working_dtype
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError
-from minisora.recipes.published import CARD, PREVIEW, known_captions, shown
+from minisora.recipes.published import CARD, PREVIEW, known_captions, previewer
 from minisora.recipes.vae import trained_vae, vae_weights
 from minisora.runs.logs import RUNS
 from minisora.text.encoder import TextEncoder
@@ -44,10 +44,12 @@ _SHIFT: dict[str, Any] = {"shift": SAMPLING.shift, "shift_tokens": SAMPLING.shif
 
 @dataclass(frozen=True)
 class Mix:
-    """What a phase is trained on: shards and how often a sample is drawn from them, and how windows are cut.
+    """Training data of a phase: shards, how often each is drawn from, and how windows are cut.
 
-    pictures, picture_share: other shards, of which single frames are taken, and their share of every pack
-    hints:                   whether it is asked what lies in each token
+    clips:         shards by name, and the weight with which a sample is drawn from each
+    pictures:      more such shards, of which single frames are taken
+    picture_share: their share of every pack
+    hints:         train on the content of each token, too (train/hints.py)
     """
 
     clips: Mapping[str, float]
@@ -84,11 +86,12 @@ ALL_SIZES = Mix(
 
 
 def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunConfig:
-    """The transformer of `toybox`, first part: pictures alone, which have a fifth of a clip's tokens.
+    """The transformer of `toybox`, first part: pictures only, a fifth of a clip's tokens.
 
-    `minisora train toybox-pictures`; 2 CPU cores. Its pictures begin clips and are told as such half of the time, so
-    that what will roll to the left starts on the right. Takes the VAE that vae-toybox left, or else the embedded one;
-    with a base, `--from MODEL`, that bundle's VAE and weights.
+    `minisora train toybox-pictures`; 2 CPU cores. Half of the captions describe the clip that a
+    picture begins, so that what will roll to the left starts on the right. Uses the VAE of a
+    vae-toybox run here, or the embedded one; with a base, `--from MODEL`, that bundle's VAE and
+    weights.
     """
     weights = None if base is None else find(base) / "dit.safetensors"
     return _ToyboxRun(
@@ -105,10 +108,11 @@ def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunCon
 
 
 def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
-    """The transformer of `toybox`, second part: clips, from the weights that toybox-pictures left.
+    """The transformer of `toybox`, second part: clips, from the weights of toybox-pictures.
 
-    `minisora train toybox`; 2 CPU cores. In the stable phase what text to video needs, told densely for the most part
-    and with hints; in the cool-down every pattern and size, told as people would, without hints.
+    `minisora train toybox`; 2 CPU cores. The stable phase has the patterns of text to video, mostly
+    dense captions, and hints; the cool-down has all patterns and sizes, mostly natural captions,
+    and no hints.
     """
     weights = (RUNS / "toybox-pictures" if base is None else find(base)) / "dit.safetensors"
     from_text = (("all", 0.5), ("first", 0.38), ("each", 0.06), ("first_k", 0.06))
@@ -144,11 +148,11 @@ def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class _ToyboxRun:
-    """What a part of the embedded transformer's training is made of.
+    """A part of the embedded transformer's training.
 
-    base:     whose VAE it takes
-    sampling: of its previews
-    tokens:   of a sample: time, rows, columns
+    base:     bundle whose VAE it uses
+    sampling: of the previews
+    tokens:   of a sample along time, rows, columns
     """
 
     name: str
@@ -186,7 +190,7 @@ class _ToyboxRun:
 
     @property
     def shards(self) -> list[str]:
-        """Names of all that it is trained on."""
+        """Names of all shards that it is trained on."""
         mixes = [self.mix] if self.cooldown_mix is None else [self.mix, self.cooldown_mix]
         return sorted({name for mix in mixes for name in (*mix.clips, *mix.pictures)})
 
@@ -204,7 +208,7 @@ class _ToyboxRun:
         return replace(run, batch=self.mix.batches(null_text), cooldown_batch=cooldown)
 
     def preview(self, dit: DiT, folder: Path) -> None:
-        shown(*self.encoders, self.sampling, PREVIEW)(dit, folder)
+        previewer(*self.encoders, self.sampling, PREVIEW)(dit, folder)
 
     def publish(self, dit: DiT, folder: Path, taken: int) -> None:
         save_part(dit, folder / "dit.safetensors")
@@ -222,7 +226,7 @@ class _ToyboxRun:
 
 
 def filled(dit: DiT, path: Path) -> DiT:
-    """A transformer with weights that `save_part` wrote; what it has beside them, to answer hints, begins anew."""
+    """Load weights that `save_part` wrote into a transformer; its heads for hints stay as new."""
     plain = DiT(dit.config)
     load_part(plain, path)
     dit.load_state_dict(plain.state_dict(), strict=False)

@@ -1,7 +1,7 @@
-"""A bundle trained on, with a user's own clips.
+"""Fine-tuning of a bundle on a user's own clips.
 
-Here: `fine_tune`, and the packs it trains on. Not here: cutting videos into clips (curate/), what a run leaves
-(published.py).
+Here: `fine_tune`, and its packs. Not here: cutting videos into clips (curate/), previews and the
+published files (published.py).
 """
 
 from __future__ import annotations
@@ -23,14 +23,22 @@ from minisora.dit.lora import merge_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
 from minisora.outside import as_path
-from minisora.recipes.published import CARD, begun, clip_caption, known_captions, opened, shown, stored_vae
+from minisora.recipes.published import (
+    CARD,
+    clip_caption,
+    known_captions,
+    open_bundle,
+    previewer,
+    stored_vae,
+    transformer_builder,
+)
 from minisora.sources import LATENTS
 from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.latents import clip_marks, digest_of, fingerprint, write_clip_latents
 from minisora.train.velocity import dit_loss, dummy_batch
 
 TUNING_TOKENS = 4096
-PICTURE_SHARE = 0.25  # of the tokens of a pack, where pictures are given beside clips
+PICTURE_SHARE = 0.25  # of the tokens of a pack, if there are pictures in addition to clips
 
 
 def fine_tune(
@@ -41,21 +49,21 @@ def fine_tune(
     lora: int | None = None,
     steps: int = 600,
 ) -> RunConfig:
-    """A bundle's transformer, trained on: the clips of a folder that `minisora curate` wrote, at their own sizes.
+    """Fine-tuning of a bundle's transformer on the clips of a folder that `minisora curate` wrote.
 
-    `minisora train fine-tune --from toybox --data FOLDER`; all weights, or with --lora RANK adapters beside them, which
-    are folded in at the end. With --pictures, single frames of another such folder are a quarter of every step. Leaves
-    a bundle.
+    `minisora train fine-tune --from toybox --data FOLDER`; all weights, or with --lora RANK only
+    adapters, which are merged at the end. With --pictures, single frames of another such folder are
+    a quarter of every step. Publishes a bundle.
     """
     if data is None:
         raise UsageError("fine-tune needs clips: give --data a folder that `minisora curate` wrote.")
     curated = [Shards(as_path(folder)) for folder in (data, pictures) if folder is not None]
-    return _Tuning(opened(base), base, curated).config(lora, steps)
+    return _Tuning(open_bundle(base), base, curated).config(lora, steps)
 
 
 @dataclass(frozen=True)
 class _Tuning:
-    """A bundle, and the curated clips that it is trained on, with pictures after them where these are given."""
+    """A bundle, and the curated clips to fine-tune it on, followed by pictures if there are any."""
 
     bundle: Bundle
     base: str | Path
@@ -69,7 +77,7 @@ class _Tuning:
             name="fine-tune",
             steps=stable_steps,
             cooldown_steps=cooldown_steps,
-            build=begun(self.bundle, lora),
+            build=transformer_builder(self.bundle, lora),
             prepare=self.prepare,
             batch=lambda _: dummy_batch(self.bundle.dit.config, (5, rows, columns), tokens=TUNING_TOKENS, words=16),
             loss=dit_loss,
@@ -92,21 +100,21 @@ class _Tuning:
 
     @property
     def content(self) -> str:
-        """Digest of the clips and of what encodes them, eight digits for each folder."""
+        """Digest of the clips and their encoders, eight digits for each folder."""
         vae, text = self.bundle.vae, self.bundle.text
         return " ".join(digest_of(clip_marks(each, vae, text, side=self.side))[:8] for each in self.curated)
 
     @property
     def side(self) -> int:
-        """Pixels that heights and widths of clips have to be multiples of."""
+        """Heights and widths of clips are multiples of this, in pixels."""
         return max(self.bundle.token_size)
 
     @property
     def latents(self) -> list[Path]:
-        """Where the latents of each folder of clips are kept."""
+        """Folders for the latents of each folder of clips."""
         by, folders = fingerprint(self.bundle.vae), [each.folder for each in self.curated]
         sums = [zlib.crc32(f"{folder.resolve()} {by}".encode("utf-8", "surrogatepass")) for folder in folders]
-        return [LATENTS / f"fine-tune-{called(folder)}-{n:08x}" for folder, n in zip(folders, sums, strict=True)]
+        return [LATENTS / f"fine-tune-{name_of_set(folder)}-{n:08x}" for folder, n in zip(folders, sums, strict=True)]
 
     def prepare(self, run: RunConfig) -> RunConfig:
         for folder, shards in zip(self.latents, self.curated, strict=True):
@@ -116,7 +124,7 @@ class _Tuning:
     def preview(self, dit: DiT, samples: Path) -> None:
         shards = Shards(self.latents[0])
         captions = [clip_caption(shards, n) for n in range(min(4, len(shards)))]
-        shown(self.bundle.vae, self.bundle.text, self.bundle.sampling, captions)(dit, samples)
+        previewer(self.bundle.vae, self.bundle.text, self.bundle.sampling, captions)(dit, samples)
 
     def publish(self, dit: DiT, run_folder: Path, taken: int) -> None:
         bundle, shards = self.bundle, [Shards(folder) for folder in dict.fromkeys(self.latents)]
@@ -124,7 +132,7 @@ class _Tuning:
         tuned = {"base": bundle.name, "clips": sum(map(len, shards)), "steps": taken}
         made = replace(
             bundle,
-            name=f"{bundle.name}-{called(self.curated[0].folder)}",
+            name=f"{bundle.name}-{name_of_set(self.curated[0].folder)}",
             vae=stored_vae(bundle, self.base),
             dit=merge_lora(dit),
             trained={**bundle.trained, "fine_tuned": tuned},
@@ -136,7 +144,7 @@ class _Tuning:
 
 
 def windows_of(shards: Shards, pictures: Shards | None = None, *, bundle: Bundle) -> LatentBatches:
-    """Packs of a user's clips: of TUNING_TOKENS tokens, or of more where one clip or picture alone has more.
+    """Packs of a user's clips: TUNING_TOKENS tokens, or more if a single clip or picture has more.
 
     pictures: single frames of these are PICTURE_SHARE of every pack
     """
@@ -163,14 +171,14 @@ def windows_of(shards: Shards, pictures: Shards | None = None, *, bundle: Bundle
 
 
 def _largest(shards: Shards, longest: int, bundle: Bundle) -> int:
-    """Most tokens of a clip, of which no more than `longest` latents are taken."""
+    """Largest number of tokens of a clip, cut to at most `longest` latents."""
     sizes = zip(*(shards.columns(name) for name in ("num_frames", "height", "width")), strict=True)
     latents, token = bundle.vae.strides.num_latents, prod(bundle.token_size)
     tokens: Iterator[int] = (min(latents(n), longest) * height * width // token for n, height, width in sizes)
     return max(tokens)
 
 
-def called(data: Path) -> str:
-    """What a set of curated clips is called: `minisora curate` puts each into a folder `clips` of one with its name."""
+def name_of_set(data: Path) -> str:
+    """Name of a set of curated clips: its folder, or the folder around `clips`."""
     folder = data.resolve()
     return folder.parent.name if folder.name == "clips" else folder.name

@@ -18,9 +18,10 @@ from minisora.worlds.playroom import WORLD_VERSION
 
 
 def toybox_upscale(steps: int = 6000) -> RunConfig:
-    """The upscaler: the playroom and footage, as the VAE decodes them, to four times the size.
+    """The upscaler: playroom and footage as the VAE decodes them, to four times the size.
 
-    `minisora train toybox-upscale`; 2 CPU cores. Fetches its footage first, once. Leaves a folder `upscaler`.
+    `minisora train toybox-upscale`; 2 CPU cores. Downloads its footage first, once. Publishes a
+    folder `upscaler`.
     """
     config, (stable_steps, cooldown_steps) = UpscalerConfig(), split(steps, cooldown=0.4)
     batches = PairBatches(vae=None, flops_per_pixel=3 * Upscaler.flops_per_pixel(config))

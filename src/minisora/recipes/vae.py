@@ -18,10 +18,10 @@ from minisora.worlds import seeds
 
 
 def vae_toybox(steps: int = 4600) -> RunConfig:
-    """The VAE of `toybox`: playroom, stickers and freely licensed footage, in crops of 64 pixels and 13 frames.
+    """The VAE of `toybox`: playroom, stickers, free footage, in crops of 64 pixels and 13 frames.
 
-    `minisora train vae-toybox`; 2 CPU cores, half an hour; held out: playroom 32.6 dB, camera footage 29.4 dB.
-    Fetches what it needs first, once (0.8 GB, and 8 GB decoded).
+    `minisora train vae-toybox`; 2 CPU cores, half an hour; held out: playroom 32.6 dB, camera
+    footage 29.4 dB. Downloads its data first, once (0.8 GB, and 8 GB decoded).
     """
     config = VAEConfig()
     stable_steps, cooldown_steps = split(steps, cooldown=0.4)
@@ -68,7 +68,7 @@ def vae_toybox(steps: int = 4600) -> RunConfig:
 
 
 def trained_vae(base: str | Path | None = None) -> VideoVAE:
-    """The VAE of a base; without one, what a run of vae-toybox left here, or else the embedded one."""
+    """The VAE of a base; otherwise that of a run of vae-toybox here, or the embedded one."""
     vae = VideoVAE(VAEConfig())
     load_part(vae, vae_weights(base))
     return vae.eval().requires_grad_(False)

@@ -1,6 +1,7 @@
 """Clips of one size and length for a known model: their tokens and their storage.
 
-Here: the clips, and checking that the model supports them. Not here: the models (known.py), planning (estimate.py).
+Here: the clips, and checking that the model supports them. Not here: the models (known.py),
+planning (estimate.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Devices for training: memory, FLOP/s and links of each, from its vendor's data sheet.
 
-FLOP/s are for dense bf16 products with float32 sums; NVIDIA prints twice as much, for sparse ones. Bandwidths are of
-one direction, half of the printed figure for links.
+FLOP/s are for dense bf16 products with float32 sums; NVIDIA prints twice as much, for sparse ones.
+Bandwidths are of one direction, half of the printed figure for links.
 
 Here: the table, and measuring this machine. Not here: estimates from it (layouts.py).
 """
@@ -34,9 +34,10 @@ class Device:
     per_node: int = 8
 
 
-# NVIDIA data sheets of the H100, H200, A100 (SXM), L40S and B200 (DGX); Ada architecture white paper, appendix A, for
-# the RTX 4090; AMD data sheet of the MI300X. Networks: one adapter a device, as in the vendors' own machines of eight
-# (DGX A100, H100, B200; MI300X platform); the two without an own link have PCIe 4.0 x16 and share 100 Gbit/s.
+# NVIDIA data sheets of the H100, H200, A100 (SXM), L40S and B200 (DGX); Ada architecture white
+# paper, appendix A, for the RTX 4090; AMD data sheet of the MI300X. Networks: one adapter a device,
+# as in the vendors' own machines of eight (DGX A100, H100, B200; MI300X platform); the two without
+# an own link have PCIe 4.0 x16 and share 100 Gbit/s.
 DEVICES = {
     device.name: device
     for device in (
@@ -54,7 +55,10 @@ HERE = "cpu"
 
 
 def devices_named(text: str) -> tuple[int, Device]:
-    """Parse "8xH100" into a count and a device. "cpu" is this machine, measured now; "4xcpu" are processes on it."""
+    """Parse "8xH100" into a count and a device.
+
+    "cpu" is this machine, measured now; "4xcpu" are processes on it.
+    """
     match = re.fullmatch(r"(?:(\d{1,6})\s*[xX×]\s*)?(.+)", text.strip())
     count, name = (int(match[1] or 1), match[2]) if match else (0, text)
     found = {_plain(known): device for known, device in DEVICES.items()}.get(_plain(name))

@@ -1,14 +1,16 @@
 """Estimates for a planned run: parameters, FLOPs, memory, the fastest layout, hours, cost, storage.
 
-    plan_model(clips_of(known("wan-1.3b"), seconds=5), *devices_named("64xH100"), samples=10_000_000, price=2.5)
+    plan_model(clips_of(known("wan-1.3b"), seconds=5), *devices_named("64xH100"),
+               samples=10_000_000, price=2.5)
     plan_run(recipe, *devices_named("8xH100"))
     describe(recipe)    a few lines on this machine, before a run
 
-Assumptions, stated in every plan: the MFU of the arithmetic, and precomputed latents and text states, so that neither
-the VAE nor the text encoder is in memory. Measurements against these estimates are in docs/plan.md.
+Assumptions, stated in every plan: the MFU of the arithmetic, and precomputed latents and text
+states, so that neither the VAE nor the text encoder is in memory. Measurements against these
+estimates are in docs/plan.md.
 
-Here: the estimates. Not here: the plan as a value and as text (plan.py); clips.py, devices.py, layouts.py and
-memory.py, which it puts together.
+Here: the estimates. Not here: the plan as a value and as text (plan.py); clips.py, devices.py,
+layouts.py and memory.py, which it puts together.
 """
 
 from __future__ import annotations
@@ -88,7 +90,9 @@ def plan_run(
     mfu: float | None = None,
     price: float | None = None,
 ) -> Plan:
-    """Plan a recipe on these devices. A sample is a batch of the recipe, such as a pack of its token budget.
+    """Plan a recipe on these devices.
+
+    A sample is a batch of the recipe, such as a pack of its token budget.
 
     mfu: None: the expected one, as in `describe`
     """
@@ -111,7 +115,7 @@ def plan_run(
 
 
 def dit_work(config: DiTConfig, lengths: tuple[int, ...], text_lengths: tuple[int, ...], optim: OptimConfig) -> Work:
-    """Cost of a sample of these clips, with fused attention, which keeps only queries, keys, values and results."""
+    """Cost of a sample of these clips; fused attention keeps queries, keys, values and results."""
     tokens, text = sum(lengths), sum(text_lengths)
     one, two = (_traced(replace(config, depth=depth, text_pad=0), text / tokens) for depth in (1, 2))
     block, doors = two.kept - one.kept, 2 * one.kept - two.kept
@@ -170,7 +174,7 @@ def _work(run: RunConfig, batch: Batch) -> Work:
 
 
 def largest_batch(run: RunConfig) -> Batch:
-    """The larger of the first and the last batch of each phase, between which a recipe may change what it draws."""
+    """The larger of the first and the last batch of each phase, as recipes may change them."""
     some = [run.batch(0), run.batch(run.steps * run.packs - 1)]
     if run.cooldown_steps and run.cooldown_batch is not None:
         some.append(run.cooldown_batch(run.all_steps * run.packs - 1))
@@ -178,7 +182,7 @@ def largest_batch(run: RunConfig) -> Batch:
 
 
 def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, float]:
-    """Bytes of each part on one device without sharding, for uncompiled code; compiled code keeps less."""
+    """Bytes of each part on one unsharded device, in eager mode; compiled code keeps less."""
     model = _shapes(run)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(t.numel() for t in model.state_dict().values())
@@ -196,7 +200,7 @@ def estimate_memory(run: RunConfig, batch: Batch, *, bf16: bool) -> dict[str, fl
 
 
 def describe(run: RunConfig, device: Device | None = None) -> str:
-    """Memory, tokens per step, time and settings of a recipe on this machine, for `minisora train --dry-run`.
+    """Memory, tokens per step, time and settings of a recipe here, for `minisora train --dry-run`.
 
     The time is based on the MFU of its reference run, if it has one and this is a CPU.
 
@@ -214,7 +218,7 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
         f"{run.name}: {_count(_shapes(run)):,} parameters, {run.all_steps:,} steps",
         f"a step: {batch.tokens * run.packs:,} tokens, {si(flops)}FLOP; {seconds:.3g} s at {mfu:.0%} of the "
         f"{si(device.flops)}FLOP/s of {device.name}{whose}; all steps {hours_in_words(run.all_steps * seconds / 3600)}",
-        f"memory: {gb(whole)} of {gb(device.memory)}, beside Python and its libraries: "
+        f"memory: {gb(whole)} of {gb(device.memory)}, plus Python and its libraries: "
         + ", ".join(f"{part} {gb(size)}" for part, size in memory.items()),
     ]
     if whole > device.memory:
@@ -228,7 +232,7 @@ def describe(run: RunConfig, device: Device | None = None) -> str:
 
 
 def _expected_mfu(run: RunConfig, device: Device) -> tuple[float, str]:
-    """The MFU and its source, in words; references were run on a CPU, and their MFU is of whole steps."""
+    """Returns (mfu, source); references were run on a CPU, and their MFU is of whole steps."""
     reference = reference_of(run.settings()) if device.name == HERE else None
     return (MFU, "") if reference is None else (reference.mfu, ", as its reference had")
 

@@ -77,9 +77,7 @@ def known(name: str) -> Known:
     try:
         path = find(name) / "bundle.json"
     except UsageError as error:
-        raise UsageError(
-            f"{error} Known beside these: {', '.join(WAN)}, and the recipes of `minisora train`."
-        ) from None
+        raise UsageError(f"{error} Also known: {', '.join(WAN)}, and the recipes of `minisora train`.") from None
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         sampling = about["sampling"]
@@ -104,5 +102,5 @@ def known(name: str) -> Known:
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists only."""
+    """Convert the lists of JSON to tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,17 +1,20 @@
 """Layouts of a run over devices: memory of each device and time of a step.
 
-A step's time is the sum of the parts that cannot overlap, each an amount over a rate from the data sheet:
+A step's time is the sum of the parts that cannot overlap, each an amount over a rate from the data
+sheet:
 
     arithmetic    3 x forward FLOPs over (peak x MFU); the MFU is assumed, and stated in every plan
-    recomputing   activation checkpointing: results of everything cheap are written and read again
-    exchanging    weights and gradients, as far as it takes longer than the arithmetic that hides it, and the first
-                  block's, which nothing hides; tokens and heads (Ulysses), which nothing hides either
+    recomputing   activation checkpointing: results of cheap operations are written and read again
+    exchanging    weights and gradients, beyond the time of the arithmetic that overlaps; those of
+                  the first block, and tokens and heads (Ulysses), without any overlap
     updating      weights, gradients, moments and averages read and written once
 
-Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), section 3; Jacobs et al. 2023 (Ulysses, arXiv:2309.14509), section
-3.2; Rajbhandari et al. 2020 (ZeRO, arXiv:1910.02054), sections 3 and 7, for memory and communication.
+Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), section 3; Jacobs et al. 2023 (Ulysses,
+arXiv:2309.14509), section 3.2; Rajbhandari et al. 2020 (ZeRO, arXiv:1910.02054), sections 3 and 7,
+for memory and communication.
 
-Here: memory and time of a layout, and the choice. Not here: doing it (parallel.py), the numbers of a step (memory.py).
+Here: memory and time of a layout, and the choice. Not here: doing it (parallel.py), the numbers of
+a step (memory.py).
 """
 
 from __future__ import annotations
@@ -137,12 +140,12 @@ def _weights_seconds(work: Work, layout: Layout, count: int, own: int, device: D
 
 
 def _rate(ranks: int, device: Device) -> float:
-    """Bytes/s of an exchange among neighbours. One over many nodes uses the adapters of all devices of a node."""
+    """Bytes/s of an exchange; across nodes it uses the adapters of all devices of a node."""
     return device.link if ranks <= device.per_node else min(device.link, device.per_node * device.network)
 
 
 def candidates(work: Work, device: Device, count: int) -> Iterator[Layout]:
-    """Layouts worth a look: weights split over all, over a node, over none; a sample on one device or on several."""
+    """Candidate layouts: weights split over all, a node or none; a sample on one device or more."""
     splits = {count, 1, *([device.per_node] if count % device.per_node == 0 else [])}
     shared = [n for n in range(1, min(count, device.per_node) + 1) if work.num_heads % n == 0 and count % n == 0]
     for split in sorted(splits):
@@ -155,7 +158,8 @@ def candidates(work: Work, device: Device, count: int) -> Iterator[Layout]:
 def fastest(work: Work, device: Device, count: int, *, mfu: float, batch: int | None = None) -> Placed:
     """The layout with the most samples a second among those that fit.
 
-    batch: samples of a step; None: one micro-batch for each device or group of devices, as large as is worthwhile
+    batch: samples of a step; None: one micro-batch for each device or group of devices, as large as
+        is worthwhile
 
     Raises UsageError if none fits, with the smallest number that would.
     """

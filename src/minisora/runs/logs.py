@@ -1,10 +1,10 @@
 """Logs of runs: finding them, curves in the terminal, and a copy for TensorBoard.
 
-A log is JSON lines, one every `log_every` steps (train/loop.py). If a run resumed from an earlier checkpoint, the
-repeated steps replace the first ones.
+A log is JSON lines, one every `log_every` steps (train/loop.py). If a run resumed from an earlier
+checkpoint, the repeated steps replace the first ones.
 
-Here: reading logs, the table, curves of block characters. Not here: the page (page.py), expected losses
-(train/reference.py).
+Here: reading logs, the table, curves of block characters. Not here: the page (page.py), expected
+losses (train/reference.py).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def settings_of(run: Run) -> Settings:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Find runs by a run's folder, a run's name, or a folder of runs; the most recently written first.
+    """Find runs by run folder, run name, or folder of runs; the most recently written first.
 
     Raises UsageError if there is none.
     """
@@ -74,7 +74,7 @@ def find_runs(folder: Path) -> list[Run]:
 
 
 def whole_run(runs: Sequence[Run]) -> Run | None:
-    """The run to which all these logs belong, its cool-downs included; None if there are several."""
+    """The run of all these logs, cool-downs included; None if they belong to several."""
     top = min(runs, key=lambda run: len(run.folder.parts))
     return top if all(run.folder.is_relative_to(top.folder) for run in runs) else None
 
@@ -89,7 +89,10 @@ def samples(run: Run, kinds: Collection[str]) -> list[Path]:
 
 
 def read_log(path: Path) -> list[Row]:
-    """Read the rows by rising step, without a half-written last line. Raises UsageError for a file that is no log."""
+    """Read the rows by rising step, without a half-written last line.
+
+    Raises UsageError for a file that is no log.
+    """
     rows: list[Row] = []
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):

@@ -1,10 +1,10 @@
 """Memory of a training step, counted by running it on tensors without data.
 
-The forward and backward pass run under torch's FakeTensorMode: operators compute only shapes, so a step of any size is
-counted in seconds on any machine, and the count follows the code as it is.
+The forward and backward pass run under torch's FakeTensorMode: operators compute only shapes, so a
+step of any size is counted in seconds on any machine, and the count follows the code as it is.
 
-Here: counting a step's tensors. Not here: weights, optimiser and EMA (estimate.py), one device's share (layouts.py).
-Kernel workspaces and the allocator's overhead are not counted.
+Here: counting a step's tensors. Not here: weights, optimiser and EMA (estimate.py), one device's
+share (layouts.py). Kernel workspaces and the allocator's overhead are not counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class StepMemory:
 
     kept:     activations that the forward pass keeps for the backward pass, without `casts`
     casts:    the weights once more, in bf16
-    matmuls:  the part of `kept` that activation checkpointing keeps: results of matmuls and fused attention
+    matmuls:  the part of `kept` that activation checkpointing keeps: results of matmuls and fused
+        attention
     peak:     the maximum during both passes, gradients of the weights included
     """
 
@@ -109,7 +110,7 @@ def trace(model: nn.Module, loss: Callable[..., dict[str, Tensor]], batch: Any, 
 
 
 class _Step(nn.Module):
-    """Both passes in one module, so that activation checkpointing meets the same weights in the second."""
+    """Forward and backward in one module, so that checkpointing sees the same weights in both."""
 
     def __init__(self, model: nn.Module, loss: Callable[..., dict[str, Tensor]]) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""One HTML page of runs: every quantity of their logs as a curve, runs side by side, and their latest samples.
+"""One HTML page of runs: every quantity of their logs as a curve, and their latest samples.
 
-Here: the values that the page shows. Not here: the page itself (pages/templates/runs.html), reading logs (logs.py).
+Here: the values that the page shows. Not here: the page itself (pages/templates/runs.html), reading
+logs (logs.py).
 """
 
 from __future__ import annotations

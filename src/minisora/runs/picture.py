@@ -1,4 +1,4 @@
-"""A picture in a terminal: two pixels a character, the upper one its ink and the lower one its paper.
+"""A picture in a terminal: two pixels per character, by its foreground and background colour.
 
 Here: a file to characters. Not here: which pictures a run left (logs.py).
 """
@@ -15,7 +15,10 @@ HALF = "▀"
 
 
 def picture(path: Path, *, width: int) -> Text:
-    """Render a picture at most `width` characters wide, never enlarged; it needs a terminal with colours."""
+    """Render a picture at most `width` characters wide, never enlarged.
+
+    The terminal needs colours.
+    """
     from PIL import Image
     from rich.color import Color
     from rich.style import Style

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The estimated cost of a run in bytes, seconds and FLOPs; `memory` is of one device, `seconds` of one step.
+    """The estimated cost of a run in bytes, seconds and FLOPs.
+
+    `memory` is of one device, `seconds` of one step.
 
     whose:   source of the MFU, as text to follow it
     sample:  the unit that `samples` counts, as text
@@ -63,7 +65,7 @@ class Plan:
         """The part of a step that takes longest, and whether more memory would help."""
         part, seconds = max(self.placed.seconds.items(), key=lambda item: item[1])
         text = f"{part}, {seconds / self.placed.step_seconds:.0%} of a step"
-        return text + ("; memory: what is cheap is worked out twice" if self.placed.layout.recompute else "")
+        return text + ("; memory: activation checkpointing is on" if self.placed.layout.recompute else "")
 
     def to_json(self) -> str:
         derived = {name: getattr(self, name) for name in ("steps", "hours", "cost", "whole_mfu", "limit")}
@@ -113,9 +115,9 @@ class Plan:
 
 def _kept(recompute: bool) -> str:
     return (
-        "all but matmuls and attention worked out again in the backward pass"
+        "activation checkpointing: all but matmuls and attention is computed twice"
         if recompute
-        else "nothing worked out twice"
+        else "no activation checkpointing"
     )
 
 

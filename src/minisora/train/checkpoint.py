@@ -1,8 +1,10 @@
-"""Checkpoints: a folder for each, written under another name and renamed, so that a half-written one is never found.
+"""Checkpoints: a folder each, written under another name and renamed, so none is half-written.
 
     step-00000042/
-        *.distcp, .metadata   the tensors, as torch's distributed checkpoint writes them; each process its own shard
-        about.json            the step, scalars, settings, size and CRC-32 of every file; written last
+        *.distcp, .metadata   the tensors, as torch's distributed checkpoint writes them; each
+                              process its own shard
+        about.json            the step, scalars, settings, size and CRC-32 of every file; written
+                              last
 
 A checkpoint can be read by any number of processes: tensors are resharded.
 
@@ -46,11 +48,14 @@ class Checkpoints:
             for left in folder.glob(".step-*.partial"):  # of a run that was killed while writing
                 shutil.rmtree(left)
         self._open: tuple[Future[Any], Path, dict[str, Any]] | None = None
-        # its own group, so that collectives of the writing thread do not mix with others; NCCL cannot use CPU tensors
+        # its own group, so that collectives of the writing thread do not mix with others;
+        # gloo, as NCCL cannot use CPU tensors
         self.group = dist.new_group(backend="gloo") if background and ranks.count > 1 else None
 
     def save(self, step: int, tensors: dict[str, Any], about: dict[str, Any]) -> None:
-        """Write the checkpoint of `step` and remove all but the newest `keep`. Every process has to call.
+        """Write the checkpoint of `step` and remove all but the newest `keep`.
+
+        Every process has to call.
 
         tensors: nested dicts of tensors
         about:   JSON values
@@ -73,7 +78,10 @@ class Checkpoints:
             self._close(partial, about)
 
     def finish(self) -> None:
-        """Wait for the write in the background and rename its folder into place. Every process has to call."""
+        """Wait for the write in the background and rename its folder into place.
+
+        Every process has to call.
+        """
         if self._open is None:
             return
         (written, partial, about), self._open = self._open, None
@@ -82,7 +90,9 @@ class Checkpoints:
             self._close(partial, about)
 
     def load_newest(self, tensors: dict[str, Any], warn: Any = print) -> dict[str, Any] | None:
-        """Fill `tensors` from the newest undamaged checkpoint and return its `about`; None if there is none.
+        """Fill `tensors` from the newest undamaged checkpoint.
+
+        Returns its `about`; None if there is no such checkpoint.
 
         Damaged checkpoints are reported, and removed once an older one is loaded.
 
@@ -140,7 +150,10 @@ class Checkpoints:
         return [*mine, folder / ".metadata"] if self.ranks.is_first else mine
 
     def _whole(self, path: Path) -> dict[str, Any] | None:
-        """about.json of a checkpoint if every file matches its checksum, else None; the processes share the reading."""
+        """about.json of a checkpoint if every file matches its checksum, else None.
+
+        The processes share the reading.
+        """
         try:
             about: dict[str, Any] = json.loads((path / "about.json").read_text(encoding="utf-8"))
             files = sorted(about["files"].items())[self.ranks.rank :: self.ranks.count]
@@ -156,7 +169,7 @@ def all_checkpoints(folder: Path) -> list[Path]:
 
 
 def git_commit() -> str | None:
-    """The git commit of the working directory, with a + if files were changed; None outside a repository."""
+    """The git commit of the working directory, with a + if files changed; None if there is none."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, timeout=10
@@ -168,7 +181,10 @@ def git_commit() -> str | None:
 
 @contextmanager
 def _disk(partial: Path, step: int) -> Iterator[None]:
-    """Turn errors of a full or read-only disk into a UsageError of one line, and remove the half-written folder."""
+    """Turn errors of a full or read-only disk into a UsageError of one line.
+
+    The half-written folder is removed.
+    """
     try:
         yield
     except (CheckpointException, OSError, RuntimeError) as error:

@@ -34,7 +34,10 @@ class Batch(Protocol):
 
     @property
     def flops(self) -> float:
-        """FLOPs of forward and backward, two per multiply-add, without activation checkpointing or padding."""
+        """FLOPs of forward and backward, two per multiply-add.
+
+        Activation checkpointing and padding are not counted.
+        """
 
     def to(self, device: torch.device) -> Any: ...
 
@@ -56,13 +59,14 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A whole run: `steps` at the full learning rate after a warm-up, then a cool-down to zero (WSD).
+    """A whole run: warm-up, `steps` at the full learning rate, then a cool-down to zero (WSD).
 
-    Running it again in the same folder resumes from its newest checkpoint. The cool-down leaves the checkpoints of
-    the stable phase untouched, so a run that was cooled down can be continued: with more `steps` it is the same run.
+    Running it again in the same folder resumes from its newest checkpoint. The cool-down leaves the
+    checkpoints of the stable phase untouched, so a run that was cooled down can be continued: with
+    more `steps` it is the same run.
 
-    The loop calls `prepare` before the first step; a plan (`runs/`) does not. So where `prepare` is set, `batch` only
-    has to have the right sizes.
+    The loop calls `prepare` before the first step; a plan (`runs/`) does not. So where `prepare` is
+    set, `batch` only has to have the right sizes.
     """
 
     name: str
@@ -91,7 +95,7 @@ class RunConfig:
     log_every: int = 20
     save_every_seconds: float = 300.0
     keep: int = 2  # newest checkpoints kept; if one is damaged, the one before it is used
-    prefetch: int = 2  # batches made ahead, each by a process of its own; 0: in the loop itself
+    prefetch: int = 2  # batches prefetched, each by its own process; 0: by the loop itself
     packs: int = 1  # micro-batches per step, whose losses are averaged; distributed over the processes
     layout: Layout = field(default_factory=Layout)
     preview: Callable[[Any, Path], None] | None = None  # (model with EMA weights, folder of this step): writes samples
@@ -109,7 +113,7 @@ class RunConfig:
         return self.steps + self.cooldown_steps
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify the run, whatever its length, as JSON values: for checkpoints and references."""
+        """Settings that identify the run apart from its length, for checkpoints and references."""
         settings = {
             "recipe": self.name,
             "seed": self.seed,
@@ -123,7 +127,7 @@ class RunConfig:
 
 
 def split(steps: int, *, cooldown: float) -> tuple[int, int]:
-    """Split a total number of steps into `steps` and `cooldown_steps`. cooldown: share of the total, 0..1."""
+    """Split a number of steps into `steps` and `cooldown_steps`. cooldown: share of it, 0..1"""
     last = min(round(cooldown * steps), steps - 1)
     return steps - last, last
 
@@ -135,7 +139,7 @@ def content_of(*weights: Path) -> str:
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build the model on the meta device, without memory: to check its shape before there is any data."""
+    """Build the model on the meta device, without memory: to check its shape without data."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")
         return build()
@@ -144,7 +148,8 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
 def run_of(load: Callable[[], ModuleType], path: Path, known: Mapping[str, Any]) -> RunConfig:
     """Call the function `recipe()` of a user's module and return its RunConfig.
 
-    known: functions and classes the module may have called, by name; for naming the right field where it misspelt one
+    known: functions and classes the module may have called, by name; for naming the right field
+        where it misspelt one
 
     Raises UsageError if there is no `recipe()`, it misspells a field, or it returns anything else.
     """

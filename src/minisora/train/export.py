@@ -1,6 +1,7 @@
-"""Export of trained weights: a bundle in safetensors, or the transformer in diffusers' format for Wan.
+"""Export of trained weights: a bundle in safetensors, or a Wan transformer in diffusers' format.
 
-Here: which weights, into which folder. Not here: Wan's parameter names and shapes (dit/wan.py), bundles (bundle.py).
+Here: which weights, into which folder. Not here: Wan's parameter names and shapes (dit/wan.py),
+bundles (bundle.py).
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ WAN_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def export_bundle(source: str | Path, out: Path) -> Path:
-    """Copy a bundle to `out` and check the copy. source: a bundle's name or folder, or the folder of a finished run"""
+    """Copy a bundle to `out` and check the copy.
+
+    source: a bundle's name or folder, or the folder of a finished run
+    """
     folder = _bundle_of(source)
     load(folder, device=torch.device("cpu"), dtype=torch.bfloat16)  # checks every hash and shape
     _check_new(out)
@@ -35,7 +39,7 @@ def export_bundle(source: str | Path, out: Path) -> Path:
 
 
 def export_wan(source: str | Path, out: Path) -> Path:
-    """Write the transformer alone, as a folder for `diffusers.WanTransformer3DModel.from_pretrained`.
+    """Write the transformer as a folder for `diffusers.WanTransformer3DModel.from_pretrained`.
 
     Raises UsageError for a config that has no counterpart in Wan.
     """

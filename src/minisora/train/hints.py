@@ -1,8 +1,9 @@
-"""Auxiliary classification for the transformer: features of its middle block predict the contents of each token.
+"""Auxiliary classification: features of the DiT's middle block predict the contents of each token.
 
-The flow loss teaches looks first and shapes late: most of it is floor and light. The labels are those of
-worlds/playroom/hints.py; the head that predicts them is dropped when training ends. Related: Yu et al. 2024 (REPA,
-arXiv:2410.06940), where the middle is aligned with the features of a frozen network.
+The flow loss teaches looks first and shapes late: most of it is floor and light. The labels are
+those of worlds/playroom/hints.py; the head that predicts them is dropped when training ends.
+Related: Yu et al. 2024 (REPA, arXiv:2410.06940), where the middle is aligned with the features of a
+frozen network.
 
 Here: the network, its loss. Not here: the loss without hints (velocity.py).
 """
@@ -24,7 +25,10 @@ WEIGHT = 0.25  # of each hint's cross-entropy, relative to the flow loss
 
 
 class HintedDiT(DiT):
-    """A DiT that keeps its logits of the hints for the last pack: `answers` (L, classes of all HINTS)."""
+    """A DiT that keeps its logits of the hints for the last pack in `answers`.
+
+    answers: (L, classes of all HINTS)
+    """
 
     answers: Tensor | None = None
 
@@ -47,7 +51,7 @@ class HintedDiT(DiT):
 
 
 def hinted_loss(dit: HintedDiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-    """`dit_loss` with the cross-entropies of the hints added to `loss`, and the accuracy of each hint.
+    """`dit_loss` with the cross-entropies of the hints added to `loss`, and each hint's accuracy.
 
     A pack in which any clip has no hints gets the plain loss.
     """

@@ -1,10 +1,11 @@
-"""Encode clips into shards of latents and text embeddings once, so that training the transformer only reads.
+"""Encode clips into shards of latents and text embeddings once, for training to read.
 
-Each clip gives the latents of its groups, of every frame that ends a group as a picture of its own (a window may begin
-there), and of a few frames inside groups (keyframes at any moment). A stopped job resumes after its last whole shard
-(the shard writer's doing). Each sample carries a digest of its inputs; samples with another digest are encoded anew.
+A sample has the latents of a clip's groups, of every last frame of a group as a picture (a window
+may begin there), and of a few frames inside groups (keyframes at any moment). A stopped job resumes
+after its last complete shard. Each sample carries a digest of its inputs; samples with another
+digest are encoded again.
 
-Here: making the shards. Not here: their format (data/latents.py), the worlds that clips come from.
+Here: writing the shards. Not here: their format (data/latents.py), the worlds that clips come from.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ INSIDE = 2  # single frames inside groups, in addition to those that end one
 
 @dataclass(frozen=True, kw_only=True)
 class LatentJob:
-    """Clips of one world at one size. Every field is part of the stored digest: changing any encodes anew.
+    """Clips of one world at one size; every field is part of the stored digest.
 
-    clips: (seeds, height, width, num_frames) -> clips in that order; a module-level function, with further arguments
-           such as fps bound by `functools.partial`
+    clips: (seeds, height, width, num_frames) -> clips in that order; a module-level function, with
+        further arguments such as fps bound by `functools.partial`
     """
 
     name: str
@@ -97,17 +98,18 @@ def write_clip_latents(
     workers: int = 2,
     timeout_seconds: float = 600.0,
 ) -> None:
-    """Write latents of curated clips, each at its own size and length. A broken sample is skipped with a note.
+    """Write latents of curated clips, each at its own size and length.
 
-    Latents in the folder that are of other clips, or of these before they were curated again, are replaced.
+    Broken samples are skipped and reported. Latents of other clips, or of earlier versions of these
+    clips, are replaced.
 
-    side:            pixels that heights and widths have to be multiples of
+    side:            heights and widths are multiples of this, in pixels
     workers:         processes that decode; the output does not depend on their number
     timeout_seconds: for one sample; one that hangs or crashes its process is skipped alone
 
     Raises UsageError if no sample is left.
     """
-    stage, passed = Decode(source, side, vae.strides.frames), 0
+    stage, skipped = Decode(source, side, vae.strides.frames), 0
     by = made_of(vae, text, side=side)
     marks = {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
     with _missing_writer(folder, marks) as writer:
@@ -117,8 +119,8 @@ def write_clip_latents(
         with Pool(stage, workers, timeout_seconds) as pool, closing(pool.run(stage.rows(left))) as results:
             for done, (n, clip) in enumerate((each for result in results for each in decoded(result)), 1):
                 if isinstance(clip, str):
-                    passed += 1
-                    print(f"passed over: {clip} ({passed} so far)", file=sys.stderr, flush=True)
+                    skipped += 1
+                    print(f"skipped: {clip} ({skipped} so far)", file=sys.stderr, flush=True)
                 else:
                     (stored,) = encode_clips(vae, text, [n], [clip])
                     height, width = clip.frames.shape[1:3]
@@ -132,24 +134,24 @@ def write_clip_latents(
 
 
 def clip_marks(source: Shards, vae: Codec, text: TextEncoder, *, side: int) -> dict[str, str]:
-    """What the latents of curated clips are made of, by the key of the sample: its content, and what encodes it."""
+    """Inputs of the latents of curated clips, by key of the sample: its content and encoders."""
     by = made_of(vae, text, side=side)
     return {key: f"{source.mark(n)} {by}" for n, key in enumerate(source.keys)}
 
 
 def digest_of(marks: Mapping[str, str]) -> str:
-    """SHA-256 of what samples are made of."""
+    """SHA-256 of the inputs of samples."""
     return hashlib.sha256(json.dumps(sorted(marks.items())).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def made_of(vae: Codec, text: TextEncoder, **parts: object) -> str:
-    """A digest of the inputs of stored latents: the codec, the text encoder and `parts`, by name."""
+    """Digest of the inputs of stored latents: codec, text encoder and `parts`, by name."""
     every = {"vae": fingerprint(vae), "text": text.fingerprint, "inside": INSIDE, **parts}
     return hashlib.sha256(json.dumps(every, sort_keys=True, default=_by_name).encode()).hexdigest()[:16]
 
 
 def _by_name(value: object) -> object:
-    """JSON form of other values: a function by module and name with its bound arguments, data classes by field."""
+    """JSON form of other values: functions by module, name and bound arguments; data classes."""
     if isinstance(value, partial):
         return {"of": value.func, "args": value.args, **value.keywords}
     if is_dataclass(value) and not isinstance(value, type):
@@ -157,7 +159,7 @@ def _by_name(value: object) -> object:
     if isinstance(value, range):
         return {"of": range, "args": [value.start, value.stop, value.step]}
     if isinstance(value, type | FunctionType):
-        assert "<" not in value.__qualname__, f"{value.__qualname__} has no name of its own, to be told from others by"
+        assert "<" not in value.__qualname__, f"{value.__qualname__} has no name of its own, to identify it"
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, Path):
         return str(value)
@@ -172,9 +174,10 @@ def fingerprint(model: nn.Module | Codec) -> str:
 
 @contextmanager
 def _missing_writer(folder: Path, marks: Mapping[str, str]) -> Iterator[ShardWriter | None]:
-    """A writer for the missing samples; None if all were written before, according to the file `whole` in the folder.
+    """A writer for the missing samples; None if the folder is complete.
 
-    So a skipped sample is not tried again, and a resumed run reads the same data. Remove the file to try again.
+    It is complete if a file `whole` says so: then skipped samples are not tried again, and a
+    resumed run reads the same data. Delete the file to try again.
 
     marks: digest of each wanted sample, by key
     """
@@ -204,7 +207,7 @@ def _remove_stale(folder: Path, marks: Mapping[str, str]) -> None:
     if all(marks.get(key) == mark for key, mark in zip(held.keys, of, strict=True)):
         return
     print(
-        f"{folder} is of other clips, another VAE or another text encoder: its latents are made anew",
+        f"{folder} is of other clips, another VAE or another text encoder: its latents are encoded again",
         file=sys.stderr,
         flush=True,
     )

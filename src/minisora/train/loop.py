@@ -1,15 +1,18 @@
-"""The training loop, one for the VAE, the transformer and every other model; the loss is a function it is given.
+"""The training loop, one for all models; the loss is a function that it gets.
 
-Each step is a function of (weights, step): batch, noise and learning rate follow from the step's number. So a run
-that was stopped resumes bit for bit as an unbroken one, by the same command. Files it writes:
+Each step is a function of (weights, step): batch, noise and learning rate follow from the step's
+number. So a run that was stopped resumes bit for bit as an unbroken one, by the same command. Files
+it writes:
 
-    step-00000042/                the newest checkpoints of the stable phase
-    cooldown-from-00000042/       a cool-down that begins there: its checkpoints, its log, its samples
-    averaged/step-00000042.safetensors   EMA weights in bf16, where the run asks for them
-    log.jsonl, samples/           log and samples of the stable phase
+    step-00000042/              the newest checkpoints of the stable phase
+    cooldown-from-00000042/     a cool-down that begins there: its checkpoints, its log, its samples
+    averaged/step-00000042.safetensors
+                                EMA weights in bf16, where the run asks for them
+    log.jsonl, samples/         log and samples of the stable phase
 
 Here: stepping, skipping steps that are not finite, the log, when to save.
-Not here: optimiser and clipping (optim.py), files (checkpoint.py), the run's configuration (config.py, recipes.py).
+Not here: optimiser and clipping (optim.py), files (checkpoint.py), the run's configuration
+(config.py, recipes.py).
 """
 
 from __future__ import annotations
@@ -45,8 +48,8 @@ from minisora.train.optim import EMA, AdaptiveClip, build_optimizers, fill_state
 from minisora.train.parallel import (
     Ranks,
     check_context,
-    in_turn,
     joined,
+    main_process_first,
     mean_of_rows,
     prepare,
     sync_gradients,
@@ -63,7 +66,7 @@ MOST_SKIPS = 10  # consecutive steps that are not finite before the run gives up
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """The stable phase or a cool-down; a cool-down keeps its checkpoints and its log in a folder of its own.
+    """The stable phase or a cool-down, which has its own folder for checkpoints and log.
 
     cooldown: the steps over which the learning rate falls to zero; empty in the stable phase
     """
@@ -103,12 +106,12 @@ class State:
         return {"clip": self.clip.state_dict(), "skipped": self.skipped}
 
     def load(self, checkpoints: Checkpoints, config: RunConfig, cooldown: range = range(0)) -> None:
-        """Load the newest checkpoint, if any. Raises UsageError if it is from another run or another cool-down."""
+        """Load the newest checkpoint; UsageError if it is of another run or another cool-down."""
         if not all_checkpoints(checkpoints.folder):
             return
         about = checkpoints.load_newest(self.tensors())
         if about is None:
-            raise UsageError(f"no checkpoint in {checkpoints.folder} is whole. Remove them to begin anew.")
+            raise UsageError(f"no checkpoint in {checkpoints.folder} is whole. Remove them to start over.")
         settings = config.settings()
         for name in NEVER_CHANGED:
             now = settings[name]
@@ -126,7 +129,7 @@ class State:
         self.skipped, self.step = about["skipped"], about["step"]
 
     def update(self, norm: float, loss: float, rate: float) -> None:
-        """Step the optimizers if norm and loss are finite. Raises UsageError after MOST_SKIPS consecutive skips."""
+        """Step the optimizers if norm and loss are finite; UsageError after MOST_SKIPS skips."""
         if math.isfinite(norm) and math.isfinite(loss):
             set_lr(self.optimizers, rate)
             for optimizer in self.optimizers:
@@ -147,14 +150,15 @@ class State:
 
 
 def run(config: RunConfig, folder: Path, *, stop_at: int | None = None, cool_now: bool = False) -> nn.Module:
-    """Train to the end of the stable phase, then cool down; resume from the newest checkpoint in `folder`.
+    """Train through the stable phase and cool down; resume from the newest checkpoint in `folder`.
 
-    Under torchrun every process calls this alike. Batches, noise and learning rate are functions of the step.
+    Under torchrun every process calls this alike. Batches, noise and learning rate are functions of
+    the step.
 
     stop_at:  stop before this step
     cool_now: cool down the newest checkpoint of the stable phase, whatever `config.steps` says
-    returns   a model with the EMA weights, after `config.publish` has written them to `folder`; Ctrl-C and
-              SIGTERM save a checkpoint and return without publishing
+    returns   a model with the EMA weights, after `config.publish` has written them to `folder`;
+        Ctrl-C and SIGTERM save a checkpoint and return without publishing
 
     Raises UsageError after MOST_SKIPS consecutive steps whose loss or gradient is not finite.
     """
@@ -177,7 +181,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None, coo
             f"{config.name} has no cool-down of its own: give --cooldown-steps, a tenth of its steps or so."
         )
     if config.prepare is not None:
-        config = in_turn(ranks, partial(config.prepare, config))
+        config = main_process_first(ranks, partial(config.prepare, config))
     threads = use_affinity_threads()
     keep_freed_memory()
     bf16 = has_fast_bf16(ranks.device) if config.bf16 is None else config.bf16
@@ -207,7 +211,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None, coo
     if stopped:
         ranks.say(f"stopped at step {state.step}; the same command goes on from there")
     else:
-        in_turn(ranks, lambda: config.publish(averaged, folder, state.step) if ranks.is_first else None)
+        main_process_first(ranks, lambda: config.publish(averaged, folder, state.step) if ranks.is_first else None)
     return averaged
 
 
@@ -253,7 +257,7 @@ def _train(config: RunConfig, phase: Phase, state: State, ranks: Ranks, interrup
 
 
 def _backward(config: RunConfig, state: State, ranks: Ranks, batches: Iterator[Batch], log: Log) -> float:
-    """Accumulate the gradients of this process's micro-batches of a step. Returns the sum of their losses."""
+    """Accumulate gradients over this process's micro-batches; returns the sum of losses."""
     own, loss = ranks.share(config.packs), 0.0
     for n in own:
         wait = time.monotonic()
@@ -264,7 +268,7 @@ def _backward(config: RunConfig, state: State, ranks: Ranks, batches: Iterator[B
         sync_gradients(state.model, n == own[-1])
         with torch.autocast(ranks.device.type, torch.bfloat16, enabled=state.bf16):
             parts = config.loss(state.model, batch, noise)
-        # gradients are averaged over all processes, but those that share a pack each hold a part of its gradient
+        # gradients are averaged over processes, but those that share a pack hold parts of one
         (parts["loss"] * config.layout.context / len(own)).backward()
         loss += float(parts["loss"].detach())
         log.add(batch, parts, wait=wait)
@@ -277,7 +281,7 @@ def _save(checkpoints: Checkpoints, state: State, config: RunConfig, phase: Phas
 
 
 def _averaged(config: RunConfig, state: State) -> nn.Module:
-    """A model with the full EMA weights in CPU memory, on every process: a GPU may only have room for its shard."""
+    """A model with the full EMA weights, in CPU memory as a GPU may only hold its shard."""
     model = config.build().eval()
     model.load_state_dict(state.ema.whole())
     return config.published(model)
@@ -302,7 +306,7 @@ def _show(config: RunConfig, phase: Phase, state: State, ranks: Ranks) -> None:
             samples.mkdir(parents=True, exist_ok=True)
             preview(averaged, samples)
 
-    in_turn(ranks, lambda: write() if ranks.is_first else None)
+    main_process_first(ranks, lambda: write() if ranks.is_first else None)
 
 
 class Interrupt:
@@ -330,7 +334,8 @@ class Interrupt:
 class Log:
     """One readable line and one JSON line every `log_every` steps, written by rank 0.
 
-    MFU is useful FLOPs (`Batch.flops`) per second over the FLOP/s of a square matmul, measured when the run began.
+    MFU is useful FLOPs (`Batch.flops`) per second over the FLOP/s of a square matmul, measured when
+    the run began.
     """
 
     def __init__(self, phase: Phase, peak: float, ranks: Ranks, reference: Reference | None) -> None:

@@ -1,9 +1,10 @@
 """Optimiser, learning rate and clipping.
 
-Sources: AdamW, Loshchilov and Hutter 2017 (arXiv:1711.05101). Muon, Jordan et al. 2024, as torch.optim.Muon has it.
-Warm-up, constant, cool-down (WSD): Hu et al. 2024 (arXiv:2404.06395, section 4); its `1 - sqrt` form, and a length of
-a tenth to a fifth of the steps: Hägele et al. 2024 (arXiv:2405.18392, section 3). Clipping at the running mean of the
-gradient norm plus three standard deviations: Open-Sora-Plan 1.5's report.
+Sources: AdamW, Loshchilov and Hutter 2017 (arXiv:1711.05101). Muon, Jordan et al. 2024, as
+torch.optim.Muon has it. Warm-up, constant, cool-down (WSD): Hu et al. 2024 (arXiv:2404.06395,
+section 4); its `1 - sqrt` form, and a length of a tenth to a fifth of the steps: Hägele et al. 2024
+(arXiv:2405.18392, section 3). Clipping at the running mean of the gradient norm plus three standard
+deviations: Open-Sora-Plan 1.5's report.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from minisora.train.parallel import whole
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon, extended to convolutions: a kernel is viewed as a matrix (output channels, all the rest)."""
+    """torch's Muon, extended to convolutions by viewing kernels as matrices (outputs, rest)."""
 
     def __init__(self, parameters: list[nn.Parameter], **options: Any) -> None:
         self.pairs = [(p, p if p.ndim == 2 else nn.Parameter(_as_matrix(p.data))) for p in parameters]
@@ -40,7 +41,7 @@ class Muon(torch.optim.Muon):
 
 
 def _as_matrix(x: Tensor) -> Tensor:
-    """(O, I, kh, kw) -> (O, all the rest), a view in memory order; a matrix is returned as it is."""
+    """View (O, I, kh, kw) as (O, all the rest), in memory order; a matrix stays as it is."""
     if x.ndim == 2:
         return x
     return x.flatten(1) if x.is_contiguous() else x.movedim(1, -1).flatten(1)
@@ -72,7 +73,7 @@ def fill_states(optimizers: list[torch.optim.Optimizer]) -> None:
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters; with `muon_lr`, Muon for `model.muon_params()` and AdamW for the rest."""
+    """AdamW for all parameters; with `muon_lr`, Muon for those of `model.muon_params()`."""
     matrices: list[nn.Parameter] = model.muon_params() if config.muon_lr is not None else []  # type: ignore[operator]
     matrices = [p for p in matrices if p.requires_grad]
     taken = {id(p) for p in matrices}
@@ -101,7 +102,7 @@ def set_lr(optimizers: list[torch.optim.Optimizer], share: float) -> None:
 
 
 def lr_scale(step: int, warmup_steps: int, cooldown: range = range(0)) -> float:
-    """Share of the peak learning rate: linear warm-up, constant, `1 - sqrt` to zero at the end of the cool-down.
+    """Share of the peak learning rate: linear warm-up, constant, then `1 - sqrt` to zero.
 
     cooldown: its steps; empty in the stable phase
     """
@@ -121,7 +122,10 @@ class AdaptiveClip:
         self.seen = 0
 
     def __call__(self, parameters: list[nn.Parameter]) -> tuple[float, float]:
-        """Clip in place. Returns the norm before clipping and the bound; does nothing if the norm is not finite."""
+        """Clip in place.
+
+        Returns the norm before clipping and the bound; does nothing if the norm is not finite.
+        """
         norm = float(whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])))
         bound = self.bound()
         if not math.isfinite(norm):
@@ -148,9 +152,10 @@ class AdaptiveClip:
 
 
 class EMA:
-    """Exponential moving average of the weights, in float32; these weights are published and sampled from.
+    """Exponential moving average of the weights, in float32: those published and sampled from.
 
-    The decay rises to its final value over the first steps, so that the initial weights are forgotten.
+    The decay rises to its final value over the first steps, so that the initial weights are
+    forgotten.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

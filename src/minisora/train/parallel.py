@@ -1,16 +1,19 @@
-"""Distributed training: sharding the weights (FSDP), copies of shards (HSDP), sharing tokens (Ulysses).
+"""Distributed training: sharded weights (FSDP), copies of shards (HSDP), shared tokens (Ulysses).
 
-    torchrun --nproc-per-node 8 -m minisora train RECIPE    weights split over all processes (FSDP2)
-    ... --replicate 2                                      two copies, each split over half of them (HSDP)
-    ... --context 2                                        the tokens of each pack over two (Ulysses)
+    torchrun --nproc-per-node 8 -m minisora train RECIPE
+                         weights split over all processes (FSDP2)
+    ... --replicate 2    two copies, each split over half of them (HSDP)
+    ... --context 2      the tokens of each pack over two (Ulysses)
 
-A single process runs the same code without communication. The micro-batches of a step are numbered from 0 and dealt
-out in turn, so a step is the same for any number of processes (up to the order of a sum).
+A single process runs the same code without communication. The micro-batches of a step are numbered
+from 0 and assigned round-robin, so a step is the same for any number of processes (up to the order
+of a sum).
 
-Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), as torch's `fully_shard` implements it; Jacobs et al. 2023 (Ulysses,
-arXiv:2309.14509).
+Source: Zhao et al. 2023 (FSDP, arXiv:2304.11277), as torch's `fully_shard` implements it; Jacobs et
+al. 2023 (Ulysses, arXiv:2309.14509).
 
-Here: processes, meshes, preparing a model: float8, activation checkpointing, compiling, sharding, in this order.
+Here: processes, meshes, preparing a model: float8, activation checkpointing, compiling, sharding,
+in this order.
 Not here: the exchange inside attention (dit/ulysses.py), the loop (loop.py).
 """
 
@@ -60,7 +63,7 @@ KEPT = {  # results kept under activation checkpointing: matmuls, and attention 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Distribution of a run over processes; the weights are sharded over all that `replicate` leaves."""
+    """Distribution of a run over processes; weights are sharded over count / replicate of them."""
 
     replicate: int = 1  # full copies of the weights
     context: int = 1  # processes that share the tokens of a pack
@@ -89,7 +92,10 @@ class Ranks:
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """The micro-batches of this process, among the `count` of a step. Raises UsageError if they do not divide."""
+        """The micro-batches of this process, among the `count` of a step.
+
+        Raises UsageError if they do not divide.
+        """
         groups = self.count // self.layout.context
         if count % groups:
             raise UsageError(
@@ -163,8 +169,8 @@ def _reported() -> Iterator[None]:
 def leave(code: int = 0) -> NoReturn:
     """End this process at once, without interpreter shutdown.
 
-    gloo's threads outlive their groups (torch caches meshes), and one that still holds a tensor during interpreter
-    shutdown aborts it: torchrun would then report a finished run as failed.
+    gloo's threads outlive their groups (torch caches meshes), and one that still holds a tensor
+    during interpreter shutdown aborts it: torchrun would then report a finished run as failed.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -176,10 +182,11 @@ def prepare(
 ) -> None:
     """Convert to float8, checkpoint activations, compile, then shard; in place.
 
-    On CUDA attention breaks the graph, and torch.compile does not compile a checkpointed region with a graph break:
-    there blocks under activation checkpointing stay uncompiled.
+    On CUDA attention breaks the graph, and torch.compile does not compile a checkpointed region
+    with a graph break: there blocks under activation checkpointing stay uncompiled.
 
-    model: with `fsdp_units()` and `compile_parts()`, as the transformer and the VAE have them; sharding works without
+    model: with `fsdp_units()` and `compile_parts()`, as the transformer and the VAE have them;
+        sharding works without
     """
     if float8:
         use_float8(model, ranks.device)
@@ -194,7 +201,8 @@ def prepare(
         share_packs(model, ranks)
     kind, copies = ranks.device.type, ranks.layout.replicate
     mesh = init_device_mesh(kind, (copies, ranks.count // copies), mesh_dim_names=("replicate", "shard"))
-    # on a CPU autocast does the casting; reductions stay in float32, and so do positions, an input of every block
+    # on a CPU autocast does the casting; reductions stay in float32, and so do positions, an input
+    # of every block
     policy = MixedPrecisionPolicy()
     if bf16 and kind == "cuda":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
@@ -223,8 +231,8 @@ def check_context(model: nn.Module, context: int) -> DiT:
     return model
 
 
-def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
-    """Call make() on rank 0, however long it takes, then on the others, which find the files that rank 0 wrote."""
+def main_process_first(ranks: Ranks, make: Callable[[], Made]) -> Made:
+    """Call make() on rank 0, without a time limit, then on the others, which find its files."""
     patient = dist.new_group(backend="gloo", timeout=LONGEST) if ranks.count > 1 else None
     if ranks.is_first:
         made = make()
@@ -235,7 +243,7 @@ def in_turn(ranks: Ranks, make: Callable[[], Made]) -> Made:
 
 
 def sync_gradients(model: nn.Module, now: bool) -> None:
-    """Turn gradient synchronisation on or off for the next backward pass; only a step's last needs it."""
+    """Switch gradient synchronisation for the next backward pass; only a step's last needs it."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(now)
 
@@ -247,20 +255,24 @@ def whole(value: Tensor) -> Tensor:
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Turn on activation checkpointing, in place. Raises UsageError for a model without `fsdp_units()`."""
-    for part in _parts(model, "be recomputed"):
+    """Turn on activation checkpointing, in place.
+
+    Raises UsageError for a model without `fsdp_units()`.
+    """
+    for part in _parts(model, "use activation checkpointing"):
         part.forward = checkpointed(part.forward)
     if isinstance(model, DiT):
-        model.recomputed = True
+        model.checkpoint_activations = True
 
 
 def use_float8(model: nn.Module, device: torch.device) -> None:
-    """Compute the matmuls of the blocks in float8, forward and backward, with one scale per tensor; in place.
+    """Compute the blocks' matmuls in float8, forward and backward, one scale per tensor; in place.
 
-    Weights, optimizer states and checkpoints keep their dtype. It also runs on a CPU, slower than bf16, for tests.
+    Weights, optimizer states and checkpoints keep their dtype. It also runs on a CPU, slower than
+    bf16, for tests.
 
-    Source: Micikevicius et al. 2022 (arXiv:2209.05433), as torchao implements it.
-    Raises UsageError if the device has no float8, torchao is not installed, or no layer is eligible.
+    Source: Micikevicius et al. 2022 (arXiv:2209.05433), as torchao implements it. Raises UsageError
+    if the device has no float8, torchao is not installed, or no layer is eligible.
     """
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
         raise UsageError(f"{torch.cuda.get_device_name(device)} has no float8: leave it out. Ada and Hopper have it.")
@@ -279,7 +291,7 @@ def use_float8(model: nn.Module, device: torch.device) -> None:
     if not any(isinstance(layer, Float8Linear) for layer in model.modules()):
         raise UsageError(
             f"no layer of this {type(model).__name__} can be computed in float8: it has to be a plain one, without an "
-            "adapter beside it, and its widths multiples of 16. Leave float8 out."
+            "adapter, and its widths multiples of 16. Leave float8 out."
         )
 
 
@@ -293,7 +305,7 @@ def _parts(model: nn.Module, asked: str) -> list[nn.Module]:
 
 
 def checkpointed(forward: Callable[..., Made]) -> Callable[..., Made]:
-    """Selective activation checkpointing: the backward pass recomputes all but the results of `KEPT`."""
+    """Selective activation checkpointing: the backward recomputes all but the results in `KEPT`."""
 
     def policy(_: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         return CheckpointPolicy.MUST_SAVE if op.name() in KEPT else CheckpointPolicy.PREFER_RECOMPUTE

@@ -1,11 +1,13 @@
-"""Reference losses: is my training working? The loss curve of a run that did, and a check against it.
+"""Reference losses: the curve of a run that worked, and a check of other runs against it.
 
-A reference is the smoothed loss of a run at some steps, with a tolerance: DEVIATIONS standard deviations of its own
-values around the smooth curve, and at least TOLERANCE of it, as other seeds and machines give other runs. It holds for
-one recipe with its settings: another lr, other data or other initial weights give another curve. It covers the stable
-phase, where the loss does not depend on the length of the run; a cool-down is not checked.
+A reference is the smoothed loss of a run at some steps, with a tolerance: DEVIATIONS standard
+deviations of its own values around the smooth curve, and at least TOLERANCE of it, as other seeds
+and machines give other runs. It holds for one recipe with its settings: another lr, other data or
+other initial weights give another curve. It covers the stable phase, where the loss does not depend
+on the length of the run; a cool-down is not checked.
 
-Here: making, finding and checking against references. Not here: the logs they are made from (runs/logs.py).
+Here: making, finding and checking against references. Not here: the logs they are made from
+(runs/logs.py).
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Reference:
 
 
 def loss_warning(reference: Reference, step: int, loss: float) -> str | None:
-    """A warning if a logged loss (mean over some steps) is outside the reference's tolerance, else None."""
+    """A warning if a logged loss, a mean over steps, is outside the tolerance, else None."""
     if not isfinite(loss):
         return f"the loss of step {step} is not a number"
     expected = reference.at(step)
@@ -63,7 +65,9 @@ def loss_warning(reference: Reference, step: int, loss: float) -> str | None:
 
 
 def make_reference(run: Settings, rows: Sequence[Row]) -> Reference:
-    """Make a reference from the rows of a log, smoothed over five rows, few enough that a sudden drop stays visible.
+    """Make a reference from the rows of a log, smoothed over five rows.
+
+    Five are few enough that a sudden drop stays visible.
 
     Raises UsageError if there are too few rows to separate the curve from its scatter.
     """
@@ -87,7 +91,10 @@ def make_reference(run: Settings, rows: Sequence[Row]) -> Reference:
 
 
 def keep(reference: Reference, folder: Path = FOLDER) -> Path:
-    """Write a reference where `reference_of` finds it. Raises UsageError if the folder is not writable."""
+    """Write a reference where `reference_of` finds it.
+
+    Raises UsageError if the folder is not writable.
+    """
     path = folder / f"{reference.run['recipe']}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -96,7 +103,7 @@ def keep(reference: Reference, folder: Path = FOLDER) -> Path:
 
 
 def reference_of(run: Settings, folder: Path = FOLDER) -> Reference | None:
-    """The stored reference for a recipe with these settings, NOT_COMPARED aside; None if there is none."""
+    """The stored reference for a recipe with these settings, NOT_COMPARED aside, or None."""
     path = folder / f"{run['recipe']}.json"
     if not path.exists():
         return None

@@ -1,17 +1,22 @@
-"""Consistency distillation: a student that samples in few steps without guidance, as LoRA adapters on its teacher.
+"""Consistency distillation: LoRA adapters with which a teacher samples in few steps, unguided.
 
-    f(x_t, t) = x_t - t v(x_t, t)                    where the trajectory through x_t ends; at t = 0 the point itself
-    loss      = d(f(x_t, t), stopped f(x_s, s))      x_s: the guided teacher's Euler steps from x_t to s, the next time
+    f(x_t, t) = x_t - t v(x_t, t)                  where the trajectory through x_t ends; at t = 0
+                                                   the point itself
+    loss      = d(f(x_t, t), stopped f(x_s, s))    x_s: the guided teacher's Euler steps from x_t
+                                                   to s, the next time
 
-Source: Song et al. 2023 (Consistency Models, arXiv:2303.01469), Algorithm 2; guidance inside the teacher's step and
-adapters, Luo et al. 2023 (LCM, arXiv:2310.04378, section 4; LCM-LoRA, arXiv:2311.05556); targets of the student itself
-and not of its average, and the pseudo-Huber distance, Song and Dhariwal 2023 (arXiv:2310.14189, section 3), as Lu and
-Song 2024 (arXiv:2410.11081) have the former too.
+Source: Song et al. 2023 (Consistency Models, arXiv:2303.01469), Algorithm 2; guidance inside the
+teacher's step and adapters, Luo et al. 2023 (LCM, arXiv:2310.04378, section 4; LCM-LoRA,
+arXiv:2311.05556); targets of the student itself and not of its average, and the pseudo-Huber
+distance, Song and Dhariwal 2023 (arXiv:2310.14189, section 3), as Lu and Song 2024
+(arXiv:2410.11081) have the former too.
 
-Teacher and student are one network in memory, without its adapters and with them. The teacher sees the conditioning
-tokens as in sampling: clean together with the text, and pure noise with the null text (generate/window.py).
+Teacher and student are one network in memory, without its adapters and with them. The teacher sees
+the conditioning tokens as in sampling: clean together with the text, and pure noise with the null
+text (generate/window.py).
 
-Here: the loss. Not here: its recipe (recipes/student.py), sampling by a student (diffusion/samplers.py).
+Here: the loss. Not here: its recipe (recipes/student.py), sampling by a student
+(diffusion/samplers.py).
 """
 
 from __future__ import annotations
@@ -41,8 +46,9 @@ class StudentLoss:
 
     null_text: (S, Dt)
     teacher:   guidance settings of the teacher
-    times:     number of times from noise to data, evenly spaced before the shift, as in sampling; the offset is
-               random, so that the student learns every t: a token conditioned on in part has times of its own
+    times:     number of times from noise to data, evenly spaced before the shift, as in sampling;
+        the offset is random, so that the student learns every t: a token conditioned on in part has
+        times of its own
     euler:     Euler steps of the teacher from one time to the next
     shift, shift_tokens: as in `Sampling`
     """
@@ -55,7 +61,7 @@ class StudentLoss:
     euler: int = 2
 
     def __call__(self, dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """Mean distance over the generated tokens, with its breakdown by t, as in `diffusion.mean_loss`.
+        """Mean distance over the generated tokens, by t as well, as in `diffusion.mean_loss`.
 
         All generated tokens of a clip share one newly drawn t; conditioning tokens keep their own.
         """
@@ -78,7 +84,8 @@ class StudentLoss:
     def guided_x0(self, dit: DiT, state: Pack, loss_mask: Tensor, eps: Tensor) -> Tensor:
         """The teacher's guided x0 estimate of the generated tokens, as in `generate/window.py`.
 
-        eps:     (L, Ct), noise that takes the place of conditioning tokens in the unconditional branch
+        eps:     (L, Ct), noise that takes the place of conditioning tokens in the unconditional
+            branch
         returns  (L, Ct); meaningless where a token is conditioning
         """
         how, count = self.teacher, len(state.lengths)
@@ -98,7 +105,7 @@ class StudentLoss:
         return extrapolated(x0_of(dit, state), x0_of(dit, unconditional), scale[:, None])
 
     def _times(self, pack: Pack, noise: torch.Generator) -> Tensor:
-        """(1 + euler, B): a random t for each clip, then the times of the teacher's steps down to the next."""
+        """Times (1 + euler, B): a random t per clip, then the teacher's steps down to the next."""
         device = pack.tokens.device
         even = 1 - torch.rand(len(pack.lengths), 1, generator=noise, device=device)  # above 0
         share = torch.linspace(0, 1, 1 + self.euler, device=device)

@@ -1,4 +1,4 @@
-"""The training loss of the transformer: flow matching on generated tokens, in a pack where every token has its own t.
+"""Training loss of the transformer: flow matching on generated tokens, every token with its own t.
 
 Here: from a clean batch to a loss; a dummy batch without data, for planning.
 Not here: the formulas (diffusion/), which tokens are conditioning (data/windows.py).
@@ -21,7 +21,10 @@ from minisora.dit.model import DiT, DiTConfig
 
 
 def dit_loss(dit: DiT, batch: LatentBatch, noise: torch.Generator) -> dict[str, Tensor]:
-    """Flow-matching loss of a batch, with its breakdown by t. noise: the generator that eps is drawn from"""
+    """Flow-matching loss of a batch, with its breakdown by t.
+
+    noise: the generator that eps is drawn from
+    """
     pack = batch.clean
     eps = torch.randn(pack.tokens.shape, generator=noise, device=pack.tokens.device)
     times = pack.times[pack.time_index]

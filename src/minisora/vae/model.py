@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         pixels = frames.flatten(1, 2).contiguous(memory_format=torch.channels_last)
         direct = self.direct_one(pixels) if n == 1 else self.direct_group(pixels)
         mean, log_var = self.latent(merged).chunk(2, 1)
-        # the mean over a block, not the sum, so that weights are about 1 and learn as fast as the others
+        # the mean over a block, not the sum: weights are about 1 and learn as fast as the others
         return torch.cat([mean + direct / (pixels.shape[1] * STRIDE**2), log_var], 1)
 
 

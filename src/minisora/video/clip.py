@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from minisora.outside import as_path
+from minisora.video.frames import fit
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
 from minisora.video.sheet import evenly, laid_out, tiled
@@ -64,13 +65,21 @@ class Video:
         return cls(*read_frames(path), _sound_of(as_path(path)))
 
     @property
+    def height(self) -> int:
+        return int(self.frames.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.frames.shape[2])
+
+    @property
     def seconds(self) -> float:
         """Duration; the last frame is shown as long as the others."""
         return len(self.frames) / self.fps
 
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17, keep: bool = False) -> list[str]:
         """Write a file, format by suffix; arguments, result and errors as in `write_video`."""
-        track, notes = mixed(self.sound, self.seconds, Path(path))
+        mix, notes = mixed(self.sound, self.seconds, Path(path))
         written = write_video(
             path,
             self.frames,
@@ -78,10 +87,28 @@ class Video:
             zoom=zoom,
             crf=crf,
             comment=self.request,
-            track=track,
+            mix=mix,
             keep=keep,
         )
         return written + notes
+
+    def read(self, *, size: tuple[int, int] | None = None, fps: float | None = None) -> tuple[Tensor, float]:
+        """Frames fitted to a size and resampled; and their fps.
+
+        size: (height, width); None: their own
+        fps:  frames per second; None: their own
+        """
+        at_rate = self if fps is None else self.at_rate(fps)
+        return fit(at_rate.frames, *(size or (self.height, self.width)))[0], at_rate.fps
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user on how it was read; there are none on frames in memory."""
+        return ()
+
+    def pieces(self) -> Iterator[Tensor]:
+        """Yield all frames: (n, H, W, 3) uint8."""
+        yield self.frames
 
     def of(self, source: Source) -> Self:
         """Copy with the file that it was read from."""
@@ -162,7 +189,7 @@ class Stream:
         Before the first piece it leaves no file, and raises KeyboardInterrupt.
         """
         check_writable(path, num_frames=self.num_frames)
-        track, sound_notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
+        mix, notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
         written = write_stream(
             path,
             self._until_interrupted(),
@@ -170,10 +197,10 @@ class Stream:
             zoom=zoom,
             crf=crf,
             comment=self.request,
-            track=track,
+            mix=mix,
             keep=True,
         )
-        return written + sound_notes
+        return written + notes
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6) -> Image.Image:
         """Contact sheet of the frames so far; see `Video.contact_sheet`."""

@@ -79,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def delivered(path: Path, write: Callable[[Path], None], names: Callable[[Path], Iterable[Path]]) -> None:
-    """Write finished work to `path` or, if that fails, elsewhere: then raise UsageError with the place.
+    """Write finished work to `path` or, if that fails, elsewhere: raises UsageError with the place.
 
     write: writes all of it, by `replacing`
     names: files that `write` makes of a path

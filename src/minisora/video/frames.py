@@ -1,14 +1,16 @@
-"""Frames in memory: shapes, resizing, cropping, resampling in time, and the two scales of values.
+"""Frames: shapes, resizing, cropping, resampling in time, and the two scales of values.
 
-Here: resizing, cropping, nearest frames at another fps, uint8 0..255 <-> float -1..1, sizes as
-people write them and as suit a model. Not here: files (read.py, write.py).
+Here: what counts as frames, resizing, cropping, nearest frames at another fps, uint8 0..255 <->
+float -1..1, sizes as people write them and as suit a model. Not here: files (read.py, write.py).
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +32,104 @@ class Shape:
     def seconds(self) -> float:
         """Time from the first frame to the last."""
         return (self.num_frames - 1) / self.fps
+
+
+_PIECE_BYTES = 32 << 20  # of frames that are read at a time
+
+
+class Frames(Protocol):
+    """(T, H, W, 3) uint8: a tensor, or frames that are read when they are sliced (recording.py)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, frames: slice, /) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """Frames that are computed when they are sliced. read: frames first..stop"""
+
+    shape: tuple[int, ...]
+    read: Callable[[int, int], Tensor]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, frames: slice, /) -> Tensor:
+        first, stop, step = frames.indices(len(self))
+        assert step == 1, step
+        return self.read(first, stop)
+
+
+def derived(frames: Frames, size: tuple[int, int], change: Callable[[Tensor], Tensor]) -> Frames:
+    """Change frames, each by itself: a tensor now, others when they are sliced.
+
+    change: (n, H, W, 3) -> (n, *size, 3)
+    """
+    if isinstance(frames, Tensor):
+        return change(frames)
+    return Computed((len(frames), *size, 3), lambda first, stop: change(frames[first:stop]))
+
+
+def padded(frames: Frames, more: int) -> Frames:
+    """Repeat the last frame `more` times at the end."""
+    count = len(frames)
+
+    def read(first: int, stop: int) -> Tensor:
+        some = frames[min(first, count - 1) : min(stop, count)]
+        return torch.cat([some, some[-1:].expand(max(0, stop - first - len(some)), -1, -1, -1)])
+
+    whole = Computed((count + more, *frames.shape[1:]), read)
+    return whole[:] if isinstance(frames, Tensor) else whole
+
+
+def blended(frames: Frames, times: int, count: int) -> Frames:
+    """Frames at a multiple of the fps, blended linearly from those before and after.
+
+    count: of the result, at most times * (T - 1) + 1
+    """
+
+    def read(first: int, stop: int) -> Tensor:
+        at = torch.arange(first, stop) / times
+        before = at.long().clamp(max=len(frames) - 2)
+        some = frames[int(before[0]) : int(before[-1]) + 2].float()
+        here = before - before[0]
+        return torch.lerp(some[here], some[here + 1], (at - before).view(-1, 1, 1, 1)).round().to(torch.uint8)
+
+    whole = Computed((count, *frames.shape[1:]), read)
+    return whole[:] if isinstance(frames, Tensor) else whole
+
+
+def single(frames: Frames, number: int) -> Frames:
+    """One frame, as (1, H, W, 3)."""
+    if isinstance(frames, Tensor):
+        return frames[number : number + 1]
+    return Computed((1, *frames.shape[1:]), lambda first, stop: frames[number + first : number + stop])
+
+
+def in_pieces(frames: Frames) -> Iterator[Tensor]:
+    """Yield frames a few at a time; a tensor as a whole."""
+    if isinstance(frames, Tensor):
+        yield frames
+        return
+    size = _at_once(frames)
+    for first in range(0, len(frames), size):
+        yield frames[first : first + size]
+
+
+def backwards(frames: Frames) -> Iterator[Tensor]:
+    """Yield frames from the last to the first, a few at a time."""
+    size = _at_once(frames)
+    for stop in range(len(frames), 0, -size):
+        yield frames[max(0, stop - size) : stop].flip(0)
+
+
+def _at_once(frames: Frames) -> int:
+    _, height, width, channels = frames.shape
+    return max(1, _PIECE_BYTES // (height * width * channels))
 
 
 def to_float(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

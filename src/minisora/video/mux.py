@@ -1,13 +1,12 @@
-"""Encoded frames and sound -> a container: mp4, webm, Matroska, gif.
+"""Encoded frames and sound -> a file: mp4, webm, Matroska, gif.
 
-Here: putting together what is encoded. Not here: encoding frames (write.py), sound as samples
-(sound.py), the temporary file (files.py).
+Here: muxing. Not here: encoding (write.py), the temporary file (files.py).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -19,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minisora.video.files import ffmpeg_name
-from minisora.video.sound import RATE, Track
+from minisora.video.spool import Spool
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
-_BLOCK = 48_000  # samples handed to the encoder at a time
+Part = tuple[av.VideoStream | av.AudioStream, Spool]  # by which packets were encoded, and these
 
 
 @dataclass(frozen=True)
@@ -31,58 +30,38 @@ class Container:
 
     kind:    FFmpeg's name of the format
     options: of that format
-    sound:   codec of its sound
     """
 
     path: Path
     kind: str
     options: Mapping[str, str]
-    sound: str
     comment: str
 
 
-def mux(into: Container, video: av.VideoStream, packets: Iterable[av.Packet[Any]], track: Track | None) -> None:
-    """Write a container of encoded frames and, if given, of sound, which is encoded here.
-
-    video: stream that the packets were encoded by
-    track: (2, n) samples at RATE
-    """
+def mux(into: Container, parts: Sequence[Part]) -> None:
+    """Write a container of encoded streams, packets of all of them in order of time."""
     with av.open(ffmpeg_name(into.path), "w", format=into.kind, container_options=dict(into.options)) as target:
         target.metadata["comment"] = into.comment
-        shown = target.add_stream_from_template(video)
-        sound = None if track is None else _Heard(target, into.sound, track)
-        for packet in packets:
-            if sound is not None and packet.dts is not None and packet.time_base is not None:
-                sound.mux(until=float(packet.dts * packet.time_base))
-            packet.stream = shown
+        streams = [_copied(target.add_stream_from_template(stream), spool) for stream, spool in parts]
+        for packet in heapq.merge(*streams, key=_time):
             target.mux(packet)
-        if sound is not None:
-            sound.mux(until=math.inf)
 
 
-class _Heard:
-    """A track on its way into a container, a block at a time, so that it lies next to the frames."""
+def _copied(stream: av.VideoStream | av.AudioStream, spool: Spool) -> Iterator[av.Packet[Any]]:
+    for packet in spool.packets():
+        packet.stream = stream
+        yield packet
 
-    def __init__(self, target: av.container.OutputContainer, codec: str, track: Track) -> None:
-        self._target, self._track, self._start = target, track, 0
-        self._stream = cast(av.AudioStream, target.add_stream(codec, rate=RATE, layout="stereo"))
 
-    def mux(self, until: float) -> None:
-        """Encode the blocks that begin before a second; all that is left if that is infinite."""
-        while self._start < min(self._track.shape[1], until * RATE):
-            block = np.ascontiguousarray(self._track[:, self._start : self._start + _BLOCK])
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts = RATE, self._start
-            self._target.mux(self._stream.encode(frame))
-            self._start += _BLOCK
-        if until == math.inf:
-            self._target.mux(self._stream.encode(None))
+def _time(packet: av.Packet[Any]) -> float:
+    assert packet.dts is not None and packet.time_base is not None, packet
+    return float(packet.dts * packet.time_base)
 
 
 def mux_gif(path: Path, pictures: Callable[[], Iterator[Pixels]], fps: Fraction, comment: str) -> None:
-    """Write a gif of one palette for all frames, with ordered dithering: still parts do not flicker.
+    """Write a gif of one palette for all frames, with ordered dithering, so still parts stay still.
 
-    pictures: gives all frames, each time that it is called
+    pictures: gives all frames each time it is called
     """
     first = next(pictures())
     height, width, _ = first.shape

@@ -1,44 +1,67 @@
 """Files -> frames, for any video or picture that FFmpeg or Pillow reads.
 
-Display metadata is applied: display matrix and EXIF rotation, pixel aspect, colour matrix and range,
-the time of each frame. Transparent pixels are blended with a plain background. Another fps is
-sampled by time: each frame of the result is the source's frame shown at its time.
+Display metadata is applied: display matrix and EXIF rotation, pixel aspect, colour matrix and
+range, the time of each frame. Transparent pixels are blended with a plain background. Another fps
+is sampled by time: each frame of the result is the source's frame shown at its time.
 
-Here: probing, decoding, resampling in time.
-Not here: resizing (frames.py), writing (write.py), the type `Video` (clip.py).
+Here: probing, frames in memory, resampling in time.
+Not here: decoding (decode.py), frames that stay in their file (recording.py), resizing (frames.py),
+writing (write.py), the type `Video` (clip.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
 
-import av
 import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from minisora.errors import UsageError
 from minisora.outside import as_path
-from minisora.video.files import ffmpeg_name
-from minisora.video.pixels import Background, Pixels, display_size, frame_pixels, picture_pixels
+from minisora.video.decode import (
+    Packets,
+    Shown,
+    decodable,
+    decode,
+    file_rate,
+    is_joined,
+    length_by_header,
+    notes_on,
+    scan,
+    still_pixels,
+    stills,
+)
+from minisora.video.open import (
+    Container,
+    Refused,
+    VideoStream,
+    clock_may_jump,
+    open_container,
+    open_picture,
+    open_video,
+)
+from minisora.video.pixels import Background, Pixels, display_size, frame_pixels
 
-_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg renders text files as videos: refused
 _MOST_BYTES = 8 << 30  # of pixels in one whole file
-_SEEK_FROM_SECONDS = 2.0  # nearer starts are reached by decoding from the first frame
+_SCANNED_BYTES = 256 << 20  # of a file: smaller ones are read for their length, whatever their header says
+Each = Callable[[Pixels], Pixels]  # applied to every frame as it is decoded: (H, W, 3) -> (h, w, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Properties of a video file as displayed: height and width are those after rotation."""
+    """Properties of a video file as displayed: height and width are those after rotation.
+
+    notes: for the user, on what is read otherwise than the file means it
+    """
 
     seconds: float
     fps: float  # on average, where the rate varies
@@ -48,16 +71,7 @@ class Probe:
     has_audio: bool
     codec: str
     pixel_format: str
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """One frame and its display time, in seconds after the first; pixels on demand."""
-
-    seconds: float
-    duration: float
-    rate: float  # frames per second of the file, on average
-    pixels: Callable[[], Pixels]
+    notes: tuple[str, ...] = ()
 
 
 def probe(path: str | Path) -> Probe:
@@ -66,36 +80,50 @@ def probe(path: str | Path) -> Probe:
     Raises UsageError if the file is missing, holds no video or cannot be decoded.
     """
     path = as_path(path)
-    with _decodable(path):
-        if _is_webp(path):
-            shown = list(_decode_webp(path, "white"))
-            height, width, _ = shown[0].pixels().shape
-            seconds = shown[-1].seconds + shown[-1].duration
+    with decodable(path):
+        if (shown := stills(path, "white")) is not None:
+            return _probe_stills(list(shown), path)
+        with open_video(path) as (container, stream):
+            first = next(Packets(container, stream).frames(), None)
+            if first is None:
+                raise Refused("unreadable", f"{path} holds no frame: it is damaged or cut short. Try another copy.")
+            height, width, _ = frame_pixels(first, display_size(first, stream), "white", VideoReformatter()).shape
+            seconds, count = _length(path, container, stream)
             return Probe(
                 seconds=seconds,
-                fps=shown[0].rate,
+                fps=file_rate(stream),
                 height=height,
                 width=width,
-                num_frames=len(shown),
-                has_audio=False,
-                codec="webp",
-                pixel_format="rgba",
-            )
-        with _open(path) as (container, stream):
-            first = next(_decode_stream(path, container, stream, 0.0, "white"), None)
-            if first is None:
-                raise UsageError(f"{path} holds no frame: it is damaged or cut short. Try another copy.")
-            height, width, _ = first.pixels().shape
-            return Probe(
-                seconds=_seconds(container, stream),
-                fps=first.rate,
-                height=height,
-                width=width,
-                num_frames=stream.frames or None,
+                num_frames=count or None,
                 has_audio=bool(container.streams.audio),
                 codec=stream.codec_context.name,
                 pixel_format=stream.codec_context.pix_fmt or "unknown",
+                notes=notes_on(first),
             )
+
+
+def _probe_stills(shown: Sequence[Shown], path: Path) -> Probe:
+    height, width, _ = shown[0].pixels().shape
+    return Probe(
+        seconds=shown[-1].seconds + shown[-1].duration,
+        fps=shown[0].rate,
+        height=height,
+        width=width,
+        num_frames=len(shown),
+        has_audio=False,
+        codec=path.suffix.lower().removeprefix("."),
+        pixel_format="rgba",
+    )
+
+
+def _length(path: Path, container: Container, stream: VideoStream) -> tuple[float, int]:
+    """Seconds of a stream and its number of frames, 0 if unknown; by packets if no header tells."""
+    seconds = length_by_header(container, stream)
+    doubtful = path.stat().st_size <= _SCANNED_BYTES and not container.format.name.startswith("mov")
+    if seconds and not (doubtful or clock_may_jump(container) or is_joined(path, container)):
+        return seconds, stream.frames
+    found = scan(path)
+    return found.seconds, len(found.times)
 
 
 def read_clip(
@@ -116,8 +144,8 @@ def read_clip(
             f"start={start:g}, num_frames={num_frames}, fps={fps:g} name no clip: "
             "start must be 0 or more, the other two positive."
         )
-    with closing(_decode(path, start, background)) as shown:
-        frames = list(islice(_resampled(shown, start, fps), num_frames))
+    with closing(decode(path, start, background)) as shown:
+        frames = list(islice(resampled(shown, start, fps), num_frames))
     if len(frames) < num_frames:
         raise UsageError(
             f"{path} ends too early: {num_frames} frames at {fps:g} fps from {start:g} s need "
@@ -128,38 +156,63 @@ def read_clip(
 
 
 def read_frames(
-    path: str | Path, *, fps: float | None = None, background: Background = "white"
+    path: str | Path,
+    *,
+    fps: float | None = None,
+    start: float = 0.0,
+    stop: float = math.inf,
+    background: Background = "white",
+    each: Each | None = None,
 ) -> tuple[Tensor, float]:
-    """Decode a whole file.
+    """Decode a file, or a stretch of it.
 
-    fps:     of the result. None keeps every frame of a file of constant fps; one of variable fps is
-             resampled at its commonest interval
-    returns  (T, H, W, 3) uint8 RGB and the frames per second
+    fps:         of the result. None keeps every frame of a file of constant fps; one of variable
+                 fps is resampled at its commonest interval
+    start, stop: seconds after the first frame of the file
+    each:        applied to every frame as it is decoded
+    returns      (T, H, W, 3) uint8 RGB and the frames per second
 
-    Raises UsageError when the file cannot be decoded.
+    Raises UsageError when the file cannot be decoded, or ends before `start`.
     """
     path = as_path(path)
-    if fps is not None:
-        if not (fps > 0 and math.isfinite(fps)):
-            raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
-        with closing(_decode(path, 0.0, background)) as shown:
-            return _stacked(path, _resampled(shown, 0.0, fps)), fps
-    times: list[_Shown] = []
-
-    def kept(shown: Iterator[_Shown]) -> Iterator[Pixels]:
-        for frame in shown:
-            pixels = frame.pixels()
-            times.append(replace(frame, pixels=partial(np.asarray, pixels)))  # lets go of the decoder's own copy
-            yield pixels
-
-    with closing(_decode(path, 0.0, background)) as shown:
-        frames = _stacked(path, kept(shown))
-    seconds = [frame.seconds for frame in times]
-    rate = _constant_rate(seconds, times[0].rate)
+    if fps is not None and not (fps > 0 and math.isfinite(fps)):
+        raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
+    with closing(decode(path, start, background)) as decoded:
+        shown = _within(decoded, start, stop)
+        if each is not None:
+            shown = (replace(frame, pixels=partial(_changed, frame, each)) for frame in shown)
+        if fps is not None:
+            return _stacked(path, resampled(shown, start, fps), start), fps
+        times: list[Shown] = []
+        frames = _stacked(path, _kept(shown, times), start)
+    seconds = [frame.seconds - times[0].seconds for frame in times]
+    rate = constant_rate(seconds, times[0].rate)
     if rate is None:
-        rate = 1 / float(np.median([step for step in np.diff(seconds) if step > 0]))
-        frames = _stacked(path, _resampled(iter(times), 0.0, rate))
+        rate = commonest_rate(seconds)
+        frames = _stacked(path, resampled(iter(times), times[0].seconds, rate), start)
     return frames, rate
+
+
+def _changed(frame: Shown, each: Each) -> Pixels:
+    return each(frame.pixels())
+
+
+def _kept(shown: Iterator[Shown], times: list[Shown]) -> Iterator[Pixels]:
+    """Pixels of frames, which are added to `times` without the decoder's own copy."""
+    for frame in shown:
+        pixels = frame.pixels()
+        times.append(replace(frame, pixels=partial(np.asarray, pixels)))
+        yield pixels
+
+
+def _within(shown: Iterator[Shown], start: float, stop: float) -> Iterator[Shown]:
+    """Frames that are shown between two moments; the last of them until `stop` at most."""
+    for frame in shown:
+        slack = 1 / frame.rate / 4
+        if frame.seconds >= stop - slack:
+            return
+        if frame.seconds + frame.duration > start + slack:
+            yield replace(frame, duration=min(frame.duration, stop - frame.seconds))
 
 
 def read_comment(path: str | Path) -> str:
@@ -168,11 +221,11 @@ def read_comment(path: str | Path) -> str:
     Raises UsageError if the file cannot be read.
     """
     path = as_path(path)
-    with _decodable(path):
-        if path.suffix.lower() == ".png":
+    with decodable(path):
+        if path.suffix.lower() == ".png" and path.is_file():
             with Image.open(path) as picture:
                 return str(getattr(picture, "text", {}).get("Comment", ""))
-        with _open(path) as (container, _):
+        with open_container(path) as container:
             tags = {name.lower(): value for name, value in container.metadata.items()}
             return tags.get("comment", "")
 
@@ -185,111 +238,16 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
     Raises UsageError when the file cannot be decoded.
     """
     path = as_path(path)
-    with _decodable(path):
-        try:
-            with Image.open(path) as picture:
-                picture.load()
-                return torch.from_numpy(picture_pixels(ImageOps.exif_transpose(picture), background))
-        except UnidentifiedImageError:
-            with closing(_decode(path, 0.0, background)) as shown:
-                return torch.from_numpy(next(shown).pixels())
+    with decodable(path):
+        if (picture := open_picture(path)) is not None:
+            with picture:
+                return torch.from_numpy(still_pixels(picture, background))
+        with closing(decode(path, 0.0, background)) as shown:
+            return torch.from_numpy(next(shown).pixels())
 
 
-def _decode(path: Path, start: float, background: Background) -> Generator[_Shown]:
-    """Decode frames in display order, from the one shown at `start` on; at least one."""
-    with _decodable(path):
-        if _is_webp(path):
-            yield from _decode_webp(path, background)
-            return
-        with _open(path) as (container, stream):
-            none = True
-            for shown in _decode_stream(path, container, stream, start, background):
-                none = False
-                yield shown
-            if none:
-                raise UsageError(f"{path} holds no frame: it is damaged or cut short. Try another copy.")
-
-
-def _decode_stream(
-    path: Path,
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    start: float,
-    background: Background,
-) -> Generator[_Shown]:
-    rate = float(stream.average_rate or stream.guessed_rate or 25)
-    zero, size, last = None, None, 0.0
-    frames = _decoded(container, stream)
-    skipping, convert = start > _SEEK_FROM_SECONDS, VideoReformatter()
-    try:
-        while (frame := next(frames, None)) is not None:
-            at = _moment(frame)
-            if zero is None:
-                zero = at or 0.0
-            if skipping:
-                skipping = False
-                target = zero + start - 1 / rate
-                try:
-                    container.seek(int(target * av.time_base))  # to the keyframe before
-                    frames = _decoded(container, stream)
-                    frame = next(frames, None)
-                except av.FFmpegError:
-                    frame = None
-                at = _moment(frame) if frame is not None else None
-                if frame is None or at is None or at > target + 1 / rate:  # no index, or a wrong one
-                    container.seek(stream.start_time or 0, stream=stream)
-                    frames = _decoded(container, stream)
-                    continue
-            size = size or display_size(frame, stream)
-            seconds = at - zero if at is not None else last
-            duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
-            last = seconds + duration
-            yield _Shown(seconds, duration, rate, partial(frame_pixels, frame, size, background, convert))
-    except av.FFmpegError as error:
-        raise UsageError(
-            f"{path} is damaged: decoding stopped {last:.2f} s after its first frame ({error.strerror}). "
-            "Use a shorter stretch of it, or another copy."
-        ) from error
-    expected = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-    if container.format.name.startswith("mov") and last < expected - max(0.5, 0.1 * expected):
-        raise UsageError(f"{path} is cut short: it ends after {last:.2f} s, and should last {expected:.2f} s.")
-
-
-def _moment(frame: av.VideoFrame) -> float | None:
-    """Time stamp in seconds, or None if the frame has none."""
-    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-
-
-def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode") == "1"
-    transparent = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name) if alpha else None
-    if transparent is None:
-        yield from container.decode(stream)
-        return
-    decoder = cast(av.VideoCodecContext, av.CodecContext.create(transparent, "r"))  # FFmpeg's own drops the alpha
-    for packet in container.demux(stream):
-        yield from decoder.decode(packet if packet.size else None)
-
-
-def _decode_webp(path: Path, background: Background) -> Generator[_Shown]:
-    """Decode animated WebP, which FFmpeg does not."""
-    with Image.open(path) as picture:
-        count, at = getattr(picture, "n_frames", 1), 0.0
-        lengths = []
-        for i in range(count):
-            picture.seek(i)
-            picture.load()
-            lengths.append(picture.info.get("duration", 0) / 1000 or 0.1)
-        rate = count / sum(lengths)
-        for i, length in enumerate(lengths):
-            picture.seek(i)
-            pixels = picture_pixels(picture, background)
-            yield _Shown(at, length, rate, partial(np.asarray, pixels))
-            at += length
-
-
-def _stacked(path: Path, frames: Iterator[Pixels]) -> Tensor:
-    """Stack frames of one size to (T, H, W, 3). Raises UsageError above _MOST_BYTES."""
+def _stacked(path: Path, frames: Iterator[Pixels], start: float) -> Tensor:
+    """Stack frames of one size: (T, H, W, 3). Raises UsageError for none and above _MOST_BYTES."""
     held: list[Pixels] = []
     for pixels in frames:
         held.append(pixels)
@@ -298,10 +256,12 @@ def _stacked(path: Path, frames: Iterator[Pixels]) -> Tensor:
                 f"{path} is too long to be read whole: its frames take more than {_MOST_BYTES >> 30} GiB of memory. "
                 "Read a stretch of it, or cut it first."
             )
+    if not held:
+        raise UsageError(f"{path} ends before {start:g} s. Start earlier.")
     return torch.from_numpy(np.stack(held))
 
 
-def _constant_rate(seconds: list[float], stated: float) -> float | None:
+def constant_rate(seconds: Sequence[float], stated: float) -> float | None:
     """Constant fps that matches every frame's time; None if the fps varies.
 
     seconds: display time of each frame
@@ -322,7 +282,12 @@ def _constant_rate(seconds: list[float], stated: float) -> float | None:
     return None
 
 
-def _resampled(shown: Iterator[_Shown], start: float, fps: float) -> Iterator[Pixels]:
+def commonest_rate(seconds: Sequence[float]) -> float:
+    """Frames per second of the commonest interval between frames."""
+    return 1 / float(np.median([step for step in np.diff(seconds) if step > 0]))
+
+
+def resampled(shown: Iterator[Shown], start: float, fps: float) -> Iterator[Pixels]:
     """Yield the frame shown at start, start + 1/fps, ... until the video ends.
 
     Tolerance: a quarter of a frame, as containers round times (Matroska to 1 ms).
@@ -336,66 +301,9 @@ def _resampled(shown: Iterator[_Shown], start: float, fps: float) -> Iterator[Pi
                 yield pixels
                 count += 1
         held = frame
-    assert held is not None
+    if held is None:
+        return
     pixels = held.pixels()
     while start + count / fps < held.seconds + held.duration - slack:
         yield pixels
         count += 1
-
-
-def _is_webp(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head[:4] == b"RIFF" and head[8:] == b"WEBP"
-
-
-def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    if container.duration:
-        return container.duration / av.time_base
-    container.seek(stream.start_time or 0, stream=stream)
-    ends = [
-        float((packet.pts + (packet.duration or 0)) * packet.time_base)
-        for packet in container.demux(stream)
-        if packet.pts is not None
-    ]
-    return max(ends, default=0.0)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a container and its first video stream that is not the cover picture of a sound file."""
-    options = {"protocol_whitelist": "file"}  # a playlist must not make us open addresses
-    with av.open(ffmpeg_name(path), options=options, metadata_errors="replace") as container:
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not streams or container.format.name in _TEXT_ART:
-            kinds = ", ".join(sorted({s.type for s in container.streams})) if not streams else "text"
-            raise UsageError(f"{path} holds no video (only {kinds or 'an empty container'}). Give a video file.")
-        yield container, streams[0]
-
-
-@contextmanager
-def _decodable(path: Path) -> Iterator[None]:
-    """Context manager: turn errors of decoders into UsageError."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder. Name one file in it.")
-    if not path.exists():
-        raise UsageError(f"there is no file {path}. Check the name.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise UsageError(f"{path} is empty (0 bytes). Try another copy.")
-    try:
-        yield
-    except PermissionError as error:
-        raise UsageError(f"{path} may not be read: permission denied.") from error
-    except Image.DecompressionBombError as error:
-        raise UsageError(f"{path} is too large a picture: {error}.") from error
-    except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UsageError(
-            f"{path} cannot be decoded: {reason}. It is damaged, cut short, or no video or picture. Try another copy."
-        ) from error
-
-
-# exceptions of av and Pillow on damaged input
-_DAMAGE: tuple[type[Any], ...] = (av.FFmpegError, OSError, ValueError, EOFError, SyntaxError, IndexError, MemoryError)

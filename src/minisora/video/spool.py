@@ -12,11 +12,11 @@ from __future__ import annotations
 import io
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Final, Self
 
 import av
 
@@ -25,6 +25,7 @@ from minisora.video.files import cannot_write
 _IN_MEMORY = 32 << 20  # bytes
 _HEAD = struct.Struct("<qqqqq?q")  # pts, dts, duration, time base, is_keyframe, bytes of data
 _NONE = -(2**63)  # FFmpeg's own mark of no time
+_CUT: Final = "skip_samples"  # side data of the first and the last packet of a sound
 
 
 class Spool:
@@ -37,6 +38,7 @@ class Spool:
         self._path = path
         self._places: list[Path | None] = [path.parent, None]  # None: the system's temporary folder
         self._parts: list[tuple[IO[bytes], int]] = [(io.BytesIO(), 0)]  # each with its bytes that are whole packets
+        self._cuts = dict[int, Any]()  # by number of the packet
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -48,19 +50,23 @@ class Spool:
         for file, _ in self._parts:
             file.close()
 
-    def keep(self, packet: av.Packet[Any]) -> None:
-        """Add a packet. Raises UsageError if there is no room left anywhere."""
-        base, data = packet.time_base or Fraction(1), bytes(packet)
-        times = [_NONE if time is None else time for time in (packet.pts, packet.dts, packet.duration)]
-        head = _HEAD.pack(*times, base.numerator, base.denominator, packet.is_keyframe, len(data))
-        try:
-            self._write(head + data)
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
-        self.count += 1
+    def keep(self, packets: Iterable[av.Packet[Any]]) -> None:
+        """Add packets. Raises UsageError if there is no room left anywhere."""
+        for packet in packets:
+            base, data = packet.time_base or Fraction(1), bytes(packet)
+            times = [_NONE if time is None else time for time in (packet.pts, packet.dts, packet.duration)]
+            head = _HEAD.pack(*times, base.numerator, base.denominator, packet.is_keyframe, len(data))
+            if packet.has_sidedata(_CUT):
+                self._cuts[self.count] = packet.get_sidedata(_CUT)
+            try:
+                self._write(head + data)
+            except OSError as error:
+                raise cannot_write(self._path, error) from error
+            self.count += 1
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """Read all packets back; may be called again."""
+        number = 0
         for file, size in self._parts:
             file.seek(0)
             while file.tell() < size:
@@ -68,7 +74,10 @@ class Spool:
                 packet = av.Packet(file.read(length))
                 packet.pts, packet.dts, packet.duration = (None if time == _NONE else time for time in times)
                 packet.time_base, packet.is_keyframe = Fraction(numerator, denominator), is_keyframe
+                if number in self._cuts:
+                    packet.set_sidedata(self._cuts[number])
                 yield packet
+                number += 1
 
     def _write(self, record: bytes) -> None:
         while True:

@@ -16,7 +16,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -36,17 +36,18 @@ from torch import Tensor
 from minisora.errors import UsageError
 from minisora.outside import as_path
 from minisora.video.files import cannot_write, check_place, delivered, replacing
-from minisora.video.mux import Container, mux, mux_gif
+from minisora.video.mux import Container, Part, mux, mux_gif
 from minisora.video.origin import mark
-from minisora.video.sound import CODECS, RATE, Track
+from minisora.video.sound import CODECS, RATE, Mix
 from minisora.video.spool import Spool
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 _NUMBERED = re.compile(r"%0?\d?\dd|%d")
 _SLOWEST = 0.001  # frames per second
 _FASTEST_GIF = 50  # fps: browsers play a delay of one hundredth as ten
-# x264's AVX-512 code weighs blocks (mbtree) with what memory holds beyond a row of them, where their number is no
-# multiple of eight. Its other code gives the same bytes each time, and on every machine.
+# x264's AVX-512 code weighs blocks (mbtree) with what memory holds beyond a row of them, where
+# their number is no multiple of eight. Its other code gives the same bytes each time, and on every
+# machine.
 _SETTLED = {"x264-params": "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"}
 X264 = {"preset": "medium", **(_SETTLED if torch.backends.cpu.get_cpu_capability() == "AVX512" else {})}
 
@@ -96,7 +97,7 @@ def write_video(
     zoom: int = 1,
     crf: int = 17,
     comment: str = "",
-    track: Track | None = None,
+    mix: Mix | None = None,
     keep: bool = False,
 ) -> list[str]:
     """Write one video; the file is there whole or not at all.
@@ -106,7 +107,7 @@ def write_video(
     zoom:    every pixel becomes zoom x zoom pixels, unsmoothed
     crf:     quality of .mp4 and .webm: 0 is the best, 51 the worst
     comment: stored in the file's metadata; without one, they name minisora
-    track:   sound, cut at the end of the frames; of .mp4, .webm and .mkv alone
+    mix:     sound, cut at the end of the frames; of .mp4, .webm and .mkv alone
     keep:    the place was checked before the work; if it fails now, the video goes elsewhere
     returns  a line for each difference between the file and the input; empty if there is none
 
@@ -115,7 +116,7 @@ def write_video(
     """
     if not keep:
         check_writable(path, num_frames=len(frames))
-    return write_stream(path, [frames], fps=fps, zoom=zoom, crf=crf, comment=comment, track=track, keep=keep)
+    return write_stream(path, [frames], fps=fps, zoom=zoom, crf=crf, comment=comment, mix=mix, keep=keep)
 
 
 def write_stream(
@@ -126,7 +127,7 @@ def write_stream(
     zoom: int = 1,
     crf: int = 17,
     comment: str = "",
-    track: Track | None = None,
+    mix: Mix | None = None,
     keep: bool = False,
 ) -> list[str]:
     """Like `write_video`, for a stream of pieces, one in memory at a time.
@@ -151,7 +152,7 @@ def write_stream(
     rate = Fraction(fps).limit_denominator(100_000)
     try:
         with Spool(path) as spool:
-            job = _Job(path, pictures, rate, crf, comment or mark(), track, keep, spool)
+            job = _Job(path, pictures, rate, crf, comment or mark(), mix, keep, spool)
             _WRITERS[path.suffix.lower()](job)
             return job.notes
     except av.FFmpegError as error:
@@ -196,7 +197,7 @@ class _Job:
     fps: Fraction
     crf: int
     comment: str
-    track: Track | None
+    mix: Mix | None
     keep: bool
     spool: Spool
     notes: list[str] = field(default_factory=list)
@@ -220,35 +221,23 @@ class _Job:
 
         self.deliver(through)
 
-    def mux(self, kind: str, stream: av.VideoStream, options: Mapping[str, str]) -> None:
-        """Make the file as a container, with the sound; without it if that cannot be encoded."""
-        track = self.track if self.track is None else self.track[:, : round(self.spool.count / self.fps * RATE)]
-
-        def write(temporary: Path) -> None:
-            into = Container(temporary, kind, options, CODECS[self.path.suffix.lower()], self.comment)
-            try:
-                mux(into, stream, self.spool.packets(), track)
-            except av.FFmpegError as error:
-                if track is None:
-                    raise
-                mux(into, stream, self.spool.packets(), None)
-                self.notes.append(f"{self.path.name}: the sound cannot be written ({error.strerror}) and is left out")
-
-        self.deliver_whole(write)
+    def mux(self, kind: str, parts: Sequence[Part], options: Mapping[str, str]) -> None:
+        """Make the file as a container of the encoded frames and sound."""
+        self.deliver_whole(lambda temporary: mux(Container(temporary, kind, options, self.comment), parts))
 
 
 @contextmanager
 def _encoded(
     job: _Job, kind: str, codec: str, pixels: str, options: Mapping[str, str], even: bool = False
-) -> Iterator[av.VideoStream]:
-    """Encode all pictures into the spool; yields the stream that describes them.
+) -> Iterator[list[Part]]:
+    """Encode all pictures, then the sound; yields what a container is made of.
 
     kind: container that they are for
     even: pad to even sizes
     """
     pictures, fps = job.pictures, job.fps
     down, across = (pictures.height % 2, pictures.width % 2) if even else (0, 0)
-    with av.open(os.devnull, "w", format=kind) as nowhere:
+    with av.open(os.devnull, "w", format=kind) as nowhere, Spool(job.path) as heard:
         stream = cast(av.VideoStream, nowhere.add_stream(codec, rate=fps, options=dict(options)))
         stream.width, stream.height, stream.pix_fmt = pictures.width + across, pictures.height + down, pixels
         context = stream.codec_context
@@ -258,22 +247,43 @@ def _encoded(
             context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709: a player must not guess
             context.color_range = int(ColorRange.MPEG)
             matrix, span = Colorspace.ITU709, ColorRange.MPEG
+        by = CODECS.get(job.path.suffix.lower(), "")
+        sound = None if job.mix is None else nowhere.add_stream(by, rate=RATE, layout="stereo")
         nowhere.start_encoding()
-        convert = VideoReformatter()
+        convert, edge = VideoReformatter(), ((0, down), (0, across), (0, 0))
         for number, picture in enumerate(pictures):
             frame = convert.reformat(
-                av.VideoFrame.from_ndarray(np.pad(picture, ((0, down), (0, across), (0, 0)), mode="edge"), "rgb24"),
+                av.VideoFrame.from_ndarray(np.pad(picture, edge, mode="edge"), "rgb24"),
                 format=pixels,
                 dst_colorspace=matrix,
                 dst_color_range=span,
-                interpolation=Interpolation.AREA if even or matrix is not None else None,
+                interpolation=Interpolation.AREA,
             )
             frame.pts, frame.time_base = number, 1 / fps
-            for packet in stream.encode(frame):
-                job.spool.keep(packet)
-        for packet in stream.encode(None):
-            job.spool.keep(packet)
-        yield stream
+            job.spool.keep(stream.encode(frame))
+        job.spool.keep(stream.encode(None))
+        parts: list[Part] = [(stream, job.spool)]
+        if isinstance(sound, av.AudioStream) and _encode_sound(job, sound, heard):
+            parts.append((sound, heard))
+        yield parts
+
+
+def _encode_sound(job: _Job, stream: av.AudioStream, spool: Spool) -> bool:
+    """Encode as many seconds of sound as there are of frames; False, and a note, if that fails."""
+    assert job.mix is not None
+    start = 0
+    try:
+        for block in job.mix.blocks(job.spool.count / float(job.fps)):
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts = RATE, start
+            spool.keep(stream.encode(frame))
+            start += block.shape[1]
+        spool.keep(stream.encode(None))
+    except av.FFmpegError as error:
+        job.notes.append(f"{job.path.name}: the sound cannot be written ({error.strerror}) and is left out")
+        return False
+    job.notes += job.mix.notes
+    return True
 
 
 def _write_mp4(job: _Job) -> None:
@@ -284,19 +294,19 @@ def _write_mp4(job: _Job) -> None:
             f"was padded to {height + height % 2}x{width + width % 2} by repeating the edge"
         )
     options = {**X264, "crf": str(job.crf)}
-    with _encoded(job, "mp4", "libx264", "yuv420p", options, even=True) as stream:
-        job.mux("mp4", stream, {"movflags": "+faststart"})
+    with _encoded(job, "mp4", "libx264", "yuv420p", options, even=True) as parts:
+        job.mux("mp4", parts, {"movflags": "+faststart"})
 
 
 def _write_webm(job: _Job) -> None:
     options = {"crf": str(job.crf), "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
-    with _encoded(job, "webm", "libvpx-vp9", "yuv420p", options) as stream:
-        job.mux("webm", stream, {})
+    with _encoded(job, "webm", "libvpx-vp9", "yuv420p", options) as parts:
+        job.mux("webm", parts, {})
 
 
 def _write_mkv(job: _Job) -> None:
-    with _encoded(job, "matroska", "ffv1", "bgr0", {"level": "3", "slicecrc": "1"}) as stream:
-        job.mux("matroska", stream, {})
+    with _encoded(job, "matroska", "ffv1", "bgr0", {"level": "3", "slicecrc": "1"}) as parts:
+        job.mux("matroska", parts, {})
 
 
 def _write_gif(job: _Job) -> None:
@@ -314,7 +324,7 @@ def _write_gif(job: _Job) -> None:
         )
     shape = job.pictures.height, job.pictures.width, 3
     for picture in job.pictures:
-        job.spool.keep(av.Packet(picture.tobytes()))
+        job.spool.keep([av.Packet(picture.tobytes())])
 
     def pictures() -> Iterator[Pixels]:
         return (np.frombuffer(bytes(packet), np.uint8).reshape(shape) for packet in job.spool.packets())
@@ -326,7 +336,7 @@ def _write_png(job: _Job) -> None:
     for picture in job.pictures:
         file = io.BytesIO()
         Image.fromarray(picture).save(file, format="png", pnginfo=_chunk(job.comment))
-        job.spool.keep(av.Packet(file.getvalue()))
+        job.spool.keep([av.Packet(file.getvalue())])
         if not is_numbered(job.path):
             break
 

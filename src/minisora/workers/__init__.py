@@ -1,1 +1,1 @@
-"""Work in processes that may crash: results in order, and a lock that allows one run in a folder."""
+"""Work in processes that may crash: results in order, and a lock for one run per folder."""

@@ -1,13 +1,14 @@
-"""Prefetching: items made ahead of time in single-threaded processes, and returned in order.
+"""Prefetching: items computed ahead of time in single-threaded processes, returned in order.
 
-Threads would do for decoding, but not next to a training step that keeps every core busy: operators wait for the
-slowest of their threads, and a worker's operators would take all cores.
+Threads would do for decoding, but not next to a training step that keeps every core busy: operators
+wait for the slowest of their threads, and a worker's operators would take all cores.
 
-Items are dealt out in turn, so the results do not depend on the number of processes. A process that ends or exceeds its
-time is replaced and its items are made again; an item that ends two of them ends the run.
+Items are assigned round-robin, so the results do not depend on the number of processes. A process
+that dies or exceeds its time is replaced and its items are computed again; an item that fails twice
+ends the run.
 
-Here: the processes and their messages. Not here: samples (data/shards.py), work whose failures are rows of a table
-(pool.py).
+Here: the processes and their messages. Not here: samples (data/shards.py), work whose failures are
+rows of a table (pool.py).
 """
 
 from __future__ import annotations
@@ -32,19 +33,21 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 MOST_SECONDS = 1800.0
-_passed: dict[str, None] = {}  # what was; in a worker, while it makes one item
+_skipped: dict[str, None] = {}  # what was; in a worker, while it makes one item
 _is_worker = False
 
 
 def ahead(
     make: Callable[[Item], Made], items: Iterable[Item], *, workers: int, timeout_seconds: float = MOST_SECONDS
 ) -> Generator[Made]:
-    """Yield make(item) for each item, in order, with up to `workers` made ahead. `make` must pickle.
+    """Yield make(item) for each item, in order, with up to `workers` computed ahead.
 
-    workers:         0: make each item on demand, in this process and without a time limit
+    make:            must pickle
+    workers:         0: compute each item on demand, in this process and without a time limit
     timeout_seconds: for one item, from when it is waited for
 
-    Exceptions of `make` are raised here. Raises UsageError if an item ends its process or exceeds its time twice.
+    Exceptions of `make` are raised here. Raises UsageError if an item kills its process or exceeds
+    its time twice.
     """
     if workers == 0:
         yield from map(make, items)
@@ -64,12 +67,12 @@ def ahead(
             worker.end()
 
 
-def passed_over(what: str) -> None:
-    """Report a skipped sample: once for each, with their number so far, from whichever process found it."""
-    if what not in _passed:
-        _passed[what] = None
+def report_skipped(what: str) -> None:
+    """Report a skipped sample once, with their number so far, whichever process found it."""
+    if what not in _skipped:
+        _skipped[what] = None
         if not _is_worker:
-            print(f"passed over: {what} ({len(_passed)} so far)", file=sys.stderr, flush=True)
+            print(f"skipped: {what} ({len(_skipped)} so far)", file=sys.stderr, flush=True)
 
 
 class _Worker(Generic[Item, Made]):
@@ -86,7 +89,7 @@ class _Worker(Generic[Item, Made]):
         self.process = spawn.Process(target=_work, args=(self.make, theirs), daemon=True)
         self.process.start()
         theirs.close()
-        # whoever leaves this undone at exit would wait for it: a daemon is asked by SIGTERM, which workers ignore
+        # kill at exit: a daemon gets SIGTERM and is waited for, but workers ignore SIGTERM
         Finalize(self, self.process.kill, exitpriority=100)
         self.ready = False  # it has loaded what it needs, which is not time of an item
 
@@ -114,9 +117,9 @@ class _Worker(Generic[Item, Made]):
                 f"{reprlib.repr(item)} could not be made ahead, twice: {why}. Look at the data that it reads, and at "
                 "the memory that is free; or make nothing ahead (`prefetch=0`), to see where it stops."
             )
-        kind, content, passed = why
-        for what in passed:
-            passed_over(what)
+        kind, content, skipped = why
+        for what in skipped:
+            report_skipped(what)
         if kind == "raised":
             raise content
         made: Made = content
@@ -150,12 +153,12 @@ def _work(make: Callable[[Any], Any], pipe: Connection) -> None:
         pipe.send(True)
         while True:
             item = pipe.recv()
-            _passed.clear()
+            _skipped.clear()
             try:
                 kind, content = "made", make(item)
             except Exception as error:
                 error.add_note("".join(traceback.format_exception(error)))  # which pickling leaves out
                 kind, content = "raised", error
-            pipe.send((kind, content, list(_passed)))
+            pipe.send((kind, content, list(_skipped)))
     except (EOFError, OSError):
         pass  # the parent is gone

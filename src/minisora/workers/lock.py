@@ -1,6 +1,7 @@
 """A lock that allows one run in a folder.
 
-Here: the lock. Not here: its users: curation for its output, the training loop for a run, training for its latents.
+Here: the lock. Not here: its users: curation for its output, the training loop for a run, training
+for its latents.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from minisora.video.files import cannot_write
 
 @contextmanager
 def one_run(folder: Path, advice: str) -> Iterator[None]:
-    """Lock the folder, creating it if needed. The system releases the lock when the process ends, even after a crash.
+    """Lock the folder, creating it if needed.
+
+    The system releases the lock when the process ends, even after a crash.
 
     Raises UsageError, with the advice, if another process holds it.
     """

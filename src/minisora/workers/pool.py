@@ -1,11 +1,12 @@
 """A pool of worker processes for work that may crash or hang.
 
-Each process does one row at a time. A row that raises, exceeds its time limit or crashes its process becomes a failed
-row with the reason; the process is replaced and the rest continues. Results come in the order of the rows, and only a
-few rows are processed ahead of the consumer, so memory does not grow with their number.
+Each process does one row at a time. A row that raises, exceeds its time limit or crashes its
+process becomes a failed row with the reason; the process is replaced and the rest continues.
+Results come in the order of the rows, and only a few rows are processed ahead of the consumer, so
+memory does not grow with their number.
 
-Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), the stages themselves
-(curate/).
+Here: stages, and running one on this machine. Not here: running one on Ray (ray_runner.py), the
+stages themselves (curate/).
 """
 
 from __future__ import annotations
@@ -36,20 +37,23 @@ _AHEAD = 8  # rows for each process that may be done before the oldest of them i
 
 
 class Stage(Protocol):
-    """A function from rows to rows. It must pickle; heavy resources are loaded at the first call."""
+    """A function from rows to rows.
+
+    It must pickle; heavy resources are loaded at the first call.
+    """
 
     def __call__(self, rows: pa.Table, /) -> pa.Table:
-        """At least one row for each of `rows`, in their order. If it raises, `failed` makes the result."""
+        """At least one row for each of `rows`, in their order; if it raises, that of `failed`."""
 
     def failed(self, rows: pa.Table, reason: str, message: str) -> pa.Table:
-        """The result for rows that could not be done. reason: one word, which the ledger counts by"""
+        """Result for rows that failed. reason: one word, which the ledger counts by"""
 
 
 Engine = Callable[[Stage, pa.Table], Iterator[pa.Table]]  # the results for the rows of a table, in order
 
 
 class _Worker:
-    """A process, and the row it is at."""
+    """A process, and the row that it works on."""
 
     def __init__(self, stage: Stage) -> None:
         # forkserver: a new process in milliseconds, and no copy of our threads' locks
@@ -66,7 +70,7 @@ class _Worker:
         self.deadline = 0.0  # of time.monotonic()
 
     def end(self) -> int | None:
-        """The exit status; negative where a signal ended it, ours too."""
+        """Kill the process; returns its exit status, negative for a signal, ours included."""
         self.process.kill()
         self.process.join()
         self.pipe.close()
@@ -75,9 +79,9 @@ class _Worker:
 
 @dataclass(eq=False)
 class Pool:
-    """Processes for one stage, started when there are rows; as a context manager they are gone at its end.
+    """Processes for one stage, started when there are rows; as a context manager, ended at exit.
 
-    timeout_seconds: for one row, and once more for each 256 MB of the file that its `size_bytes` tells of
+    timeout_seconds: for one row, and again for each 256 MB of its `size_bytes`
     """
 
     stage: Stage
@@ -99,10 +103,7 @@ class Pool:
         self._pool = []
 
     def run(self, rows: pa.Table) -> Generator[pa.Table]:
-        """stage(row) for each row, in order.
-
-        Raises UsageError where the stage does: that is no fault of a row.
-        """
+        """Yield stage(row) for each row, in order. Raises the UsageErrors of the stage."""
         done: dict[int, pa.Table] = {}
         begun = taken = 0
         while taken < rows.num_rows:

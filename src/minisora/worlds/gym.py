@@ -1,8 +1,8 @@
 """Any Gymnasium environment as a world: clips with the action and the reward of each frame.
 
-Frame 0 is rendered before the first action; action i leads from frame i to frame i + 1 and gives reward i. If the
-clip's fps is below the environment's, an action is repeated for the steps of a frame. The same seed gives the same
-actions, and the same clip if the environment is deterministic.
+Frame 0 is rendered before the first action; action i leads from frame i to frame i + 1 and gives
+reward i. If the clip's fps is below the environment's, an action is repeated for the steps of a
+frame. The same seed gives the same actions, and the same clip if the environment is deterministic.
 
 Source: Towers et al. 2024, "Gymnasium", arXiv:2407.17032; https://gymnasium.farama.org.
 
@@ -37,18 +37,23 @@ def record(
     seed: int = 0,
     most_frames: int = 1024,
 ) -> Iterator[Clip]:
-    """A clip of each episode. One longer than `most_frames` goes on in a next clip, from the frame the last ended on.
+    """Record a clip of each episode.
 
-    env:     an id such as "CartPole-v1", or an environment made with render_mode="rgb_array", which is left open
+    An episode longer than `most_frames` continues in another clip, from the last frame on.
+
+    env:     an id such as "CartPole-v1", or an environment made with render_mode="rgb_array", which
+        is left open
     policy:  "random", or a function of the observation
-    size:    (height, width) in pixels; what stands over is cut away. None: as the environment draws
-    fps:     of the clips: the environment's own rate (None) or a whole part of it
-    seed:    of the first episode; each next one adds 1
+    size:    (height, width) in pixels; frames are scaled to cover it and cropped. None: as rendered
+    fps:     of the clips: that of the environment divided by a whole number; None: its own
+    seed:    of the first episode; each further episode adds 1
 
-    truth holds the environment's id, its seed, `actions` and `rewards` of each step between frames, the space of the
-    actions, and whether the episode ended by itself (`terminated`) or at a limit (`truncated`)
+    truth holds the environment's id, its seed, `actions` and `rewards` of each step between frames,
+    the space of the actions, and whether the episode ended by itself (`terminated`) or at a limit
+    (`truncated`)
 
-    Raises UsageError when Gymnasium or what the environment needs is missing, or it does not draw into arrays.
+    Raises UsageError if Gymnasium or a package of the environment is missing, or if the environment
+    does not render to arrays.
     """
     with _refusals(env):
         opened = _opened(env)
@@ -130,7 +135,7 @@ def _chooser(env: Any, policy: str | Policy) -> Policy:
 
 
 def _drawn(env: Any, size: tuple[int, int] | None) -> Tensor:
-    """(H, W, 3) uint8"""
+    """Render one frame: (H, W, 3) uint8."""
     drawn = env.render()
     if not isinstance(drawn, np.ndarray) or drawn.dtype != np.uint8 or drawn.ndim != 3 or drawn.shape[2] != 3:
         raise UsageError(f"{_name(env)} does not draw (height, width, 3) uint8. Wrap it so that its render does.")
@@ -139,7 +144,7 @@ def _drawn(env: Any, size: tuple[int, int] | None) -> Tensor:
 
 
 def _plain(action: Any) -> Any:
-    """Numbers and lists, as JSON has them."""
+    """JSON form of an action: numbers and lists."""
     if isinstance(action, np.ndarray | np.generic):
         return action.tolist()
     if isinstance(action, dict):
@@ -156,14 +161,14 @@ def _slug(name: str) -> str:
 
 
 def _words(name: str) -> str:
-    """ "ALE/MsPacman-v5" -> "ms pacman" """
+    """Readable name of an environment: "ALE/MsPacman-v5" -> "ms pacman"."""
     base = re.sub(r"-v\d+$", "", name.rpartition("/")[2])
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_-]+", " ", base).lower()
 
 
 @contextmanager
 def _refusals(env: Any) -> Iterator[None]:
-    """Turn Gymnasium's errors for an environment that it cannot make or render into a UsageError of one line."""
+    """Turn Gymnasium's errors on making or rendering an environment into a UsageError."""
     try:
         from gymnasium.error import Error
     except ImportError:

@@ -1,9 +1,9 @@
-"""Every range of seeds of scenes, each for one use, so that training and evaluation never share a scene.
+"""Every range of seeds of scenes, each for one use: training and evaluation share no scene.
 
-A range never moves: whatever a seed once drew, it draws again. A new use takes a range of its own; free are 11 to 49
-million, 80 to 299 million and 750 to 899 million. `check_disjoint` is run as this is imported.
+Ranges never move, so a seed always draws the same scene. A new use takes a new range; free are 11
+to 49 million, 80 to 299 million and 750 to 899 million. Importing the module runs `check_disjoint`.
 
-Here: the numbers. Not here: how many seeds of a range are used (sources.py and whoever draws).
+Here: the numbers. Not here: how many seeds of a range are used (sources.py and its callers).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ VAE = range(1000 * MILLION, 2**31)  # drawn at random, so that few come twice
 
 
 def every_range() -> list[range]:
-    """All of them, by rising seed."""
+    """All ranges, by rising seed."""
     alone = [value for value in globals().values() if isinstance(value, range)]
     return sorted([*TRAINING.values(), *alone], key=lambda each: each.start)
 

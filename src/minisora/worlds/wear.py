@@ -1,4 +1,4 @@
-"""Wear: augmentation that makes real clips as soft and noisy as a codec's or a model's, for networks that read those.
+"""Wear: augmentation that makes real clips as soft and noisy as those of a codec or a model.
 
 Here: `wear`. Not here: the networks trained with it (judge/, caption/train.py).
 """
@@ -11,7 +11,10 @@ from torch.nn import functional as F
 
 
 def wear(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """(T, H, W, 3) uint8, softened, smeared in time and made noisy by a random amount, as a codec or a model would."""
+    """Soften, smear in time and add noise, each by a random amount, as a codec or a model would.
+
+    frames: (T, H, W, 3) uint8, as the result
+    """
     if float(torch.rand((), generator=generator)) < 0.3:
         return frames
     blur, smear, noise, gain, light = torch.rand(5, generator=generator).tolist()

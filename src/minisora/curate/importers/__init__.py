@@ -1,10 +1,10 @@
-"""Annotation files of public data sets, and plain folders and tables, to rows of the one table (table.py).
+"""Importers: annotation files of data sets, plain folders and tables, to rows of table.py.
 
-An importer is a function from a path to rows, in the order of the file, read as it streams. It opens no video and no
-pickle, and downloads nothing. It refuses a file of another layout than it knows, with the row and what is in it; a
-span that ends before it starts, and a file that is not there, are found by `pair`.
+An importer is a function from a path to rows, which streams the file in order. It opens no video
+and no pickle, and downloads nothing. It raises UsageError for a file of another layout, with the
+row and its content; spans that end before they start and missing files are found by `pair`.
 
-Here: the list of importers. Not here: which local file a row means (pair.py).
+Here: the list of importers. Not here: finding the local file of a row (pair.py).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IMPORTERS: dict[str, Importer] = {
 
 
 def importer_named(name: str) -> Importer:
-    """For text that comes from outside."""
+    """The importer of a name from a recipe. Raises UsageError if there is none."""
     if name not in IMPORTERS:
         raise UsageError(f"there is no importer {name!r}. Choose one of: {', '.join(IMPORTERS)}.")
     return IMPORTERS[name]

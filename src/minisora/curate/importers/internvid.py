@@ -2,7 +2,7 @@
 
     YoutubeID, Start_timestamp, End_timestamp ("00:07:33.689"), Caption, Aesthetic_Score, UMT_Score
 
-Data-Juicer wants YoutubeID replaced by a path: paths are taken too.
+For Data-Juicer YoutubeID is replaced by a path, which is accepted too.
 Source: https://huggingface.co/datasets/OpenGVLab/InternVid.
 """
 

@@ -1,11 +1,13 @@
 """MSR-VTT: the original json, and the flat jsonl of the hub with a record for each sentence.
 
-    json     {"info": ..., "videos": [{"video_id", "category", "url", "start time", "end time", "split", "id"}],
-              "sentences": [{"caption", "video_id", "sen_id"}]}        keys with a SPACE; 20 sentences a video
+    json     {"info": ...,
+              "videos": [{"video_id", "category", "url", "start time", "end time", "split", "id"}],
+              "sentences": [{"caption", "video_id", "sen_id"}]}
+             keys with a SPACE; 20 sentences a video
     jsonl    video_id, caption, category, url, "start time", "end time", split, id
 
-The files that go round are cut already (video0.mp4 holds the clip alone); the url names the video it was cut from.
-Source: Xu et al. 2016; https://huggingface.co/datasets/AlexZigma/msr-vtt.
+The common files are already cut (video0.mp4 is the clip alone); the url names the video that it was
+cut from. Source: Xu et al. 2016; https://huggingface.co/datasets/AlexZigma/msr-vtt.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Pairing each row of an annotation with its local file.
 
-A name is looked for as a path first, then by its file name without folder and suffix (downloaders choose .mkv or .webm
-as they like), without the `v_` that ActivityNet puts before a name of YouTube, and by the name of YouTube: in a URL, or
-at the end of a file's name as yt-dlp writes it ("Title [jNQXAC9IVRw].mkv"). Of several files the one whose folders
-agree best is taken; where none does, the row is not paired: a wrong caption is worse than a lost clip.
+A name is looked up as a path first, then by its file name without folder and suffix (downloaders
+choose .mkv or .webm), without the `v_` that ActivityNet puts before a YouTube ID, and by the
+YouTube ID: in a URL, or at the end of a file name as yt-dlp writes it ("Title [jNQXAC9IVRw].mkv").
+Of several files the one whose folders agree best is taken; if none does, the row is not paired, as
+a wrong caption is worse than a lost clip.
 
-A row may also name a file that holds its clip alone ("clip_file" in meta): then the span is dropped.
+A row may also name a file of its clip alone ("clip_file" in meta), which has no span.
 
-Here: files in a folder, and rows with files. Not here: what the files hold (analyse.py).
+Here: files in a folder, and rows with files. Not here: the content of the files (analyse.py).
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ _NUMBERS = re.compile(r"(\d{5,})_(\d{5})")  # Panda-70M: its downloader pads the
 
 
 def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
-    """Paths of all videos in a folder and those below it, relative to it, in order. Hidden ones are left out.
+    """Relative paths of all videos in a folder and its subfolders, sorted, without hidden ones.
 
-    pictures: these too
+    pictures: include pictures
 
-    Raises UsageError when there is none.
+    Raises UsageError if there is none.
     """
     found, seen = [], set()
     suffixes = SUFFIXES + PICTURES * pictures
@@ -63,11 +64,12 @@ def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
 
 
 def pair(rows: Iterable[Row], media: Path, *, pictures: bool = False) -> tuple[list[Row], list[Row]]:
-    """Rows whose file is there, with `source` set to its path in `media`, and the others, with a `reason` each.
+    """Split rows into those with a file, with `source` set to it, and others, with a `reason`.
 
-    pictures: a row may mean one too
+    media:    the folder of the files
+    pictures: accept pictures as files
 
-    Raises UsageError when there are no rows, or none is paired.
+    Raises UsageError if there are no rows, or none has a file.
     """
     files = _Files(media, pictures)
     found: list[Row] = []
@@ -109,9 +111,9 @@ class _Files:
                 self._by_name[padded].append(path)
 
     def find(self, name: str) -> str | None:
-        """A path in the folder, or an absolute one; None when no file is called so.
+        """Path of a file by its name, in the folder or absolute; None if there is none.
 
-        Raises UsageError when several are, and none more so than the others.
+        Raises UsageError if the name is ambiguous.
         """
         normal = _normal(name)
         if path := self._by_path.get(normal.removeprefix("./")):
@@ -126,14 +128,14 @@ class _Files:
         return None
 
     def rate(self, path: str) -> float:
-        """Frames per second of a file, asked once."""
+        """Frames per second of a file, cached."""
         if path not in self._rates:
             self._rates[path] = probe(self.media / path).fps
         return self._rates[path]
 
 
 def _paired(row: Row, files: _Files) -> Row:
-    """The row with its file. Raises UsageError with the reason when it has none."""
+    """The row with its file. Raises UsageError with the reason if it has none."""
     meta: dict[str, Any] = json.loads(row["meta"])
     names = [name for name in (meta.get("clip_file"), row["source"]) if name]
     if _NUMBERS.fullmatch(_stem(names[0])):  # a number may be another clip's, see _check_caption
@@ -158,7 +160,7 @@ def _paired(row: Row, files: _Files) -> Row:
 
 
 def _check_caption(row: Row, file: Path) -> None:
-    """Files called by numbers alone are those of this annotation only where the text beside them is the row's too."""
+    """Raise UsageError for a file with a numeric name whose text file is not the row's caption."""
     beside = file.with_suffix(".txt")
     if _NUMBERS.fullmatch(file.stem) and beside.exists():
         text = beside.read_text(encoding="utf-8", errors="replace").strip()
@@ -167,7 +169,7 @@ def _check_caption(row: Row, file: Path) -> None:
 
 
 def _nearest(name: str, candidates: list[str]) -> str:
-    """The candidate that agrees most with a path: in its file name with suffix, then in folders from the last up."""
+    """The candidate that best matches a path: by file name, then by folders from the last up."""
 
     def agreement(path: str) -> int:
         pairs = zip(reversed(_normal(path).split("/")), reversed(name.split("/")), strict=False)
@@ -186,17 +188,17 @@ def _is_text(name: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    """With a mark in place of what is not UTF-8."""
+    """Printable form of a name: bytes that are not UTF-8 are replaced."""
     return name.encode("utf-8", "replace").decode()
 
 
 def _normal(name: str) -> str:
-    """One form for letters with accents, and one for folders."""
+    """Normalise a name: Unicode form and separators of folders."""
     return unicodedata.normalize("NFC", name).replace("\\", "/")
 
 
 def _stem(name: str) -> str:
-    """The file name without its suffix, if that is a video's: names of YouTube and of clips have dots in them."""
+    """The file name without a video's suffix; other dots stay, as in YouTube IDs and clip names."""
     base = name.rpartition("/")[2]
     return base[: base.rindex(".")] if base.lower().endswith(SUFFIXES + PICTURES) else base
 

@@ -1,7 +1,8 @@
-"""Panda-70M: a csv with one row for each SOURCE video, the folder that its downloader fills, its splitting tool's json.
+"""Panda-70M: a csv with a row for each SOURCE video, its downloader's folder, its splitter's json.
 
-    csv      videoID,url,timestamp,caption,matching_score[,desirable_filtering,shot_boundary_detection]: from the third
-             on Python lists of equal length, one entry for each clip; the last two columns came later
+    csv      videoID,url,timestamp,caption,matching_score
+             [,desirable_filtering,shot_boundary_detection]: from the third on Python lists of equal
+             length, one entry for each clip; the last two columns came later
     folder   00000/0000000_00000.{mp4,txt,json}: number of the video in the csv, then of its clip
     json     {"video.mp4": [[0, 149], ...]} in frames, or [["0:00:00.000", "0:00:15.982"], ...]
 
@@ -34,7 +35,7 @@ _NUMBERS = re.compile(r"\d{5,}_\d{5}")
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """A row for each clip, of any of the three."""
+    """A row for each clip, from any of the three layouts."""
     if path.is_dir():
         return _downloaded(path)
     return _splits(path) if path.suffix.lower() == ".json" else _table(path)

@@ -1,10 +1,14 @@
-"""One's own videos: a folder, or a table of paths and captions under any of their usual names.
+"""Own videos: a folder, or a table of paths and captions with any of the usual column names.
 
-    folder        every video in it and below; captions from NAME.txt (one a line) or NAME.json beside NAME.mp4
-    table         csv, tsv, jsonl, parquet, or json with a list of objects; all columns but those below go to meta
+    folder        every video in it and its subfolders; captions from NAME.txt (one per line) or
+                  NAME.json next to NAME.mp4
+    table         csv, tsv, jsonl, parquet, or json with a list of objects; all columns but those
+                  below go to meta
     Open-Sora     csv or parquet: path, text, num_frames, height, width, ...
-    Data-Juicer   jsonl: videos, text with <__dj__video> for each video and <|__dj__eoc|> after each chunk
-    FastVideo     videos2caption.json: [{"path", "cap"}]; or videos.txt, one path a line, and prompt.txt beside it
+    Data-Juicer   jsonl: videos, text with <__dj__video> for each video and <|__dj__eoc|> after each
+                  chunk
+    FastVideo     videos2caption.json: [{"path", "cap"}]; or videos.txt, one path per line, with
+                  prompt.txt next to it
 
 Several records of one video, or of one span of it, become one row with all their captions.
 """
@@ -36,9 +40,9 @@ def table(path: Path) -> Iterator[Row]:
 
 
 def folder(path: Path, *, pictures: bool = False) -> Iterator[Row]:
-    """A row for each video of a folder. pictures: and for each of these
+    """A row for each video of a folder. pictures: include pictures
 
-    Raises UsageError when it is no folder or holds no video, or what lies beside one cannot be read.
+    Raises UsageError if it is no folder or has no video, or if a caption file cannot be read.
     """
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder of videos. Name one, or import a table of paths as `table`.")

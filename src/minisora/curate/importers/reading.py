@@ -1,10 +1,10 @@
-"""Annotation files as people keep them: csv, tsv, json, jsonl and parquet, one record after the other.
+"""Annotation files as they come: csv, tsv, json, jsonl and parquet, one record after the other.
 
-Each record comes with where it stands ("train.csv:12", "qa.json[3]"), which is what an error names. A byte order mark,
-CRLF, line breaks and both kinds of quotes inside a cell, and cells of any size are read. Lists kept as Python literals
-are read by `ast.literal_eval`, which runs nothing.
+Each record comes with its place ("train.csv:12", "qa.json[3]"), which errors name. A byte order
+mark, CRLF, line breaks and both kinds of quotes inside a cell, and cells of any size are read.
+Lists kept as Python literals are read by `ast.literal_eval`, which runs nothing.
 
-Here: records and their cells. Not here: what a field means (the importers beside).
+Here: records and their cells. Not here: the meaning of fields (the importers).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _GAP = re.compile(r"[ \t\r\n,]*")
 
 
 def records(path: Path, needed: Collection[str] = ()) -> Iterator[Record]:
-    """The records of a file by its suffix. needed: fields that each must have
+    """Read the records of a file by its suffix. needed: fields that each must have
 
-    Raises UsageError when the file cannot be read, is of no known kind, or a record lacks a field.
+    Raises UsageError if the file cannot be read, is of an unknown kind, or a record lacks a field.
     """
     kinds = {".csv": _csv, ".tsv": _csv, ".json": _json_list, ".jsonl": _jsonl, ".parquet": _parquet}
     if path.suffix.lower() not in kinds:
@@ -47,7 +47,7 @@ def records(path: Path, needed: Collection[str] = ()) -> Iterator[Record]:
 
 
 def json_whole(path: Path) -> Any:
-    """A json file read at once: for those whose parts refer to each other."""
+    """Read a json file at once, if its parts refer to each other."""
     with _opened(path) as file:
         try:
             return json.load(file)
@@ -56,7 +56,7 @@ def json_whole(path: Path) -> Any:
 
 
 def layout(where: str, expected: str, found: object) -> UsageError:
-    """The error for a file that is not what it was said to be."""
+    """The error for a file of an unexpected layout."""
     text = found if isinstance(found, str) and found.strip() else repr(found)
     return UsageError(f"{where}: expected {expected}, found {text[:200]}. Is it the file that the importer is for?")
 
@@ -70,7 +70,7 @@ def text_of(where: str, record: dict[str, Any], name: str) -> str:
 
 
 def time_of(where: str, value: object) -> float:
-    """Seconds, as times.parse_time."""
+    """Seconds, as from times.parse_time; errors name the record."""
     try:
         return parse_time(value)
     except UsageError as error:
@@ -98,7 +98,7 @@ def captions_of(value: object) -> list[str]:
 
 
 def others(record: dict[str, Any], used: Collection[str]) -> dict[str, Any]:
-    """The remaining fields of a record, for a row's meta: neither used nor empty nor raw bytes."""
+    """The remaining fields of a record, for a row's meta, without empty ones and raw bytes."""
     return {
         name: value
         for name, value in record.items()
@@ -154,7 +154,7 @@ def _jsonl(path: Path) -> Iterator[Record]:
 
 
 def _json_list(path: Path) -> Iterator[Record]:
-    """The objects of one long list, of which only a piece is held at a time."""
+    """The objects of a json list, streamed with only a part in memory."""
     decoder = json.JSONDecoder()
     with _opened(path) as file:
         text, at, number = file.read(_CHUNK).lstrip(), 1, 0
@@ -201,7 +201,7 @@ def _names(record: dict[str, Any]) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """The text of a file; what goes wrong while it is read becomes words."""
+    """Open a text file; errors on reading it become UsageErrors."""
     try:
         with path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() in (".csv", ".tsv") else None) as file:
             yield file

@@ -1,12 +1,13 @@
-"""Shot2Story (20k, 134k): a json list with the story of each video and the caption of each of its shots.
+"""Shot2Story (20k, 134k): a json list with the story of each video and a caption for each shot.
 
-    {"video", "image_id", "nvid": the file's name, three times, "id", "whole_caption", "whole_ASR", "video_names": [],
-     "captions": [], "audio_captions": [], "ASR": []}            the lists go shot by shot
+    {"video", "image_id", "nvid": the file's name, three times, "id", "whole_caption", "whole_ASR",
+     "video_names": [], "captions": [], "audio_captions": [], "ASR": []}
+                                                                 the lists go shot by shot
 
-A shot's file is named {clip_id}_{first frame}_{last}.mp4: where only the whole clip is there, its frames tell the span.
-A `*meta.csv` beside (youtube_id, clip_id, duration: a Python pair of times) says where each clip was cut from. The
-split_info.pkl says nothing that the names do not, and is never opened.
-Source: https://github.com/bytedance/Shot2Story, DATA.md and data/scripts/process_videos.py.
+A shot's file is named {clip_id}_{first frame}_{last}.mp4: where only the whole clip is there, its
+frames give the span. A `*meta.csv` next to it (youtube_id, clip_id, duration: a Python pair of
+times) has the origin of each clip. The split_info.pkl adds nothing to the names, and is never
+opened. Source: https://github.com/bytedance/Shot2Story, DATA.md and data/scripts/process_videos.py.
 """
 
 from __future__ import annotations

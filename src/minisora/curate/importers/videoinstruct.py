@@ -1,11 +1,12 @@
-"""VideoInstruct-100K of Video-ChatGPT: questions about videos and their answers, many for each video.
+"""VideoInstruct-100K of Video-ChatGPT: questions about videos and their answers, many per video.
 
-    {"q", "a", "video_id": "v_k_ZXmr8pmrs"}                               `v_` and the name on YouTube
-    {"id", "video": "v_k_ZXmr8pmrs.pkl", "conversations": [{"from", "value"}, ...]}      the form for training
+    {"q", "a", "video_id": "v_k_ZXmr8pmrs"}     `v_` and the name on YouTube
+    {"id", "video": "v_k_ZXmr8pmrs.pkl", "conversations": [{"from", "value"}, ...]}
+                                                the form for training
 
-A caption is an answer to a question that asks what the whole video shows; all questions and answers are in meta. The
-.pkl of the second form is a name here: it is never opened.
-Source: https://github.com/mbzuai-oryx/Video-ChatGPT.
+Captions are the answers to questions about the whole video; all questions and answers are in meta.
+The .pkl of the second form is only a name: it is never opened. Source:
+https://github.com/mbzuai-oryx/Video-ChatGPT.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _WHOLE = re.compile(
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """A row for each video, where its first question stood."""
+    """A row for each video, at the place of its first question."""
     asked: dict[str, tuple[str, list[list[str]]]] = {}
     for where, record in records(path):
         video, pairs = _pairs(where, record)

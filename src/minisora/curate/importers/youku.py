@@ -1,9 +1,10 @@
 """Youku-mPLUG: four kinds of csv, with `:FILE` in the name of a column, in Chinese.
 
     pretraining      video_id:FILE, title
-    classification   video_id:FILE, title, label       a number by classname.json, which may lie beside
+    classification   video_id:FILE, title, label: a number of classname.json, if that is there too
     retrieval        clip_name:FILE, caption
-    captioning       video_id:FILE, golden_caption     text in train, a Python list in val, nothing in test
+    captioning       video_id:FILE, golden_caption: text in train, a Python list in val, empty in
+                     test
 
 Source: https://github.com/X-PLUG/Youku-mPLUG, dataset/video_downstream_datasets.py.
 """

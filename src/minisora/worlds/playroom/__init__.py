@@ -1,4 +1,4 @@
-"""The playroom: a world of things that roll, bounce, spin and collide on a floor, drawn from a seed, with ground truth.
+"""The playroom: things that roll, bounce, spin and collide, drawn from a seed, with ground truth.
 
 Reading order: scene.py, motion.py, camera.py, draw.py, render.py, facts.py, captions.py, clips.py.
 """

@@ -1,7 +1,8 @@
 """The cameras of a scene: poses, focal lengths and projection.
 
-Camera axes are x right, y down, z forward. The focal length is in halves of the frame's smaller side, so a
-portrait, a square and a wide frame all show what the square shows, and more along their longer side.
+Camera axes are x right, y down, z forward. The focal length is in halves of the frame's smaller
+side, so a portrait, a square and a wide frame all show what the square shows, and more along their
+longer side.
 
 Here: pose and focal length at any time, and where a point falls in the frame.
 Not here: rays and pixels (render.py).
@@ -67,7 +68,7 @@ def _shot_views(shot: Shot, times: Array) -> tuple[Array, Array]:
 
 
 def project(pose: Array, focal: Array, points: Array) -> tuple[Array, Array]:
-    """Points in the frame, in halves of its smaller side from the middle, y down; and their depth in units.
+    """Projection of points: halves of the smaller side from the middle, y down; depth in units.
 
     pose:    (T, 4, 4), focal (T,)
     points:  (T, N, 3)

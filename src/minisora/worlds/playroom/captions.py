@@ -1,7 +1,8 @@
 """Captions of a stretch of a scene: its visible facts (facts.py), in varied phrases (phrases.py).
 
-Natural captions state some of the facts, as people would. Dense ones state all, with the place of each thing, in a
-fixed order: from captions that say where things are, a network learns the meaning of words from fewer clips.
+Natural captions state some of the facts, as people would. Dense ones state all, with the place of
+each thing, in a fixed order: from captions that say where things are, a network learns the meaning
+of words from fewer clips.
 
 Here: choosing and joining phrases. The wording depends on the seed alone, through `random.Random`.
 """
@@ -37,7 +38,7 @@ def captions(
     """Two or three captions of a stretch, the first short, the second long.
 
     start, stop:  seconds after the scene's start; equal for a single moment, which has no motion
-    phrasing:     "train" or "held_out", two sets of templates without a common one
+    phrasing:     "train" or "held_out", disjoint sets of templates
     aspect:       width / height of the frame: a wide one may still show what has left a square one
 
     Raises UsageError for another phrasing.
@@ -53,7 +54,7 @@ def captions(
 
 
 def dense_caption(scene: Scene, *, seed: int, start: float, stop: float, aspect: float = 1.0) -> Caption:
-    """A caption of a stretch that says all: looks, places and motions of the things, floor, light and camera.
+    """A dense caption of a stretch: looks, places and motions of things, floor, light, camera.
 
     In the training set's templates. Arguments as for `captions`.
     """
@@ -143,7 +144,7 @@ def _article(word: str) -> str:
 
 
 def _story(rng: Random, view: View, phrases: Phrases, names: _Names) -> list[str]:
-    """A clause for each thing, what is met within the clause of what meets it."""
+    """A clause for each thing; a struck thing is part of the clause of the one that hits it."""
     things = {seen.number: seen for seen in view.things}
     if not things:
         return ["nothing but the empty floor is seen"]
@@ -214,7 +215,7 @@ def _still_life(rng: Random, view: View, phrases: Phrases, names: _Names) -> lis
 
 
 def _camera(rng: Random, view: View, phrases: Phrases, *, static: float) -> str:
-    """static: how often it is said that the camera does not move"""
+    """The camera's motion, or "". static: probability that a static camera is mentioned"""
     if view.camera == "none":
         return ""
     parts = []

@@ -28,9 +28,9 @@ class Captioning:
     """Settings of captions.
 
     phrasing: "train" or "held_out"
-    wordings: how many times two or three captions of each span are drawn
-    dense:    dense captions of each span, beside them; of a moment one
-    seconds:  how much longer than its frames the clip that is captioned goes on: for pictures that begin a clip
+    wordings: how many times two or three natural captions of each span are drawn
+    dense:    number of additional dense captions of each span; a moment has one
+    seconds:  by how much the captioned clip is longer than its frames, for pictures that begin one
     """
 
     phrasing: str = "train"
@@ -53,7 +53,7 @@ def clips(
 ) -> list[Clip]:
     """One clip for each seed, with captions of `SPANS` as far as the clip goes.
 
-    hints: what lies in each cell, too; motions are those of the whole clip
+    hints: also label the content of each cell (hints.py); motions are those of the whole clip
 
     Frames are on the CPU; truth holds the scene and the aspect of the frame.
     """
@@ -78,7 +78,10 @@ def clips(
 
 
 def _captions(scene: Scene, shape: Shape, how: Captioning) -> tuple[Caption, ...]:
-    """Captions, without repetition, of each of `SPANS` that begins within the frames, cut to the captioned length."""
+    """Captions, without repetition, of each of `SPANS` that begins within the frames.
+
+    A span is cut to the captioned length.
+    """
     aspect, end = shape.width / shape.height, shape.seconds + how.seconds
     spans = dict.fromkeys((start, min(stop, end)) for start, stop in SPANS if start <= shape.seconds)
     found = list[Caption]()

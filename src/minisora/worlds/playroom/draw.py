@@ -1,7 +1,7 @@
 """Drawing a scene from a seed, identical on every machine.
 
-The number of things and the first one's motion are drawn once. The rest is redrawn until all things are in view, apart
-from each other, and visibly perform their motions.
+The number of things and the first one's motion are drawn once. The rest is redrawn until all things
+are in view, apart from each other, and visibly perform their motions.
 
 Here: `draw`. Only `random.Random` is used, whose stream is fixed by Python.
 Not here: the data classes of a scene (scene.py), its captions (captions.py).
@@ -182,7 +182,7 @@ def _shot(rng: Random, start: float, azimuth: float, pivot: float) -> Shot:
 
 
 def _lay_out(rng: Random, scene: Scene) -> Scene | None:
-    """Place all things, one after the other, or None where that does not work out."""
+    """Place all things, one after the other; None if they do not fit."""
     cameras = views(scene, TIMES)
     for _ in range(TRIES):
         leaders = _place_leaders(rng, scene)
@@ -197,7 +197,7 @@ def _lay_out(rng: Random, scene: Scene) -> Scene | None:
 def _place_others(
     rng: Random, things: Sequence[Thing], leaders: Sequence[Thing], sights: Sequence[_Sight], cameras: Cameras
 ) -> list[Thing] | None:
-    """Those that stay in place, each at the first of SPOTS where it is in view and clear of all before it."""
+    """Static things, each at the first of SPOTS that is in view and clear of those before it."""
     before = list(zip(leaders, sights, strict=True))
     for thing in things:
         spots = [_spot(rng, -0.9, 2.6) for _ in range(SPOTS)]
@@ -215,7 +215,7 @@ def _place_others(
 
 
 def _place_leaders(rng: Random, scene: Scene) -> list[Thing]:
-    """Those that the first motion takes: one thing, or two that meet."""
+    """Place the things of the first motion: one, or two that meet."""
     first = scene.things[0]
     if first.motion == "collides":
         return _place_collision(rng, first, scene.things[1])
@@ -260,14 +260,14 @@ def _place_first(rng: Random, thing: Thing) -> Thing:
 
 
 def _spot(rng: Random, nearest: float, farthest: float) -> tuple[float, float]:
-    """A place on the floor; what is farther away has more room to the sides."""
+    """Random place on the floor; with the distance the range to the sides grows."""
     y = rng.uniform(nearest, farthest)
     widest = 1.5 + 0.3 * y
     return rng.uniform(-widest, widest), y
 
 
 def _straight(x: float, y: float, heading: float, speed: float) -> Path:
-    """Through (x, y) in the middle of the clip."""
+    """Straight path, through (x, y) in the middle of the clip."""
     back = speed * MIDDLE
     return Path(
         x=_round(x - back * math.cos(heading)),
@@ -292,7 +292,7 @@ def _in_place(rng: Random, motion: str, x: float, y: float) -> Path:
 
 
 def _place_collision(rng: Random, one: Thing, other: Thing) -> list[Thing]:
-    """`one` comes along x and meets `other` at the event; the sum of momenta stays."""
+    """Collision: `one` moves along x and hits `other` at the event; momentum is conserved."""
     side = rng.choice((-1, 1))
     event = rng.uniform(0.6, 1.4)
     restitution = rng.uniform(0.75, 0.95)
@@ -320,7 +320,7 @@ def _place_collision(rng: Random, one: Thing, other: Thing) -> list[Thing]:
 
 
 def _place_passing(rng: Random, scene: Scene, one: Thing, other: Thing) -> list[Thing]:
-    """`one` crosses the line of sight to `other`, farther away, at a moment soon after the start."""
+    """Occlusion: `one` crosses the line of sight to `other`, farther away, soon after the start."""
     side = rng.choice((-1, 1))
     event = rng.uniform(1.25, 1.9 if other.size == "large" else 1.55)
     speed = rng.uniform(0.8, 1.05)
@@ -341,9 +341,11 @@ def _place_passing(rng: Random, scene: Scene, one: Thing, other: Thing) -> list[
 
 
 class _Sight:
-    """A placed thing over the clip, as the cameras see it: (T, N, ...) at `TIMES`, at each of N spots on the floor.
+    """Samples of a placed thing over the clip, as the cameras see it.
 
-    spots: where else it is tried, in place of its own; of a thing that stays in place
+    (T, N, ...) at `TIMES`, at each of N spots on the floor.
+
+    spots: candidate places on the floor of a static thing; none: its own place
     """
 
     def __init__(self, thing: Thing, cameras: Cameras, spots: Sequence[tuple[float, float]] = ()) -> None:
@@ -356,7 +358,7 @@ class _Sight:
         self.radius = reach * focal[:, None] / np.maximum(self.depth, 1e-3)
 
     def in_view(self, thing: Thing) -> Flags:
-        """(N,) wholly in the frame all the time, or as its motion says."""
+        """(N,) True if it is wholly in the frame all the time, or when its motion requires it."""
         reach = np.abs(self.spots).max(axis=-1) + 0.9 * self.radius
         if thing.motion == "leaves_and_returns":
             gone = (np.abs(self.spots[..., 0]) - self.radius).max(0) > 1.03
@@ -373,7 +375,10 @@ def _fit(things: list[Thing], sights: list[_Sight]) -> bool:
 
 
 def _apart(other: Thing, other_sight: _Sight, one: Thing, sight: _Sight) -> Flags:
-    """(N,) `other`, placed after `one`, keeps clear of it on the floor and hides it no longer than a passing does."""
+    """True where `other`, placed after `one`, keeps clear of it and does not hide it for long.
+
+    (N,); a passing thing may hide it as it passes.
+    """
     meet = (one.motion, other.motion) == ("collides", "struck")
     ways = other_sight.centres - sight.centres
     clear: Flags = np.hypot(ways[..., 0], ways[..., 1]).min(0) >= (one.across + other.across) * 1.2

@@ -1,6 +1,7 @@
 """Facts of a stretch of a scene, derived from its geometry and not from the plan it was drawn by.
 
-A planned motion that falls outside the stretch, the frame or the shot is not visible, so it is not a fact.
+A planned motion that falls outside the stretch, the frame or the shot is not visible, so it is not
+a fact.
 
 Here: `watch`, and `facts`, the same as JSON values for a judge.
 Not here: words (captions.py).
@@ -26,12 +27,12 @@ MOVED = 0.2  # units in a stretch, below which a thing stays still
 
 @dataclass(frozen=True)
 class Seen:
-    """One thing as a stretch shows it.
+    """A thing as it is seen in a stretch.
 
-    motion:    one of scene.MOTIONS as far as it is seen; "leaves", "returns" for half of that motion and
-               "turns_back" where a wide frame shows it whole; "moves" for a straight way between two directions;
-               "none" in a single moment
-    direction: "left", "right", "toward", "away" on a straight way in one of them
+    motion:    one of scene.MOTIONS as far as it is seen; "leaves", "returns" for half of that
+        motion and "turns_back" where a wide frame shows it whole; "moves" for straight
+        motion between two directions; "none" in a single moment
+    direction: "left", "right", "toward", "away" for straight motion in one of them
     past:      things it crosses in the frame: (number, "past", "behind" or "in front of")
     """
 
@@ -44,11 +45,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class View:
-    """A stretch of a scene as it is seen.
+    """The visible content of a stretch of a scene.
 
     camera:     the move of the (first) shot; "none" in a single moment
     camera_after: the move after the cut, where there is one in the stretch
-    relations:  (number, "left of", "right of", "behind" or "in front of", number), clear and lasting
+    relations:  (number, "left of", "right of", "behind" or "in front of", number), where clear at
+        both ends of the stretch
     """
 
     things: tuple[Seen, ...]
@@ -64,7 +66,7 @@ def watch(scene: Scene, start: float, stop: float, *, aspect: float = 1.0) -> Vi
     cut_at = scene.cut
     cut = cut_at is not None and start + 0.25 <= cut_at <= stop - 0.25
     main = (start, stop)
-    if cut_at is not None and start < cut_at <= stop:  # motions are told of one shot: the first, if it lasts
+    if cut_at is not None and start < cut_at <= stop:  # motions are of one shot: the first, if it lasts
         main = (start, cut_at - 0.01) if cut_at - start >= 0.8 or not cut else (cut_at, stop)
         if not cut:  # a sliver of a shot at either end
             main = (start, cut_at - 0.01) if cut_at - start > stop - cut_at else (cut_at, stop)
@@ -172,7 +174,10 @@ def _motion(scene: Scene, sight: _Sight, n: int) -> tuple[str, str | None]:
 
 
 def _direction(sight: _Sight, n: int, start: int = 0, stop: int = -1) -> str | None:
-    """Where a thing goes, as the camera in the middle of the stretch sees it; None between two directions."""
+    """Direction of a thing's motion, seen by the camera in the middle of the stretch.
+
+    None between two directions.
+    """
     way = sight.places[stop, n, :2] - sight.places[start, n, :2]
     aside, ahead = float(way @ sight.right), float(way @ sight.ahead)
     if abs(aside) > 1.4 * abs(ahead):
@@ -215,7 +220,7 @@ def _camera_move(scene: Scene, start: float, stop: float) -> str:
 
 
 def _relations(sight: _Sight, shown: set[int], things: tuple[Seen, ...]) -> tuple[tuple[int, str, int], ...]:
-    """Places of things that stay where they are, clear at both ends of the stretch."""
+    """Relations of things that stay in place, where clear at both ends of the stretch."""
     stay = {seen.number for seen in things if seen.motion in ("none", "still", "spins", "bounces")}
     found = []
     for one in sorted(shown & stay):

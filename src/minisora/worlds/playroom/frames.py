@@ -1,6 +1,6 @@
 """Scenes as tensors: what the caster needs of every frame, several scenes laid end to end.
 
-Here: `Frames` and making them. Not here: drawing them (render.py, ground.py, raycast.py).
+Here: `Frames` and building them. Not here: drawing them (render.py, ground.py, raycast.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRAIL_WIDTH = 0.45  # half-width of a painted trail, of the radius
 
 @dataclass(frozen=True)
 class Frames:
-    """F frames of several scenes, flattened: what the caster needs of each frame and of its N things."""
+    """F frames of several scenes, flattened: what the ray caster needs of each frame and thing."""
 
     turn: Tensor  # (F, 3, 3)
     position: Tensor  # (F, 3) of the camera
@@ -55,8 +55,8 @@ def flatten(
 
     times:       (T,) seconds
     focal_scale: pixels of a focal length of 1
-    returns      the frames; of each scene and time the centres (B, T, N, 3), NaN where there is no thing, the pose
-                 (B, T, 4, 4), world to camera, and the focal length (B, T) in pixels
+    returns      the frames; of each scene and time the centres (B, T, N, 3), NaN where there is no
+        thing, the pose (B, T, 4, 4), world to camera, and the focal length (B, T) in pixels
     """
     most = max([1, *(len(scene.things) for scene in scenes)])
     count, length = len(scenes), len(times)

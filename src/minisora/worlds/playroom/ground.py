@@ -1,8 +1,8 @@
 """The floor with its pattern, shadows and paint, and the sky above it.
 
-The camera never leans to a side, so a row of the frame has one distance to the floor: everything that depends on
-distance (haze, softening of the pattern, the sky) is worked out once for each row, and floor coordinates are
-straight lines along a row.
+The camera never leans to a side, so a row of the frame has one distance to the floor: everything
+that depends on distance (haze, softening of the pattern, the sky) is computed once for each row,
+and floor coordinates are linear along a row.
 
 Here: colours of floors and lights; the picture without the things.
 Not here: the things (render.py).
@@ -32,7 +32,7 @@ FLOOR_COLOURS: dict[str, tuple[Colour, Colour]] = {  # mixed by the pattern
 
 @dataclass(frozen=True)
 class Light:
-    """Colours add: ambient everywhere, sun where it shines. Elevation in radians above the floor."""
+    """Colours of the ambient and the sun's light, which add up; elevation in radians."""
 
     sun: Colour
     ambient: Colour
@@ -94,7 +94,7 @@ def rows(turn: Tensor, position: Tensor, focal_pixels: Tensor, u: Tensor, v: Ten
     )
 
 
-# A pattern: (x, y) floor coordinates (F, H, W) and how many units a pixel covers (F, H, 1) -> share of colour 2
+# A pattern: (x, y) floor coordinates (F, H, W), units per pixel (F, H, 1) -> share of colour 2
 
 
 def _grey(x: Tensor, y: Tensor, soft: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def floor_pattern(floor: str, yaw: Tensor, at: Rows) -> Tensor:
 
 
 def _local(at: Rows, x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
-    """Floor coordinates about (x, y) with the first axis along (cosine, sine); each of these (F,)."""
+    """Floor coordinates about (x, y), first axis along (cosine, sine); each of these (F,)."""
     x, y, cosine, sine = (value[:, None, None] for value in (x, y, cosine, sine))
     from_x, from_y = at.x0 - x, at.y0 - y
     along = torch.addcmul(from_x * cosine + from_y * sine, at.xu * cosine + at.yu * sine, at.u)
@@ -160,9 +160,10 @@ def _local(at: Rows, x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> tupl
 def shade(
     shape: str, at: Rows, centre: Tensor, yaw: Tensor, across: Tensor, half_height: Tensor, sun: Tensor
 ) -> Tensor:
-    """Share of the sun that a thing takes from the floor: (F, H, W), soft at its edge.
+    """Shadow of a thing: share of the sun's light that it takes from the floor, (F, H, W).
 
-    Exact outlines for ball (an ellipse), cylinder (a swept disc) and cube (a hexagon); near for the cone.
+    The edge is soft. The outline is exact for the ball (an ellipse), the cylinder (a swept disc)
+    and the cube (a hexagon), approximate for the cone.
 
     centre:  (F, 3); yaw, across, half_height: (F,) of the thing
     sun:     (F, 3) direction to the light

@@ -1,7 +1,8 @@
-"""Hints: the true content of each cell of a frame, from the renderer, as auxiliary labels for training.
+"""Hints: the true content of each cell of a frame, from the renderer, as auxiliary labels.
 
-A network trained only on its output loss learns slowly to distinguish a cube from a cone. With auxiliary labels for its
-middle layers it learns sooner: deeply supervised nets, Lee et al. 2015 (arXiv:1409.5185).
+A network trained only on its output loss learns slowly to distinguish a cube from a cone. With
+auxiliary labels for its middle layers it learns sooner: deeply supervised nets, Lee et al. 2015
+(arXiv:1409.5185).
 
 Here: the labels. Not here: the losses that use them (caption/train.py, train/hints.py).
 """
@@ -30,8 +31,9 @@ _COVERED = 0.15  # least share of a cell that a thing covers for the hints to ap
 
 
 def hints_of(view: View, masks: Tensor) -> Tensor:
-    """The labels of each cell, from the thing that covers most of it, if it covers enough; in a cell without things
-    only "no thing" is labelled.
+    """Labels of each cell, from the thing that covers most of it, if it covers enough.
+
+    In a cell without things only "no thing" is labelled.
 
     masks:   (T, H, W) int64, 0 for the background, i + 1 for thing i; H and W multiples of CELL
     returns  (T, H / CELL, W / CELL, HINTS) int8, NOTHING where a hint does not apply

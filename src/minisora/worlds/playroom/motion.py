@@ -1,7 +1,7 @@
 """Position and rotation of every thing at any time.
 
-A path is a sum of closed forms (scene.Path), so any time can be asked for in any order. A collision is one
-event on a line: both speeds jump there so that momentum is kept.
+A path is a sum of closed forms (scene.Path), so times can be evaluated in any order. A collision is
+one event on a line: both speeds jump there, conserving momentum.
 
 Here: state at given times; the speeds after a collision; how near two things can come.
 Not here: which paths are chosen (draw.py).
@@ -41,7 +41,7 @@ def positions(thing: Thing, times: Array) -> Array:
 
 
 def travelled(thing: Thing, times: Array) -> Array:
-    """Signed way along the heading since time 0, in units; (T,) to (T,)."""
+    """Signed distance along the heading since time 0, in units; (T,) to (T,)."""
     path = thing.path
     kicked = path.kick * np.maximum(times - path.event, 0.0)
     return path.speed * times + path.acceleration * times**2 / 2 + kicked
@@ -68,7 +68,10 @@ def rotations(thing: Thing, times: Array) -> Array:
 
 
 def state(scene: Scene, times: Array) -> tuple[Array, Array]:
-    """All things of a scene: centres (T, N, 3) and rotations (T, N, 3, 3) at `times` (T,) seconds."""
+    """Motion of a scene's things.
+
+    Centres (T, N, 3) and rotations (T, N, 3, 3) at `times` (T,) seconds.
+    """
     if not scene.things:
         return np.empty((len(times), 0, 3)), np.empty((len(times), 0, 3, 3))
     centres = np.stack([positions(thing, times) for thing in scene.things], axis=1)
@@ -79,14 +82,14 @@ def state(scene: Scene, times: Array) -> tuple[Array, Array]:
 def after_collision(mass: float, speed: float, other_mass: float, restitution: float) -> tuple[float, float]:
     """Speeds of a thing and of the resting one it ran into, along their line.
 
-    Momentum is kept; `restitution` is the share of the speed of approach that is left as speed of parting.
+    Momentum is conserved; `restitution` is the ratio of relative speed after and before.
     """
     total = mass + other_mass
     return (mass - restitution * other_mass) / total * speed, (1 + restitution) * mass / total * speed
 
 
 def touching_distance(one: Thing, other: Thing) -> float:
-    """Distance of the axes of two things that stand on the floor and touch; cubes face each other."""
+    """Distance of two touching things' axes on the floor; cubes face each other."""
     heights = np.linspace(0.0, 2 * min(one.half_height, other.half_height), 65)
     return float(np.max(_half_width(one, heights) + _half_width(other, heights)))
 

@@ -1,9 +1,10 @@
 """Phrases of the playroom's captions: one set for training, one held out for evaluation.
 
-`{go}` is the verb for a straight way, which depends on the shape; `{other}` the thing met; `{colour}` the thing's
-own. No template of one set is in the other (a test holds this).
+`{go}` is the verb for straight motion, which depends on the shape; `{other}` the thing met;
+`{colour}` the thing's own. No template of one set is in the other (a test holds this).
 
-Here: templates only. Not here: which of them is true of a stretch (facts.py), putting them together (captions.py).
+Here: templates only. Not here: which of them is true of a stretch (facts.py), putting them together
+(captions.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Casting things: each only inside a patch of the frame round it, four rays to a pixel, with its light.
+"""Ray casting of things: each inside a patch of the frame around it, four rays per pixel.
 
-Here: the patches of all things of a chunk of frames, ordered for laying over the ground.
-Not here: where a ray meets a shape (shapes.py), laying the patches over (render.py).
+Here: the patches of all things of a chunk of frames, ordered for compositing over the ground.
+Not here: intersection of ray and shape (shapes.py), compositing (render.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Patch:
     depth: Tensor | None  # (I, P, Q)
 
     def part(self, chosen: Tensor) -> Patch:
-        """Some of the I."""
+        """The chosen ones of the I patches."""
         return Patch(
             self.index[chosen],
             self.cover[chosen],
@@ -59,7 +59,7 @@ class _Boxes:
 
 
 def patches(frames: Frames, height: int, width: int, *, with_depth: bool) -> list[list[Patch]]:
-    """The things, cast in patches: a list for each rank, from the farthest thing of each frame to the nearest."""
+    """Cast things in patches: a list for each rank, from the farthest thing to the nearest."""
     offset = frames.centre - frames.position[:, None]
     power = (offset * offset).sum(-1) - frames.across.square()
     order = torch.where(frames.shape >= 0, power, -torch.inf).argsort(dim=1, descending=True).argsort(dim=1)
@@ -133,7 +133,9 @@ def _cast(boxes: _Boxes, with_depth: bool) -> Patch:
 
 
 def _rays(boxes: _Boxes, shape: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Rays in the space of each thing, where it has radius 1; their parameter stays depth along the view.
+    """Rays in the space of each thing, where it has radius 1.
+
+    Their parameter stays depth along the view.
 
     returns  their origin (I, 3), and directions: x, y and z of (I, 2P, 2Q)
     """
@@ -152,7 +154,7 @@ def _rays(boxes: _Boxes, shape: str) -> tuple[Tensor, tuple[Tensor, Tensor, Tens
 
 
 def _light(boxes: _Boxes, origin: Tensor, normal: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """How much light of the sky, of the sun and of its reflection each ray sees, (I, 2P, 2Q) each."""
+    """Light of the sky, of the sun and of its reflection for each ray, (I, 2P, 2Q) each."""
     turn = boxes.frames.thing_turn[boxes.frame, boxes.thing]
     sun = (turn.mT @ boxes.frames.sun[boxes.frame][..., None])[..., 0]  # in the thing's axes
     view = functional.normalize(origin, dim=-1)
@@ -165,7 +167,7 @@ def _light(boxes: _Boxes, origin: Tensor, normal: tuple[Tensor, Tensor, Tensor])
 
 
 def _colour(boxes: _Boxes, sky: Tensor, direct: Tensor, gloss: Tensor) -> tuple[Tensor, ...]:
-    """Three planes of (I, P, Q), 0..255, of light as (I, P, Q) that is times cover."""
+    """Colour planes, three of (I, P, Q) in 0..255, from light premultiplied by coverage."""
     frames, f, n = boxes.frames, boxes.frame, boxes.thing
     shiny = frames.shiny[f, n, None, None]
     direct_strength, gloss_strength = 1.0 - 0.12 * shiny, 0.8 * shiny
@@ -185,5 +187,5 @@ def _along(normal: tuple[Tensor, Tensor, Tensor], direction: Tensor) -> Tensor:
 
 
 def _halve(plane: Tensor) -> Tensor:
-    """Mean of each 2x2 rays: (I, 2P, 2Q) to (I, P, Q)."""
+    """Mean over 2x2 rays: (I, 2P, 2Q) to (I, P, Q)."""
     return functional.avg_pool2d(plane[:, None], 2)[:, 0]

@@ -1,11 +1,13 @@
 """Scenes to pictures: an analytic ray caster on tensors.
 
-The ground is drawn at every pixel (ground.py). Each thing is cast only inside a patch around it (raycast.py) and laid
-over the picture, from the farthest to the nearest. The order is by the power of the camera's point,
-distance^2 - radius^2, which orders disjoint balls rightly; things in a scene do not overlap.
+The ground is drawn at every pixel (ground.py). Each thing is cast only inside a patch around it
+(raycast.py) and composited over the picture, from the farthest to the nearest. The order is by the
+power of the camera's point, distance^2 - radius^2, which orders disjoint balls rightly; things in a
+scene do not overlap.
 
 Here: `render` and what it returns.
-Not here: choosing scenes (draw.py), scenes as tensors (frames.py), the things themselves (raycast.py).
+Not here: choosing scenes (draw.py), scenes as tensors (frames.py), the things themselves
+(raycast.py).
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ class Rendered:
     screen:     (B, T, N, 2) float32 centres in the frame, 0..1 of width and height
     pose:       (B, T, 4, 4) float32 world to camera (x right, y down, z ahead)
     focal:      (B, T) float32 focal length in pixels
-    masks:      (B, T, H, W) uint8, 0 for the background, i + 1 for thing i; None unless truth was asked for
-    depth:      (B, T, H, W) float32 units along the view, inf in the sky; None unless truth was asked for
+    masks:      (B, T, H, W) uint8, 0 for the background, i + 1 for thing i; None without truth
+    depth:      (B, T, H, W) float32 units along the view, inf in the sky; None without truth
     """
 
     frames: Tensor
@@ -104,7 +106,7 @@ def render(
 
 
 def _draw(frames: Frames, out: Tensor, masks: Tensor | None, depth: Tensor | None) -> None:
-    """Draw one chunk of frames into `out` (F, H, W, 3), and into masks and depth where given."""
+    """Draw one chunk of frames into `out` (F, H, W, 3), and into masks and depth unless None."""
     height, width = out.shape[1:3]
     across = torch.arange(width, device=out.device) + (0.5 - width / 2)
     down = torch.arange(height, device=out.device) + (0.5 - height / 2)

@@ -1,10 +1,11 @@
 """The playroom scene as plain data.
 
-The world is measured in units of about a hand: x to the right, y away from the first camera, z up, the floor at
-z = 0. Time is in seconds after the scene's start.
+The world is measured in units of about a hand: x to the right, y away from the first camera, z up,
+the floor at z = 0. Time is in seconds after the scene's start.
 
 Here: the vocabulary, the data classes, JSON, and the combinations that training never shows.
-Not here: where things are at a moment (motion.py), the cameras (camera.py), how scenes are chosen (draw.py).
+Not here: where things are at a moment (motion.py), the cameras (camera.py), how scenes are chosen
+(draw.py).
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ EXTENTS = {"ball": (1.0, 1.0), "cube": (0.82, 0.82), "cylinder": (0.80, 0.92), "
 def is_held_out(colour: str, shape: str, motion: str) -> bool:
     """True for a triple that training never shows, about one in ten.
 
-    The factors are prime to 10 and give every colour and every shape its own residue, so at most one of four
-    shapes, and one of eight colours, is held out for any pair of the other two: every pair is seen in training.
+    The factors are prime to 10 and give every colour and every shape its own residue, so at most
+    one of four shapes, and one of eight colours, is held out for any pair of the other two: every
+    pair is seen in training.
     """
     colour_index = list(COLOURS).index(colour)
     return (colour_index + 3 * SHAPES.index(shape) + 7 * MOTIONS.index(motion)) % 10 == 0
@@ -65,8 +67,9 @@ def is_held_out(colour: str, shape: str, motion: str) -> bool:
 class Path:
     """The path of a thing: a sum of closed forms, each zero unless it is used.
 
-    Straight: x, y at time 0, velocity and acceleration along `heading`. Event: at `event` seconds the speed
-    changes by `kick`. Circle: radius, turn (radians/s) and phase about (x, y). Bounce: height, period and phase.
+    Straight: x, y at time 0, velocity and acceleration along `heading`. Event: at `event` seconds
+    the speed changes by `kick`. Circle: radius, turn (radians/s) and phase about (x, y). Bounce:
+    height, period and phase.
     """
 
     x: float
@@ -115,9 +118,12 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """A camera from `start` on. It looks at (x, y, z) from `distance`; `rate` is what `move` does in a second.
+    """A camera from `start` on.
 
-    Rates: orbit and pan in radians, zoom in the logarithm of the focal length; all are 0 at `pivot` seconds.
+    It looks at (x, y, z) from `distance`; `rate` is that of `move` per second.
+
+    Rates: orbit and pan in radians, zoom in the logarithm of the focal length; all are 0 at `pivot`
+    seconds.
     """
 
     start: float = 0.0
@@ -145,7 +151,7 @@ class Scene:
 
     @property
     def cut(self) -> float | None:
-        """Seconds at which the view changes, if it does."""
+        """Time of the cut in seconds; None without a cut."""
         return self.shots[1].start if len(self.shots) > 1 else None
 
     def to_json(self) -> dict[str, Any]:

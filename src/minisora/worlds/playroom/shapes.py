@@ -1,7 +1,7 @@
 """Ray intersection with the four shapes, in each shape's own space.
 
-In that space a thing of radius 1 stands at the origin, upright along z; a ray is o + t d. All shapes are convex,
-so only the first hit counts. The patterns are where a thing is painted darker, so that a turn can be seen.
+In that space a thing of radius 1 stands at the origin, upright along z; a ray is o + t d. All
+shapes are convex, so only the first hit counts. Patterns of darker paint make rotation visible.
 
 Here: hit, distance, normal and pattern for each shape.
 Not here: light (render.py), shadows (ground.py).
@@ -17,7 +17,8 @@ from torch import Tensor
 from minisora.worlds.playroom.scene import EXTENTS
 
 Vec = tuple[Tensor, Tensor, Tensor]
-# (origin, direction) -> hit (bool), t, normal, pattern (bool: painted darker); the last three mean nothing off the hit
+# (origin, direction) -> hit (bool), t, normal, pattern (bool: painted darker); the last three mean
+# nothing off the hit
 Hit = tuple[Tensor, Tensor, Vec, Tensor]
 
 

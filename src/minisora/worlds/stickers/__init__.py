@@ -1,6 +1,7 @@
-"""Stickers: animated art from outside, on stages of our own, with captions that are true by construction.
+"""Stickers: animated art from outside, on stages of our own, with captions true by construction.
 
-    prepare()                                   once: fetch the packages, shrink the animations into the cache
+    prepare()                                   once: fetch the packages, shrink the animations into
+                                                the cache
     draw(seed, split=...)  -> Staging           plain data
     render(stagings, ...)  -> (B, T, H, W, 3)   pixels
     captions(staging, ...) -> list of Caption   words

@@ -1,7 +1,7 @@
-"""Backdrops of the stickers: a colour, two colours, a soft landscape made from noise, or the empty playroom.
+"""Backdrops of the stickers: a colour, a gradient, a landscape of noise, or the empty playroom.
 
 Here: `backdrop`.
-Not here: where it is seen from (drawing.py).
+Not here: the camera (drawing.py).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def backdrop(background: Background, height: int, width: int) -> Tensor:
 
 
 def _playroom(background: Background, random: np.random.Generator, aspect: float) -> Tensor:
-    """The floor from low above it, so that the horizon is in sight."""
+    """The empty playroom from a low camera, so that the horizon is in view."""
     floor, light = background.names
     shot = Shot(z=0.8, distance=4.0, elevation=random.uniform(0.05, 0.12))
     yaw, azimuth = random.uniform(0, 2 * np.pi, 2)
@@ -76,7 +76,10 @@ def _rgb(*values: int) -> Array:
 
 
 def _noise(x: Array, y: Array, random: np.random.Generator, waves: int = 12, scale: float = 6.0) -> Array:
-    """Smooth noise in -1..1: a sum of plane waves of random direction, as wide as 1/scale of the picture."""
+    """Smooth noise in -1..1: a sum of plane waves of random direction.
+
+    Its features are about 1/scale of the picture wide.
+    """
     total: Array = np.zeros_like(x)
     for _ in range(waves):
         angle, phase = random.uniform(0, 2 * np.pi, 2)
@@ -87,7 +90,7 @@ def _noise(x: Array, y: Array, random: np.random.Generator, waves: int = 12, sca
 
 
 def _line(x: Array, random: np.random.Generator, middle: float, height: float, scale: float) -> Array:
-    """A skyline: y over x."""
+    """A skyline: height y at each x."""
     phases, top = random.uniform(0, 2 * np.pi, 3), x[:1]
     line: Array = np.full_like(top, middle)
     for k in range(3):

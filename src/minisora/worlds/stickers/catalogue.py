@@ -1,11 +1,11 @@
-"""The list of animated stickers: the file names in the packages, which are Unicode code points in hex.
+"""The list of animated stickers: file names in the packages, Unicode code points in hex.
 
-A `*` after a name says that the same sticker is there in the five skin tones too, the tone following the first code
-point; `**` that it follows the last one as well (two people). Written down so that drawing a stage and its captions
-needs no download.
+A `*` after a name: the sticker also exists in the five skin tones, with the tone after the first
+code point; `**`: and after the last one as well (two people). The list is part of the source, so
+that drawing stagings and captions needs no download.
 
 Here: the list.
-Not here: what the stickers are called (names.py).
+Not here: the names of the stickers (names.py).
 """
 
 _NAMES = """

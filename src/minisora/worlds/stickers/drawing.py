@@ -1,11 +1,12 @@
-"""Stagings as pixels.
+"""Rendering of stagings.
 
-Every resize and shift here is parallel to the axes, so it is two matrix products, rows and then columns, with a
-triangle filter as wide as the scale asks for: exact to a fraction of a pixel, without aliasing, on any device.
-Stickers are premultiplied (render `over` of Porter and Duff 1984: out = front + (1 - alpha) * back).
+Every resize and shift is parallel to the axes, so it is two matrix products, over rows and over
+columns, with a triangle filter whose width follows the scale: exact to a fraction of a pixel,
+without aliasing, on any device. Stickers are premultiplied (Porter and Duff 1984, operator `over`:
+out = front + (1 - alpha) * back).
 
 Here: `render`.
-Not here: where things are (staging.py), the stored animations (store.py), the backdrops (backdrop.py).
+Not here: positions (staging.py), the stored animations (store.py), the backdrops (backdrop.py).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _render_one(staging: Staging, moments: list[float], height: int, width: int,
 def _draw_backdrop(
     staging: Staging, pan: Tensor, zoom: Tensor, height: int, width: int, device: torch.device
 ) -> Tensor:
-    """(T, 3, H, W) float 0..255."""
+    """Render the backdrop under the camera's motion: (T, 3, H, W) float 0..255."""
     image = backdrop(staging.background, height, width).to(device) * 255
     num_frames = len(zoom)
     if staging.background.kind == "plain":
@@ -77,7 +78,7 @@ def _draw_backdrop(
 
 
 def _draw_actor(canvas: Tensor, actor: Actor, moments: list[float], pan: Tensor, zoom: Tensor) -> None:
-    """Lay an actor over the canvas, (T, 3, H, W) float 0..255, in place."""
+    """Composite an actor over the canvas, (T, 3, H, W) float 0..255, in place."""
     height, width = canvas.shape[2:]
     short = min(height, width)
     places = torch.tensor([place(actor, seconds) for seconds in moments], dtype=torch.float64)
@@ -103,17 +104,17 @@ def _draw_actor(canvas: Tensor, actor: Actor, moments: list[float], pan: Tensor,
 
 
 def _reach(centre: Tensor, length: Tensor, limit: int) -> tuple[int, int]:
-    """First and last pixel (exclusive) that something touches in any frame."""
+    """First and last pixel (exclusive) that an interval covers in any frame."""
     low, high = float((centre - length / 2).min()), float((centre + length / 2).max())
     return max(0, int(low) - 2), min(limit, int(high) + 3)
 
 
 def _filter(out: int, size: int, *, centre: Tensor, scale: Tensor, outside: int | None = None) -> Tensor:
-    """(T, out, size) float32: row i says how output pixel i is mixed from `size` input pixels.
+    """Resampling matrices (T, out, size) float32: row i has the weights of output pixel i.
 
-    centre:  (T,) where the middle of the input comes to lie, in output pixels
-    scale:   (T,) output pixels for an input pixel; below 1 the filter widens, so that nothing aliases
-    outside: None repeats the edge; 0 takes what lies beyond the input as transparent
+    centre:  (T,) position of the input's middle, in output pixels
+    scale:   (T,) output pixels per input pixel; below 1 the filter widens, against aliasing
+    outside: None repeats the edge; 0 is transparent beyond the input
     """
     position = (torch.arange(out, dtype=torch.float64) + 0.5 - centre[:, None]) / scale[:, None] + size / 2 - 0.5
     support = (1 / scale).clamp(min=1).float()[:, None, None]

@@ -1,7 +1,7 @@
-"""Names of the animated stickers: person, activity and skin tone, and which combinations are held out.
+"""Names of the animated stickers: person, activity, skin tone, and the held-out combinations.
 
-The names come from Unicode (CLDR short names, through the package `emoji`): "woman rowing boat", "T-Rex". Here they
-become noun phrases: "a woman rowing a boat", "a T-Rex".
+The names come from Unicode (CLDR short names, through the package `emoji`): "woman rowing boat",
+"T-Rex". Here they become noun phrases: "a woman rowing a boat", "a T-Rex".
 
 Here: `names`, `sticker`, `phrase`, and the fixed rule `is_held_out`.
 Not here: the stage and its captions (staging.py, wording.py), the frames (store.py).
@@ -41,7 +41,10 @@ class Sticker:
 
 @functools.cache
 def names() -> tuple[Sticker, ...]:
-    """All animated stickers, in a fixed order. Raises UsageError when the package `emoji` is not installed."""
+    """All animated stickers, in a fixed order.
+
+    Raises UsageError when the package `emoji` is not installed.
+    """
     try:
         import emoji
     except ImportError as error:
@@ -73,7 +76,7 @@ def sticker(key: str) -> Sticker:
 
 @functools.cache
 def split_keys(split: str) -> tuple[tuple[str, ...], ...]:
-    """Keys grouped by words, so that one of many skin tones is not drawn six times as often."""
+    """Keys grouped by words, so that variants by skin tone share the chance of one sticker."""
     assert split in ("train", "held_out"), split
     groups: dict[str, list[str]] = {}
     for each in names():
@@ -83,10 +86,10 @@ def split_keys(split: str) -> tuple[tuple[str, ...], ...]:
 
 
 def is_held_out(each: Sticker) -> bool:
-    """True for two of the fifteen combinations of person and skin tone in every activity: never shown in training.
+    """True for two of the fifteen pairs of person and skin tone in every activity: held out.
 
-    Each person, activity and tone is seen in others. The rule is a Latin square over them, shifted by a checksum of
-    the activity, and depends on nothing that a newer package could change.
+    Each person, activity and tone is seen in others. The rule is a Latin square over them, shifted
+    by a checksum of the activity, and depends on nothing that a newer package could change.
     """
     if each.person is None or each.activity is None or each.tone is None:
         return False

@@ -1,7 +1,7 @@
-"""Stagings as `Clip`s: frames, captions for the stretches that training cuts, and the truth.
+"""Stagings as `Clip`s: frames, captions for the stretches that training cuts, and ground truth.
 
 Here: `clip`.
-Not here: drawing, rendering and describing a staging (staging.py, drawing.py, wording.py).
+Not here: drawing, rendering and captioning a staging (staging.py, drawing.py, wording.py).
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ _STRETCHES = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))  # sec
 
 
 def clip(seed: int, shape: Shape, *, split: str = "train", phrasing: str = "train") -> Clip:
-    """The clip of a seed; of any size and length, it is the same scene.
+    """The clip of a seed; the scene does not depend on size and length.
 
-    split, phrasing: "train" or "held_out"; what is shown (`draw`) and how it is said (`captions`)
-    Its captions are for the stretches and moments that lie within it, and for the whole where none does.
-    Raises UsageError when the stickers are not in the cache.
+    split:    of the content (`draw`), "train" or "held_out"
+    phrasing: of the captions (`captions`), "train" or "held_out"
+
+    The captions are of the stretches and moments that lie within the clip, or of the whole clip if
+    none does. Raises UsageError when the stickers are not in the cache.
     """
     staging = draw(seed, split=split)
     frames = render([staging], **vars(shape))[0]

@@ -1,12 +1,13 @@
-"""One to three stickers on a stage, as plain data: where each is, how it moves, what is behind, what the camera does.
+"""One to three stickers on a stage, as plain data: places, motions, backdrop and camera.
 
     x(t) = x + v (t - 2)        size(t) = size * exp(g (t - 2))        zoom(t) = exp(r (t - 2))
 
-Time runs in seconds; every motion is pinned at t = 2, the middle of the usual four seconds, where a second one may
-take over. Lengths are in short sides of the picture, so that one staging fits any size and aspect ratio.
+Time is in seconds; every motion is relative to t = 2, the middle of the usual four seconds, where a
+second motion may follow. Lengths are in short sides of the frame, so that a staging fits any size
+and aspect ratio.
 
-Here: `Staging`, drawing one from a seed, and where everything is at a given moment.
-Not here: the pixels (drawing.py), the words (wording.py), which stickers there are (names.py).
+Here: `Staging`, drawing one from a seed, and the positions at any time.
+Not here: the pixels (drawing.py), the captions (wording.py), the list of stickers (names.py).
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ class Staging:
 
 
 def draw(seed: int, *, split: str = "train") -> Staging:
-    """A staging, the same for the same seed everywhere.
+    """Draw the staging of a seed, identical on every machine.
 
-    split: "train" shows only what may be trained on; in "held_out" the first actor drawn is a held-out combination
-           of person, activity and skin tone (`is_held_out`), any other one is of the training set.
+    split: "train" has only stickers of the training set; "held_out" has one held-out combination
+        of person, activity and skin tone (`is_held_out`), drawn first
     """
     random = Random(f"stickers {split} {seed}")
     count = random.choices((1, 2, 3), (0.70, 0.22, 0.08))[0]
@@ -92,7 +93,7 @@ def draw(seed: int, *, split: str = "train") -> Staging:
 
 
 def _cameras(actors: tuple[Actor, ...], background: Background) -> tuple[str, ...]:
-    """Camera moves that would be visible: a pan only in front of a picture, no zoom if an actor changes size."""
+    """Camera moves that would be visible: pans with a picture behind, zooms at constant sizes."""
     resized = any(move in ("grow", "shrink") for actor in actors for move in actor.moves)
     pans = ("pan left", "pan right") if background.kind in ("picture", "playroom") else ()
     return (*pans, *(() if resized else ("zoom in", "zoom out"))) or ("static",)
@@ -134,7 +135,7 @@ def _draw_background(random: Random) -> Background:
 
 
 def place(actor: Actor, seconds: float) -> tuple[float, float, float]:
-    """(right, down, size) at a moment: the way from (x, y) in short sides, and the size, before the camera."""
+    """Displacement (right, down) from (x, y) in short sides, and size, before the camera."""
     before = actor.moves[0] if seconds < PIVOT else actor.moves[1]
     since = seconds - PIVOT
     if before in ("slide left", "slide right"):
@@ -153,7 +154,7 @@ def _rate_of(actor: Actor) -> float:
 
 
 def view(staging: Staging, seconds: float) -> tuple[float, float]:
-    """(right, zoom) of the camera at a moment: its way in short sides, and its magnification."""
+    """Camera at a moment: displacement to the right in short sides, and magnification."""
     since = seconds - PIVOT
     if staging.camera.startswith("pan"):
         return (since if staging.camera == "pan right" else -since) * staging.camera_speed, 1.0
@@ -163,7 +164,7 @@ def view(staging: Staging, seconds: float) -> tuple[float, float]:
 
 
 def facts(staging: Staging) -> dict[str, Any]:
-    """All that is true of it, as JSON values; each actor with its words, person, activity and skin tone."""
+    """All facts as JSON values; each actor with its words, person, activity and skin tone."""
     actors = []
     for actor in staging.actors:
         shown = sticker(actor.key)

@@ -1,12 +1,12 @@
-"""The animated stickers, from the packages that carry them to frames that `render` can read at once.
+"""The animated stickers: from npm packages to cached frames that `render` reads.
 
-2,109 animated WebP files of 256x256 RGBA, in the npm packages `@lobehub/fluent-emoji-anim-1` to `-4`: the Fluent
-emoji of Microsoft, MIT. Each becomes one `.npy` in the cache: (T, h, 4, w) uint8, colour
-multiplied by alpha, cut to what is ever visible, STORED_FPS frames per second (twice the rate of most
-training, so that no frame is skipped or held), and it loops.
+2,109 animated WebP files of 256x256 RGBA, in the npm packages `@lobehub/fluent-emoji-anim-1` to
+`-4`: the Fluent emoji of Microsoft, MIT. Each becomes one `.npy` in the cache: (T, h, 4, w) uint8,
+colour multiplied by alpha, cropped to what is ever visible, STORED_FPS frames per second (twice the
+fps of most training, so that no frame is skipped or held), and it loops.
 
-Here: fetching and shrinking (`prepare`), reading back (`load`).
-Not here: names and captions (names.py), the stage (staging.py, drawing.py).
+Here: fetching and shrinking (`prepare`), reading (`load`).
+Not here: names (names.py), stagings (staging.py, drawing.py).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ASSETS = tuple(
 
 
 def prepare(*, workers: int = 1, progress: Callable[[int], None] = lambda done: None) -> None:
-    """Fetch the packages and shrink every animated sticker into the cache. Running it again goes on from there.
+    """Fetch the packages and shrink every animated sticker into the cache; resumable.
 
     workers:  processes that decode; one takes about eight minutes
     progress: called with the number of package files read so far
@@ -82,7 +82,7 @@ def prepare(*, workers: int = 1, progress: Callable[[int], None] = lambda done: 
 
 
 def missing(keys: Iterable[str]) -> list[str]:
-    """Those of the stickers that the cache does not hold."""
+    """The stickers that are missing from the cache."""
     folder = _folder()
     return [key for key in keys if not _path(folder, key, LONG_SIDES[-1]).exists()]
 
@@ -109,7 +109,7 @@ def _load(path: Path) -> NDArray[np.uint8]:
 
 
 def shrink(webp: bytes) -> list[NDArray[np.uint8]] | None:
-    """An animated WebP as `load` returns it, once for each of LONG_SIDES; None when it holds a single frame."""
+    """Frames of a WebP as `load` returns them, for each of LONG_SIDES; None if not animated."""
     with Image.open(io.BytesIO(webp)) as image:
         count = getattr(image, "n_frames", 1)
         if count == 1:

@@ -1,10 +1,11 @@
 """Captions of a stretch of a staging, in several phrasings, short and long.
 
-The training templates and the held-out ones share no template; the names of stickers, motions and colours are the same
-words in both, so that a score on held-out phrasings asks for understanding of the sentence and not of a new word.
+Training and held-out templates are disjoint; the names of stickers, motions and colours are the
+same words in both, so that a score on held-out phrasings tests understanding of the sentence and
+not of new words.
 
 Here: `captions`.
-Not here: the truth that they are made from (staging.py), the nouns of the stickers (names.py).
+Not here: the facts (staging.py), the nouns of the stickers (names.py).
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ _FLOORS = {
 }
 _LIGHTS = {"day": "by day", "sunset": "at sunset", "night": "at night"}
 
-# Each takes: who (nouns), does (clauses with a verb), doing (with a participle), on (the background after "on" or "in
-# front of"), stage (the background alone), camera.
+# Each takes: who (nouns), does (clauses with a verb), doing (with a participle), on (the background
+# after "on" or "in front of"), stage (the background alone), camera.
 _TRAIN = {
     "long": (
         "{does} {on}, {camera}",
@@ -80,10 +81,11 @@ PHRASINGS = {"train": _TRAIN, "held_out": _HELD_OUT}
 
 
 def captions(staging: Staging, *, seed: int, start: float, stop: float, phrasing: str = "train") -> list[Caption]:
-    """Four captions of the stretch from `start` to `stop` (seconds): two long, one middle, one short.
+    """Four captions of the stretch from `start` to `stop` seconds: two long, one medium, one short.
 
-    phrasing: "train" or "held_out", two sets of templates without a common one
-    For a moment (start == stop) they speak of no motion and no camera.
+    phrasing: "train" or "held_out", disjoint sets of templates
+
+    Captions of a moment (start == stop) mention no motion and no camera.
     """
     assert phrasing in PHRASINGS, phrasing
     random = Random(f"captions {phrasing} {seed} {start} {stop}")
@@ -117,7 +119,7 @@ def _noun(actor: Actor, random: Random) -> str:
 
 
 def _who(staging: Staging, nouns: list[str], random: Random, start: float, stop: float) -> str:
-    """The nouns; with their places where these hold from `start` to `stop`."""
+    """The nouns, with their places if these hold from `start` to `stop`."""
     actors = staging.actors
     apart = all(
         right.x + place(right, t)[0] - left.x - place(left, t)[0] > 0.1
