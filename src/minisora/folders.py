@@ -58,11 +58,6 @@ def same_letters(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def printable(text: str) -> str:
-    """Text for reports and terminals: control characters, and bytes that are not UTF-8, as ?"""
-    return "".join("?" if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter for letter in text)
-
-
 def files_in(folder: Path, suffixes: Collection[str] = ()) -> list[Path]:
     """Files of a folder in natural order, without hidden ones; dangling links are included.
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minisora.errors import UsageError
-from minisora.folders import VIDEOS, Beside, files_in, printable
+from minisora.folders import VIDEOS, Beside, files_in
+from minisora.outside import printable
 from minisora.tables.objects import json_lines
 from minisora.tables.text import text_lines
 

@@ -26,6 +26,7 @@ from minisora.caption.sources import (
     write_table,
     write_text,
 )
+from minisora.cli.console import say
 from minisora.cli.options import taking
 from minisora.errors import UsageError
 
@@ -108,7 +109,7 @@ class Kept:
                     "text": captions[0] if len(captions) == 1 else captions,
                 }
             else:
-                typer.echo(f"{one.name}: {text}")
+                say(f"{one.name}: {text}")
         if time.monotonic() - self.saved_at > SAVE_SECONDS:
             self.save()
 
@@ -136,20 +137,20 @@ def caption(asked: Captioning) -> None:
     kept = Kept(asked, table, read_table(table) if asked.write == "jsonl" else {})
     todo, failed = kept.todo(every)
     if (done := len(every) - len(todo) - len(failed)) > 0:
-        typer.echo(f"{done} of {len(every)} have a caption; --overwrite replaces them", err=True)
+        say(f"{done} of {len(every)} have a caption; --overwrite replaces them", err=True)
     if not todo and not failed:
         return
     for reason in ambiguous_files(todo) if asked.write == "txt" else ():
-        typer.echo(f"note: {reason}", err=True)
+        say(f"note: {reason}", err=True)
     if asked.model == "playroom":
-        typer.echo("the model playroom knows things of the playroom alone; --model names others", err=True)
+        say("the model playroom knows things of the playroom alone; --model names others", err=True)
     try:
         failed |= caption_clips(captions_named(asked.model), todo, kept.keep, long=asked.long)
     finally:
         kept.save()
     for one, reason in failed.items():
-        typer.echo(f"{one.name}: no caption: {reason}", err=True)
+        say(f"{one.name}: no caption: {reason}", err=True)
     captioned = len(todo) - sum(one in failed for one in todo)
-    typer.echo(f"{captioned} captioned, {len(failed)} failed", err=True)
+    say(f"{captioned} captioned, {len(failed)} failed", err=True)
     if not captioned:
         raise UsageError("nothing got a caption; the reasons are above.")

@@ -13,6 +13,7 @@ the metrics (quality.py), the marks (score.py).
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -27,10 +28,10 @@ from minisora.eval.quality import MOST_CLIPS, frame_figures, set_figures
 from minisora.eval.report import SECONDS, prompts, render_all
 from minisora.eval.rows import Figure, Findings, figure_of, verb_table
 from minisora.eval.score import ATTRIBUTES, prompt_marks
-from minisora.folders import printable
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, PlayroomJudge
 from minisora.judge.segment import SIDE, fitted
+from minisora.outside import printable
 from minisora.progress import Event, OnEvent, no_listener
 from minisora.tables.entry import Skipped
 from minisora.video import read_frames
@@ -162,19 +163,24 @@ def _cell(text: object) -> str:
     return str(text).replace("|", "\\|")
 
 
-def write_prompts(path: Path, count: int) -> None:
-    """Write `count` held-out prompts of the playroom, for 0000.mp4 and on: .txt, .csv or .jsonl."""
+def write_prompts(path: Path, count: int, *, force: bool = False) -> None:
+    """Write `count` held-out prompts of the playroom, for 0000.mp4 and on: .txt, .csv or .jsonl.
+
+    force: replace a file that says something else
+    """
     if path.suffix not in (".txt", ".csv", ".jsonl"):
         raise UsageError(f"{path}: prompts are written as .txt, .csv or .jsonl. Name one of these.")
     texts = [one.prompt for one in prompts(count)[1]]
     names = [f"{n:04d}.mp4" for n in range(count)]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            if path.suffix == ".csv":
-                csv.writer(file).writerows([("file", "prompt"), *zip(names, texts, strict=True)])
-            else:
-                rows = zip(names, texts, strict=True)
-                lines = texts if path.suffix == ".txt" else [json.dumps({"file": f, "prompt": t}) for f, t in rows]
-                file.write("\n".join(lines) + "\n")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}. Name another.") from error
+    file = io.StringIO()
+    if path.suffix == ".csv":
+        csv.writer(file).writerows([("file", "prompt"), *zip(names, texts, strict=True)])
+    else:
+        rows = zip(names, texts, strict=True)
+        lines = texts if path.suffix == ".txt" else [json.dumps({"file": f, "prompt": t}) for f, t in rows]
+        file.write("\n".join(lines) + "\n")
+    data = file.getvalue().encode()
+    if not force and path.exists() and path.read_bytes() not in (b"", data):
+        raise UsageError(f"{path} is there, and says something else. Choose another name, or add --force.")
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

@@ -16,8 +16,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +25,7 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from minisora.errors import UsageError
 from minisora.folders import is_hidden, natural
+from minisora.outside import as_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +74,7 @@ def located(path: str | Path) -> Path | Stretch:
 
     Raises UsageError for a stretch that ends before it begins.
     """
-    path = Path(path)
+    path = as_path(path)
     found = _STRETCH.fullmatch(str(path))
     if found is None or path.exists():
         return path
@@ -203,6 +204,21 @@ def display_name(value: Video | Recording, otherwise: str) -> str:
     return otherwise if value.source is None else str(value.source.path)
 
 
+def files(value: Any) -> Iterator[Path]:
+    """Files that a request reads: its media and its storyboard, if they come from files."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from files(each)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from files(each)
+    elif is_dataclass(value):  # a request, a shot, a stretch, a clip and its sounds
+        for each in fields(value):
+            yield from files(getattr(value, each.name))
+
+
 def found(value: Named, folder: Path) -> Path | Stretch | Video:
     """Find media of a saved request in a folder: the file, or a video with the same frames.
 
@@ -235,7 +251,7 @@ def found(value: Named, folder: Path) -> Path | Stretch | Video:
 def _path(value: str | Path | Named) -> Path:
     if isinstance(value, Named):
         raise UsageError(f"{value} is named by a saved request only. Say in which folder it is: --media FOLDER.")
-    return Path(value)
+    return as_path(value)
 
 
 def _of_file(path: Path) -> str:

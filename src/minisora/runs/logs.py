@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from minisora.errors import UsageError
 from minisora.folders import is_hidden, natural
+from minisora.outside import printable
 from minisora.tables.objects import json_lines
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def quantities(runs: Sequence[Run]) -> list[str]:
 
 def table(runs: Sequence[Run]) -> Table:
     """A table with the current state of each run."""
+    from rich.markup import escape
     from rich.table import Table
 
     lines = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
@@ -127,7 +129,7 @@ def table(runs: Sequence[Run]) -> Table:
         last = run.rows[-1] if run.rows else {}
         skipped = last.get("skipped", 0)
         lines.add_row(
-            run.name,
+            escape(printable(run.name)),
             f"{last.get('step', 0):,.0f}" + (f" ({skipped:.0f} skipped)" if skipped else ""),
             _number(last.get("loss")),
             blocks(run.series("loss")[1], width=10),

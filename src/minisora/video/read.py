@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from minisora.errors import UsageError
+from minisora.outside import as_path
 from minisora.video.decode import (
     Packets,
     Shown,
@@ -77,7 +78,7 @@ def probe(path: str | Path) -> Probe:
 
     Raises UsageError if the file is missing, holds no video or cannot be decoded.
     """
-    path = Path(path)
+    path = as_path(path)
     with decodable(path):
         if (shown := stills(path, "white")) is not None:
             return _probe_stills(list(shown), path)
@@ -137,7 +138,7 @@ def read_clip(
 
     Raises UsageError when the file cannot be decoded or ends too early.
     """
-    path = Path(path)
+    path = as_path(path)
     if not (start >= 0 and num_frames > 0 and fps > 0 and math.isfinite(start + fps)):
         raise UsageError(
             f"start={start:g}, num_frames={num_frames}, fps={fps:g} name no clip: "
@@ -173,7 +174,7 @@ def read_frames(
 
     Raises UsageError when the file cannot be decoded, or ends before `start`.
     """
-    path = Path(path)
+    path = as_path(path)
     if fps is not None and not (fps > 0 and math.isfinite(fps)):
         raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
     with closing(decode(path, start, background)) as decoded:
@@ -219,7 +220,7 @@ def read_comment(path: str | Path) -> str:
 
     Raises UsageError if the file cannot be read.
     """
-    path = Path(path)
+    path = as_path(path)
     with decodable(path):
         if path.suffix.lower() == ".png" and path.is_file():
             with Image.open(path) as picture:
@@ -236,7 +237,7 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
 
     Raises UsageError when the file cannot be decoded.
     """
-    path = Path(path)
+    path = as_path(path)
     with decodable(path):
         if (picture := open_picture(path)) is not None:
             with picture:
