@@ -95,11 +95,13 @@ def test_a_broken_line_costs_itself(model):
     assert result.exit_code == 1, (result.output, result.exception)
     assert sorted(times()) == ["0001.mp4", "0005.mp4"]
     *lines, last = [line for line in result.stderr.splitlines() if not line.startswith("note: ")]
-    assert [line.partition(":")[0] for line in lines] == [f"list.txt, line {n}" for n in (2, 3, 4, 6)]
-    assert "was read as a time" in lines[0] and r"\xe9" in lines[1] and "U+001B" in lines[2] and "long" in lines[3]
+    assert all(line.startswith(f"list.txt:{n}") for line, n in zip(lines, (2, 3, 4, 6), strict=True))
+    assert (
+        "was read as a time" in lines[0] and "is not UTF-8" in lines[1] and "U+001B" in lines[2] and "long" in lines[3]
+    )
     assert last == "4 of 6 prompts made nothing; the reasons are above" and "\x1b" not in result.output
     assert [bool(row["error"]) for row in rows()] == [False, True, True, True, False, True]
-    assert rows()[2]["prompt"] == r"caf\xe9" and "\x1b" not in Path("out/prompts.csv").read_text()
+    assert rows()[2]["prompt"] == "" and "\x1b" not in Path("out/prompts.csv").read_text()
     result = run("generate", "--prompts", "list.txt", "-o", "out", *FAST)
     assert result.exit_code == 1 and "0 made, 2 there before" in result.stdout
 

@@ -125,7 +125,7 @@ def test_names_that_are_not_utf_8(films, capsys):
     with pytest.raises(UsageError, match="nothing got a caption"):  # the broken one
         run(films, "jsonl")
     run(films)
-    assert "caf?.mp4: " in capsys.readouterr().out
+    assert r"caf\xe9.mp4: " in capsys.readouterr().out
 
 
 def test_without_write_they_are_shown(films, capsys):

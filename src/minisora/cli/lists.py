@@ -166,7 +166,7 @@ def produce_list(asked: PromptList, options: ModelOptions, output: Output) -> No
         say(f"note: {note}", err=True)
     say(f"{asked.folder}: {tally.whole - tally.there} made, {tally.there} there before; {TABLE} lists them")
     for where, message in tally.failed.items():
-        say(f"{where}: {message}", err=True)
+        say(message if message.startswith(where) else f"{where}: {message}", err=True)
     if tally.failed:
         say(f"{len(tally.failed)} of {len(asked.entries)} prompts made nothing; the reasons are above", err=True)
         raise typer.Exit(1)

@@ -22,7 +22,7 @@ from minisora.outside import as_path
 from minisora.video.frames import fit
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
-from minisora.video.sheet import evenly, laid_out, tiled
+from minisora.video.sheet import as_tile, evenly, laid_out, tiled
 from minisora.video.sound import Sound, has_sound, mixed
 from minisora.video.write import check_writable, write_picture, write_stream, write_video
 
@@ -168,7 +168,7 @@ class Stream:
     num_frames: in all
     sound, request: as in Video
     made:       frames generated so far
-    some:       at most MOST_TILES of these, by number
+    some:       at most MOST_TILES of these, by number, no larger than a tile
     """
 
     pieces: Iterator[Tensor]
@@ -210,7 +210,9 @@ class Stream:
         try:
             chosen = set(evenly(self.num_frames, MOST_TILES))
             for piece in self.pieces:
-                self.some |= {self.made + n: frame for n, frame in enumerate(piece) if self.made + n in chosen}
+                for n in range(len(piece)):
+                    if self.made + n in chosen:
+                        self.some[self.made + n] = as_tile(piece[n])
                 self.made += len(piece)
                 yield piece
         except KeyboardInterrupt:
