@@ -31,7 +31,7 @@ from minisora.video.read import Probe, commonest_rate, constant_rate, probe, rea
 from minisora.video.sound import Sound
 
 _HELD_BYTES = 64 << 20  # of fitted frames: longer clips are read again for each use
-_NEAR_BYTES = 32 << 20  # of frames just read, which may be asked for again
+_NEAR_BYTES = 16 << 20  # of frames just read, which may be asked for again
 
 
 @dataclass(frozen=True, eq=False)
