@@ -1,8 +1,9 @@
-"""Files of known numbers and tags, and what ffmpeg's zscale makes of them."""
+"""Files of known numbers, tags and profiles, and what ffmpeg's zscale makes of them."""
 
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from fractions import Fraction
 from functools import cache
@@ -16,6 +17,8 @@ TRANSFERS = {1: "bt709", 6: "smpte170m", 8: "linear", 13: "iec61966-2-1", 14: "b
 TRANSFERS |= {16: "smpte2084", 18: "arib-std-b67"}
 MATRICES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
 MATRICES |= {9: "bt2020nc", 12: "chroma-derived-nc", 14: "ictcp"}
+
+ADOBE = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.329))
 
 
 def frame_of(planes, pixel_format, *, primaries=2, transfer=2, matrix=2, full=False) -> av.VideoFrame:
@@ -82,3 +85,33 @@ def zscaled(planes, pixel_format, filters, *, primaries, transfer, matrix, full=
     done = subprocess.run([*command, *raw, "gbrpf32le", "-"], input=data, capture_output=True)
     assert not done.returncode, done.stderr.decode()
     return np.frombuffer(done.stdout, np.float32).reshape(3, height, width)[[2, 0, 1]].transpose(1, 2, 0)
+
+
+def xyz(x, y, z):
+    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in (x, y, z)))
+
+
+def profile(points=ADOBE, gamma=563 / 256, *, space=b"RGB ", kind=b"mntr"):
+    """An ICC profile of one curve, for grey or RGB; primaries are adapted to D50 by Bradford."""
+    name = b"desc\0\0\0\0" + struct.pack(">I", 4) + b"own\0" + bytes(4 + 4 + 2 + 1 + 67)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    tags = {b"desc": name, b"cprt": b"text\0\0\0\0none\0", b"wtpt": xyz(0.9642, 1, 0.8249)}
+    if space == b"GRAY":
+        tags[b"kTRC"] = curve
+    else:
+        colours_of = np.array([(x / y, 1, (1 - x - y) / y) for x, y in points[:3]]).T
+        white = np.array([points[3][0] / points[3][1], 1, (1 - sum(points[3])) / points[3][1]])
+        columns = colours_of * np.linalg.solve(colours_of, white)
+        cones = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+        scale = (cones @ [0.9642, 1, 0.8249]) / (cones @ white)
+        columns = np.linalg.inv(cones) @ np.diag(scale) @ cones @ columns
+        for letter, column in zip((b"r", b"g", b"b"), columns.T, strict=True):
+            tags[letter + b"XYZ"], tags[letter + b"TRC"] = xyz(*column), curve
+    at, table, data = 128 + 4 + 12 * len(tags), b"", b""
+    for tag, body in tags.items():
+        body += bytes(-len(body) % 4)
+        table += tag + struct.pack(">II", at + len(data), len(body))
+        data += body
+    header = struct.pack(">I4sI4s4s4s", at + len(data), b"lcms", 0x02100000, kind, space, b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header + bytes(128 - len(header)) + struct.pack(">I", len(tags)) + table + data

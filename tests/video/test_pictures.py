@@ -17,40 +17,10 @@ from minisora.video import read_frames, read_image
 from minisora.video.colour import light_to_srgb, pq_to_light, srgb_to_light, to_bt709
 from minisora.video.pictures import icc_of
 from tests.helpers import colours
+from tests.helpers.colours import ADOBE, profile
 
-ADOBE = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.329))
 P3 = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), (0.3127, 0.329))
 SRGB = [(200, 120, 60), (60, 100, 160), (128, 128, 128), (250, 250, 250), (40, 80, 50)]
-
-
-def xyz(x, y, z):
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in (x, y, z)))
-
-
-def profile(points=ADOBE, gamma=563 / 256, *, space=b"RGB ", kind=b"mntr"):
-    """An ICC profile of one curve, for grey or RGB; primaries are adapted to D50 by Bradford."""
-    name = b"desc\0\0\0\0" + struct.pack(">I", 4) + b"own\0" + bytes(4 + 4 + 2 + 1 + 67)
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    tags = {b"desc": name, b"cprt": b"text\0\0\0\0none\0", b"wtpt": xyz(0.9642, 1, 0.8249)}
-    if space == b"GRAY":
-        tags[b"kTRC"] = curve
-    else:
-        colours_of = np.array([(x / y, 1, (1 - x - y) / y) for x, y in points[:3]]).T
-        white = np.array([points[3][0] / points[3][1], 1, (1 - sum(points[3])) / points[3][1]])
-        columns = colours_of * np.linalg.solve(colours_of, white)
-        cones = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-        scale = (cones @ [0.9642, 1, 0.8249]) / (cones @ white)
-        columns = np.linalg.inv(cones) @ np.diag(scale) @ cones @ columns
-        for letter, column in zip((b"r", b"g", b"b"), columns.T, strict=True):
-            tags[letter + b"XYZ"], tags[letter + b"TRC"] = xyz(*column), curve
-    at, table, data = 128 + 4 + 12 * len(tags), b"", b""
-    for tag, body in tags.items():
-        body += bytes(-len(body) % 4)
-        table += tag + struct.pack(">II", at + len(data), len(body))
-        data += body
-    header = struct.pack(">I4sI4s4s4s", at + len(data), b"lcms", 0x02100000, kind, space, b"XYZ ")
-    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
-    return header + bytes(128 - len(header)) + struct.pack(">I", len(tags)) + table + data
 
 
 def numbers_in(points, gamma, srgb=SRGB):

@@ -236,6 +236,9 @@ def _by_light(gamma: float, points: Points) -> ToSRGB | None:
 
 
 def _is_adobe_rgb(picture: Image.Image) -> bool:
-    exif = picture.getexif()
-    space, index = exif.get_ifd(_EXIF).get(_COLOUR_SPACE), exif.get_ifd(_INTEROPERABILITY).get(_INDEX)
+    try:
+        exif = picture.getexif()
+        space, index = exif.get_ifd(_EXIF).get(_COLOUR_SPACE), exif.get_ifd(_INTEROPERABILITY).get(_INDEX)
+    except (*_UNREADABLE, LookupError, TypeError, struct.error):  # damaged EXIF
+        return False
     return space == 2 or (space == 0xFFFF and str(index).rstrip("\0") == "R03")
