@@ -24,6 +24,7 @@ from torch import Tensor
 
 from minisora.errors import UsageError
 
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part(\..*)?", re.DOTALL)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: a Path joins the two of https://
 
 
@@ -132,6 +133,13 @@ def _target(path: Path) -> Path:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UsageError(f"{path} is a device or a pipe. Name a file: it is put in its place when it is whole.")
     return Path(os.path.realpath(path)) if os.path.islink(path) else path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of processes that were killed; none may be writing there."""
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            _remove(path)
 
 
 def _temporary_name(path: Path) -> str:
