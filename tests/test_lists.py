@@ -206,6 +206,11 @@ def test_a_list_and_its_inputs_are_not_replaced(no_model):
     assert "0002.mp4 would replace the input" in said
 
 
+def test_a_folder_may_have_a_dot(model):
+    assert run("image", "--prompts", listed("a ball\n"), "-o", "my.pictures", "--steps", "1").exit_code == 0
+    assert sorted(times("my.pictures")) == ["0001.png"]
+
+
 def test_a_loop_has_lists_and_an_edit_has_none(model):
     words = ("--prompts", listed("a ball\n"), "-o", "out", *FAST)
     assert run("loop", *words).exit_code == 0 and sorted(times()) == ["0001.mp4"]

@@ -93,13 +93,14 @@ class PromptList:
         Raises UsageError for options that cannot be, and for files that would be lost.
         """
         from minisora.video import check_writable
+        from minisora.video.write import SUFFIXES
 
         assert listed.prompts is not None
         for name in ("sheet", "save_request", "timings"):
             if getattr(output, name):
                 raise UsageError(f"--{name.replace('_', '-')} is of one video: leave it out with --prompts.")
         folder, suffix = output.out, "." + (listed.suffix or ("mp4" if kind.moving else "png")).lower().lstrip(".")
-        if not folder.is_dir() and (folder.exists() or folder.suffix):
+        if not folder.is_dir() and (folder.exists() or folder.suffix.lower() in SUFFIXES):
             raise UsageError(f"--prompts makes a file of each line: name a folder for them with -o, not {folder}.")
         example = request(prompt="a ball").opened()  # so that a wrong option is refused once, not on each line
         entries = prompts_in(listed.prompts)

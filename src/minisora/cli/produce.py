@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,7 +124,7 @@ def produce(
     if num_frames < work.plan.shape.num_frames:
         left = (work.plan.shape.num_frames - num_frames) / made.fps
         same = f"--size {width}x{height} --fps {made.fps:g} -o longer{output.out.suffix}"
-        say(f'stopped; to go on: minisora extend {output.out} "PROMPT" --after {left:g} {same}', err=True)
+        say(f'stopped; to go on: minisora extend {quote(str(output.out))} "PROMPT" --after {left:g} {same}', err=True)
         raise typer.Exit(130)
 
 

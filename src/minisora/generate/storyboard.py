@@ -69,7 +69,7 @@ else:
     device = Lazy("minisora.device")
 
 
-WORDS = "words, without | and control characters"
+WORDS = "words without | and control characters"
 
 
 def _words(text: str) -> str:

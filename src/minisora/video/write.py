@@ -363,3 +363,4 @@ _WRITERS: dict[str, Callable[[_Job], None]] = {
     ".png": _write_png,
     ".mkv": _write_mkv,
 }
+SUFFIXES = tuple(_WRITERS)
