@@ -298,7 +298,7 @@ def test_requests_with_odd_bytes_are_refused_in_one_line(no_model):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('shots: [{prompt: "a \\e[2J ball", seconds: 1}]', r"'a \x1b[2J ball': give words, without | and control"),
+        ('shots: [{prompt: "a \\e[2J ball", seconds: 1}]', r"'a \x1b[2J ball': give words without | and control"),
         ('shots: [{prompt: "a \\uD800 ball", seconds: 1}]', "film.yaml"),
         ('shots: [{prompt: "a ball", seconds: 1, keyframes: {0: "a\\0.png"}}]', r"no file can be called"),
         ('shots: [{prompt: "a ball", seconds: 1, keyframes: {0: "a\\e[2J.png"}}]', r"a\x1b[2J.png"),
