@@ -7,10 +7,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 
 from minisora.errors import UsageError
-from minisora.video import read_clip, read_frames, read_image
+from minisora.video import pixels, read_clip, read_frames, read_image
 from minisora.video.colour import light_to_srgb, pq_to_light
 from minisora.video.pixels import Converter
 from tests.helpers import colours
@@ -204,6 +205,14 @@ def test_what_is_not_converted_is_refused_by_name(tmp_path, matrix, name):
     for reader in (read_frames, read_image):
         with pytest.raises(UsageError, match=rf"a\.mkv.*bt2020/bt2020-10/{name}"):
             reader(path)
+
+
+def test_dolby_vision_alone_is_refused(tmp_path, monkeypatch):
+    """No encoder here writes it: a file without tags, with side data as Dolby Vision has it."""
+    path = file_of(tmp_path / "a.mkv", COLOURS / 255, matrix=1)
+    monkeypatch.setattr(pixels, "side_data", lambda stream, frame, kind: b"\1" * (kind == SideData.DOVI_METADATA))
+    with pytest.raises(UsageError, match=r"a\.mkv.*Dolby Vision"):
+        read_frames(path)
 
 
 def test_transparency_is_blended_after_the_colours(tmp_path):

@@ -3,7 +3,8 @@
 Frames are streamed and only a row of numbers is kept of each, so memory hardly grows with the
 length, and scoring another span needs no decoding.
 
-Every frame is downscaled exactly like in PySceneDetect, so that the shots are the same (shots.py).
+Frames are read as every reader here has them: sRGB, progressive (video/pixels.py, video/fields.py).
+Each is downscaled exactly like in PySceneDetect, so that the shots are the same (shots.py).
 A few frames per second are sampled for further figures: rotated for display and averaged down to a
 longer side of SIDE pixels, so that sharpness and motion are comparable between files of any size.
 

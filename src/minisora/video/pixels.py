@@ -98,7 +98,7 @@ class Converter:
         self._turns = round(first.rotation / 90)
         self.peak, self._recolour = self._peak_of(first), self._recolour_of(first)
         self._scaler, self._to_16_bits = VideoReformatter(), VideoReformatter()  # each is set up for one step
-        self._ways: dict[tuple[Any, ...], _Way] = {}
+        self._newest: tuple[tuple[Any, ...], _Way] | None = None
         still = picture_as_stored(self._path, background) if stream.container.format.name.endswith("_pipe") else None
         self._still = still if still is not None and still.shape[:2] == (first.height, first.width) else None
 
@@ -141,19 +141,21 @@ class Converter:
     def _way(self, frame: av.VideoFrame) -> _Way:
         tags = frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range
         key = (*tags, frame.format.name, frame.width, frame.height)
-        if key not in self._ways:
+        if self._newest is None or self._newest[0] != key:
             coding = coding_of(frame)
             if self._recolour is not None:
                 coding = replace(coding, primaries=1, transfer=1)
-            way = _way_of(frame, coding, self.peak)
+            way, name = _way_of(frame, coding, self.peak), f"{coding.name}, primaries/transfer/matrix"
+            if coding.transfer == UNSPECIFIED and side_data(self._stream, frame, SideData.DOVI_METADATA):
+                way, name = None, "Dolby Vision without a base of HDR or SDR"  # as of profile 5
             if way is None:
                 raise Refused(
                     "unreadable",
-                    f"the colours of {self._path} are coded in a way that is not read here ({coding.name}, primaries/"
-                    "transfer/matrix). Convert the file to BT.709 with another program first.",
+                    f"the colours of {self._path} are coded in a way that is not read here ({name}). "
+                    "Convert the file to BT.709 with another program first.",
                 )
-            self._ways[key] = way
-        return self._ways[key]
+            self._newest = key, way
+        return self._newest[1]
 
     def _scaled(
         self,
