@@ -1,7 +1,7 @@
 """Studios that are killed: one with workers in the loop at each of its steps, one with processes.
 
 python -m tests.helpers.crashing steps FOLDER           prints a line of JSON for each step
-python -m tests.helpers.crashing serve FOLDER MODEL N   runs N jobs to their ends
+python -m tests.helpers.crashing serve FOLDER MODEL N DATABASE   runs N jobs
 python -m tests.helpers.crashing once FOLDER            one upload and one job, to be traced
 """
 
@@ -136,11 +136,13 @@ def steps(folder: Path) -> None:
         shutil.rmtree(place)
 
 
-async def serve(folder: Path, model: str, count: int) -> None:
-    async with opened(Settings(folder=folder, models=(model,), workers=2)) as studio:
+async def serve(folder: Path, model: str, count: int, database: str) -> None:
+    async with opened(Settings(folder=folder, database=database, models=(model,), workers=2)) as studio:
 
         async def run(number: int) -> None:
-            asked = NewJob(owner=f"{number % 7}", request=Generate("a red ball", seed=number), key=f"k{number}")
+            asked = NewJob(
+                owner=f"{number % 7}", request=Generate("a red ball", seed=number, steps=150), key=f"k{number}"
+            )
             job = await studio.dispatcher.submit(asked)
             with (folder / "accepted").open("a") as accepted:
                 accepted.write(f"{number} {job.id}\n")
@@ -165,6 +167,6 @@ if __name__ == "__main__":
     if kind == "steps":
         steps(Path(folder))
     elif kind == "serve":
-        asyncio.run(serve(Path(folder), rest[0], int(rest[1])))
+        asyncio.run(serve(Path(folder), rest[0], int(rest[1]), rest[2]))
     else:
         asyncio.run(once(Path(folder)))

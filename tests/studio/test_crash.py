@@ -116,21 +116,21 @@ def children(pid: int) -> list[psutil.Process]:
 
 
 @pytest.mark.long
-def test_kills_at_random_times_lose_and_double_nothing(tmp_path):
+def test_kills_at_random_times_lose_and_double_nothing(tmp_path, address):
     """Two workers, forty jobs; workers are killed five times, and the server twice."""
     model, folder = tiny_bundle(tmp_path / "tiny"), tmp_path / "studio"
     folder.mkdir()
     rng, count = random.Random(0), 40
     kills = ["worker", "worker", "server", "worker", "worker", "server", "worker"]
-    server = start("serve", folder, model, count)
+    server = start("serve", folder, model, count, address)
     deadline = time.monotonic() + 500
     while server.poll() is None or server.returncode:
         assert time.monotonic() < deadline
         if server.poll() is not None:
             assert server.returncode == -signal.SIGKILL
-            server = start("serve", folder, model, count)
+            server = start("serve", folder, model, count, address)
         if kills and (folder / "accepted").exists() and (processes := children(server.pid)):
-            time.sleep(rng.uniform(0.5, 6.0))
+            time.sleep(rng.uniform(0.2, 2.5))
             if kills[0] == "server":
                 server.kill()
                 server.wait()
@@ -142,7 +142,7 @@ def test_kills_at_random_times_lose_and_double_nothing(tmp_path):
     assert not kills
 
     async def check():
-        store = Store(f"sqlite:///{folder / 'studio.db'}")
+        store = Store(address)
         jobs = (await store.jobs(None, limit=1000)).values
         ends = {job.id: [each.outcome for each in await store.attempts(job.id)] for job in jobs}
         items = (await store.library.items(None, limit=1000)).values

@@ -327,6 +327,17 @@ def test_addresses_that_do_not_open_are_refused_without_the_password(wrong):
     assert "secret" not in str(error.value)
 
 
+def test_a_database_has_one_server_at_a_time(postgresql_address, monkeypatch):
+    monkeypatch.setattr("minisora.studio.database._CLAIM_TRIES", 1)
+
+    async def second(store):
+        with pytest.raises(UsageError, match="another studio"):
+            Store(postgresql_address)
+
+    run(postgresql_address, second)
+    run(postgresql_address, lambda store: store.ids())
+
+
 def test_sqlite_syncs_every_commit(tmp_path):
     async def ask(store):
         return await store._database.read(

@@ -65,7 +65,7 @@ class Edit(Sampled):
     clip: ClipFile
     prompt: Prompt
     _: KW_ONLY
-    source: Annotated[str, option("What the clip shows now.")] | None = None
+    source: Annotated[Prompt, option("What the clip shows now.")] | None = None
     strength: Annotated[Strength, option("0 keeps the clip, 1 replaces all of it.")] = 0.7
 
     def __post_init__(self) -> None:

@@ -126,6 +126,8 @@ class Blobs:
 
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder survive a crash."""
+    if os.name == "nt":  # which has no such thing
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

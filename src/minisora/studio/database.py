@@ -14,8 +14,9 @@ import asyncio
 import queue
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ import alembic.command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from minisora.errors import UsageError
@@ -34,6 +35,7 @@ Answer = TypeVar("Answer")
 READERS = 2  # threads
 _MOST_WRITES = 64  # in one transaction
 _PG_DISK_FULL = "53100"  # SQLSTATE
+_CLAIM, _CLAIM_TRIES = 0x6D696E69736F7261, 10  # key of the lock: "minisora"
 
 
 class Database:
@@ -45,6 +47,7 @@ class Database:
     def __init__(self, address: str) -> None:
         self._engine = _engine(address)
         try:
+            self._claim = _claimed(self._engine)
             _migrate(self._engine)
         except BaseException:
             self._engine.dispose()
@@ -84,6 +87,8 @@ class Database:
     def _closed(self) -> None:
         for threads in (self._writer, self._readers):
             threads.shutdown()
+        if self._claim is not None:
+            self._claim.close()
         self._engine.dispose()
 
     def _write_all(self) -> None:
@@ -168,23 +173,48 @@ def _set_up(connection: sqlite3.Connection, record: Any) -> None:
         connection.execute(f"PRAGMA {setting}")
 
 
+def _claimed(engine: Engine) -> Connection | None:
+    """Claim a PostgreSQL database for as long as the connection is open; SQLite's folder is locked.
+
+    Raises UsageError if another server has it.
+    """
+    if engine.dialect.name != "postgresql":
+        return None
+    with _opening(engine):
+        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        for _ in range(_CLAIM_TRIES):  # a server that was killed may have it for a moment
+            if connection.scalar(select(func.pg_try_advisory_lock(_CLAIM))):
+                return connection
+            time.sleep(0.5)
+        connection.close()
+    raise UsageError(f"another studio uses the database {_shown(engine)}. Stop it, or give another database.")
+
+
+@contextmanager
+def _opening(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise UsageError(f"the database {_shown(engine)} does not open: {error.orig}. Check its address.") from None
+
+
+def _shown(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
 def _migrate(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     script = ScriptDirectory.from_config(config)
-    shown = engine.url.render_as_string(hide_password=True)
-    try:
-        with engine.begin() as connection:
-            present = MigrationContext.configure(connection).get_current_revision()
-            if present is not None and present not in {each.revision for each in script.walk_revisions()}:
-                raise UsageError(
-                    f"{shown} was written by a newer minisora (tables of version {present!r}). Update minisora."
-                )
-            config.attributes["connection"] = connection
-            alembic.command.upgrade(config, "head")
-    except OperationalError as error:
-        raise UsageError(f"the database {shown} does not open: {error.orig}. Check its address.") from None
+    with _opening(engine), engine.begin() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
+        if present is not None and present not in {each.revision for each in script.walk_revisions()}:
+            raise UsageError(
+                f"{_shown(engine)} was written by a newer minisora (tables of version {present!r}). Update minisora."
+            )
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
 
 
 def _is_full(error: Any) -> bool:

@@ -33,17 +33,16 @@ NICENESS = 10  # the server answers while workers compute
 
 def work(pipe: Connection, models: Sequence[str], workers: int) -> None:
     """Body of the process. models: names or folders, the default first; workers: their number"""
-    os.nice(NICENESS)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     from minisora.workers.process import become_worker
 
     become_worker()
-    try:
-        process = Process(pipe, models, workers)
-    except UsageError as error:
-        pipe.send(Refused(str(error)))
-        return
-    with suppress(EOFError, OSError):  # the server is gone
-        process.run()
+    with suppress(OSError):  # the server is gone
+        try:
+            Process(pipe, models, workers).run()
+        except UsageError as error:
+            pipe.send(Refused(str(error)))
 
 
 class Process:
@@ -66,16 +65,12 @@ class Process:
             self._pipe.send(message)
 
     def run(self) -> None:
-        """Work until the pipe closes."""
+        """Work until the pipe closes. Raises UsageError if the default model does not load."""
         from minisora.studio.task import Task, run_pack
 
         for thread in (self._listen, self._beat):
             threading.Thread(target=thread, daemon=True).start()
-        try:
-            self._load(next(iter(self._folders)))  # so that the first job finds it
-        except UsageError as error:
-            self.send(Refused(str(error)))
-            return
+        self._load(next(iter(self._folders)))  # so that the first job finds it
         while (pack := self._packs.get()) is not None:
             run_pack([Task(self, assignment) for assignment in pack])
             self.cancelled -= {assignment.job.id for assignment in pack}
@@ -112,6 +107,8 @@ class Process:
                 else:
                     self.shows_previews = content
         except (EOFError, OSError):
+            pass
+        finally:
             self._packs.put(None)
 
     def _beat(self) -> None:

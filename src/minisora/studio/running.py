@@ -34,6 +34,7 @@ LOST, STOPPED, SERVER_LOST = "worker_lost", "stopped", "server_lost"  # outcomes
 _FULL_SECONDS = 5.0  # between two tries to write on a full disk
 _GRACE_SECONDS = 20.0  # for a job to stop when told to, after which its worker is killed
 _STAY_SECONDS = 30.0  # with a loaded model, as long as jobs wait for it
+_MOST_STARTS = 4  # of a worker that dies at once, before the server gives up
 _MOST_PAUSE = 60.0  # seconds before a worker that died starts again
 INTERNAL = Failure("internal_error", "the server failed at this job; its log says where.")
 _log = logging.getLogger("minisora.studio")
@@ -332,12 +333,13 @@ class Runner:
 
 
 async def _begun(worker: Worker) -> Models:
-    """Start a worker; once more if it dies meanwhile. Raises UsageError, WorkerLost."""
-    try:
-        return await worker.start()
-    except WorkerLost as error:
-        _log.warning("%s", error)
-        return await worker.start()
+    """Start a worker; again if it dies meanwhile. Raises UsageError, WorkerLost."""
+    for _ in range(_MOST_STARTS):
+        try:
+            return await worker.start()
+        except WorkerLost as error:
+            _log.warning("%s while it started", error)
+    return await worker.start()
 
 
 async def _kept(write: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -10,6 +10,7 @@ import asyncio
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -21,7 +22,7 @@ from minisora.studio import process
 from minisora.studio.messages import Assignment, Beat, Hello, Models, Refused, Report
 
 SILENCE_SECONDS = 60.0  # without a beat, after which a process counts as lost
-_START_SECONDS = 300.0  # until it says hello: a busy machine is slow at importing
+_START_SECONDS = 600.0  # until it says hello: a busy machine is slow at importing
 
 
 class WorkerLost(Exception):
@@ -64,16 +65,16 @@ class ProcessWorker:
     """
 
     def __init__(self, name: str, models: Sequence[str], workers: int) -> None:
-        self.name, self.loaded = name, None
+        self.name = name
+        self.loaded: str | None = None
         self._models, self._workers = models, workers
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
-        self._heard: asyncio.Queue[Any] = asyncio.Queue()
+        self._heard: asyncio.Queue[Any] = asyncio.Queue()  # all but beats; None at its end
+        self._heard_at = 0.0  # of time.monotonic()
         self._sending = threading.Lock()
         self._shows_previews = False
         self._cancelled: set[str] = set()
-
-    loaded: str | None
 
     @property
     def pid(self) -> int | None:
@@ -84,22 +85,18 @@ class ProcessWorker:
         """Start the process. Raises UsageError for models that it cannot serve, WorkerLost."""
         await self.stop()
         heard = self._heard = asyncio.Queue[Any]()
-        loop, context = asyncio.get_running_loop(), multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         made = context.Process(target=process.work, args=(theirs, self._models, self._workers), daemon=True)
         await asyncio.to_thread(made.start)
         theirs.close()
-        self._process = made
+        self._process, self._heard_at = made, time.monotonic()
+        loop = asyncio.get_running_loop()
 
-        def listen(pipe: Connection) -> None:
-            with suppress(EOFError, OSError, RuntimeError):  # the process ended, or the loop did
-                while True:
-                    loop.call_soon_threadsafe(heard.put_nowait, pipe.recv())
-            pipe.close()  # here, as no other thread may close what this one reads
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(heard.put_nowait, None)
+        def hear(message: Any) -> None:
+            loop.call_soon_threadsafe(self._hear, heard, message)
 
-        threading.Thread(target=listen, args=(self._pipe,), daemon=True).start()
+        threading.Thread(target=_listen, args=(self._pipe, hear), daemon=True).start()
         message = await self._next(_START_SECONDS)
         if isinstance(message, Refused):
             raise UsageError(message.message)
@@ -123,9 +120,7 @@ class ProcessWorker:
             if isinstance(message, Refused):
                 await self.stop()
                 raise WorkerLost(f"{self.name} gave up: {message.message}")
-            if isinstance(message, Beat):
-                self.loaded = message.loaded
-            elif isinstance(message, Report) and message.job_id in pending:
+            if isinstance(message, Report) and message.job_id in pending:
                 if message.outcome is not None:
                     pending.remove(message.job_id)
                 report(message)
@@ -144,13 +139,26 @@ class ProcessWorker:
             ended.kill()
             await asyncio.to_thread(ended.join)
 
+    def _hear(self, heard: asyncio.Queue[Any], message: Any) -> None:
+        """Take a message of the process, unless it is of an earlier one."""
+        if heard is self._heard:
+            self._heard_at = time.monotonic()
+            if isinstance(message, Beat):
+                self.loaded = message.loaded
+            else:
+                heard.put_nowait(message)
+
     async def _next(self, patience: float) -> Any:
-        """Next message. Raises WorkerLost if none comes in time, or none can come any more."""
-        try:
-            message = await asyncio.wait_for(self._heard.get(), patience)
-        except TimeoutError:
-            await self.stop()
-            raise WorkerLost(f"{self.name} was not heard of for {patience:g} s") from None
+        """Next message. Raises WorkerLost after the end, or `patience` seconds without a beat."""
+        while True:
+            left = self._heard_at + patience - time.monotonic()
+            try:
+                message = await asyncio.wait_for(self._heard.get(), max(0.01, left))
+                break
+            except TimeoutError:
+                if time.monotonic() - self._heard_at >= patience:
+                    await self.stop()
+                    raise WorkerLost(f"{self.name} was not heard of for {patience:g} s") from None
         if message is None:
             ended = self._process
             if ended is not None:
@@ -162,6 +170,19 @@ class ProcessWorker:
         with self._sending, suppress(OSError):  # it has ended, which its silence reports
             if self._pipe is not None:
                 self._pipe.send(message)
+
+
+def _listen(pipe: Connection, hear: Callable[[Any], object]) -> None:
+    """Hand on all messages of a pipe, and None at its end."""
+    try:
+        while True:
+            hear(pipe.recv())
+    except (EOFError, OSError, RuntimeError):  # the process ended, or the loop did
+        pass
+    finally:
+        pipe.close()  # here, as no other thread may close what this one reads
+        with suppress(RuntimeError):
+            hear(None)
 
 
 def _ending(status: int | None) -> str:

@@ -19,7 +19,8 @@ from minisora.errors import UsageError
 def one_run(folder: Path, advice: str) -> Iterator[None]:
     """Lock the folder, creating it if needed.
 
-    The system releases the lock when the process ends, even after a crash.
+    The system releases the lock when the process ends, even after a crash. Temporary files that a
+    killed run left in the folder, or in those right inside it, are removed.
 
     Raises UsageError, with the advice, if another process holds it.
     """
@@ -31,6 +32,10 @@ def one_run(folder: Path, advice: str) -> Iterator[None]:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
+            from minisora.video.files import remove_leftovers  # not above: it loads torch
+
+            for place in (folder, *(inner for inner in folder.iterdir() if inner.is_dir())):
+                remove_leftovers(place)
         except BlockingIOError:
             file.seek(0)
             raise UsageError(
