@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minisora.errors import UsageError
+from minisora.video.files import cannot_write, remove_leftovers
 
 
 @contextmanager
@@ -32,8 +33,6 @@ def one_run(folder: Path, advice: str) -> Iterator[None]:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
-            from minisora.video.files import remove_leftovers  # not above: it loads torch
-
             for place in (folder, *(inner for inner in folder.iterdir() if inner.is_dir())):
                 remove_leftovers(place)
         except BlockingIOError:
@@ -43,8 +42,6 @@ def one_run(folder: Path, advice: str) -> Iterator[None]:
                 f"Wait until it has ended, {advice}."
             ) from None
         except OSError as error:
-            from minisora.video.files import cannot_write  # not above: it loads torch
-
             raise cannot_write(folder, error) from error
         yield
 
