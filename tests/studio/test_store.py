@@ -49,9 +49,8 @@ async def done(store: Store, owner: str = "one", made: Made = MADE, **changes: A
 
 
 def test_a_job_comes_back_as_it_was_given_from_another_connection(address):
-    given = replace(
-        new(prompt="0-1s: a red ball | 1s-: it “bounces” ✓ \ud800\x00"), client={"size": "1280x720", "n": [1]}
-    )
+    client = {"size": "1280x720", "n": [1], "name": "\ud800\x00"}
+    given = replace(new(prompt="0-1s: a red ball | 1s-: it “bounces” ✓"), client=client)
 
     async def add(store):
         return await store.add(given)
