@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 import torch
+from PIL import Image
 
 import minisora
 from minisora.generate.frames import Sampling

@@ -101,7 +101,6 @@ class Packets:
         self._container, self._stream = container, stream
         self._begin = (container.start_time or 0) / av.time_base
         self._counts = container.format.name in _IN_DECODING_ORDER
-        self._last: tuple[int, int] | None = None  # times of display and of decoding of the last frame
         self.failures, self.interlaced, self.end, self.last_byte = 0, False, 0.0, 0
 
     def frames(self, *, tolerant: bool = False) -> Iterator[av.VideoFrame]:
@@ -117,6 +116,7 @@ class Packets:
 
     def _decoded(self, tolerant: bool, marks: deque[tuple[int, bool]]) -> Iterator[av.VideoFrame]:
         packets, decode, failures = self._container.demux(), _decoder(self._stream), 0
+        self._last: tuple[int, int] | None = None  # times of display and of decoding of the last frame
         while True:
             try:
                 packet = next(packets, None)
@@ -148,14 +148,10 @@ class Packets:
                 yield frame
 
     def _date(self, frame: av.VideoFrame) -> None:
-        """Set the time at which a frame is shown where the file tells that of decoding alone.
-
-        FFmpeg's `guess_correct_pts` is alike. Frames come in display order, so times that run back,
-        while those of decoding do not, are none of display.
-        """
+        """Set when a frame is shown, if only its decoding is dated, as FFmpeg's `guess_correct_pts`."""
         shown, decoded = frame.pts, frame.dts
         if shown is not None:
-            if self._last is not None and shown <= self._last[0]:
+            if self._last is not None and shown <= self._last[0]:  # in display order
                 self._counts |= decoded is None or decoded > self._last[1]
             self._last = shown, shown if decoded is None else decoded
         if self._counts:
