@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+from minisora.worlds.playroom import scene
 from minisora.worlds.playroom.phrases import PHRASES, Phrases
 
 
@@ -35,25 +36,24 @@ class Item:
     form: str = ""
 
 
-COLOURS = {
-    "red": "red|crimson|scarlet|ruby",
-    "green": "green|emerald",
-    "blue": "blue|navy|azure",
-    "yellow": "yellow|lemon",
-    "orange": "orange|tangerine",
-    "purple": "purple|violet|magenta",
-    "cyan": "cyan|turquoise|aqua|teal|light blue|sky blue",
-    "white": "white|ivory",
+COLOURS = {  # in this table and the next three: other words for the world's own
+    "red": "crimson|scarlet|ruby",
+    "green": "emerald",
+    "blue": "navy|azure",
+    "yellow": "lemon",
+    "orange": "tangerine",
+    "purple": "violet|magenta",
+    "cyan": "turquoise|aqua|teal|light blue|sky blue",
+    "white": "ivory",
 }
 SHAPES = {
-    "ball": "ball|sphere|orb|globe",
-    "cube": "cube|box|block|dice",
-    "cylinder": "cylinder|tube|barrel|drum|pillar|column",
-    "cone": "cone",
+    "ball": "sphere|orb|globe",
+    "cube": "box|block|dice",
+    "cylinder": "tube|barrel|drum|pillar|column",
     "": "thing|object|item|toy",
 }
-SIZES = {"small": "small|little|tiny|mini|miniature", "large": "large|big|huge|giant|enormous"}
-MATERIALS = {"matte": "matte|mat|dull", "shiny": "shiny|glossy|polished|gleaming"}
+SIZES = {"small": "little|tiny|mini|miniature", "large": "big|huge|giant|enormous"}
+MATERIALS = {"matte": "mat|dull", "shiny": "glossy|polished|gleaming"}
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 SOME = "some|several|few|many|multiple"
 PRONOUNS = {"it": "it", "they": "they|both|them", "that": "that|which|who|that one"}
@@ -198,6 +198,9 @@ def _alike(kind: str, table: Mapping[str, str]) -> Iterator[tuple[str, tuple[Ite
 
 
 def _looks() -> Iterator[tuple[str, tuple[Item, ...]]]:
+    own = {"colour": scene.COLOURS, "noun": scene.SHAPES, "size": scene.SIZES, "material": scene.MATERIALS}
+    for kind, names in own.items():
+        yield from _alike(kind, {name: name for name in names})
     for kind, table in (("colour", COLOURS), ("noun", SHAPES), ("size", SIZES), ("material", MATERIALS)):
         yield from _alike(kind, table)
     numbers = {str(number): word for number, word in enumerate(NUMBERS, 1)}
