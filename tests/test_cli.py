@@ -6,87 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 import minisora
-from minisora.bundle import Bundle
-from minisora.cli import app
-from minisora.errors import UsageError
 from minisora.generate.frames import Sampling
-from minisora.generate.model import Model
 from minisora.generate.plan import Work
-from minisora.generate.request import Request
 from minisora.generate.verbs import Generate
 from minisora.video import Video, read_image, read_video
+from tests.helpers.command import elsewhere, model, no_model, refused, run
 from tests.helpers.tiny import bundle
 
-__all__ = ["bundle"]  # a fixture
+__all__ = ["bundle", "elsewhere", "model", "no_model"]  # fixtures
 
 HEAVY = ("torch", "numpy", "transformers", "av", "PIL", "pyarrow")
-
-
-class Listening:
-    """A model as small as it gets, and what it was asked for."""
-
-    def __init__(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-        how = replace(bundle.sampling, size=(32, 32), steps=2, window=5)
-        self.model = Model(replace(bundle, sampling=how, digest="abcd"))
-        self.asked: list[Request] = []
-        plan = Work.of
-
-        def of(bundle, request, *others):
-            self.asked.append(request)
-            return plan(bundle, request, *others)
-
-        monkeypatch.setattr(Work, "of", of)
-
-    def last(self) -> Request:
-        return self.asked[-1]
-
-
-@pytest.fixture
-def model(bundle, monkeypatch) -> Listening:
-    listening = Listening(bundle, monkeypatch)
-
-    def load(name="toybox", device=None, upscale=None):
-        if name not in ("toybox", "tiny"):
-            raise UsageError(f"there is no model {name!r}. There are: toybox.")
-        return listening.model
-
-    monkeypatch.setattr(minisora, "load", load, raising=False)
-    return listening
-
-
-@pytest.fixture
-def no_model(monkeypatch) -> None:
-    def load(name="toybox", device=None, upscale=None):
-        raise AssertionError("the model was loaded for nothing")
-
-    monkeypatch.setattr(minisora, "load", load, raising=False)
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*words: str):
-    return CliRunner().invoke(app, list(words))
-
-
-def refused(*words: str) -> str:
-    """The one line that the command gave."""
-    result = run(*words)
-    assert result.exit_code == 2, (result.output, result.exception)
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
-    assert result.stdout == ""
-    return lines[0]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +38,11 @@ def refused(*words: str) -> str:
         (["generate", "a ball", "--fps", "0"], "--fps 0"),
         (["generate", "a ball", "--fps", "0.000004"], "--fps 4e-06"),
         (["generate", "0-2s: a ball | it bounces"], "has no times"),
+        (["generate", "3-2: the score"], "was read as a time, and none such begins a prompt"),
+        (["image", "a caf\udce9"], 'the prompt is not UTF-8: after "a caf" stands \\xe9'),
+        (["image", "a \x1b[31mball"], 'the control character U+001B after "a "'),
+        (["edit", "clip.mp4", "a ball", "--source", "a\rcube"], "the control character U+000D"),
+        (["generate", "a \u202ellab"], "the control character U+202E"),
         (["extend", "clip.mp4", "a ball", "--after", "inf"], "--after inf"),
         (["extend", "clip.mp4", "a ball", "--before", "nan"], "--before nan"),
         (["generate", "a ball", "--size", "0x64"], "--size 0x64: give WIDTHxHEIGHT"),
@@ -124,6 +64,13 @@ def refused(*words: str) -> str:
         (["generate", "a ball", "-o", "missing/out.mp4"], "there is no folder"),
         (["generate", "a ball", "-o", "out.txt"], "no suffix"),
         (["generate", "a ball", "-o", "out.png"], "one picture"),
+        (["generate", "a ball", "-o", "https://a.b/out.mp4"], "is an address"),
+        (["generate", "a ball", "-o", "/dev/null"], "is a device or a pipe"),
+        (["generate", "a ball", "-o", "a" * 252 + ".mp4"], "the name is too long"),
+        (["generate", "a ball", "-o", "a.mp4", "--save-request", "a.mp4"], "a request is a .json"),
+        (["generate", "a ball", "--save-request", "missing/a.json"], "there is no folder"),
+        (["generate"], "give one prompt"),
+        (["generate", "a ball", "--suffix", "gif"], "--suffix is of a list"),
         (["generate", "a ball", "--sheet", "sheet.jpg"], "a contact sheet is a .png"),
         (["generate", "a ball", "-o", "a-%04d.png", "--sheet", "a-%04d.png"], "would replace the output"),
         (["animate", "photo.png", "it rolls"], "photo.png"),
@@ -335,9 +282,19 @@ def test_import_takes_less_than_a_fifth_of_a_second():
     assert min(taken) < 0.2
 
 
-def test_a_broken_option_is_status_2():
-    assert run("generate", "a ball", "--sizes", "3").exit_code == 2
-    assert run("generate").exit_code == 2
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["generate", "a ball", "--sizes", "3"], "No such option: --sizes"),
+        (["generate", "a ball", "--\x1b[2J\udcff"], r"No such option: --\x1b[2J\xff"),
+        (["generate", "a ball", "--steps", "\udcff"], "Invalid value for '--steps'"),
+        (["extend"], "Missing argument"),
+        (["im\x1bage"], r"No such command 'im\x1bage'"),
+        (["--\x07"], r"No such option: --\x07"),
+    ],
+)
+def test_a_broken_option_is_one_line_and_status_2(words, says):
+    assert says in refused(*words)
 
 
 def test_the_embedded_model_from_the_command_line(toybox, tmp_path):

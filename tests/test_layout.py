@@ -17,9 +17,9 @@ SOURCE = ROOT / "src" / "minisora"
 
 # A part may import from those before it in this list, and from itself.
 ORDER = [
-    *("errors", "progress", "lazy", "device", "diffusion", "video", "pages", "network_files", "worlds", "workers"),
-    *("data", "judge", "curate", "vae", "upscale", "text", "caption", "dit", "bundle", "generate", "weights", "train"),
-    *("sources", "eval", "runs", "recipes", "cli", "__main__", "studio"),
+    *("errors", "outside", "progress", "lazy", "folders", "tables", "device", "diffusion", "video", "pages"),
+    *("network_files", "worlds", "workers", "data", "judge", "curate", "vae", "upscale", "text", "caption", "dit"),
+    *("bundle", "generate", "weights", "train", "sources", "eval", "runs", "recipes", "cli", "__main__", "studio"),
 ]
 LONGEST_FILE = 420
 LONGEST_FUNCTION, MOST_PARAMETERS = 60, 8
@@ -167,6 +167,13 @@ def test_what_counts_as_prose():
     text = "a\n| b |\n    c\n```\nd\n```\n![e](f.png)\n<https://g.h>\n- i [j](k), l\n"
     assert list(prose(text)) == [(1, "a"), (9, "- i [j](k), l")]
     assert columns("ab，中文") == 8
+
+
+def test_commands_print_by_one_function():
+    """Which escapes what a terminal would obey."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (SOURCE / "cli").glob("*.py")}
+    printing = re.compile(r"typer\.echo\(|(?<![.\w])print\(")
+    assert {name for name, text in texts.items() if printing.search(text)} == {"console.py"}
 
 
 def normal(name: str) -> str:

@@ -185,10 +185,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minisora.curate.table import Row, annotation
+from minisora.tables.entry import STRICT, Skipped
+from minisora.tables.text import text_lines
 
 
-def rows(path: Path) -> Iterator[Row]:
-    for line in path.read_text(encoding="utf-8").splitlines():
+def rows(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
+    for line in text_lines(path):
         name, _, caption = line.partition("\\t")
         yield annotation(name, captions=[caption])
 ''',

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from minisora.dit.lora import adapted, adapters_of, add_lora
 from minisora.dit.model import DiT, DiTConfig
 from minisora.errors import UsageError, WeightsError
+from minisora.outside import as_path
 from minisora.text.encoder import TextEncoder
 from minisora.text.minilm import MiniLM
 from minisora.vae.codec import Codec
@@ -143,7 +144,7 @@ def find(name_or_folder: str | Path) -> Path:
     known = available()
     if str(name_or_folder) in known:
         return known[str(name_or_folder)]
-    folder = Path(name_or_folder)
+    folder = as_path(name_or_folder)
     if (folder / "bundle.json").exists():
         return folder
     names = ", ".join(known) or "none"

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from minisora.errors import UsageError, WeightsError
+from minisora.outside import as_path
 from minisora.video.files import save_tensors
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -63,7 +64,7 @@ class NetworkFiles:
 
         Raises UsageError if there is none.
         """
-        folder = self.embedded if name == self.called else Path(name)
+        folder = self.embedded if name == self.called else as_path(name)
         if not (folder / self.about).exists():
             raise UsageError(f"there is no {self.name} {name!r}. {hint}")
         return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -70,6 +71,61 @@ def test_what_is_there_is_left_alone_unless_asked(films, capsys):
     run(films, "jsonl", overwrite=True)
     first = json.loads((films / TABLE).read_text().splitlines()[0])
     assert first["text"] != "mine" and first["stars"] == 5
+
+
+def test_two_videos_of_one_name_have_two_files(films, capsys):
+    """As converters leave them; words that may be of either are left alone, and said."""
+    frames = torch.randint(256, (6, 16, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(9))
+    write_video(films / "one.mkv", frames, fps=8.0)
+    (films / "one.txt").write_text("of which?\n")
+    (films / "._one.mp4").write_bytes(b"of macOS")
+    run(films, "txt", sources=[films / "one.mp4"])  # the other one is not asked for, but there
+    assert "one.txt may be that of one.mkv or one.mp4" in capsys.readouterr().err
+    run(films, "txt")
+    said = capsys.readouterr().err
+    assert "1 of 4 have a caption" in said and "2 captioned, 1 failed" in said and "._one" not in said
+    assert (films / "one.txt").read_text() == "of which?\n"
+    texts = {name: (films / f"{name}.txt").read_text().strip() for name in ("one.mp4", "one.mkv")}
+    assert {row["source"]: row["captions"] for row in folder(films)} == {
+        **{name: [text] for name, text in texts.items()},
+        **{"more/two.mp4": [(films / "more" / "two.txt").read_text().strip()], "broken.mp4": []},
+    }
+    run(films, "txt", sources=[films / "one.mkv"], add=True)
+    assert (films / "one.mp4.txt").read_text().strip() == texts["one.mp4"]
+
+
+def test_words_that_are_no_text_cost_themselves(films, capsys):
+    (films / "one.txt").write_bytes(b"caf\xe9\n")
+    run(films, "txt")
+    said = capsys.readouterr().err
+    assert "one.mp4: no caption: one.txt:1 is not UTF-8 text" in said and "1 captioned, 2 failed" in said
+    assert (films / "one.txt").read_bytes() == b"caf\xe9\n"
+    run(films, "txt", overwrite=True)
+    assert (films / "one.txt").read_text(encoding="utf-8").strip()
+
+
+def test_lines_of_words_end_at_line_feeds(films):
+    (films / "one.txt").write_text("mine\u2028all\n\nmore\x85\r\n", encoding="utf-8", newline="")
+    run(films, "txt", add=True)
+    assert (films / "one.txt").read_text(encoding="utf-8").split("\n")[:2] == ["mine\u2028all", "more"]
+    line = json.dumps({"path": "one.mp4", "text": "mine\u2028all"}, ensure_ascii=False)
+    (films / TABLE).write_text(f"{line}\n\n{json.dumps({'path': 'one.mp4', 'text': 'twice'})}\n", encoding="utf-8")
+    run(films, "jsonl")
+    rows = [json.loads(row) for row in (films / TABLE).read_text(encoding="utf-8").split("\n") if row]
+    assert rows[0] == {"path": "one.mp4", "text": ["mine\u2028all", "twice"]} and len(rows) == 2
+
+
+def test_names_that_are_not_utf_8(films, capsys):
+    (films / "one.mp4").rename(films / os.fsdecode(b"caf\xe9.mp4"))
+    run(films, "jsonl")
+    rows = [json.loads(line) for line in (films / TABLE).read_text(encoding="utf-8").splitlines()]
+    assert os.fsencode(rows[0]["path"]) == b"caf\xe9.mp4"
+    run(films, "txt")
+    assert (films / os.fsdecode(b"caf\xe9.txt")).is_file()
+    with pytest.raises(UsageError, match="nothing got a caption"):  # the broken one
+        run(films, "jsonl")
+    run(films)
+    assert r"caf\xe9.mp4: " in capsys.readouterr().out
 
 
 def test_without_write_they_are_shown(films, capsys):

@@ -16,12 +16,15 @@ def test_a_dry_run_counts_and_leaves_nothing(tmp_path, capsys):
     (tmp_path / "videos").mkdir()
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / "videos" / name).write_bytes(b"not looked into")
-    (tmp_path / "table.csv").write_text("path,caption\na.mp4,one\nb.mp4,two\na.mp4,three\nc.mp4,four\n")
+    (tmp_path / "table.csv").write_text("path,caption\na.mp4,one\nb.mp4,two\na.mp4,three\nc.mp4,four\n\n,five\n")
     path = tmp_path / "recipe.yaml"
     path.write_text("out: out\ninput: {media: videos, importer: table, annotations: table.csv}\n")
     run(path)
-    assert capsys.readouterr().out.splitlines() == [
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["note: skipped blank rows of the annotations: 1"]
+    assert said.out.splitlines() == [
         "2 annotations with a file, 1 without",
+        "1 broken rows, such as table.csv:7: expected a path in 'path', found ''. Is it the file that is meant?",
         "2 of 2 files are to be measured; the others have been",
     ]
     assert not (tmp_path / "out").exists()

@@ -11,21 +11,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from minisora.curate.importers import IMPORTERS, importer_named
-from minisora.curate.importers.reading import records
+from minisora.curate.table import merged
 from minisora.errors import UsageError
+from minisora.tables.entry import TEXT, Skipped
+from minisora.tables.records import records
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def told(name, path):
     """Source, start, stop and captions of each row."""
-    rows = list(importer_named(name)(FIXTURES / path if isinstance(path, str) else path))
-    assert len({row["key"] for row in rows}) == len(rows)
+    rows = merged(importer_named(name)(FIXTURES / path if isinstance(path, str) else path))
     return [(row["source"], row["start"], row["stop"], row["captions"]) for row in rows]
 
 
 def meta(name, path):
-    return [json.loads(row["meta"]) for row in IMPORTERS[name](FIXTURES / path if isinstance(path, str) else path)]
+    rows = merged(IMPORTERS[name](FIXTURES / path if isinstance(path, str) else path))
+    return [json.loads(row["meta"]) for row in rows]
 
 
 def test_panda_rows_of_videos_become_rows_of_clips():
@@ -230,6 +232,98 @@ def test_tables_of_text_with_spans_and_more(tmp_path):
     assert meta("table", tmp_path / "x.tsv")[0] == {"fps": "25"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Path;Caption\r\na.mp4;a cat, asleep\r\nb.mp4;a dog\r\n",
+        'sep=,\nFile Name,Text\na.mp4,"a cat, asleep"\n\nb.mp4,a dog\n',
+        "\ufeffVIDEO_PATH\tPrompt\na.mp4\ta cat, asleep\nb.mp4\ta dog\n",
+        "video|description\na.mp4|a cat, asleep\nb.mp4|a dog",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_tables_as_programs_write_them(tmp_path, text, encoding):
+    (tmp_path / "x.csv").write_bytes(text.encode(encoding))
+    assert told("table", tmp_path / "x.csv") == [
+        ("a.mp4", None, None, ["a cat, asleep"]),
+        ("b.mp4", None, None, ["a dog"]),
+    ]
+
+
+BAD = [
+    ("table", "x.csv", b"path,text\na.mp4,a cat\n,x\nb.mp4,caf\xe9\nc.mp4,a,b\n\nd.mp4,a dog\n", [3, 4, 5], 1),
+    ("table", "x.csv", b"path,text,start,end\na.mp4,a cat,1,2\nb.mp4,x,1,\nc.mp4,x,y,z\nd.mp4,a dog,,\n", [3, 4], 0),
+    (
+        "table",
+        "x.jsonl",
+        b'{"path": "a.mp4"}\n{"path": 5}\n{\n"x"\n \n{"path": "d.mp4"}\n{"text": "x"}',
+        [2, 3, 4, 7],
+        1,
+    ),
+    ("youku", "x.csv", b"video_id:FILE,title\na.mp4,a\n ,b\nd.mp4,c\n", [3], 0),
+]
+
+
+@pytest.mark.parametrize(("importer", "name", "data", "broken", "blank"), BAD)
+def test_a_broken_row_costs_itself(importer, name, data, broken, blank, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    skipped = Skipped()
+    rows = list(IMPORTERS[importer](tmp_path / name, skipped))
+    assert [row["source"] for row in rows] == ["a.mp4", "d.mp4"]
+    assert [where for where, _ in skipped.broken] == [f"{name}:{line}" for line in broken] and skipped.blank == blank
+    assert all(reason.startswith(where) for where, reason in skipped.broken)
+
+
+def test_numbers_of_panda_count_broken_rows(tmp_path):
+    """The downloader names a clip after the row of its video, whatever is in the rows before."""
+    clip = "\"[['0:00:01', '0:00:02']]\",\"['a cat']\","
+    (tmp_path / "x.csv").write_text(f"{PANDA}one,u,{clip}\n\ntwo,u,here,,\nthree,u,{clip}\nfour\nfive,u,{clip}\n")
+    skipped = Skipped()
+    rows = list(IMPORTERS["panda70m"](tmp_path / "x.csv", skipped))
+    files = {row["source"]: json.loads(row["meta"])["clip_file"] for row in rows}
+    assert files == {"one": "0000000_00000.mp4", "three": "0000002_00000.mp4", "five": "0000004_00000.mp4"}
+    assert [where for where, _ in skipped.broken] == ["x.csv:4", "x.csv:6"] and skipped.blank == 1
+
+
+def test_columns_that_may_be_meant_too_are_said(tmp_path):
+    (tmp_path / "x.csv").write_text("source,path,caption,text\nweb,a.mp4,short,long\n")
+    (tmp_path / "y.csv").write_text("path,captoin\na.mp4,a cat\n")
+    skipped = Skipped()
+    (row,) = IMPORTERS["table"](tmp_path / "x.csv", skipped)
+    assert (row["source"], row["captions"], json.loads(row["meta"])) == (
+        *("a.mp4", ["long"]),
+        {"source": "web", "caption": "short"},
+    )
+    list(IMPORTERS["table"](tmp_path / "y.csv", skipped))
+    assert list(skipped.notes) == [
+        "x.csv: column 'path' is used, not 'source'.",
+        "x.csv: column 'text' is used, not 'caption'.",
+        f"y.csv: there is no column of captions ({', '.join(TEXT)}) among path, captoin.",
+    ]
+
+
+def test_words_in_a_folder_are_of_one_video(tmp_path):
+    for name in ("clip2.mp4", "clip10.mp4", "clip1.mp4", "a.mp4", "a.mov", "b.mp4", "b.mkv", "c.mp4", "._c.mp4"):
+        (tmp_path / name).touch()
+    words = {
+        "a.txt": b"whose?",
+        "b.txt": b"whose?",
+        "b.mp4.txt": b"mine",
+        "b.mkv.json": b'["mine too"]',
+        "c.txt": b"\xe9",
+    }
+    words |= {"clip1.txt": "one\u2028line\n\ntwo\r\n".encode(), "clip2.json": b"{", "._clip10.txt": b"\0\5\x16\7"}
+    for name, data in words.items():
+        (tmp_path / name).write_bytes(data)
+    skipped = Skipped()
+    rows = {row["source"]: row["captions"] for row in IMPORTERS["folder"](tmp_path, skipped)}
+    assert rows == {"b.mp4": ["mine"], "clip1.mp4": ["one\u2028line", "two"], "clip10.mp4": []}
+    assert list(rows) == ["b.mp4", "clip1.mp4", "clip10.mp4"]
+    assert [name for name, _ in skipped.broken] == ["a.mov", "a.mp4", "b.mkv", "c.mp4", "clip2.mp4"]
+    with pytest.raises(UsageError, match=r"a\.txt may be that of a\.mov or a\.mp4"):
+        list(IMPORTERS["folder"](tmp_path))
+
+
 def test_data_juicer_chunks_go_to_their_videos(tmp_path):
     sample = {"videos": ["a.mp4", "b.mp4"], "text": "<__dj__video> one <|__dj__eoc|> two <__dj__video> <|__dj__eoc|>"}
     (tmp_path / "x.jsonl").write_text(json.dumps(sample))
@@ -240,7 +334,7 @@ def test_data_juicer_chunks_go_to_their_videos(tmp_path):
 
 
 def test_fastvideo_pair_of_files(tmp_path):
-    (tmp_path / "videos.txt").write_text("a.mp4\nb.mp4\n")
+    (tmp_path / "videos.txt").write_text("a.mp4\n\nb.mp4\n")
     (tmp_path / "prompt.txt").write_text("a cat\na dog\n")
     assert [row[3] for row in told("table", tmp_path / "videos.txt")] == [["a cat"], ["a dog"]]
     (tmp_path / "prompt.txt").write_text("a cat\n")
@@ -249,7 +343,7 @@ def test_fastvideo_pair_of_files(tmp_path):
 
 
 def test_a_long_json_list_is_read_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("minisora.curate.importers.reading._CHUNK", 7)
+    monkeypatch.setattr("minisora.tables.objects._CHUNK", 7)
     items = [{"path": f"{n}.mp4", "text": "x" * (n % 40), "nested": [{"}": "]"}]} for n in range(60)]
     (tmp_path / "x.json").write_text("﻿ " + json.dumps(items, indent=1), encoding="utf-8")
     assert [record for _, record in records(tmp_path / "x.json")] == items

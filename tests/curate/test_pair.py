@@ -13,6 +13,7 @@ import torch
 
 from minisora.curate.duplicates import near_duplicates
 from minisora.curate.importers import IMPORTERS, pair
+from minisora.curate.importers.pair import video_files
 from minisora.curate.table import annotation
 from minisora.curate.words import shared_scores, word_scores
 from minisora.errors import UsageError
@@ -133,6 +134,21 @@ def test_all_missing_is_an_error_that_shows_both_sides(tmp_path):
     (tmp_path / "z.mp4").unlink()
     with pytest.raises(UsageError, match="holds no video"):
         pair([annotation("a.mp4")], tmp_path)
+
+
+def test_a_name_that_is_not_there_is_told_the_nearest(tmp_path):
+    filled(tmp_path, "kites/kite 1.mp4", "kites/kite 2.mp4", "sea.mp4")
+    rows = [annotation(name) for name in ("sea.mp4", "kite_1.mp4", "zebra.mp4", f"/{'x' * 300}", "/a\0b.mp4")]
+    _, missing = pair(rows, tmp_path)
+    assert missing[0]["reason"] == "there is no file called kite_1.mp4. The nearest name is kite 1.mp4."
+    assert missing[1]["reason"] == "there is no file called zebra.mp4." and len(missing) == 4
+
+
+def test_hidden_files_are_none(tmp_path):
+    filled(tmp_path, "a.mp4", "._a.mp4", ".trash/b.mp4", "__MACOSX/a.mp4", "@eaDir/a.mp4", "clip10.mp4", "clip9.mp4")
+    assert video_files(tmp_path) == ["a.mp4", "clip9.mp4", "clip10.mp4"]
+    found, _ = pair([annotation("a.mp4")], tmp_path)
+    assert found[0]["source"] == "a.mp4"
 
 
 def test_links_that_lead_back_up_end(tmp_path):

@@ -10,9 +10,11 @@ from PIL import Image
 
 from minisora.curate.recipe import read_recipe
 from minisora.curate.runner import local_engine, run
+from minisora.curate.signals import Reading, read_signals
 from minisora.data.clips import to_clip
 from minisora.data.shards import Shards
 from minisora.errors import UsageError
+from tests.helpers.colours import profile
 from tests.helpers.curating import film, moving
 
 RECIPE = "out: out\ninput: {media: set, pictures: true}\nclips: {longest_side: 64, multiple: 16, fps: 8}\n"
@@ -63,3 +65,13 @@ def test_they_are_taken_only_where_the_recipe_says_so(recipe):
     (recipe.input.media / "none").mkdir()
     with pytest.raises(UsageError, match=r"\.gif \.jpg"):
         run(only, local_engine(1, 300.0))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_is_scored_in_srgb(tmp_path, suffix):
+    """One of light, by its profile: 55 of 255 is a grey of 128."""
+    grey, path = Image.new("RGB", (64, 48), (55, 55, 55)), tmp_path / f"a.{suffix}"
+    grey.save(path, icc_profile=profile(gamma=1.0))
+    assert read_signals(path, Reading(pictures=True)).frames["luma"][0] == pytest.approx(128, abs=1)
+    grey.save(path)
+    assert read_signals(path, Reading(pictures=True)).frames["luma"][0] == pytest.approx(55, abs=1)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from random import Random
 
@@ -241,13 +242,50 @@ def test_samples_of_one_clip_are_told_one_by_one(recipe):
 
 
 @pytest.mark.parametrize("line", ['{"text": "a kite"}', '{"key": "abc", "text": ""}', "no json"])
-def test_captions_that_are_none_are_refused_before_all_work(recipe, line):
+def test_captions_that_are_none_cost_themselves(recipe, line):
     told = captioned(recipe, [])
     assert told.captions.file is not None
-    told.captions.file.write_text('{"key": "abc", "text": "a kite"}\n' + line + "\n")
-    with pytest.raises(UsageError, match=r"captions.jsonl:2"):
+    told.captions.file.write_text(line + "\n")
+    with pytest.raises(UsageError, match=r"captions.jsonl:1"):
         curate(told)
     assert not (recipe.out / "scores").exists()
+    told.captions.file.write_text('{"key": "abc", "text": "a kite"}\n' + line + "\n")
+    assert curate(told).kept == 4
+    first = json.loads((recipe.out / "quarantine.jsonl").read_text().splitlines()[0])
+    assert (first["stage"], first["row"], first["error"]) == ("captions", "captions.jsonl:2", "broken row")
+
+
+def test_rows_of_a_table_are_in_the_books(recipe):
+    """One video twice, one that is not there, two broken rows, one blank."""
+    rows = "g_last.mp4;one\ng_last.mp4;two\nb_captoined.mp4;x\n;\na_two_shots.mp4;a\u2028line\nonly\n;y\n"
+    (recipe.input.media / "table.csv").write_text("File;Caption\n" + rows, encoding="utf-8")
+    told = replace(recipe, input=replace(recipe.input, importer="table", annotations=recipe.input.media / "table.csv"))
+    ledger = curate(told)
+    assert (ledger.rows, ledger.cut, ledger.joined, ledger.missing, ledger.kept) == (6, 1, 1, 1, 3)
+    assert ledger.quarantined == {"annotations": {"broken row": 2}} and ledger.blank == 1 and not ledger.dropped
+    lines = [json.loads(line) for line in (recipe.out / "quarantine.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in lines] == ["table.csv:7", "table.csv:8"]
+    missing = json.loads((recipe.out / "missing.jsonl").read_text())
+    assert missing["reason"].endswith("The nearest name is b_captioned.mp4.")
+    captions = {row["source"]: row["captions"] for row in pq.read_table(recipe.out / "table.parquet").to_pylist()}
+    assert captions == {"g_last.mp4": ["one", "two"], "a_two_shots.mp4": ["a line"]}
+    assert "table.csv:7" in (recipe.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_files_measured_in_another_order_stay_as_they_are(recipe, monkeypatch):
+    """Sets of before numbers were sorted as numbers: 10 came before 9."""
+    for number in (9, 10):
+        film(recipe.input.media / f"clip{number}.mp4", moving(number))
+    monkeypatch.setattr(import_module("minisora.curate.importers.pair"), "natural", lambda name: name)
+    curate(recipe)
+    before, files = bytes_of(recipe.out), measured_files(recipe.out)
+    assert files[2:4] == ["c_still.mp4", "clip10.mp4"] and files[4] == "clip9.mp4"
+    monkeypatch.undo()
+    curate(recipe)
+    assert bytes_of(recipe.out) == before and measured_files(recipe.out) == files
+    fresh = replace(recipe, out=recipe.out.parent / "fresh")
+    curate(fresh)
+    assert measured_files(fresh.out)[3:5] == ["clip9.mp4", "clip10.mp4"]
 
 
 def test_a_clip_is_lost_when_all_its_samples_are(recipe):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from minisora.curate.lost import MediaError
 from minisora.curate.scores import HASHES, LABELS, SCORES, Scored
 from minisora.curate.signals import read_signals
-from tests.helpers import films
+from tests.helpers import colours, films
 
 
 def scored(path, cuts=()):
@@ -93,3 +94,40 @@ def test_copies_of_a_clip_have_near_hashes(tmp_path):
     assert len(one) == len(other) == HASHES
     assert max((a ^ b).bit_count() for a, b in zip(one, other, strict=True)) <= 8
     assert all(0 <= number < 2**64 for number in one)
+
+
+def hdr_film(path, transfer, matrix=9):
+    """Six frames of HDR, 10 bits: 18 % of white, 203 cd/m2, beside it."""
+    signal = {16: (0.4109, 0.5807), 18: (0.4362, 0.75)}[transfer]
+    columns = np.round(64 + 876 * np.array(signal)[:, None] * [1, 0, 0] + [0, 448, 448]).astype(np.uint16)
+    planes = colours.stripes(columns, 64, 48)
+    tags = {"primaries": 9, "transfer": transfer, "matrix": matrix}
+    return colours.write(path, [colours.frame_of(planes, "yuv444p10le", **tags) for _ in range(6)])
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "bt2020/pq/bt2020nc"), (18, "bt2020/hlg/bt2020nc")])
+def test_hdr_is_told_and_measured_as_it_is_shown(tmp_path, transfer, name):
+    clip = scored(hdr_film(tmp_path / "film.mkv", transfer)).scores((0, 0.2))
+    assert (clip["hdr"], clip["colour"]) == (1, name)
+    assert clip["brightness"] == pytest.approx((118 + 254) / 2 / 255, abs=0.01)
+    plain = scored(films.write(tmp_path / "plain.mp4", films.pan(0, 6))).scores((0, 0.2))
+    assert (plain["hdr"], plain["colour"], plain["interlaced"]) == (0, "unknown/unknown/unknown", 0)
+
+
+def test_colours_that_are_not_read_are_an_error_of_the_file(tmp_path):
+    with pytest.raises(MediaError, match=r"film\.mkv.*bt2020/hlg/ictcp") as caught:
+        scored(hdr_film(tmp_path / "film.mkv", 18, matrix=14))
+    assert caught.value.reason == "unreadable"
+
+
+def test_interlaced_frames_are_counted_and_measured_without_their_comb(tmp_path):
+    frames = films.pan(1, 24, right=4.0)
+    woven = frames[0::2].copy()
+    woven[:, 1::2] = frames[1::2, 1::2]
+    options = {"preset": "veryfast", "crf": "10", "x264-params": "tff=1"}
+    path = films.write(tmp_path / "film.mp4", woven, fps=12, options=options)
+    clip = scored(path).scores((0, 1))
+    plain = scored(films.write(tmp_path / "plain.mp4", frames[0::2], fps=12)).scores((0, 1))
+    assert (clip["interlaced"], clip["frames"]) == (1, 12)
+    assert clip["motion"] == pytest.approx(plain["motion"], rel=0.15)
+    assert clip["sharpness"] == pytest.approx(plain["sharpness"], rel=0.35)

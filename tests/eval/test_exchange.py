@@ -66,6 +66,13 @@ def test_an_export_goes_on_where_it_stopped_with_the_same_seeds(tmp_path):
     assert all(path.suffix == ".mp4" for path in (tmp_path / "clips").iterdir()), "nothing but clips"
 
 
+def test_an_export_knows_clips_of_any_name(tmp_path):
+    prompts, make = written(tmp_path / "scene.txt", "a ball\u2028on sand\n"), Maker()
+    made = exchange.export_vbench(prompts, tmp_path / "clips", make, "model a")
+    assert len(made) == 5 and make.asked[0][0] == "a ball\u2028on sand"
+    assert exchange.export_vbench(prompts, tmp_path / "clips", make, "model a") == []
+
+
 def test_clips_of_something_else_are_refused_and_stay(tmp_path):
     prompts, out = written(tmp_path / "7_numeracy.txt", "two cats\nthree dogs"), tmp_path / "video"
     exchange.export_compbench(prompts, out, Maker(), "model a")
@@ -88,6 +95,7 @@ def test_clips_of_something_else_are_refused_and_stay(tmp_path):
 def test_a_clip_goes_on_from_the_very_file(tmp_path):
     prompts, given = physics(tmp_path)
     (start,) = given.iterdir()
+    (given / f"._{start.name}").write_bytes(b"of macOS")
     exchange.export_physics_iq(prompts, tmp_path / "model", Maker(seconds=5.125), given=given)
     start.write_bytes(b"another picture")
     with pytest.raises(UsageError, match="is there and was made"):

@@ -58,7 +58,7 @@ def again(model: Model, path: Path, folder: Path) -> Video:
     return model.run(saved.with_media(saved.read(path).request, folder)).video
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".png"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".gif", ".png"])
 def test_it_comes_back_from_what_it_made(model, tmp_path, suffix):
     asked: Request = Image(WORDS, **FEW) if suffix == ".png" else Generate(WORDS, seconds=0.5, size=(24, 40), **FEW)
     video = model.run(asked).video
@@ -85,17 +85,32 @@ def test_a_long_request_comes_back(model, tmp_path):
     result = model.run(Generate("a ball", seconds=0.5, **FEW))
     text = saved.written(Storyboard(Board(shots)), None)
     assert len(text) > 30_000
-    for suffix in (".mp4", ".webm", ".mkv", ".png"):
+    for suffix in (".mp4", ".webm", ".mkv", ".gif", ".png"):
         frames = result.video.frames[:1] if suffix == ".png" else result.video.frames
         Video(frames, 8.0, request=text).save(tmp_path / f"out{suffix}")
         assert saved.read(tmp_path / f"out{suffix}").request.to_data() == Storyboard(Board(shots)).to_data()
 
 
-def test_a_gif_has_no_room_for_it_and_other_videos_have_none(model, tmp_path, clip):
-    video = model.run(Generate("a ball", seconds=0.5, **FEW)).video
-    video.save(tmp_path / "out.gif")
+def test_every_picture_of_a_sequence_has_it(model, tmp_path):
+    asked = Generate(WORDS, seconds=0.5, **FEW)
+    model.run(asked).video.save(tmp_path / "out-%d.png")
+    assert all(saved.read(tmp_path / f"out-{n}.png").request == asked for n in range(5))
+
+
+def test_a_name_that_is_not_utf_8_comes_back(clip, tmp_path):
+    odd = clip.with_name("caf\udce9\x1b.mkv")
+    clip.rename(odd)
+    text = saved.written(Reverse(odd), None)
+    assert text.encode() and json.loads(text)["request"]["clip"]["name"] == odd.name
+    Video(picture(1, 8, 8), 1.0, request=text).save(tmp_path / "out.png")
+    request = saved.read(tmp_path / "out.png").request
+    assert saved.with_media(request, odd.parent) == Reverse(odd)
+
+
+def test_other_videos_have_none(model, tmp_path, clip):
     Video(picture(1, 8, 8), 1.0).save(tmp_path / "plain.png")
-    for path in (tmp_path / "out.gif", tmp_path / "plain.png", clip):
+    Video(picture(3, 8, 8), 10.0).save(tmp_path / "plain.gif")
+    for path in (tmp_path / "plain.gif", tmp_path / "plain.png", clip):
         with pytest.raises(UsageError, match=r"holds no request\. Give a file of --save-request, or a video that"):
             saved.read(path)
 
@@ -172,6 +187,7 @@ def test_frames_from_memory_are_found_in_a_file_without_loss(model, tmp_path, su
     folder = tmp_path / "media"
     folder.mkdir()
     (folder / "a.txt").write_text("no video")
+    given.save(folder / f"._z{suffix}")  # hidden
     given.save(folder / "lossy.mp4")
     with pytest.raises(UsageError, match=r"no file whose frames are frames from memory .* without loss, as \.mkv or"):
         again(model, tmp_path / "out.mkv", folder)

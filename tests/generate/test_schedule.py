@@ -63,3 +63,12 @@ def test_shots_after_each_other():
 def test_an_empty_prompt_is_refused(empty):
     with pytest.raises(UsageError, match=r"the prompt is empty\. Say what to show"):
         Schedule.parse(empty)
+
+
+@pytest.mark.parametrize("text", ["3-2: the score", "0-0: a draw", "2-: x", "10-12s: a clock"])
+def test_what_only_looks_like_a_time_may_be_written_plainly(text):
+    with pytest.raises(UsageError, match=r"was read as a time") as said:
+        Schedule.parse(f" {text} ")
+    plainly = str(said.value).split('write "')[1].removesuffix('".')
+    assert Schedule.parse(plainly).first == text
+    assert Schedule.parse(str(Schedule.parse(plainly))) == Schedule.parse(plainly)

@@ -11,6 +11,7 @@ server (endpoint.py).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def captions_named(name: str, *, cache: Path = CACHE) -> Captions:
     if name.startswith(("http://", "https://")):
         return Endpoint(name, cache=cache)
     if name.startswith("hf:"):
-        return Pipeline(name.removeprefix("hf:"))
+        return Pipeline(os.path.expanduser(name.removeprefix("hf:")))
     folder, device = captioner_folder(name), default_device()
     dtype = working_dtype(device)
     return OwnCaptioner(load_captioner(folder, device=device, dtype=dtype), name)

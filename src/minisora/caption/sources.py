@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minisora.errors import UsageError
+from minisora.folders import VIDEOS, Beside, files_in
+from minisora.outside import printable
+from minisora.tables.objects import json_lines
+from minisora.tables.text import text_lines
 
 if TYPE_CHECKING:
     from minisora.caption.protocol import Captions
@@ -32,6 +36,7 @@ class ClipSource:
     name:  for messages to the user
     load:  reads it; raises UsageError if that fails
     file:  the video file, if it is one
+    beside: the text files of its folder, if it is a video file
     about: other fields of its row in a table; for a curated clip its key, and once loaded its
         source and span
     place: returns source and span of a sample, if its curated clip was split; a later run may split
@@ -41,6 +46,7 @@ class ClipSource:
     name: str
     load: Callable[[], Video]
     file: Path | None = None
+    beside: Beside | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     place: Callable[[], Mapping[str, Any]] | None = None
 
@@ -79,27 +85,29 @@ def find_clips(paths: Sequence[Path]) -> list[ClipSource]:
     """The clips of files and folders, each once. Raises UsageError for a path that is neither."""
     from minisora.curate.importers.pair import video_files
 
-    found: dict[object, ClipSource] = {}
+    found: dict[object, ClipSource | Path] = {}
     for path in paths:
         if path.is_dir() and (shards := _shards(path)) is not None:
             found.update({(shards, one.name): one for one in _curated(shards)})
         elif path.is_dir():
-            found.update({path / name: _video(path / name) for name in video_files(path)})
+            found.update({path / name: path / name for name in video_files(path)})
         elif path.is_file():
-            found[path] = _video(path)
+            found[path] = path
         else:
             raise UsageError(f"there is no file or folder {path}. Check the name.")
-    return list(found.values())
+    folders = {one.parent for one in found.values() if isinstance(one, Path)}
+    beside = {folder: Beside(folder, (file.name for file in files_in(folder, VIDEOS))) for folder in folders}
+    return [_video(one, beside[one.parent]) if isinstance(one, Path) else one for one in found.values()]
 
 
-def _video(path: Path) -> ClipSource:
+def _video(path: Path, beside: Beside) -> ClipSource:
     def load() -> Video:
         from minisora.video import probe, read_video
 
         about = probe(path)
         return read_video(path, fps=min(about.fps, FPS, MOST_FRAMES / max(about.seconds, 1e-3)))
 
-    return ClipSource(str(path), load, path)
+    return ClipSource(printable(str(path)), load, path, beside)
 
 
 def _shards(folder: Path) -> Path | None:
@@ -152,13 +160,32 @@ def row_name(one: ClipSource, table: Path) -> str:
 
 
 def texts_of(one: ClipSource, write: str | None, table: Path, rows: Mapping[str, Any]) -> list[str]:
-    """Captions that already exist where a new one would be written."""
+    """Captions that already exist where a new one would be written.
+
+    Raises UsageError for a text file that cannot be read.
+    """
     if write == "jsonl":
         row = rows.get(row_name(one, table), {})
-        text = (row.get("text") if _is_of(row, one) else None) or []
-        return [text] if isinstance(text, str) else list(text)
-    beside = one.file.with_suffix(".txt") if write == "txt" and one.file is not None else None
-    return beside.read_text(encoding="utf-8").splitlines() if beside is not None and beside.exists() else []
+        return _texts(row) if _is_of(row, one) else []
+    path = caption_file(one) if write == "txt" else None
+    return text_lines(path) if path is not None and path.exists() else []
+
+
+def caption_file(one: ClipSource) -> Path | None:
+    """The text file of a video's captions, which no other video shares; None for curated clips."""
+    return None if one.beside is None or one.file is None else one.beside.to_write(one.file.name, ".txt")
+
+
+def ambiguous_files(every: Iterable[ClipSource]) -> list[str]:
+    """A sentence for each text file that may belong to several videos, and so is not used."""
+    reasons: dict[str, None] = {}
+    for one in every:
+        try:
+            if one.beside is not None and one.file is not None:
+                one.beside.find(one.file.name, ".txt")
+        except UsageError as error:
+            reasons[str(error)] = None
+    return list(reasons)
 
 
 def _is_of(row: Mapping[str, Any], one: ClipSource) -> bool:
@@ -177,24 +204,38 @@ def _is_of(row: Mapping[str, Any], one: ClipSource) -> bool:
 def read_table(table: Path) -> dict[str, dict[str, Any]]:
     """Read a table: rows by key or path, unknown fields included.
 
-    Raises UsageError if it is not such a table.
+    Rows of one clip are joined. Raises UsageError for any line of another form: the table will be
+    replaced, and must not lose a line.
     """
-    if not table.exists():
-        return {}
-    rows = {}
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            rows[row.get("key") or row["path"]] = row
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(
-                f'{table}:{number} is no line {{"path", "text"}}. Name another file with --out.'
-            ) from error
+    rows: dict[str, dict[str, Any]] = {}
+    for where, row, problem in json_lines(table) if table.exists() else ():
+        if row is None and not problem:
+            continue
+        name = (row.get("key") or row.get("path")) if isinstance(row, dict) else None
+        if not isinstance(name, str):
+            raise UsageError(f'{table}: {where} is no line {{"path", "text"}}. Name another file with --out.')
+        if name in rows:
+            row = {**rows[name], **row, "text": list(dict.fromkeys([*_texts(rows[name]), *_texts(row)]))}
+        rows[name] = row
     return rows
 
 
+def _texts(row: Mapping[str, Any]) -> list[str]:
+    text = row.get("text") or []
+    return [text] if isinstance(text, str) else list(text)
+
+
 def write_table(table: Path, rows: Mapping[str, Any]) -> None:
-    write_text(table, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()))
+    write_text(table, "".join(_line(row) + "\n" for row in rows.values()))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8
+        return json.dumps(row)
+    return line
 
 
 def write_text(path: Path, text: str) -> None:

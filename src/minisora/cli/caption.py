@@ -7,7 +7,7 @@ Here: the command. Not here: clips and files of captions (caption/sources.py), c
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +16,8 @@ import typer
 
 from minisora.caption.sources import (
     TABLE,
+    ambiguous_files,
+    caption_file,
     find_clips,
     folder_of,
     read_table,
@@ -24,6 +26,7 @@ from minisora.caption.sources import (
     write_table,
     write_text,
 )
+from minisora.cli.console import say
 from minisora.cli.options import taking
 from minisora.errors import UsageError
 
@@ -78,12 +81,25 @@ class Kept:
     def known(self, one: ClipSource) -> list[str]:
         return texts_of(one, self.asked.write, self.table, self.rows)
 
+    def todo(self, every: Sequence[ClipSource]) -> tuple[list[ClipSource], dict[ClipSource, str]]:
+        """Clips to caption, and those whose captions cannot be read, with reasons."""
+        todo: list[ClipSource] = []
+        failed: dict[ClipSource, str] = {}
+        for one in every:
+            try:
+                if self.asked.overwrite or not self.known(one) or self.asked.add:
+                    todo.append(one)
+            except UsageError as error:
+                failed[one] = f"{error} Or give --overwrite."
+        return todo, failed
+
     def keep(self, texts: Mapping[ClipSource, str]) -> None:
         for one, text in texts.items():
+            text = " ".join(text.split())  # a line of a text file is a caption
             known = self.known(one) if self.asked.add else []
             captions = [*known, *([text] if text not in known else [])]
-            if self.asked.write == "txt" and one.file is not None:
-                write_text(one.file.with_suffix(".txt"), "".join(f"{each}\n" for each in captions))
+            if self.asked.write == "txt" and (path := caption_file(one)) is not None:
+                write_text(path, "".join(f"{each}\n" for each in captions))
             elif self.asked.write == "jsonl":
                 name = row_name(one, self.table)
                 about = one.about or {"path": name}
@@ -93,7 +109,7 @@ class Kept:
                     "text": captions[0] if len(captions) == 1 else captions,
                 }
             else:
-                typer.echo(f"{one.name}: {text}")
+                say(f"{one.name}: {text}")
         if time.monotonic() - self.saved_at > SAVE_SECONDS:
             self.save()
 
@@ -119,19 +135,22 @@ def caption(asked: Captioning) -> None:
         raise UsageError("curated clips lie in shards, without a file of their own. Give --write jsonl.")
     table = (asked.out or folder_of(asked.sources[0]) / TABLE).resolve()
     kept = Kept(asked, table, read_table(table) if asked.write == "jsonl" else {})
-    todo = [one for one in every if asked.overwrite or asked.add or not kept.known(one)]
-    if len(todo) < len(every):
-        typer.echo(f"{len(every) - len(todo)} of {len(every)} have a caption; --overwrite replaces them", err=True)
-    if not todo:
+    todo, failed = kept.todo(every)
+    if (done := len(every) - len(todo) - len(failed)) > 0:
+        say(f"{done} of {len(every)} have a caption; --overwrite replaces them", err=True)
+    if not todo and not failed:
         return
+    for reason in ambiguous_files(todo) if asked.write == "txt" else ():
+        say(f"note: {reason}", err=True)
     if asked.model == "playroom":
-        typer.echo("the model playroom knows things of the playroom alone; --model names others", err=True)
+        say("the model playroom knows things of the playroom alone; --model names others", err=True)
     try:
-        failed = caption_clips(captions_named(asked.model), todo, kept.keep, long=asked.long)
+        failed |= caption_clips(captions_named(asked.model), todo, kept.keep, long=asked.long)
     finally:
         kept.save()
     for one, reason in failed.items():
-        typer.echo(f"{one.name}: no caption: {reason}", err=True)
-    typer.echo(f"{len(todo) - len(failed)} captioned, {len(failed)} failed", err=True)
-    if len(failed) == len(todo):
+        say(f"{one.name}: no caption: {reason}", err=True)
+    captioned = len(todo) - sum(one in failed for one in todo)
+    say(f"{captioned} captioned, {len(failed)} failed", err=True)
+    if not captioned:
         raise UsageError("nothing got a caption; the reasons are above.")

@@ -1,22 +1,27 @@
-"""Checks of the command line before any work, and the progress bar.
+"""Checks of the command line before any work, printing, and the progress bar.
 
-Here: sizes and numbers as people write them, outputs that cannot be written, the bar.
-Not here: the commands (the other files of cli/).
+Here: sizes and numbers as people write them, outputs that cannot be written or would replace other
+files, lines that a terminal may safely show, the bar.
+Not here: the commands (the other files of cli/), which files may be replaced (video/origin.py).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minisora.errors import UsageError
+from minisora.outside import printable
 from minisora.progress import Event
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from minisora.cli.produce import Output
 
 
 class Bar:
@@ -29,8 +34,11 @@ class Bar:
 
     def doing(self, what: str, total: int | None = None) -> None:
         """Replace the line; without a total the bar only moves."""
+        from rich.markup import escape
+
         if self._task is not None:
             self._bars.remove_task(self._task)
+        what = escape(printable(what))
         self._what, self._task = what, self._bars.add_task(what, total=total)
 
     def step(self, event: Event) -> None:
@@ -42,6 +50,20 @@ class Bar:
             self.doing(event.stage, event.total)
         assert self._task is not None
         self._bars.update(self._task, completed=event.done, total=event.total)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines, with what a terminal would obey escaped.
+
+    When nobody reads them any more (`| head`), the work goes on without.
+    """
+    import typer
+
+    try:
+        typer.echo(printable(text, keep="\n\t"), err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -84,20 +106,41 @@ def check_zoom(zoom: int) -> None:
         raise UsageError(f"--zoom {zoom}: give 1 to 16.")
 
 
-def check_outputs(out: Path, sheet: Path | None = None, request: Path | None = None, *, moving: bool) -> None:
-    """Raise UsageError for outputs that cannot be written. moving: more than one frame"""
-    from minisora.video import check_writable
+def check_outputs(output: Output, inputs: Iterable[Path], *, moving: bool) -> None:
+    """Raise UsageError for outputs that cannot be written, or would replace an input or each other.
 
-    check_writable(out, num_frames=2 if moving else 1)
-    if request is not None and (request.suffix.lower() != ".json" or not request.parent.is_dir()):
-        raise UsageError(f"--save-request {request}: name a .json file in a folder that is there.")
-    if sheet is None:
-        return
-    if sheet.suffix.lower() != ".png":
-        raise UsageError(f"--sheet {sheet}: a contact sheet is a .png.")
-    if sheet.resolve() == out.resolve():
-        raise UsageError(f"--sheet {sheet} would replace the output. Give it another name.")
-    check_writable(sheet)
+    inputs: files that the command reads
+    moving: more than one frame
+    """
+    from minisora.video import check_writable
+    from minisora.video.files import check_place
+    from minisora.video.origin import check_apart
+
+    check_writable(output.out, num_frames=2 if moving else 1)
+    for path, name, suffix in ((output.sheet, "--sheet", ".png"), (output.save_request, "--save-request", ".json")):
+        if path is None:
+            continue
+        if path.suffix.lower() != suffix:
+            what = "a contact sheet" if suffix == ".png" else "a request"
+            raise UsageError(f"{name} {path}: {what} is a {suffix}.")
+        check_place(path)
+    check_apart(output.paths, inputs, force=output.force)
+
+
+def check_kept(output: Output, inputs: Iterable[Path], num_frames: int | None = None) -> None:
+    """Raise UsageError for outputs that would replace an input, each other, or what others made.
+
+    num_frames: of the video; None if it is not known, so the names of a sequence are not either
+    """
+    from minisora.video import check_writable
+    from minisora.video.origin import check_apart, check_replaceable
+    from minisora.video.write import is_numbered, written_names
+
+    check_writable(output.out, num_frames=num_frames)
+    made = [] if num_frames is None and is_numbered(output.out) else written_names(output.out, num_frames or 1)
+    paths = [*made, *output.paths[1:]]
+    check_apart(paths, inputs, force=output.force)
+    check_replaceable(paths, force=output.force)
 
 
 def make_folder(folder: Path) -> None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from minisora.cli.console import say
 from minisora.errors import UsageError
 from minisora.progress import Event, OnEvent
 
 LINE_SECONDS = 30.0  # between lines of progress where there is no terminal
+MOST_SHOWN = 3  # broken rows
 
 
 def curate(
@@ -48,15 +50,26 @@ def curate(
     if dry_run:
         found = find(read, retry=retry)
         files, left = found.units.num_rows, found.todo.num_rows
-        typer.echo(f"{len(found.rows):,} annotations with a file, {len(found.missing):,} without")
-        typer.echo(f"{left:,} of {files:,} files are to be measured; the others have been")
+        say(f"{len(found.rows):,} annotations with a file, {len(found.missing):,} without")
+        if broken := found.skipped.broken:
+            say(f"{len(broken):,} broken rows, such as {'; '.join(reason for _, reason in broken[:MOST_SHOWN])}")
+        _say(found.skipped.blank, found.skipped.notes)
+        say(f"{left:,} of {files:,} files are to be measured; the others have been")
         return
     patience, here = read.run.timeout_seconds, workers or os.cpu_count() or 1
     chosen = ray_engine(workers, patience, address) if engine == "ray" else local_engine(here, patience)
     with _bars() as on_event:
         ledger = run(read, chosen, on_event=on_event, retry=retry)
+    _say(ledger.blank, ledger.notes)
     Console().print(ledger_table(ledger))
-    typer.echo(f"{ledger.samples:,} samples in {read.out / 'clips'}; {read.out / 'report.html'} shows what was dropped")
+    say(f"{ledger.samples:,} samples in {read.out / 'clips'}; {read.out / 'report.html'} shows what was dropped")
+
+
+def _say(blank: int, notes: Iterable[str]) -> None:
+    if blank:
+        say(f"note: skipped blank rows of the annotations: {blank:,}", err=True)
+    for note in notes:
+        say(f"note: {note}", err=True)
 
 
 @contextmanager
@@ -87,6 +100,6 @@ def _bars() -> Iterator[OnEvent]:
             progress.update(task.id, completed=done, total=total, rate=f"{task.speed:.3g}/s" if task.speed else "")
             if not console.is_terminal and time.monotonic() - told_at > LINE_SECONDS:
                 told_at, left = time.monotonic(), task.time_remaining
-                typer.echo(f"{what}: {done:,} of {total:,}" + (f", {left:.0f} s left" if left else ""), err=True)
+                say(f"{what}: {done:,} of {total:,}" + (f", {left:.0f} s left" if left else ""), err=True)
 
         yield on_event

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minisora.cli.console import make_folder, parse_size, progress
+from minisora.cli.console import make_folder, parse_size, progress, say
 from minisora.cli.options import group, taking
-from minisora.cli.produce import ModelName, load
+from minisora.cli.produce import Force, ModelName, load
 from minisora.errors import UsageError
 from minisora.eval.suites import PROMPTS, SUITES
 
 if TYPE_CHECKING:
     from minisora.cli.console import Bar
     from minisora.generate.model import Model
+
+MOST_NOTES = 20  # that are printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class Evaluate:
     read: Annotated[
         tuple[str, Path] | None, typer.Option(metavar="NAME FILE", help="Only read a benchmark's result file.")
     ] = None
+    force: Force = False
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -95,20 +98,16 @@ def evaluate(asked: Evaluate) -> None:
     from minisora.eval import folder as folders
 
     if asked.read is not None:
-        typer.echo(command.read(*asked.read))
+        say(command.read(*asked.read))
     elif asked.compare is not None:
         _compare(*asked.compare)
     elif asked.write_prompts is not None:
-        folders.write_prompts(asked.write_prompts, asked.counts["prompts"])
-        typer.echo(f"{asked.write_prompts}: {asked.count} held-out prompts")
+        folders.write_prompts(asked.write_prompts, asked.counts["prompts"], force=asked.force)
+        say(f"{asked.write_prompts}: {asked.count} held-out prompts")
     elif asked.export is not None:
         _export(asked, asked.export)
     elif asked.folder is not None:
-        from minisora.eval.rows import verb_table
-
-        counts = asked.counts
-        make_folder(asked.out)
-        typer.echo(verb_table(folders.folder_figures(asked.folder, asked.out, count=counts["prompts"], i3d=asked.i3d)))
+        _score_folder(asked, asked.folder)
     else:
         counts = asked.counts
         parse_size(asked.size)
@@ -117,16 +116,30 @@ def evaluate(asked: Evaluate) -> None:
             model = asked.loaded(bar)
             seeds = _training_seeds(model)
             report = command.evaluate_all(model, asked.out, counts, training=seeds, i3d=asked.i3d, on_event=bar.step)
-        typer.echo(report)
+        say(report)
+
+
+def _score_folder(asked: Evaluate, folder: Path) -> None:
+    from minisora.eval.folder import folder_figures
+
+    counts = asked.counts
+    make_folder(asked.out)
+    with progress() as bar:
+        found = folder_figures(folder, asked.out, count=counts["prompts"], i3d=asked.i3d, on_event=bar.step)
+    say(found.table)
+    for note in found.notes[:MOST_NOTES]:
+        say(f"note: {note}", err=True)
+    if len(found.notes) > MOST_NOTES:
+        say(f"note: {len(found.notes) - MOST_NOTES} more are in {asked.out / 'folder.md'}", err=True)
 
 
 def _compare(old: Path, new: Path) -> None:
     from minisora.eval.compare import compare
     from minisora.eval.page import write_page
 
-    typer.echo(compare(old, new))
+    say(compare(old, new))
     if old.is_dir() and new.is_dir():
-        typer.echo(f"\n{write_page(new, old)}: the same with sheets side by side")
+        say(f"\n{write_page(new, old)}: the same with sheets side by side")
 
 
 def _export(asked: Evaluate, benchmark: str) -> None:
@@ -141,7 +154,7 @@ def _export(asked: Evaluate, benchmark: str) -> None:
         model = asked.loaded(bar)
         bar.doing(f"making the clips of {benchmark}")
         made = command.export(model, benchmark, asked.prompts, asked.out, given=asked.given)
-    typer.echo(f"{asked.out}: {len(made)} new clips of {benchmark}")
+    say(f"{asked.out}: {len(made)} new clips of {benchmark}")
 
 
 def _training_seeds(model: Model) -> Sequence[int]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from minisora.cli.console import say
+
 
 def export(
     model: Annotated[str, typer.Argument(help="A model, its folder, or the folder of a run that left one.")],
@@ -16,4 +18,4 @@ def export(
     """Write a model as a folder of safetensors, to copy or to load elsewhere."""
     from minisora.train.export import export_bundle, export_wan
 
-    typer.echo(f"{(export_wan if as_wan else export_bundle)(model, out)}: exported")
+    say(f"{(export_wan if as_wan else export_bundle)(model, out)}: exported")

@@ -9,18 +9,23 @@ bug, 2 an error that the user can fix, 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from minisora.cli.caption import caption
+from minisora.cli.console import say
 from minisora.cli.curate import curate
 from minisora.cli.evaluate import evaluate
 from minisora.cli.export import export
 from minisora.cli.models import models
+from minisora.cli.options import with_home
 from minisora.cli.plan import plan
 from minisora.cli.requests import add_verbs
 from minisora.cli.runs import runs
@@ -28,19 +33,41 @@ from minisora.cli.train import train
 from minisora.cli.world import world
 from minisora.errors import UsageError
 
+_Mistyped: Any = typer.BadParameter.__mro__[1]  # typer's own error for what it cannot read; it has no public name
+
 
 class _Commands(TyperGroup):
-    """Print a UsageError as one line on stderr."""
+    """Print an error that the user can fix as one line on stderr."""
+
+    def make_context(self, *values: Any, **named: Any) -> Any:
+        with _one_line():
+            return super().make_context(*values, **named)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _one_line():
             return super().invoke(ctx)
-        except UsageError as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
-            raise typer.Exit(130) from None
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Context manager: an error that the user can fix, ours or typer's, ends the command."""
+    try:
+        yield
+    except UsageError as error:
+        _fail(str(error))
+    except _Mistyped as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # whose message is the help
+            raise
+        where = "" if error.ctx is None else f" `{error.ctx.command_path} --help` says what there is."
+        _fail(f"{error.format_message().rstrip('.')}.{where}")
+    except KeyboardInterrupt:
+        say("stopped", err=True)
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> NoReturn:
+    say(f"error: {' '.join(message.split())}", err=True)
+    raise typer.Exit(2) from None
 
 
 app = typer.Typer(
@@ -56,7 +83,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         import minisora
 
-        typer.echo(f"minisora {minisora.__version__}")
+        say(f"minisora {minisora.__version__}")
         raise typer.Exit
 
 
@@ -74,11 +101,14 @@ def minisora(
 
 add_verbs(app)
 for command in (models, world, curate, caption, train, runs, plan, evaluate, export):
-    app.command()(command)
+    app.command()(with_home(command))
 
 
 def main() -> None:
     """Entry point of the installed command. Under torchrun only the first process prints."""
+    for stream in (sys.stdout, sys.stderr):  # which may be ASCII
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if int(os.environ.get("RANK", 0)) > 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
     try:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from minisora.cli.console import say
 from minisora.errors import UsageError
 
 
@@ -18,10 +19,10 @@ def models(
     if name is not None:
         import minisora
 
-        typer.echo(minisora.load(name, upscale="none").card())
+        say(minisora.load(name, upscale="none").card())
         return
     if not available():
         raise UsageError("no model came with this installation. Give --model a folder that holds one.")
     for found, folder in available().items():
         size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        typer.echo(f"{found}  {size_bytes / 1e6:.0f} MB  {folder}")
+        say(f"{found}  {size_bytes / 1e6:.0f} MB  {folder}")

@@ -1,7 +1,7 @@
 """Options of a command as one frozen dataclass, with typer's annotations on its fields.
 
-Here: making a command of a function that takes such a value. Not here: the commands (the other
-files of cli/).
+Here: making a command of a function that takes such a value, `~` in the paths of any command. Not
+here: the commands (the other files of cli/).
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar, get_type_hints
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from minisora.outside import as_path
 
 Options = TypeVar("Options")
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -44,6 +48,22 @@ def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Call
         return command
 
     return decorate
+
+
+def with_home(command: Callable[..., None]) -> Callable[..., None]:
+    """Let the paths of a command begin with `~`; in its text "./~" is still as it was typed."""
+    signature = inspect.signature(command, eval_str=True)
+    for parameter in signature.parameters.values():
+        hint, *metadata = get_args(parameter.annotation)
+        for info in metadata if _is_of_paths(hint) else ():
+            info.parser = as_path
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    return command
+
+
+def _is_of_paths(hint: Any) -> bool:
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    return hint is Path or (bool(parts) and all(map(_is_of_paths, parts)))
 
 
 def parameters(options: type[Any], **defaults: Any) -> list[inspect.Parameter]:

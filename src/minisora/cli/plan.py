@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minisora.cli.console import parse_size
+from minisora.cli.console import parse_size, say
 from minisora.cli.options import taking
 from minisora.errors import UsageError
+from minisora.outside import as_path
 
 if TYPE_CHECKING:
     from minisora.runs.plan import Plan
@@ -62,7 +63,7 @@ class Planning:
         if (self.size, self.seconds, self.fps) != (None, None, None):
             raise UsageError(f"the recipe {self.name} says what its clips are: leave out --size, --seconds and --fps.")
         if self.name.endswith(".py"):
-            return recipe_from_file(Path(self.name))
+            return recipe_from_file(as_path(self.name))
         return RECIPES[self.name](**({} if self.data is None else {"data": self.data}))
 
     def planned(self) -> Plan:
@@ -88,7 +89,7 @@ def plan(asked: Planning) -> None:
     asked.check()
     made = asked.planned()
     if asked.as_json:
-        typer.echo(made.to_json())
+        say(made.to_json())
         return
     from rich import print as show
 

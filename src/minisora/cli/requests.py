@@ -16,11 +16,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
-from minisora.cli.console import check_outputs, check_zoom
-from minisora.cli.options import parameters
-from minisora.cli.produce import ModelOptions, Output, produce
+from minisora.cli.console import check_kept, check_outputs, check_zoom
+from minisora.cli.lists import ListOptions, PromptList, produce_list
+from minisora.cli.options import parameters, with_home
+from minisora.cli.produce import Force, ModelOptions, Output, produce
 from minisora.errors import UsageError
-from minisora.generate.media import Stretch, is_clip, located
+from minisora.generate.media import Stretch, files, is_clip, located
 from minisora.generate.request import About, FieldError, Request, Sampled, about
 from minisora.generate.verbs import VERBS
 
@@ -38,8 +39,8 @@ class Span:
 def add_verbs(app: typer.Typer) -> None:
     """Add a command for each verb, and `run` for saved requests."""
     for kind in VERBS.values():
-        app.command(kind.name())(_command(kind))
-    app.command("run")(run)
+        app.command(kind.name())(with_home(_command(kind)))
+    app.command("run")(with_home(run))
 
 
 def run(
@@ -48,50 +49,66 @@ def run(
     media: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of its clips and pictures.")] = Path("."),
     model: Annotated[str | None, typer.Option(help="Instead of the request's own model.")] = None,
     timings: Annotated[bool, typer.Option("--timings", help="Print how long each stage took.")] = False,
+    force: Force = False,
 ) -> None:
     """Run a saved request again: the same frames from the same model."""
     from minisora.generate import saved
 
-    check_outputs(out, moving=False)
+    output = Output(out=out, timings=timings, force=force)
+    check_outputs(output, [request], moving=False)
     if not media.is_dir():
         raise UsageError(f"--media {media}: there is no such folder.")
     read = saved.read(request)
     wanted = saved.with_media(read.request, media).opened()
-    check_outputs(out, moving=wanted.moving)
+    inputs = [request, *files(wanted)]
+    check_outputs(output, inputs, moving=wanted.moving)
+    check_kept(output, inputs)
     options = ModelOptions(model=model or read.model or "toybox", upscale=read.upscale)
-    produce(wanted, options, Output(out=out, timings=timings), digest=None if model else read.digest)
+    produce(wanted, options, output, inputs=inputs, digest=None if model else read.digest)
 
 
 def _command(kind: type[Request]) -> Callable[..., None]:
     """Function for typer to make a command of: the request's fields first."""
     out = Path("out.mp4" if kind.moving else "out.png")
-    parts = (ModelOptions, Output) if kind.needs_model else (Output,)
+    takes_list = [f.name for f in fields(kind) if not f.kw_only] == ["prompt"]  # type: ignore[arg-type]
+    wanted = ((ListOptions, takes_list), (ModelOptions, kind.needs_model), (Output, True))
+    parts: list[type[Any]] = [part for part, is_taken in wanted if is_taken]
     described = about(kind)
     names = {name: _parameter_name(name, field) for name, field in described.items() if not field.flag.hidden}
     shared = set(about(Sampled)) if kind.needs_model else set()
     ordered = sorted(names, key=lambda name: name in shared)  # the verb's own first
     clips = [name for name in names if is_clip(described[name].type)]
-    own = [_parameter(kind, name, described[name]) for name in ordered]
+    own = [_parameter(kind, name, described[name], optional=takes_list) for name in ordered]
     if len(clips) == 1:  # of two clips, FILE@START-STOP says which
         own += parameters(Span)
-    common = [*(parameters(ModelOptions) if kind.needs_model else []), *parameters(Output, out=out)]
+    common = [each for part in parts for each in parameters(part, out=out)]
 
     def command(**given: Any) -> None:
-        took = [part(**{f.name: given.pop(f.name) for f in fields(part)}) for part in parts]
-        output = took[-1]
-        assert isinstance(output, Output)
+        took = {part: part(**{f.name: given.pop(f.name) for f in fields(part)}) for part in parts}
+        output, options, listed = took[Output], took.get(ModelOptions), took.get(ListOptions)
         check_zoom(output.zoom)
         values = {name: given[name] for name in names if given[name] not in (None, [])}
         span = given.get("start"), given.get("stop")
-        try:
-            if span != (None, None):
-                values[clips[0]] = _stretch(values.get(clips[0]), names[clips[0]], *span)
-            request = kind(**values)
-            check_outputs(output.out, output.sheet, output.save_request, moving=kind.moving)
-            request = request.opened()
-        except FieldError as error:
-            raise UsageError(error.labelled(lambda name: names.get(name, name))) from None
-        produce(request, took[0] if isinstance(took[0], ModelOptions) else None, output)
+
+        def request(**more: Any) -> Request:
+            try:
+                if span != (None, None):
+                    more[clips[0]] = _stretch(values.get(clips[0]), names[clips[0]], *span)
+                return kind(**{**values, **more})
+            except FieldError as error:
+                raise UsageError(error.labelled(lambda name: names.get(name, name))) from None
+
+        if listed is not None and listed.check(values):
+            assert options is not None, kind
+            produce_list(PromptList.of(kind, request, listed, output), options, output)
+            return
+        asked = request()
+        inputs = list(files(asked))
+        check_outputs(output, inputs, moving=kind.moving)
+        asked = asked.opened()
+        inputs += files(asked)
+        check_kept(output, inputs)
+        produce(asked, options, output, inputs=inputs)
 
     command.__name__, command.__doc__ = kind.name(), kind.__doc__
     command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
@@ -111,16 +128,20 @@ def _parameter_name(name: str, field: About) -> str:
     return field.flag.name or f"--{name.replace('_', '-')}"
 
 
-def _parameter(kind: type[Request], name: str, field: About) -> inspect.Parameter:
-    """Typer parameter of a field: an argument if Python takes it by position, else an option."""
+def _parameter(kind: type[Request], name: str, field: About, *, optional: bool) -> inspect.Parameter:
+    """Typer parameter of a field: an argument if Python takes it by position, else an option.
+
+    optional: an argument may be left out
+    """
     found = next(f for f in fields(kind) if f.name == name)  # type: ignore[arg-type]
     read = field.flag.text or _plain(field.type)
     positional, metavar = not found.kw_only, field.flag.metavar or None
     if positional:
         metavar = metavar or (field.flag.name.upper() or None)
-        return inspect.Parameter(
-            name, KEYWORD, annotation=Annotated[read, typer.Argument(help=field.help, metavar=metavar)]
-        )
+        argument = typer.Argument(help=field.help, metavar=metavar)
+        if optional:
+            return inspect.Parameter(name, KEYWORD, default=None, annotation=Annotated[read | None, argument])
+        return inspect.Parameter(name, KEYWORD, annotation=Annotated[read, argument])
     required = found.default is MISSING and found.default_factory is MISSING
     info = typer.Option(_parameter_name(name, field), help=field.help, metavar=metavar)
     if read is bool:

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from minisora.cli.console import say
+from minisora.cli.produce import Force
 from minisora.errors import UsageError
 from minisora.runs.logs import RUNS
 
@@ -21,6 +23,7 @@ def runs(
     keep_reference: Annotated[
         bool, typer.Option("--keep-reference", help="From now on, runs of this recipe are held against this one.")
     ] = False,
+    force: Force = False,
 ) -> None:
     """The training runs here, or one of them: how far, how well, and its curves."""
     from rich.console import Console
@@ -38,7 +41,10 @@ def runs(
     from minisora.runs.page import write_page
     from minisora.runs.picture import picture
     from minisora.train.reference import keep, make_reference
+    from minisora.video.origin import check_replaceable
 
+    if page is not None:
+        check_replaceable([page], force=force)
     found = find_runs(folder)
     whole = whole_run(found)
     if keep_reference and whole is None:
@@ -48,14 +54,14 @@ def runs(
     if whole is not None:  # of it and its cool-downs, what was written last
         width = min(100, max(20, console.width - 12))
         for quantity in quantities(found)[:4]:
-            typer.echo(f"\n{chart(found[0], quantity, width=width)}")
+            say(f"\n{chart(found[0], quantity, width=width)}")
         if sheets := samples(found[0], {".png"}):
-            typer.echo(f"\nsamples, {sheets[-1]}")
+            say(f"\nsamples, {sheets[-1]}")
             if console.is_terminal and console.color_system is not None:
                 console.print(picture(sheets[-1], width=console.width))
     if page is not None:
-        typer.echo(f"{write_page(found, page)}: curves and samples of {len(found)} runs")
+        say(f"{write_page(found, page)}: curves and samples of {len(found)} runs")
     if tensorboard is not None:
-        typer.echo(f"{tensorboard}: {to_tensorboard(found, tensorboard):,} values")
+        say(f"{tensorboard}: {to_tensorboard(found, tensorboard):,} values")
     if keep_reference and whole is not None:
-        typer.echo(f"{keep(make_reference(settings_of(whole), whole.rows))}: the reference")
+        say(f"{keep(make_reference(settings_of(whole), whole.rows))}: the reference")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minisora.cli.console import make_folder
+from minisora.cli.console import make_folder, say
 from minisora.cli.options import taking
 from minisora.errors import UsageError
+from minisora.outside import as_path
 
 if TYPE_CHECKING:
     from minisora.train.config import RunConfig
@@ -80,7 +81,7 @@ class Train:
             return fine_tune(self.data, self.base or "toybox", pictures=self.pictures, lora=self.lora, **given)
         if self.recipe in BEGUN_WITHIN:
             return RECIPES[self.recipe](base=self.base, **given)
-        config = recipe_from_file(Path(self.recipe)) if self.is_file else RECIPES[self.recipe](**given)
+        config = recipe_from_file(as_path(self.recipe)) if self.is_file else RECIPES[self.recipe](**given)
         return config if self.base is None else initialised_from(config, self.base)
 
     def run_folder(self) -> Path:
@@ -113,7 +114,7 @@ def train(asked: Train) -> None:
     asked.check()
     if asked.recipe is None:
         for name, make in RECIPES.items():
-            typer.echo(f"{name}  {(make.__doc__ or '').strip().splitlines()[0]}")
+            say(f"{name}  {(make.__doc__ or '').strip().splitlines()[0]}")
         return
     from minisora.runs.estimate import describe
     from minisora.train.loop import run
@@ -127,7 +128,7 @@ def train(asked: Train) -> None:
         if asked.cooldown_steps is not None:
             config = replace(config, cooldown_steps=asked.cooldown_steps)
         if asked.dry_run:
-            typer.echo(describe(config))
+            say(describe(config))
             return
         make_folder(folder)
         run(config, folder, cool_now=asked.cool_down)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minisora.cli.console import check_numbers, make_folder, parse_size, progress
+from minisora.cli.console import check_numbers, make_folder, parse_size, progress, say
 from minisora.cli.options import taking
-from minisora.cli.produce import Zoom
+from minisora.cli.produce import Force, Zoom
 from minisora.errors import UsageError
 from minisora.progress import Event
 
@@ -37,6 +37,7 @@ class World:
     fps: Annotated[float | None, typer.Option(help="8; for gym:ENV its own.")] = None
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels.")] = "128x128"
     zoom: Zoom = 1
+    force: Force = False
 
     @property
     def is_gym(self) -> bool:
@@ -72,23 +73,29 @@ def world(asked: World) -> None:
         raise UsageError(f"there is no world {asked.name!r}. There are: {', '.join(WORLDS)}, gym:ENV.")
     clips = asked.clips()
     make_folder(asked.out)
+    from minisora import __version__
     from minisora.video import Video, contact_sheet
+    from minisora.video.origin import check_replaceable
+    from minisora.video.write import write_picture
 
-    rows = []
+    rows, sheet = [], asked.out / "sheet.png"
+    check_replaceable([sheet], force=asked.force)
     with progress() as bar:
         for index, clip in enumerate(islice(clips, asked.count)):
             bar.step(Event("rendering", index, asked.count))
             shown = clip.frames if asked.seconds is None else clip.frames[: 1 + round(asked.seconds * clip.fps)]
-            Video(shown, clip.fps).save(asked.out / f"{clip.key}.mp4", zoom=asked.zoom)
+            path, about = asked.out / f"{clip.key}.mp4", asked.out / f"{clip.key}.json"
+            check_replaceable([path, about] if asked.is_gym else [path], force=asked.force)
+            Video(shown, clip.fps).save(path, zoom=asked.zoom)
             caption = max(clip.captions, key=lambda caption: caption.stop - caption.start).text
             if asked.is_gym:  # one action leads from a frame to the next
                 steps = {name: clip.truth[name][: len(shown) - 1] for name in ("actions", "rewards")}
-                metadata = json.dumps({"caption": caption, **clip.truth, **steps})
-                (asked.out / f"{clip.key}.json").write_text(metadata, encoding="utf-8")
+                metadata = {"minisora": __version__, "caption": caption, **clip.truth, **steps}
+                about.write_text(json.dumps(metadata), encoding="utf-8")
             rows.append((caption, shown, clip.fps))
-            typer.echo(f"{clip.key}.mp4: {caption}")
-        contact_sheet(rows[:SHEET_ROWS]).save(asked.out / "sheet.png")
-    typer.echo(f"{asked.out}: {asked.count} clips, and the first of them on sheet.png")
+            say(f"{clip.key}.mp4: {caption}")
+        write_picture(sheet, contact_sheet(rows[:SHEET_ROWS]))
+    say(f"{asked.out}: {asked.count} clips, and the first of them on sheet.png")
 
 
 def _clip(name: str, seed: int, shape: Shape) -> Clip:

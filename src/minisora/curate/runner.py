@@ -7,7 +7,7 @@
     OUT/export/...               the kept clips as other systems list them (exporters.py), where the
                                  recipe asks for it
     OUT/missing.jsonl            annotations without a file
-    OUT/quarantine.jsonl         files and clips that could not be read, with the error
+    OUT/quarantine.jsonl         rows, files and clips that could not be read, with the error
     OUT/ledger.json              how many went in, came out, and why each left (ledger.py)
     OUT/report.html              the same as a page (report.py)
     OUT/events.jsonl             a log with times, over all runs
@@ -50,11 +50,13 @@ from minisora.curate.words import WORDS, cleaned, shared_scores, word_scores
 from minisora.curate.write import PIECES, Cut, Failure, pieces_of, write_shards
 from minisora.errors import UsageError
 from minisora.progress import Event, OnEvent, no_listener
+from minisora.tables.entry import Skipped
 from minisora.video.files import cannot_write, replacing
 from minisora.workers.lock import one_run
 from minisora.workers.pool import Engine, Pool, Stage
 
 EXPORT_FILES = {"datajuicer": "datajuicer.jsonl", "opensora": "opensora.csv", "fastvideo": "videos2caption.json"}
+BROKEN = "broken row"
 Log = Callable[..., None]  # a line of events.jsonl
 
 
@@ -64,6 +66,7 @@ class Found:
 
     rows:    annotations with a file, one for each clip
     missing: annotations without a file, each with a `reason`
+    skipped: broken and blank entries of the annotations
     joined:  number of further rows about clips that are among `rows`
     units:   units of work to measure them
     todo:    the units that no part holds yet
@@ -71,6 +74,7 @@ class Found:
 
     rows: list[Row]
     missing: list[Row]
+    skipped: Skipped
     joined: int
     units: pa.Table
     todo: pa.Table
@@ -87,12 +91,14 @@ def find(recipe: Recipe, *, retry: bool = False) -> Found:
     importer, pictures = importer_named(recipe.input.importer), recipe.input.pictures
     if importer is plain.folder:
         importer = partial(plain.folder, pictures=pictures)
-    rows, missing = pair(importer(recipe.input.annotations or media), media, pictures=pictures)
+    skipped = Skipped()
+    annotations = skipped.unless_all(importer(recipe.input.annotations or media, skipped))
+    rows, missing = pair(annotations, media, pictures=pictures)
     keyed = [{**row, "key": annotation(row["source"], start=row["start"], stop=row["stop"])["key"]} for row in rows]
-    once = merged(keyed)  # a file may have been called by two names
+    once = merged(keyed)  # a file may have a row for each sentence, or be called by two names
     units = units_of(once, stage)
     todo = pending(units, recipe.out / "scores", retry=retry)
-    return Found(once, missing, len(rows) - len(once), units, todo)
+    return Found(once, missing, skipped, len(rows) - len(once), units, todo)
 
 
 def stage_of(recipe: Recipe) -> Measure:
@@ -109,12 +115,13 @@ def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retr
     out, stage, names = recipe.out, stage_of(recipe), scores_of(recipe)
     with one_run(out, "or give this recipe another `out`"):
         event = _event_log(out / "events.jsonl")
-        table = (
-            read_captions(recipe.captions.file, strip=recipe.captions.strip) if recipe.captions.file else CaptionTable()
-        )
+        table, untold = CaptionTable(), Skipped()
+        if recipe.captions.file:
+            table = read_captions(recipe.captions.file, untold, strip=recipe.captions.strip)
         found = find(recipe, retry=retry)
         files, new = found.units.num_rows, found.todo.num_rows
-        event("found", rows=len(found.rows), missing=len(found.missing), files=files, new=new)
+        broken_rows = len(found.skipped.broken)
+        event("found", rows=len(found.rows), missing=len(found.missing), broken=broken_rows, files=files, new=new)
         _write_lines(out / "missing.jsonl", found.missing)
 
         def on_file(done: int, total: int, rows: pa.Table) -> None:
@@ -144,7 +151,8 @@ def run(recipe: Recipe, engine: Engine, *, on_event: OnEvent = no_listener, retr
         failures = write_shards(
             pieces, Cut(recipe.input.media, recipe.clips), engine, out / "clips", on_sample, retry=retry
         )
-        quarantine = [{"stage": "reading", **row} for row in lost if row["error"] != NO_SHOT]
+        quarantine = _broken_rows("annotations", found.skipped) + _broken_rows("captions", untold)
+        quarantine += [{"stage": "reading", **row} for row in lost if row["error"] != NO_SHOT]
         quarantine += _not_written(failures, pieces)
         _write_lines(out / "quarantine.jsonl", quarantine)
         ledger = _ledger(found, every, clips, decided, lost, failures, pieces)
@@ -223,6 +231,13 @@ def _export(folder: Path, kept: pa.Table, forms: Sequence[str], scores: Iterable
         exporter_named(form)(folder / EXPORT_FILES[form], rows)
 
 
+def _broken_rows(stage: str, skipped: Skipped) -> list[dict[str, Any]]:
+    return [
+        {"stage": stage, "source": where, "row": where, "error": BROKEN, "message": reason}
+        for where, reason in skipped.broken
+    ]
+
+
 def _not_written(failures: Sequence[Failure], pieces: pa.Table) -> list[dict[str, Any]]:
     sources = dict(zip(pieces.column("key").to_pylist(), pieces.column("source").to_pylist(), strict=True))
     return [
@@ -262,12 +277,13 @@ def _ledger(
     kept = int(decided.keep.sum()) - len(unwritten)
     dropped = [each for each in zip(decided.stage, decided.reason, strict=True) if each[0]]
     return Ledger(
-        rows=len(found.rows) + found.joined + len(found.missing),
+        rows=len(found.rows) + found.joined + len(found.missing) + len(found.skipped.broken),
         cut=every.num_rows - len(found.rows),
         joined=found.joined,
         missing=len(found.missing),
         quarantined=counted(
-            [("reading", row["error"]) for row in lost if row["error"] != NO_SHOT]
+            [("annotations", BROKEN)] * len(found.skipped.broken)
+            + [("reading", row["error"]) for row in lost if row["error"] != NO_SHOT]
             + [("writing", failure.reason) for failure in unwritten.values()]
         ),
         dropped=counted([("shots", NO_SHOT) for row in lost if row["error"] == NO_SHOT] + dropped),
@@ -276,6 +292,8 @@ def _ledger(
         samples=pieces.num_rows - len(failures),
         seconds_in=round(float(seconds.sum()), 3),
         seconds_kept=round(float(seconds[decided.keep].sum()) - seconds_lost, 3),
+        blank=found.skipped.blank,
+        notes=list(found.skipped.notes),
     )
 
 

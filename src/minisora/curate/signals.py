@@ -3,7 +3,8 @@
 Frames are streamed and only a row of numbers is kept of each, so memory hardly grows with the
 length, and scoring another span needs no decoding.
 
-Every frame is downscaled exactly like in PySceneDetect, so that the shots are the same (shots.py).
+Frames are read as every reader here has them: sRGB, progressive (video/pixels.py, video/fields.py).
+Each is downscaled exactly like in PySceneDetect, so that the shots are the same (shots.py).
 A few frames per second are sampled for further figures: rotated for display and averaged down to a
 longer side of SIDE pixels, so that sharpness and motion are comparable between files of any size.
 
@@ -25,13 +26,12 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import VideoReformatter
 
 from minisora.curate.lost import MediaError, Reason
 from minisora.curate.motion import MOTION_COLUMNS, Motion
 from minisora.video.decode import Clock, Packets, check_end, length_by_header
 from minisora.video.open import Container, Refused, clock_may_jump, open_picture, open_video
-from minisora.video.pixels import Pixels, display_size
+from minisora.video.pixels import Converter, Pixels, coding_of, display_size
 
 Array = npt.NDArray[Any]
 Watch = Callable[[int, float, Pixels], None]  # (number of the frame, seconds, BGR as shown), for sampled frames
@@ -46,7 +46,10 @@ _LEAST_SIDE = 32  # pixels of the shorter side: optical flow needs them
 _BEYOND = 5.0  # seconds after the last span: a fade may go on for four
 _MOST_PIXELS = 2**26  # of a frame: a damaged header may ask for any number
 
-FRAME_COLUMNS = ("seconds", "content", "luma", "contrast", "black", "clipped", "change", "peak_change", "damaged")
+FRAME_COLUMNS = (
+    *("seconds", "content", "luma", "contrast", "black", "clipped", "change", "peak_change"),
+    *("damaged", "interlaced"),
+)
 SAMPLE_COLUMNS = ("frame", "sharpness", "top", "right", "bottom", "left", *MOTION_COLUMNS)
 
 
@@ -61,6 +64,8 @@ class Media:
     rotation: int  # degrees counterclockwise, 0, 90, 180 or 270, which the file asks for
     codec: str
     pixel_format: str
+    hdr: bool  # PQ or HLG
+    colour: str  # primaries/transfer/matrix in words, as the file says
     num_videos: int  # streams of pictures
     num_sounds: int  # streams of sound
     size_bytes: int
@@ -81,6 +86,7 @@ class Signals:
     change:      mean change of brightness since the frame before, 0..255; peak_change: of the
         _BLOCK x _BLOCK pixels that changed most
     damaged:     1 if the decoder failed at or before this frame, or concealed an error; else 0
+    interlaced:  1 if the file marks the frame as interlaced, else 0; figures are of it deinterlaced
     frame:       number of the sampled frame
     sharpness:   variance of the Laplacian of brightness
     top ... left: width of black bars, in shares of the displayed height or width
@@ -146,7 +152,7 @@ def _read(
     stream.thread_type, stream.codec_context.thread_count = "AUTO", reading.threads
     stream.codec_context.options = {"flags2": "+export_mvs", "max_pixels": str(_MOST_PIXELS)}
     clock, packets = Clock(_fps(stream), clock_may_jump(container)), Packets(container, stream)
-    measured = _Measured(clock, reading, watch, every)
+    measured = _Measured(stream, clock, reading, watch, every)
     first = _measure(path, packets, measured, reading)
     length = clock.end
     if clock.newest > reading.until + _BEYOND:
@@ -172,7 +178,7 @@ def _measure(path: Path, packets: Packets, measured: _Measured, reading: Reading
         if (frame.width, frame.height) != (first.width, first.height):  # PySceneDetect leaves them out too
             packets.failures += 1
         else:
-            measured.add(frame, damaged=packets.failures > 0)
+            measured.add(frame, damaged=packets.failures > 0, interlaced=packets.interlaced)
             packets.failures = 0
     if first is None:
         raise MediaError("unreadable", f"{path} holds no frame that can be decoded. Try another copy.")
@@ -190,6 +196,8 @@ def _media(path: Path, container: Container, stream: av.VideoStream, first: av.V
         rotation=rotation,
         codec=stream.codec_context.name,
         pixel_format=first.format.name,
+        hdr=coding_of(first).hdr,
+        colour=coding_of(first).name,
         num_videos=len(container.streams.video),
         num_sounds=len(container.streams.audio),
         size_bytes=path.stat().st_size,
@@ -221,20 +229,24 @@ def perceptual_hash(luma: Array) -> int:
 class _Measured:
     """The figures so far, and the last frames to compare the next one with."""
 
-    def __init__(self, clock: Clock, reading: Reading, watch: Watch | None, every: Every | None) -> None:
+    def __init__(
+        self, stream: av.VideoStream, clock: Clock, reading: Reading, watch: Watch | None, every: Every | None
+    ) -> None:
         self.last = 0.0  # seconds: the newest frame's
+        self._stream, self._convert = stream, cast("Converter | None", None)
         self._clock, self._samples_per_second = clock, reading.samples_per_second
         self._watch, self._every = watch, every
         self._frames, self._samples, self._hashes = array("d"), array("d"), array("Q")
         self._before: tuple[Array, Array] | None = None  # hue, saturation, value, and brightness of the frame before
         self._next_sample = 0.0
-        self._motion, self._convert = Motion(reading.flow_above), VideoReformatter()
+        self._motion = Motion(reading.flow_above)
 
-    def add(self, frame: av.VideoFrame, *, damaged: bool) -> None:
+    def add(self, frame: av.VideoFrame, *, damaged: bool, interlaced: bool) -> None:
         number = len(self._frames) // len(FRAME_COLUMNS)
         self._clock.frame(frame)
         self.last = self._clock.newest
-        whole = _bgr(frame, self._convert)
+        self._convert = self._convert or Converter(self._stream, frame)
+        whole = self._convert.bgr(frame)
         small = _as_scenedetect(whole)
         if self._every is not None:
             self._every(small)
@@ -252,7 +264,8 @@ class _Measured:
         contrast = max(0.0, float(count @ levels**2) / pixels - mean**2) ** 0.5
         black, clipped = float(count[: BLACK + 1].sum()) / pixels, float(count[CLIPPED:].sum()) / pixels
         hurt = float(frame.is_corrupt or damaged)
-        self._frames.extend((self.last, content, mean, contrast, black, clipped, change, peak_change, hurt))
+        figures = (self.last, content, mean, contrast, black, clipped, change, peak_change)
+        self._frames.extend((*figures, hurt, float(interlaced)))
         self._motion.listen(frame, self.last)
         if self.last >= self._next_sample - 1e-6:
             self._next_sample = (np.floor(self.last * self._samples_per_second + 1e-6) + 1) / self._samples_per_second
@@ -281,16 +294,6 @@ class _Measured:
             dict(zip(SAMPLE_COLUMNS, samples, strict=True)),
             np.array(self._hashes, dtype=np.uint64),
         )
-
-
-def _bgr(frame: av.VideoFrame, convert: VideoReformatter) -> Pixels:
-    """Convert to (H, W, 3) BGR, a view, not rotated: the bytes that OpenCV gives PySceneDetect.
-
-    convert: shared by all frames of a file; a new one for each frame would cost its setup
-    """
-    plane = convert.reformat(frame, format="bgr24", interpolation="BICUBIC").planes[0]
-    lines: Pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
-    return lines[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
 
 
 def _as_scenedetect(whole: Pixels) -> Pixels:

@@ -48,13 +48,14 @@ from minisora.curate.recipe import Clips
 from minisora.curate.table import Row
 from minisora.data.shards import Shards, ShardWriter
 from minisora.errors import UsageError
+from minisora.tables.objects import json_lines
 from minisora.video.files import cannot_write, replacing
 from minisora.video.frames import fit
 from minisora.video.read import read_clip
 from minisora.video.write import X264
 from minisora.workers.pool import Engine
 
-_FORMAT = 1  # in `made`: raise it where the same piece is read, fitted or coded otherwise
+_FORMAT = 2  # in `made`: raise it where the same piece is read, fitted or coded otherwise
 _MOST_BYTES = 256 << 20  # of decoded frames at a time
 _PREFIX = "shard"
 FAILED = "failed.jsonl"
@@ -286,11 +287,10 @@ def _keep_prefix(folder: Path, wanted: Sequence[tuple[str, str]]) -> int:
 def _take_failed(path: Path, made: Mapping[str, str]) -> dict[str, Failure]:
     """Read the failures of clips that are still wanted, by key; others leave the file."""
     failed = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            failure = Failure(**json.loads(line))
-        except ValueError:
+    for entry in json_lines(path) if path.exists() else ():
+        if not isinstance(entry.value, dict):
             continue  # the last line of a run that was killed as it wrote
+        failure = Failure(**entry.value)
         if made.get(failure.key) == failure.made:
             failed[failure.key] = failure
     path.unlink(missing_ok=True)

@@ -14,11 +14,10 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from minisora.data.shards import BrokenSample
-from minisora.video.pixels import frame_pixels
+from minisora.video.pixels import Converter
 from minisora.worlds.clip import Caption, Clip
 
 
@@ -31,8 +30,9 @@ def to_clip(key: str, members: Mapping[str, bytes]) -> Clip:
         about: dict[str, Any] = json.loads(members["json"])
         with av.open(io.BytesIO(members["mp4"]), "r") as container:
             stream = container.streams.video[0]
-            size, convert = (stream.width, stream.height), VideoReformatter()
-            frames = [frame_pixels(frame, size, "white", convert) for frame in container.decode(stream)]
+            decoded = list(container.decode(stream))
+            convert = Converter(stream, decoded[0])
+            frames = [convert(frame) for frame in decoded]
         captions = tuple(Caption(one["text"], one["start"], one["stop"]) for one in about["captions"])
         return Clip(key, torch.from_numpy(np.stack(frames)), about["fps"], captions)
     except (AssertionError, IndexError, KeyError, ValueError, TypeError, av.FFmpegError) as error:

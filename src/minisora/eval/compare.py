@@ -105,8 +105,8 @@ def read_report(path: Path) -> Found:
     for file in files:
         data = read_json(file)
         try:
-            if isinstance(data, list):
-                read = _rows(data)
+            if (rows := rows_in(data)) is not None:
+                read = _rows(rows)
             else:
                 stickers = "asked" in data
                 what.append(f"{data['model']}, {data['count']} prompts{' of stickers' if stickers else ''}")
@@ -127,6 +127,11 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from error
+
+
+def rows_in(data: Any) -> list[dict[str, Any]] | None:
+    """Rows of a file of ROWS, None for another; folder.json holds its videos too."""
+    return data if isinstance(data, list) else data["figures"] if "videos" in data else None
 
 
 def _others(data: dict[str, Any]) -> dict[str, Measured]:

@@ -21,7 +21,6 @@ installations.
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -33,6 +32,10 @@ from typing import Any
 
 from minisora.errors import UsageError
 from minisora.eval.exported import ExportLog
+from minisora.folders import files_in, is_hidden, natural
+from minisora.tables.objects import json_whole
+from minisora.tables.records import records
+from minisora.tables.text import text_lines
 from minisora.video import Video
 from minisora.video.files import replacing
 
@@ -138,7 +141,7 @@ def export_compbench(prompts: Path, out: Path, make: Make, by: str = "") -> list
     if prompts.stem not in COMPBENCH:
         raise UsageError(f"{prompts}: T2V-CompBench names its prompt files {', '.join(COMPBENCH)} (.txt).")
     folder = out / COMPBENCH[prompts.stem]
-    clips = [_Clip(folder / f"{n:04d}.mp4", prompt) for n, prompt in enumerate(_lines(prompts), 1)]
+    clips = [_Clip(folder / f"{n:04d}.mp4", prompt) for n, prompt in enumerate(text_lines(prompts), 1)]
     return _export(ExportLog(out, by), clips, lambda clip, seed: make(clip.prompt, seed))
 
 
@@ -151,14 +154,13 @@ def export_physics_iq(prompts: Path, out: Path, make: MakeFrom, by: str = "", *,
     make:    returns a clip from right after the conditioning on; all but five seconds is cut
     given:   the folder switch-frames, or one of split-videos/conditioning-videos
     """
-    with _opened(prompts) as file:
-        rows = [row for row in csv.DictReader(file) if "_take-1_" in (row.get("scenario") or "")]
+    rows = [row for _, row in records(prompts) if "_take-1_" in row.get("scenario", "")]
     if not rows or not {"description", "generated_video_name"} <= rows[0].keys():
         raise UsageError(f"{prompts} is not the descriptions.csv of Physics-IQ: it names no first take.")
     clips = []
     for row in rows:
         number = row["scenario"][:4]
-        found = sorted(given.glob(f"{number}_*"))
+        found = [path for path in files_in(given) if path.name.startswith(f"{number}_")]
         if len(found) != 1:
             raise UsageError(
                 f"{given} holds {len(found)} files that begin with {number}_. Give the folder switch-frames of "
@@ -198,7 +200,8 @@ def read_vbench(path: Path) -> dict[str, float]:
 
     path: an `*_eval_results.json`, or a folder with one for each dimension, at any depth
     """
-    files = sorted(path.rglob("*_eval_results.json")) if path.is_dir() else [path]
+    found = path.rglob("*_eval_results.json") if path.is_dir() else [path]
+    files = sorted((file for file in found if not is_hidden(file.name)), key=natural)
     scores: dict[str, float] = {}
     for file in files:
         for key, value in _json(file, dict).items():
@@ -247,11 +250,10 @@ def vbench2_total(scores: Mapping[str, float]) -> dict[str, float]:
 
 def read_compbench(path: Path) -> float:
     """Read a category's score in 0..1, from the last line of the .csv that its script writes."""
-    with _opened(path) as file:
-        rows = [row for row in csv.reader(file) if row]
-    if not rows or not rows[-1][0].startswith("score"):
+    last = list(csv.reader(text_lines(path)[-1:]))
+    if not last or not last[0][0].startswith("score"):
         raise UsageError(f"{path} does not end with a line `score: `. Let T2V-CompBench's script finish first.")
-    return float(rows[-1][1])
+    return float(last[0][1])
 
 
 @dataclass(frozen=True)
@@ -271,8 +273,7 @@ def read_physics_iq(path: Path) -> PhysicsIQ:
 
     The three IoUs are divided by those of the two real takes; excess MSE is subtracted.
     """
-    with _opened(path) as file:
-        rows = list(csv.DictReader(file))
+    rows = [row for _, row in records(path)]
 
     def values(name: str) -> list[list[float]]:
         """Values of each scenario and view: one for each frame, or one."""
@@ -358,7 +359,7 @@ def _export(known: ExportLog, clips: list[_Clip], make: Callable[[_Clip, int], V
 def _by_dimension(prompts: Path) -> list[tuple[str, list[str]]]:
     """Prompts, each with its dimensions."""
     if prompts.suffix != ".json":
-        pairs = [(prompt, [prompts.stem]) for prompt in _lines(prompts)]
+        pairs = [(prompt, [prompts.stem]) for prompt in text_lines(prompts)]
     else:
         try:
             pairs = [(item["prompt_en"], list(item["dimension"])) for item in _json(prompts, list)]
@@ -395,24 +396,8 @@ def _plain(name: str) -> str:
     return name.replace("_", " ").lower()
 
 
-def _lines(path: Path) -> list[str]:
-    with _opened(path) as file:
-        return [line.strip() for line in file if line.strip()]
-
-
 def _json(path: Path, kind: type[Any]) -> Any:
-    with _opened(path) as file:
-        try:
-            data = json.load(file)
-        except ValueError as error:
-            raise UsageError(f"{path} is not JSON: {error}.") from error
+    data = json_whole(path)
     if not isinstance(data, kind):
         raise UsageError(f"{path} holds a {type(data).__name__}, not a {kind.__name__}. Is it the right file?")
     return data
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error

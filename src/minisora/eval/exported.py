@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from minisora.errors import UsageError
+from minisora.tables.objects import json_lines
 from minisora.video.files import cannot_write
 
 
@@ -29,12 +30,9 @@ class ExportLog:
         out = out.resolve()
         self._out, self._by, self._path = out, by, out.with_name(f".{out.name}.made.jsonl")
         self._known: dict[str, str] = {}
-        for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else ():
-            try:
-                record = json.loads(line)
-                self._known[record["clip"]] = record["made"]
-            except (ValueError, KeyError, TypeError):
-                continue  # a partial line of a run that was killed while writing
+        for entry in json_lines(self._path) if self._path.exists() else ():
+            if isinstance(entry.value, dict) and {"clip", "made"} <= entry.value.keys():
+                self._known[entry.value["clip"]] = entry.value["made"]  # others: of a run that was killed while writing
 
     def digest(self, prompt: str, given: Path) -> str:
         """Digest of a clip's inputs. given: the file that the clip continues; Path() for none"""

@@ -27,6 +27,7 @@ from minisora.generate.model import Model
 from minisora.progress import OnEvent, Watch
 from minisora.vae.codec import round_trip
 from minisora.video import contact_sheet
+from minisora.video.write import write_picture
 
 THROUGH, MODEL, SHUFFLED = "VAE round trip", "model", "captions shuffled"  # rows of a report, after that of real clips
 PHRASINGS = {
@@ -173,4 +174,4 @@ def write(report: Report, sheet: Image.Image, out: Path, names: tuple[str, str, 
     figures, text, picture = (out / name for name in names)
     figures.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
     text.write_text(report.to_markdown(), encoding="utf-8")
-    sheet.save(picture)
+    write_picture(picture, sheet)

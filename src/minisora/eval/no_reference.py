@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def flicker(frames: Tensor) -> float:
     frames: (T, H, W, 3) uint8, as in the other metrics
     """
     _need(frames, 2)
-    return 1 - float(frames.float().diff(dim=0).abs().mean()) / 255
+    return 1 - fmean(float((after.float() - before).abs().mean()) for before, after in pairwise(frames)) / 255
 
 
 def motion_smoothness(frames: Tensor, flow: Flow) -> float:
@@ -118,16 +119,20 @@ def warping_error(frames: Tensor, flow: Flow) -> float:
     boundaries are left out, as in Lai et al. 2018, arXiv:1808.00449.
     """
     _need(frames, 2)
-    x = F.interpolate(frames.permute(0, 3, 1, 2).float(), scale_factor=0.5, mode="bilinear", align_corners=False)
-    half = x.permute(0, 2, 3, 1)
-    pictures = half.round().to(torch.uint8)
     errors = []
-    for n in range(len(half) - 1):
-        there, back = flow(pictures[n], pictures[n + 1]), flow(pictures[n + 1], pictures[n])
+    for one, other in pairwise(map(_halved, frames)):
+        before, after = one.round().to(torch.uint8), other.round().to(torch.uint8)
+        there, back = flow(before, after), flow(after, before)
         seen = ~_hidden(there, back)
-        difference = (_warped(half[n + 1], there) - half[n]) / 255 * seen[..., None]
+        difference = (_warped(other, there) - one) / 255 * seen[..., None]
         errors.append(difference.square().sum() / (seen.sum() if seen.any() else difference.numel()))
     return float(torch.stack(errors).mean())
+
+
+def _halved(frame: Tensor) -> Tensor:
+    """(H, W, 3) uint8 at half the size, as float."""
+    x = frame.permute(2, 0, 1)[None].float()
+    return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
 
 
 def _hidden(there: Tensor, back: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Any
 
 from minisora import pages
 from minisora.errors import UsageError
-from minisora.eval.compare import CHANGED, FILES, ROWS, UNKNOWN, read_json, read_report, verdict
+from minisora.eval.compare import CHANGED, FILES, ROWS, UNKNOWN, read_json, read_report, rows_in, verdict
 from minisora.eval.rows import plain
 from minisora.pages import charts
 from minisora.video.files import replacing
@@ -46,7 +46,7 @@ def write_page(folder: Path, other: Path | None = None) -> Path:
             "name": next((str(data[name]["model"]) for name in KINDS if name in data), folder.name),
             "changes": None if other is None else _changes(folder, other),
             "reports": [_report(data[name], *words) for name, words in KINDS.items() if name in data],
-            "families": [(ROWS[name], _rows(data[name])) for name in ROWS if name in data],
+            "families": [(ROWS[name], _rows(rows_in(data[name]) or [])) for name in ROWS if name in data],
             "around": _around(data[FILES[0]]) if FILES[0] in data else None,
         }
     except (AttributeError, KeyError, TypeError, IndexError) as error:

@@ -13,8 +13,9 @@ Here: rows for any source of clips. Not here: the metrics (no_reference.py), the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -40,6 +41,11 @@ def quality_figures(
     i3d:    TorchScript file of I3D; the distance is then FVD
     """
     assert all(len(clips) == len(real) for clips in sources.values()), {n: len(c) for n, c in sources.items()}
+    return frame_figures(sources, real) + set_figures(sources, real, others, i3d)
+
+
+def frame_figures(sources: Mapping[str, Iterable[Tensor]], real: Sequence[Tensor]) -> list[Figure]:
+    """Metrics of no_reference.py of the first MOST_CLIPS clips, read one at a time."""
     few = slice(0, MOST_CLIPS)
     order = torch.randperm(len(real[0]), generator=torch.Generator().manual_seed(0))
     best, worst = [_plain(clip) for clip in real[few]], [_plain(clip[order]) for clip in real[few]]
@@ -47,17 +53,24 @@ def quality_figures(
     for source, clips in sources.items():
         found = [
             plain_marks(_plain(clip), floor, ceiling)
-            for clip, floor, ceiling in zip(clips[few], worst, best, strict=True)
+            for clip, floor, ceiling in zip(islice(clips, MOST_CLIPS), worst, best, strict=True)
         ]
         figures += figures_of(source, found)
+    return figures
+
+
+def set_figures(
+    sources: Mapping[str, Iterable[Tensor]], real: Sequence[Tensor], others: Sequence[Tensor], i3d: Path | None = None
+) -> list[Figure]:
+    """Distances of whole sets, by the judge's features or by I3D; empty for sets of one clip."""
     if min(len(real), len(others)) < 2:
-        return figures
+        return []
     features, name = (playroom_features(), "Frechet distance") if i3d is None else (load_i3d(i3d), "FVD")
-    return figures + distance_figures(sources, real, others, features, name)
+    return distance_figures(sources, real, others, features, name)
 
 
 def distance_figures(
-    sources: Mapping[str, Sequence[Tensor]],
+    sources: Mapping[str, Iterable[Tensor]],
     real: Sequence[Tensor],
     others: Sequence[Tensor],
     features: Features,

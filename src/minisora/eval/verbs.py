@@ -33,6 +33,7 @@ from minisora.judge.playroom import FPS, Found, PlayroomJudge
 from minisora.judge.segment import colour_mask, places
 from minisora.progress import Event, OnEvent, no_listener
 from minisora.video import Video, contact_sheet
+from minisora.video.write import write_picture
 from minisora.worlds import playroom, seeds
 from minisora.worlds.playroom import COLOURS
 
@@ -74,7 +75,7 @@ def run(model: Model, out: Path, *, count: int, on_event: OnEvent = no_listener)
                 rows.append((f"{name}: {case.prompt}", frames, FPS))
         figures += figures_of(name, found)
     findings = write_rows(figures, out, "verbs")
-    contact_sheet(rows, columns=9, tile=96).save(out / "verbs.png")
+    write_picture(out / "verbs.png", contact_sheet(rows, columns=9, tile=96))
     return findings
 
 

@@ -66,7 +66,7 @@ class Edit(Sampled):
     clip: ClipFile
     prompt: Prompt
     _: KW_ONLY
-    source: Annotated[str, option("What the clip shows now.")] | None = None
+    source: Annotated[Prompt, option("What the clip shows now.")] | None = None
     typed_source: Annotated[Typed, option("The source as typed, before it was expanded.")] | None = None
     strength: Annotated[Strength, option("0 keeps the clip, 1 replaces all of it.")] = 0.7
 

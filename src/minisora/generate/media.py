@@ -16,14 +16,16 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from minisora.errors import UsageError
+from minisora.folders import is_hidden, natural
+from minisora.outside import as_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +74,7 @@ def located(path: str | Path) -> Path | Stretch:
 
     Raises UsageError for a stretch that ends before it begins.
     """
-    path = Path(path)
+    path = as_path(path)
     found = _STRETCH.fullmatch(str(path))
     if found is None or path.exists():
         return path
@@ -202,12 +204,30 @@ def display_name(value: Video | Recording, otherwise: str) -> str:
     return otherwise if value.source is None else str(value.source.path)
 
 
+def files(value: Any) -> Iterator[Path]:
+    """Files that a request reads: its media and its storyboard, if they come from files."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from files(each)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from files(each)
+    elif is_dataclass(value):  # a request, a shot, a stretch, a clip and its sounds
+        for each in fields(value):
+            yield from files(getattr(value, each.name))
+
+
 def found(value: Named, folder: Path) -> Path | Stretch | Video:
     """Find media of a saved request in a folder: the file, or a video with the same frames.
 
+    Hidden files are passed over, but for one of the very name.
+
     Raises UsageError if no file of the folder matches.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    seen = sorted((path for path in folder.iterdir() if path.is_file()), key=natural)
+    files = [path for path in seen if not is_hidden(path.name) or path.name == value.name]
     if value.name is not None:
         for path in sorted(files, key=lambda path: path.name != value.name):
             if _of_file(path) == value.sha256:
@@ -231,7 +251,7 @@ def found(value: Named, folder: Path) -> Path | Stretch | Video:
 def _path(value: str | Path | Named) -> Path:
     if isinstance(value, Named):
         raise UsageError(f"{value} is named by a saved request only. Say in which folder it is: --media FOLDER.")
-    return Path(value)
+    return as_path(value)
 
 
 def _of_file(path: Path) -> str:

@@ -12,6 +12,7 @@ Here: writing and reading them. Not here: running them (plan.py), finding media 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -46,7 +47,8 @@ def written(request: Request, bundle: Bundle | None) -> str:
     if bundle is not None and request.needs_model:
         used = {"name": bundle.name, "digest": bundle.digest, "upscale": bundle.upscale}
     about = {"format": FORMAT, "minisora": minisora.__version__, "model": used, "verb": request.name()}
-    return json.dumps({**about, "request": request.to_data()}, ensure_ascii=False)
+    text = json.dumps({**about, "request": request.to_data()}, ensure_ascii=False)
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)  # of names that are not UTF-8
 
 
 def read(path: Path) -> Saved:
@@ -65,7 +67,7 @@ def read(path: Path) -> Saved:
         text = read_comment(path)
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets in thousands
         data = None
     if not isinstance(data, dict) or "verb" not in data or "format" not in data:
         raise _none(path)

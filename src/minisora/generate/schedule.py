@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from minisora.errors import UsageError
+from minisora.outside import check_text
 
 _MOMENT = r"(\d+(?:\.\d+)?)\s*s?"
 _PART = re.compile(rf"^\s*{_MOMENT}\s*-\s*(?:{_MOMENT})?\s*:\s*(.*\S)\s*$", re.DOTALL)
@@ -33,15 +34,21 @@ class Schedule:
     def parse(cls, prompt: str) -> Schedule:
         """Parse a prompt; one without times is one part.
 
-        Raises UsageError for an empty prompt, for parts of which only some have times, and for
-        times that do not begin at 0 or leave a gap.
+        Raises UsageError for an empty prompt, characters that words do not have, parts of which
+        only some have times, and times that do not begin at 0 or leave a gap.
         """
+        check_text(prompt, "the prompt")
         if not prompt.strip():
             raise UsageError('the prompt is empty. Say what to show, such as "a red ball rolls to the left".')
         pieces = prompt.split("|")
         matches = [_PART.match(piece) for piece in pieces]
         if not any(matches):
             return cls((Part(0.0, prompt.strip()),))
+        if (only := matches[0]) and len(pieces) == 1 and (float(only[1]) > 0 or (only[2] and float(only[2]) == 0)):
+            raise UsageError(
+                f'"{prompt[: only.start(3)].strip()}" was read as a time, and none such begins a prompt: parts are '
+                f'from 0 s on. If it is to be shown, write "0-: {prompt.strip()}".'
+            )
         found: list[Part] = []
         end: float | None = 0.0
         for piece, match in zip(pieces, matches, strict=True):
@@ -74,7 +81,8 @@ class Schedule:
     def __str__(self) -> str:
         """Prompt text; the inverse of `parse`."""
         if len(self.parts) == 1:
-            return self.parts[0].text
+            text = self.parts[0].text
+            return f"0-: {text}" if _PART.match(text) else text
         starts = [f"{part.start:.9g}" for part in self.parts]
         pieces = zip(self.parts, starts, [*starts[1:], ""], strict=True)
         return " | ".join(f"{start}-{stop}: {part.text}" for part, start, stop in pieces)

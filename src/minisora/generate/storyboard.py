@@ -56,6 +56,7 @@ from minisora.generate.request import (
 )
 from minisora.generate.schedule import Schedule
 from minisora.lazy import Lazy
+from minisora.outside import as_path, is_text
 
 if TYPE_CHECKING:
     from typing import Self
@@ -69,9 +70,12 @@ else:
     device = Lazy("minisora.device")
 
 
+WORDS = "words without | and control characters"
+
+
 def _words(text: str) -> str:
-    if not text.strip() or "|" in text:
-        raise ValueError("words without |")
+    if not text.strip() or "|" in text or not is_text(text):
+        raise ValueError(WORDS)
     return text
 
 
@@ -84,7 +88,7 @@ class Shot:
     """
 
     _: KW_ONLY
-    prompt: Annotated[str, option("What to show.", give="words without |"), AfterValidator(_words)]
+    prompt: Annotated[str, option("What to show.", give=WORDS), AfterValidator(_words)]
     seconds: Annotated[
         float, option("Length of the shot.", unit="s", gt=0, lt=1e6, give="seconds above 0, below 1000000")
     ]
@@ -123,7 +127,7 @@ class Board:
 
 
 def _board_or_file(value: Any, board: Callable[[Any], Board]) -> Board | Path:
-    return Path(value) if isinstance(value, str | Path) else board(value)
+    return as_path(value) if isinstance(value, str | Path) else board(value)
 
 
 if TYPE_CHECKING:
@@ -206,7 +210,7 @@ def read_storyboard(path: str | Path) -> Board:
     """
     import yaml
 
-    path = Path(path)
+    path = as_path(path)
     try:
         text = path.read_text(encoding="utf-8")
         lines, data = _Lines(path, yaml.compose(text)), yaml.safe_load(text)
@@ -228,7 +232,7 @@ def read_storyboard(path: str | Path) -> Board:
 
 def _with_paths(path: Path, shot: Shot) -> Shot:
     """Resolve the picture files of a shot relative to the storyboard's file."""
-    return replace(shot, keyframes={at: path.parent / str(file) for at, file in shot.keyframes.items()})
+    return replace(shot, keyframes={at: as_path(str(file), path.parent) for at, file in shot.keyframes.items()})
 
 
 _CALLED = {Board: "a storyboard", Shot: "a shot"}

@@ -22,6 +22,7 @@ from minisora.data.windows import WindowConfig
 from minisora.dit.lora import merge_lora
 from minisora.dit.model import DiT
 from minisora.errors import UsageError
+from minisora.outside import as_path
 from minisora.recipes.published import (
     CARD,
     clip_caption,
@@ -56,7 +57,7 @@ def fine_tune(
     """
     if data is None:
         raise UsageError("fine-tune needs clips: give --data a folder that `minisora curate` wrote.")
-    curated = [Shards(folder) for folder in (data, pictures) if folder is not None]
+    curated = [Shards(as_path(folder)) for folder in (data, pictures) if folder is not None]
     return _Tuning(open_bundle(base), base, curated).config(lora, steps)
 
 

@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minisora.errors import UsageError
+from minisora.folders import is_hidden, natural
+from minisora.outside import printable
+from minisora.tables.objects import json_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,7 +87,8 @@ def _name(run: Path, folder: Path) -> str:
 
 def samples(run: Run, kinds: Collection[str]) -> list[Path]:
     """Files of samples with these suffixes, by step."""
-    return [path for path in sorted((run.folder / SAMPLES).rglob("*")) if path.suffix.lower() in kinds]
+    found = [path for path in (run.folder / SAMPLES).rglob("*") if path.suffix.lower() in kinds]
+    return sorted((path for path in found if not is_hidden(path.name)), key=natural)
 
 
 def read_log(path: Path) -> list[Row]:
@@ -93,16 +97,13 @@ def read_log(path: Path) -> list[Row]:
     Raises UsageError for a file that is no log.
     """
     rows: list[Row] = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            step = row["step"]
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines):
+    found = list(json_lines(path))
+    for number, (_, row, _) in enumerate(found, 1):
+        if not isinstance(row, dict) or "step" not in row:
+            if number == len(found):
                 break
-            raise UsageError(f"line {number} of {path} is no line of a training log. Remove it, or the file.") from None
-        while rows and rows[-1]["step"] >= step:
+            raise UsageError(f"line {number} of {path} is no line of a training log. Remove it, or the file.")
+        while rows and rows[-1]["step"] >= row["step"]:
             rows.pop()
         rows.append(row)
     return rows
@@ -118,6 +119,7 @@ def quantities(runs: Sequence[Run]) -> list[str]:
 
 def table(runs: Sequence[Run]) -> Table:
     """A table with the current state of each run."""
+    from rich.markup import escape
     from rich.table import Table
 
     lines = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
@@ -127,7 +129,7 @@ def table(runs: Sequence[Run]) -> Table:
         last = run.rows[-1] if run.rows else {}
         skipped = last.get("skipped", 0)
         lines.add_row(
-            run.name,
+            escape(printable(run.name)),
             f"{last.get('step', 0):,.0f}" + (f" ({skipped:.0f} skipped)" if skipped else ""),
             _number(last.get("loss")),
             blocks(run.series("loss")[1], width=10),

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from minisora.errors import UsageError, WeightsError
+from minisora.outside import as_path
 from minisora.text.encoder import TextTokens
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def find_minilm(folder: Path | None = None) -> Path:
     Raises UsageError if there is none.
     """
     if folder is None and os.environ.get(FOLDER_VARIABLE):
-        folder = Path(os.environ[FOLDER_VARIABLE])
+        folder = as_path(os.environ[FOLDER_VARIABLE])
     if folder is not None:
         missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:

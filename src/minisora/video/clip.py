@@ -8,9 +8,8 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Self
@@ -19,13 +18,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from minisora.video.files import replacing
+from minisora.outside import as_path
 from minisora.video.frames import fit
 from minisora.video.pixels import Background
 from minisora.video.read import read_frames
-from minisora.video.sheet import evenly, laid_out, tiled
-from minisora.video.sound import Mix, Sound, has_sound, mixed, put_in
-from minisora.video.write import check_writable, write_stream, write_video
+from minisora.video.sheet import as_tile, evenly, laid_out, tiled
+from minisora.video.sound import Sound, has_sound, mixed
+from minisora.video.write import check_writable, write_picture, write_stream, write_video
 
 MOST_TILES = 48  # of a contact sheet
 _SHOWN_HEIGHT = 256  # pixels: a notebook shows smaller videos enlarged to about this
@@ -63,7 +62,7 @@ class Video:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Read a whole file. Raises UsageError when it cannot be decoded."""
-        return cls(*read_frames(path), _sound_of(Path(path)))
+        return cls(*read_frames(path), _sound_of(as_path(path)))
 
     @property
     def height(self) -> int:
@@ -78,11 +77,20 @@ class Video:
         """Duration; the last frame is shown as long as the others."""
         return len(self.frames) / self.fps
 
-    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
+    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17, keep: bool = False) -> list[str]:
         """Write a file, format by suffix; arguments, result and errors as in `write_video`."""
         mix, notes = mixed(self.sound, self.seconds, Path(path))
-        write = partial(write_video, frames=self.frames, fps=self.fps, zoom=zoom, crf=crf, comment=self.request)
-        return _written(Path(path), write, mix, lambda: self.seconds) + notes
+        written = write_video(
+            path,
+            self.frames,
+            fps=self.fps,
+            zoom=zoom,
+            crf=crf,
+            comment=self.request,
+            mix=mix,
+            keep=keep,
+        )
+        return written + notes
 
     def read(self, *, size: tuple[int, int] | None = None, fps: float | None = None) -> tuple[Tensor, float]:
         """Frames fitted to a size and resampled; and their fps.
@@ -160,7 +168,7 @@ class Stream:
     num_frames: in all
     sound, request: as in Video
     made:       frames generated so far
-    some:       at most MOST_TILES of these, by number
+    some:       at most MOST_TILES of these, by number, no larger than a tile
     """
 
     pieces: Iterator[Tensor]
@@ -176,14 +184,23 @@ class Stream:
     def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
         """Write a file; arguments, result and errors as in `write_video`.
 
-        Ctrl-C keeps the frames so far as a whole file: then `made` is less than `num_frames`.
+        The place is checked first; if it fails afterwards, the video is kept elsewhere. Ctrl-C
+        keeps the frames so far as a whole file: then `made` is less than `num_frames`.
         Before the first piece it leaves no file, and raises KeyboardInterrupt.
         """
         check_writable(path, num_frames=self.num_frames)
         mix, notes = mixed(self.sound, self.num_frames / self.fps, Path(path))
-        pieces = self._until_interrupted()
-        write = partial(write_stream, pieces=pieces, fps=self.fps, zoom=zoom, crf=crf, comment=self.request)
-        return _written(Path(path), write, mix, lambda: self.made / self.fps) + notes
+        written = write_stream(
+            path,
+            self._until_interrupted(),
+            fps=self.fps,
+            zoom=zoom,
+            crf=crf,
+            comment=self.request,
+            mix=mix,
+            keep=True,
+        )
+        return written + notes
 
     def contact_sheet(self, path: str | Path | None = None, *, columns: int = 6) -> Image.Image:
         """Contact sheet of the frames so far; see `Video.contact_sheet`."""
@@ -193,7 +210,9 @@ class Stream:
         try:
             chosen = set(evenly(self.num_frames, MOST_TILES))
             for piece in self.pieces:
-                self.some |= {self.made + n: frame for n, frame in enumerate(piece) if self.made + n in chosen}
+                for n in range(len(piece)):
+                    if self.made + n in chosen:
+                        self.some[self.made + n] = as_tile(piece[n])
                 self.made += len(piece)
                 yield piece
         except KeyboardInterrupt:
@@ -201,34 +220,15 @@ class Stream:
                 raise
 
 
-def _written(
-    path: Path, write: Callable[[Path], list[str]], mix: Mix | None, seconds: Callable[[], float]
-) -> list[str]:
-    """Write a video, with its sound if there is any; returns notes.
-
-    seconds: length of what was written
-    """
-    if mix is None:
-        return write(path)
-    check_writable(path)
-    with replacing(path) as whole:  # the sound may lie in the file that this one replaces
-        notes = write(whole)
-        put_in(whole, mix, seconds())
-    return notes + mix.notes
-
-
 def _kept(sheet: Image.Image, path: str | Path | None) -> Image.Image:
     if path is not None:
-        path = Path(path).with_suffix(".png")
-        check_writable(path)
-        with replacing(path) as temporary:
-            sheet.save(temporary, format="png")
+        write_picture(path, sheet)
     return sheet
 
 
 def read_video(path: str | Path, *, fps: float | None = None, background: Background = "white") -> Video:
     """Read a whole file; arguments and errors as in `read_frames`."""
-    return Video(*read_frames(path, fps=fps, background=background), _sound_of(Path(path)))
+    return Video(*read_frames(path, fps=fps, background=background), _sound_of(as_path(path)))
 
 
 def _sound_of(path: Path) -> tuple[Sound, ...]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import struct
 import zlib
 from array import array
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -22,13 +23,13 @@ from typing import Any, cast
 import av
 import numpy as np
 import numpy.typing as npt
-from av.sidedata.sidedata import Type as SideData
-from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageOps
+from PIL import Image
 
 from minisora.errors import UsageError
+from minisora.video.fields import progressive
 from minisora.video.open import Container, Refused, clock_may_jump, open_picture, open_video
-from minisora.video.pixels import Background, Pixels, display_size, frame_pixels, picture_pixels
+from minisora.video.pictures import in_hdr, picture_pixels
+from minisora.video.pixels import Background, Converter, Pixels
 
 STILL_FPS = 25.0  # of a picture that is read as a video, as FFmpeg has it
 _SEEK_FROM_SECONDS = 2.0  # nearer starts are reached by decoding from the first frame
@@ -89,19 +90,30 @@ class Clock:
 class Packets:
     """Packets of a file in order; those of one stream are decoded.
 
-    failures:  packets that could not be decoded, since the last frame
-    end:       seconds until the packets of all streams are over, from where the file begins
-    last_byte: of the packets so far; 0 if the file does not tell
+    failures:   packets before the last frame that could not be decoded; to be set back to 0
+    interlaced: True if the last frame was, by its mark in the file
+    end:        seconds until the packets of all streams are over, from where the file begins
+    last_byte:  of the packets so far; 0 if the file does not tell
     """
 
     def __init__(self, container: Container, stream: av.VideoStream) -> None:
         self._container, self._stream = container, stream
         self._begin = (container.start_time or 0) / av.time_base
-        self.failures, self.end, self.last_byte = 0, 0.0, 0
+        self.failures, self.interlaced, self.end, self.last_byte = 0, False, 0.0, 0
 
     def frames(self, *, tolerant: bool = False) -> Iterator[av.VideoFrame]:
-        """Decode in display order. tolerant: count packets that fail, rather than raise"""
-        packets, decode = self._container.demux(), _decoder(self._stream)
+        """Decode in display order, progressive.
+
+        tolerant: count packets that fail, rather than raise
+        """
+        marks: deque[tuple[int, bool]] = deque()  # of decoded frames that are still to come
+        for frame in progressive(self._decoded(tolerant, marks)):
+            failures, self.interlaced = marks.popleft()
+            self.failures += failures
+            yield frame
+
+    def _decoded(self, tolerant: bool, marks: deque[tuple[int, bool]]) -> Iterator[av.VideoFrame]:
+        packets, decode, failures = self._container.demux(), _decoder(self._stream), 0
         while True:
             try:
                 packet = next(packets, None)
@@ -124,9 +136,12 @@ class Packets:
             except (av.FFmpegError, ValueError):
                 if not tolerant:
                     raise
-                self.failures += 1
+                failures += 1
                 continue
-            yield from frames
+            for frame in frames:
+                marks.append((failures, frame.interlaced_frame))
+                failures = 0
+                yield frame
 
 
 def _decoder(stream: av.VideoStream) -> Callable[[av.Packet[Any]], list[av.VideoFrame]]:
@@ -165,19 +180,19 @@ def file_rate(stream: av.VideoStream) -> float:
 def _decode_stream(
     path: Path, container: Container, stream: av.VideoStream, start: float, background: Background
 ) -> Generator[Shown]:
-    rate, size, convert = file_rate(stream), None, VideoReformatter()
+    rate = file_rate(stream)
     clock, packets = Clock(rate, clock_may_jump(container)), Packets(container, stream)
     try:
         frames = packets.frames()
         first = next(frames, None)
+        convert = None if first is None else Converter(stream, first, background)
         if first is not None and start > _SEEK_FROM_SECONDS and not (clock_may_jump(container) and scan(path).jumps):
             clock.frame(first)
             frames = _sought(packets, container, stream, first, start)
             first = next(frames, None)
-        while first is not None:
-            size = size or display_size(first, stream)
+        while first is not None and convert is not None:
             seconds, lasts = clock.frame(first)
-            yield Shown(seconds, lasts, rate, partial(frame_pixels, first, size, background, convert))
+            yield Shown(seconds, lasts, rate, partial(convert, first))
             first = next(frames, None)
     except av.FFmpegError as error:
         raise Refused(
@@ -299,15 +314,6 @@ def _seconds(moment: int | None, packet: av.Packet[Any]) -> float | None:
     return None if moment is None or packet.time_base is None else float(moment * packet.time_base)
 
 
-def notes_on(frame: av.VideoFrame) -> tuple[str, ...]:
-    """Notes for the user on a file's first frame: what is read otherwise than the file means it."""
-    try:
-        spherical = SideData.SPHERICAL in cast("Mapping[SideData, object]", frame.side_data)
-    except ValueError:  # side data that PyAV has no name for
-        return ()
-    return ("a 360-degree video is read flat, as its frames are stored",) if spherical else ()
-
-
 def is_joined(path: Path, container: Container) -> bool:
     """True if a Matroska file goes on after its segment, whose header tells of that alone."""
     if not container.format.name.startswith("matroska"):
@@ -344,7 +350,11 @@ def stills(path: Path, background: Background) -> Iterator[Shown] | None:
     if picture.format == "WEBP" and count > 1:
         return _webp(picture, background)
     with picture:
-        if picture.format == "GIF" or (count > 1 and picture.format not in ("MPO", "ICO", "ICNS", "PSD")):
+        if (
+            in_hdr(picture)
+            or picture.format == "GIF"
+            or (count > 1 and picture.format not in ("MPO", "ICO", "ICNS", "PSD"))
+        ):
             return None
         pixels = still_pixels(picture, background)
     return iter([Shown(0.0, 1 / STILL_FPS, STILL_FPS, partial(np.asarray, pixels))])
@@ -353,7 +363,7 @@ def stills(path: Path, background: Background) -> Iterator[Shown] | None:
 def still_pixels(picture: Image.Image, background: Background) -> Pixels:
     """(H, W, 3) of an opened picture, its EXIF rotation applied; the first frame of several."""
     picture.load()
-    return picture_pixels(ImageOps.exif_transpose(picture), background)
+    return picture_pixels(picture, background)
 
 
 def _webp(picture: Image.Image, background: Background) -> Iterator[Shown]:

@@ -34,7 +34,7 @@ class Shape:
         return (self.num_frames - 1) / self.fps
 
 
-_PIECE_BYTES = 32 << 20  # of frames that are read at a time
+_PIECE_BYTES = 16 << 20  # of frames that are read at a time
 
 
 class Frames(Protocol):

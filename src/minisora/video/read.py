@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 from torch import Tensor
 
 from minisora.errors import UsageError
+from minisora.outside import as_path
 from minisora.video.decode import (
     Packets,
     Shown,
@@ -34,7 +34,6 @@ from minisora.video.decode import (
     file_rate,
     is_joined,
     length_by_header,
-    notes_on,
     scan,
     still_pixels,
     stills,
@@ -48,7 +47,8 @@ from minisora.video.open import (
     open_picture,
     open_video,
 )
-from minisora.video.pixels import Background, Pixels, display_size, frame_pixels
+from minisora.video.pictures import in_hdr
+from minisora.video.pixels import Background, Converter, Pixels, notes_on
 
 _MOST_BYTES = 8 << 30  # of pixels in one whole file
 _SCANNED_BYTES = 256 << 20  # of a file: smaller ones are read for their length, whatever their header says
@@ -78,15 +78,16 @@ def probe(path: str | Path) -> Probe:
 
     Raises UsageError if the file is missing, holds no video or cannot be decoded.
     """
-    path = Path(path)
+    path = as_path(path)
     with decodable(path):
         if (shown := stills(path, "white")) is not None:
             return _probe_stills(list(shown), path)
         with open_video(path) as (container, stream):
-            first = next(Packets(container, stream).frames(), None)
+            packets = Packets(container, stream)
+            first = next(packets.frames(), None)
             if first is None:
                 raise Refused("unreadable", f"{path} holds no frame: it is damaged or cut short. Try another copy.")
-            height, width, _ = frame_pixels(first, display_size(first, stream), "white", VideoReformatter()).shape
+            height, width, _ = Converter(stream, first)(first).shape
             seconds, count = _length(path, container, stream)
             return Probe(
                 seconds=seconds,
@@ -97,7 +98,7 @@ def probe(path: str | Path) -> Probe:
                 has_audio=bool(container.streams.audio),
                 codec=stream.codec_context.name,
                 pixel_format=stream.codec_context.pix_fmt or "unknown",
-                notes=notes_on(first),
+                notes=notes_on(stream, first, interlaced=packets.interlaced),
             )
 
 
@@ -137,7 +138,7 @@ def read_clip(
 
     Raises UsageError when the file cannot be decoded or ends too early.
     """
-    path = Path(path)
+    path = as_path(path)
     if not (start >= 0 and num_frames > 0 and fps > 0 and math.isfinite(start + fps)):
         raise UsageError(
             f"start={start:g}, num_frames={num_frames}, fps={fps:g} name no clip: "
@@ -173,7 +174,7 @@ def read_frames(
 
     Raises UsageError when the file cannot be decoded, or ends before `start`.
     """
-    path = Path(path)
+    path = as_path(path)
     if fps is not None and not (fps > 0 and math.isfinite(fps)):
         raise UsageError(f"fps={fps:g} is no rate. Give a positive number.")
     with closing(decode(path, start, background)) as decoded:
@@ -219,7 +220,7 @@ def read_comment(path: str | Path) -> str:
 
     Raises UsageError if the file cannot be read.
     """
-    path = Path(path)
+    path = as_path(path)
     with decodable(path):
         if path.suffix.lower() == ".png" and path.is_file():
             with Image.open(path) as picture:
@@ -236,11 +237,12 @@ def read_image(path: str | Path, *, background: Background = "white") -> Tensor:
 
     Raises UsageError when the file cannot be decoded.
     """
-    path = Path(path)
+    path = as_path(path)
     with decodable(path):
         if (picture := open_picture(path)) is not None:
             with picture:
-                return torch.from_numpy(still_pixels(picture, background))
+                if not in_hdr(picture):
+                    return torch.from_numpy(still_pixels(picture, background))
         with closing(decode(path, 0.0, background)) as shown:
             return torch.from_numpy(next(shown).pixels())
 

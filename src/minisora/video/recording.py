@@ -9,6 +9,7 @@ Here: recordings and stretches of them. Not here: videos in memory (clip.py), de
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
@@ -30,7 +31,7 @@ from minisora.video.read import Probe, commonest_rate, constant_rate, probe, rea
 from minisora.video.sound import Sound
 
 _HELD_BYTES = 64 << 20  # of fitted frames: longer clips are read again for each use
-_NEAR_BYTES = 32 << 20  # of frames just read, which may be asked for again
+_NEAR_BYTES = 16 << 20  # of frames just read, which may be asked for again
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +146,7 @@ class FileFrames:
             return self._near[number]
         if number != self._next:
             self._frames.close()
+            gc.collect(1)  # PyAV's frames with side data are cycles, of megabytes each
             self._frames, self._next = self._from(number), number
         pixels = next(self._frames, None)
         if pixels is None:  # the packets promise a little more than can be decoded

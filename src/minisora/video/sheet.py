@@ -14,13 +14,14 @@ from torch import Tensor
 
 from minisora.video.frames import resize
 
+TILE = 128  # pixels high, unless asked for otherwise
 _GAP = 4  # pixels between tiles
 _TEXT = 12  # pixels high
 _LINE = _TEXT + 6
 _PAPER, _INK = (24, 24, 24), (235, 235, 235)
 
 
-def contact_sheet(rows: Sequence[tuple[str, Tensor, float]], *, columns: int = 8, tile: int = 128) -> Image.Image:
+def contact_sheet(rows: Sequence[tuple[str, Tensor, float]], *, columns: int = 8, tile: int = TILE) -> Image.Image:
     """Draw one row for each video: its caption, then evenly spaced frames from first to last.
 
     rows:    (caption, frames (T, H, W, 3) uint8, fps)
@@ -36,7 +37,7 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor, float]], *, columns: int = 8
     return _stack([_captioned(caption, [tiles], width) for caption, tiles in strips])
 
 
-def tiled(frames: Tensor, fps: float, *, columns: int, most: int, tile: int = 128) -> Image.Image:
+def tiled(frames: Tensor, fps: float, *, columns: int, most: int, tile: int = TILE) -> Image.Image:
     """Lay out one video in rows: all frames, or `most` of them, evenly spaced.
 
     frames:  (T, H, W, 3) uint8
@@ -51,11 +52,17 @@ def evenly(count: int, most: int) -> list[int]:
     return chosen
 
 
-def laid_out(frames: Tensor, numbers: Sequence[int], fps: float, *, columns: int, tile: int = 128) -> Image.Image:
+def laid_out(frames: Tensor, numbers: Sequence[int], fps: float, *, columns: int, tile: int = TILE) -> Image.Image:
     """Lay out chosen frames of one video in rows. numbers: of the frames, in the video"""
     tiles = _tiles(frames, numbers, fps, tile)
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     return _captioned("", rows, len(rows[0]) * (tiles[0].width + _GAP) + _GAP)
+
+
+def as_tile(frame: Tensor) -> Tensor:
+    """Copy of a frame (H, W, 3) for a later sheet, no higher than its tile there."""
+    height, width, _ = frame.shape
+    return resize(frame, TILE, max(1, round(width * TILE / height))) if height > TILE else frame.clone()
 
 
 def _tiles(frames: Tensor, numbers: Sequence[int], fps: float, tile: int) -> list[Image.Image]:

@@ -2,8 +2,8 @@
 
 Sounds are read, mixed and written block by block, so that memory does not grow with their length.
 
-Here: detecting sound, mixing sounds to a track, and muxing it into a video file.
-Not here: the frames (read.py, write.py).
+Here: detecting sound, and mixing sounds to a track. Not here: frames (read.py), encoding a track
+(write.py).
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ import numpy.typing as npt
 
 from minisora.errors import UsageError
 from minisora.video.decode import Clock
-from minisora.video.files import replacing
 from minisora.video.open import best, best_sound, clock_may_jump, open_container
 
 RATE = 48_000  # samples per second, which every codec here takes
 Track = npt.NDArray[np.float32]  # (2, n) samples at RATE
 CODECS = {".mp4": "aac", ".webm": "libopus", ".mkv": "flac"}
-_BLOCK = 48_000  # samples that are handed to the encoder at a time
+_BLOCK = 48_000  # samples that are in memory at a time
 _SEEK_FROM = 2.0  # seconds: nearer starts are reached from the beginning
 _BEFORE = 1.0  # seconds that a decoder needs to find its way after seeking
 _ERRORS = (UsageError, av.FFmpegError, OSError, ValueError)
@@ -122,12 +121,6 @@ def mixed(sounds: Sequence[Sound], seconds: float, out: Path) -> tuple[Mix | Non
     return Mix(sounds, seconds), []
 
 
-def put_in(path: Path, mix: Mix, seconds: float) -> None:
-    """Mux the first `seconds` of a mix into a video file that has no sound."""
-    with replacing(path) as temporary:
-        _muxed(path, temporary, mix.blocks(seconds), CODECS[path.suffix.lower()])
-
-
 def _blocks(sound: Sound, length: int) -> Iterator[Track]:
     """Blocks of _BLOCK samples of a track of `length`, silent where the sound is not heard."""
     at, start = round(sound.at * RATE), round(sound.start * RATE)
@@ -201,23 +194,3 @@ def _decoded(path: Path, start: int) -> Iterator[tuple[int, Track]]:
                 at = float(piece.pts * piece.time_base) if piece.pts is not None and piece.time_base else None
                 seconds, _ = clock(at, samples.shape[1] / RATE)
                 yield round(seconds * RATE), samples
-
-
-def _muxed(path: Path, out: Path, track: Iterator[Track], codec: str) -> None:
-    kind = {".mp4": "mp4", ".webm": "webm", ".mkv": "matroska"}[path.suffix.lower()]
-    with av.open(f"file:{path}") as source, av.open(f"file:{out}", "w", format=kind) as target:
-        video = source.streams.video[0]
-        target.metadata.update(source.metadata)
-        copied = target.add_stream_from_template(video)
-        spoken = cast(av.AudioStream, target.add_stream(codec, rate=RATE, layout="stereo"))
-        packets, start = source.demux(video), 0
-        for block in track:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts = RATE, start
-            target.mux(spoken.encode(frame))
-            start += block.shape[1]
-        target.mux(spoken.encode(None))
-        for packet in packets:
-            if packet.dts is not None:
-                packet.stream = copied
-                target.mux(packet)

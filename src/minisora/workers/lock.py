@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from minisora.errors import UsageError
-from minisora.video.files import cannot_write
+from minisora.video.files import cannot_write, remove_leftovers
 
 
 @contextmanager
 def one_run(folder: Path, advice: str) -> Iterator[None]:
     """Lock the folder, creating it if needed.
 
-    The system releases the lock when the process ends, even after a crash.
+    The system releases the lock when the process ends, even after a crash. Temporary files that a
+    killed run left in the folder, or in those right inside it, are removed.
 
     Raises UsageError, with the advice, if another process holds it.
     """
@@ -32,6 +33,8 @@ def one_run(folder: Path, advice: str) -> Iterator[None]:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
+            for place in (folder, *(inner for inner in folder.iterdir() if inner.is_dir())):
+                remove_leftovers(place)
         except BlockingIOError:
             file.seek(0)
             raise UsageError(

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 from minisora.errors import UsageError
+from minisora.outside import as_path
 
 Registry = Literal["npm", "pypi", "debian", "debian-source"]
 
@@ -47,13 +48,13 @@ class Asset:
 def cache_folder() -> Path:
     """$MINISORA_CACHE, or the folder that the platform keeps for a user's caches."""
     if chosen := os.environ.get("MINISORA_CACHE"):
-        return Path(chosen).expanduser()
+        return as_path(chosen)
     home = Path.home()
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "minisora"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "minisora"
-    return Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "minisora"
+    return as_path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "minisora"
 
 
 def fetch(asset: Asset) -> Path:

@@ -2,7 +2,9 @@
 
 An importer is a function from a path to rows, which streams the file in order. It opens no video
 and no pickle, and downloads nothing. It raises UsageError for a file of another layout, with the
-row and its content; spans that end before they start and missing files are found by `pair`.
+row and its content. A broken row costs itself: it goes to `Skipped`, whose default raises for it.
+Rows about one clip are joined by the runner; spans that end before they start and missing files are
+found by `pair`.
 
 Here: the list of importers. Not here: finding the local file of a row (pair.py).
 """
@@ -16,10 +18,11 @@ from minisora.curate.importers import internvid, msrvtt, panda70m, plain, shot2s
 from minisora.curate.importers.pair import pair
 from minisora.curate.table import Row
 from minisora.errors import UsageError
+from minisora.tables.entry import Skipped
 
 __all__ = ["IMPORTERS", "Importer", "importer_named", "pair"]
 
-Importer = Callable[[Path], Iterator[Row]]
+Importer = Callable[[Path, Skipped], Iterator[Row]]
 
 IMPORTERS: dict[str, Importer] = {
     "folder": plain.folder,

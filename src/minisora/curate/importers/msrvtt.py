@@ -17,38 +17,45 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minisora.curate.importers.reading import captions_of, json_whole, layout, others, records, text_of, time_of
-from minisora.curate.table import Row, annotation, merged
+from minisora.curate.importers.reading import captions_of, others, text_of, time_of
+from minisora.curate.table import Row, annotation
+from minisora.tables.entry import STRICT, Skipped, layout
+from minisora.tables.objects import json_whole
+from minisora.tables.records import records
 
 _VIDEO = ("video_id", "url", "start time", "end time")
 _OF_SENTENCES = ("caption", "sen_id", "__index_level_0__")
 
 
-def rows(path: Path) -> Iterator[Row]:
-    """A row for each video, with all its sentences."""
-    if path.suffix.lower() != ".json":
-        flat = (_row(where, record) for where, record in records(path, (*_VIDEO, "caption")))
-        return iter(merged(flat))
-    return _original(path)
+def rows(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
+    """A row for each video with all its sentences, or for each sentence where these are records."""
+    if path.suffix.lower() == ".json":
+        yield from _original(path, skipped)
+        return
+    for where, record in records(path, (*_VIDEO, "caption"), skipped):
+        with skipped.entry(where):
+            yield _row(where, record)
 
 
-def _original(path: Path) -> Iterator[Row]:
+def _original(path: Path, skipped: Skipped) -> Iterator[Row]:
     whole = json_whole(path)
     if not isinstance(whole, dict) or not all(isinstance(whole.get(name), list) for name in ("videos", "sentences")):
         found = ", ".join(whole) if isinstance(whole, dict) else type(whole).__name__
         raise layout(str(path), "an object with lists of videos and sentences", found)
-    sentences: dict[object, list[str]] = defaultdict(list)
+    sentences: dict[str, list[str]] = defaultdict(list)
     for number, sentence in enumerate(whole["sentences"]):
-        if not isinstance(sentence, dict) or not {"caption", "video_id"} <= sentence.keys():
-            raise layout(f"{path.name} sentences[{number}]", "caption and video_id", sentence)
-        sentences[sentence["video_id"]].append(sentence["caption"])
+        with skipped.entry(where := f"{path.name} sentences[{number}]"):
+            if not isinstance(sentence, dict) or not {"caption", "video_id"} <= sentence.keys():
+                raise layout(where, "caption and video_id", sentence)
+            sentences[str(sentence["video_id"])].append(sentence["caption"])
     for number, video in enumerate(whole["videos"]):
-        where = f"{path.name} videos[{number}]"
-        if not isinstance(video, dict) or not set(_VIDEO) <= video.keys():
-            raise layout(where, ", ".join(map(repr, _VIDEO)), video)
-        yield _row(where, {**video, "caption": sentences.pop(video["video_id"], [])})
-    if sentences:
-        raise layout(str(path), "sentences of videos that it lists", f"some of {next(iter(sentences))!r}")
+        with skipped.entry(where := f"{path.name} videos[{number}]"):
+            if not isinstance(video, dict) or not set(_VIDEO) <= video.keys():
+                raise layout(where, ", ".join(map(repr, _VIDEO)), video)
+            yield _row(where, {**video, "caption": sentences.pop(str(video["video_id"]), [])})
+    for name in sentences:
+        with skipped.entry(where := f"{path.name} sentences of {name!r}"):
+            raise layout(where, "sentences of videos that it lists", f"some of {name!r}")
 
 
 def _row(where: str, video: dict[str, Any]) -> Row:

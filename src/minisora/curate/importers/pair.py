@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,14 +24,10 @@ from typing import Any
 from minisora.curate.table import Row
 from minisora.curate.times import parse_span
 from minisora.errors import UsageError
+from minisora.folders import PICTURES, VIDEOS, is_hidden, natural, nearest, same_letters
 from minisora.video import probe
 
-SUFFIXES = (
-    *(".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv", ".asf"),
-    *(".3gp", ".ogv", ".vob", ".rm", ".rmvb", ".mxf", ".y4m", ".swf", ".gif"),
-)
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-
+_GUESSES, _AMONG = 5, 20_000  # rows without a file whose nearest name is looked for, and files at most
 _ID = r"[A-Za-z0-9_-]{11}"
 _URL = re.compile(rf"(?:v=|youtu\.be/|/shorts/|/embed/|/v/|/live/)({_ID})(?![A-Za-z0-9_-])")
 _SAVED = re.compile(rf".*(?:\[({_ID})\]|-({_ID}))")  # yt-dlp, youtube-dl
@@ -47,20 +42,20 @@ def video_files(folder: Path, *, pictures: bool = False) -> list[str]:
     Raises UsageError if there is none.
     """
     found, seen = [], set()
-    suffixes = SUFFIXES + PICTURES * pictures
+    suffixes = VIDEOS + PICTURES * pictures
     for place, folders, files in os.walk(folder, followlinks=True):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:  # a link back up
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         for name in files:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
+            if name.lower().endswith(suffixes) and not is_hidden(name):
                 found.append((Path(place) / name).relative_to(folder).as_posix())
     if not found:
         raise UsageError(f"{folder} holds no video. Check the folder's name; what counts is {' '.join(suffixes)}.")
-    return sorted(found)
+    return sorted(found, key=natural)
 
 
 def pair(rows: Iterable[Row], media: Path, *, pictures: bool = False) -> tuple[list[Row], list[Row]]:
@@ -100,6 +95,7 @@ class _Files:
         self.media = media
         self.paths = video_files(media, pictures=pictures)
         self._rates: dict[str, float] = {}
+        self._guesses = _GUESSES
         self._by_path = {_normal(path): path for path in self.paths}
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for path in self.paths:
@@ -118,7 +114,7 @@ class _Files:
         normal = _normal(name)
         if path := self._by_path.get(normal.removeprefix("./")):
             return path
-        if normal.startswith("/") and Path(name).is_file():
+        if normal.startswith("/") and os.path.isfile(name):
             return name
         match = _URL.search(name)
         stem = match[1] if match else _stem(normal)
@@ -126,6 +122,13 @@ class _Files:
             if candidates := self._by_name.get(called):
                 return _nearest(normal, candidates)
         return None
+
+    def nearest(self, name: str) -> str:
+        """A sentence with the nearest name, for the first names that are not there."""
+        self._guesses -= 1
+        if self._guesses < 0 or len(self.paths) > _AMONG:
+            return ""
+        return nearest(_base(_normal(name)), map(_base, self.paths))
 
     def rate(self, path: str) -> float:
         """Frames per second of a file, cached."""
@@ -142,7 +145,7 @@ def _paired(row: Row, files: _Files) -> Row:
         names.reverse()
     path, name = next(((path, name) for name in names if (path := files.find(name)) is not None), (None, ""))
     if path is None:
-        raise UsageError(f"there is no file called {', nor one called '.join(names)}.")
+        raise UsageError(f"there is no file called {', nor one called '.join(names)}.{files.nearest(names[0])}")
     if not (files.media / path).is_file():
         raise UsageError(f"{path} is no file that can be read: a link to nothing, or a folder.")
     if name == meta.get("clip_file"):
@@ -194,13 +197,17 @@ def _shown(name: str) -> str:
 
 def _normal(name: str) -> str:
     """Normalise a name: Unicode form and separators of folders."""
-    return unicodedata.normalize("NFC", name).replace("\\", "/")
+    return same_letters(name).replace("\\", "/")
 
 
 def _stem(name: str) -> str:
     """The file name without a video's suffix; other dots stay, as in YouTube IDs and clip names."""
-    base = name.rpartition("/")[2]
-    return base[: base.rindex(".")] if base.lower().endswith(SUFFIXES + PICTURES) else base
+    base = _base(name)
+    return base[: base.rindex(".")] if base.lower().endswith(VIDEOS + PICTURES) else base
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _padded(match: re.Match[str]) -> str:

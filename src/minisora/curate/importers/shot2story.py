@@ -17,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minisora.curate.importers.reading import captions_of, layout, literal_list, others, records, text_of, time_of
+from minisora.curate.importers.reading import captions_of, literal_list, others, text_of, time_of
 from minisora.curate.table import Row, annotation
+from minisora.folders import files_in
+from minisora.tables.entry import STRICT, Skipped, layout
+from minisora.tables.records import records
 
 _NEEDED = ("video", "whole_caption", "video_names", "captions")
 _OF_SHOTS = ("video_names", "captions", "audio_captions", "ASR")
@@ -27,21 +30,23 @@ _SHOT = re.compile(r"(.+)_(\d+)_(\d+)\.\w+")
 _Cut = tuple[str, float, float]  # where a clip was cut from: video, start and stop in seconds
 
 
-def rows(path: Path) -> Iterator[Row]:
+def rows(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
     """A row for each whole video, then one for each of its shots."""
-    cuts = dict(_cuts(path.parent))
-    for where, record in records(path, _NEEDED):
-        video = text_of(where, record, "video")
-        meta = others(record, ("video", "image_id", "nvid", "whole_caption", *_OF_SHOTS))
-        captions = captions_of(record["whole_caption"])
-        clip = video.rpartition(".")[0] or video
-        if clip in cuts:
-            source, start, stop = cuts[clip]
-            meta["clip_file"] = video
-            yield annotation(source, start=start, stop=stop, captions=captions, origin=where, meta=meta)
-        else:
-            yield annotation(video, captions=captions, origin=where, meta=meta)
-        yield from _shots(where, record, video)
+    cuts = dict(_cuts(path.parent, skipped))
+    for where, record in records(path, _NEEDED, skipped):
+        with skipped.entry(where):
+            video = text_of(where, record, "video")
+            shots = list(_shots(where, record, video))
+            meta = others(record, ("video", "image_id", "nvid", "whole_caption", *_OF_SHOTS))
+            captions = captions_of(record["whole_caption"])
+            clip = video.rpartition(".")[0] or video
+            if clip in cuts:
+                source, start, stop = cuts[clip]
+                meta["clip_file"] = video
+                yield annotation(source, start=start, stop=stop, captions=captions, origin=where, meta=meta)
+            else:
+                yield annotation(video, captions=captions, origin=where, meta=meta)
+            yield from shots
 
 
 def _shots(where: str, record: dict[str, Any], video: str) -> Iterator[Row]:
@@ -64,11 +69,14 @@ def _shots(where: str, record: dict[str, Any], video: str) -> Iterator[Row]:
         )
 
 
-def _cuts(folder: Path) -> Iterator[tuple[str, _Cut]]:
-    for file in sorted(folder.glob("*meta.csv")):
-        for where, record in records(file, ("youtube_id", "clip_id", "duration")):
-            times = literal_list(where, record, "duration")
-            if len(times) != 2:
-                raise layout(where, "a pair of times in 'duration'", times)
-            span = time_of(where, times[0]), time_of(where, times[1])
-            yield text_of(where, record, "clip_id"), (text_of(where, record, "youtube_id"), *span)
+def _cuts(folder: Path, skipped: Skipped) -> Iterator[tuple[str, _Cut]]:
+    for file in files_in(folder, (".csv",)):
+        if not file.name.endswith("meta.csv"):
+            continue
+        for where, record in records(file, ("youtube_id", "clip_id", "duration"), skipped):
+            with skipped.entry(where):
+                times = literal_list(where, record, "duration")
+                if len(times) != 2:
+                    raise layout(where, "a pair of times in 'duration'", times)
+                span = time_of(where, times[0]), time_of(where, times[1])
+                yield text_of(where, record, "clip_id"), (text_of(where, record, "youtube_id"), *span)

@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from minisora.curate.importers.reading import captions_of, layout, records, text_of
+from minisora.curate.importers.reading import captions_of, text_of
 from minisora.curate.table import Row, annotation
+from minisora.tables.entry import STRICT, Skipped, layout, names_of
+from minisora.tables.records import records
 
 _WHOLE = re.compile(
     r"\b(describe|describing|description|summari[sz]e|summary|overview|elaborate|in detail)\b"
@@ -28,12 +30,13 @@ _WHOLE = re.compile(
 )
 
 
-def rows(path: Path) -> Iterator[Row]:
+def rows(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
     """A row for each video, at the place of its first question."""
     asked: dict[str, tuple[str, list[list[str]]]] = {}
-    for where, record in records(path):
-        video, pairs = _pairs(where, record)
-        asked.setdefault(video, (where, []))[1].extend(pairs)
+    for where, record in records(path, (), skipped):
+        with skipped.entry(where):
+            video, pairs = _pairs(where, record)
+            asked.setdefault(video, (where, []))[1].extend(pairs)
     for video, (where, pairs) in asked.items():
         captions = captions_of([answer for question, answer in pairs if _WHOLE.search(question)])
         yield annotation(video, captions=captions, origin=where, meta={"asked": pairs})
@@ -45,7 +48,7 @@ def _pairs(where: str, record: dict[str, Any]) -> tuple[str, list[list[str]]]:
         return text_of(where, record, "video_id"), [[text_of(where, record, "q"), text_of(where, record, "a")]]
     turns = record.get("conversations")
     if "video" not in record or not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise layout(where, "q, a and video_id, or video and conversations", ", ".join(map(str, record)) or "no fields")
+        raise layout(where, "q, a and video_id, or video and conversations", names_of(record))
     texts = {"human": "", "gpt": ""}
     pairs = []
     for turn in turns:

@@ -15,28 +15,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minisora.curate.importers.reading import captions_of, json_whole, layout, others, records, text_of
-from minisora.curate.table import Row, annotation, merged
+from minisora.curate.importers.reading import captions_of, others, text_of
+from minisora.curate.table import Row, annotation
+from minisora.tables.entry import STRICT, Skipped, layout, names_of
+from minisora.tables.objects import json_whole
+from minisora.tables.records import records
 
 _FILE = ("video_id:FILE", "clip_name:FILE")
 _CAPTION = ("title", "caption", "golden_caption")
 
 
-def rows(path: Path) -> Iterator[Row]:
-    """A row for each video."""
+def rows(path: Path, skipped: Skipped = STRICT) -> Iterator[Row]:
+    """A row for each record."""
     beside = path.with_name("classname.json")
     numbers = json_whole(beside) if beside.exists() else {}
     if not isinstance(numbers, dict):
         raise layout(str(beside), "an object of numbers by name", numbers)
     names = {str(number): name for name, number in numbers.items()}
-    return iter(merged(_row(where, record, names) for where, record in records(path)))
+    for where, record in records(path, (), skipped):
+        with skipped.entry(where):
+            yield _row(where, record, names)
 
 
 def _row(where: str, record: dict[str, Any], names: dict[str, str]) -> Row:
     file = next((name for name in _FILE if name in record), None)
     caption = next((name for name in _CAPTION if name in record), None)
     if file is None or caption is None:
-        raise layout(where, f"{' or '.join(_FILE)}, and {' or '.join(_CAPTION)}", ", ".join(record))
+        raise layout(where, f"{' or '.join(_FILE)}, and {' or '.join(_CAPTION)}", names_of(record))
     meta = others(record, (file, caption))
     if label := names.get(str(record.get("label"))):
         meta["class"] = label

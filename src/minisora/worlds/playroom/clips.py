@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -44,19 +45,22 @@ ONCE = Captioning()
 
 def clips(
     seeds: Iterable[int],
-    shape: Shape,
+    shape: Shape | None = None,
     *,
     split: str = "train",
     captioning: Captioning = ONCE,
     hints: bool = False,
     device: str | torch.device = "cpu",
+    **size: Any,
 ) -> list[Clip]:
     """One clip for each seed, with captions of `SPANS` as far as the clip goes.
 
     hints: also label the content of each cell (hints.py); motions are those of the whole clip
+    size:  fields of a Shape, in place of one: height, width; 33 frames at 8 fps if not given
 
     Frames are on the CPU; truth holds the scene and the aspect of the frame.
     """
+    shape = shape or Shape(**{"num_frames": 33, "fps": 8.0, **size})
     scenes = [draw(seed, split=split) for seed in seeds]
     if not scenes:
         return []
