@@ -153,6 +153,15 @@ def find(name_or_folder: str | Path) -> Path:
     raise UsageError(f"there is no model {str(name_or_folder)!r}. Choose one of: {names}; or give a bundle's folder.")
 
 
+def facts(folder: Path) -> dict[str, Any]:
+    """Read what a bundle says of itself, without its weights: name, digest, sampling and trained.
+
+    Raises WeightsError for a file that cannot be read.
+    """
+    about = _about(folder)
+    return {**{key: about[key] for key in ("name", "sampling", "trained")}, "digest": _digest(about)}
+
+
 def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype) -> Bundle:
     """Read a bundle, checking every file against its hash.
 
@@ -177,7 +186,7 @@ def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype
         known=_read(known, about["sha256"][known.name])["known"] if known.name in about["sha256"] else None,
         card=card.read_text(encoding="utf-8") if card.exists() else "",
         student=_student(about, dit.config, folder / "student.safetensors") if "student" in about else None,
-        digest=_digest({name: about[name] for name in ("sampling", "sha256")}),
+        digest=_digest(about),
     )
 
 
@@ -234,7 +243,8 @@ def _save(tensors: dict[str, Tensor], path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _digest(values: Mapping[str, Any]) -> str:
+def _digest(about: Mapping[str, Any]) -> str:
+    values = {name: about[name] for name in ("sampling", "sha256")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

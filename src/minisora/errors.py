@@ -15,3 +15,7 @@ class InputError(UsageError):
 
 class WeightsError(UsageError):
     """A weights file is missing, cut short, changed, or of another shape than its config says."""
+
+
+class DiskFull(UsageError):
+    """A file was not written because the disk is full."""

@@ -18,7 +18,7 @@ from minisora.eval.report import prompts, render_all
 from minisora.generate import first_frame, fitting
 from minisora.generate import frames as ways
 from minisora.generate.canvas import Shape, build
-from minisora.generate.first_frame import FirstFrame, chooser, first_latent, likelihoods, picture_first
+from minisora.generate.first_frame import FirstFrame, chooser, first_latents, likelihoods, picture_first
 from minisora.generate.frames import ENLARGED_NOISE, Sampling, enlarged
 from minisora.generate.model import Model
 from minisora.generate.plan import Stopped
@@ -61,7 +61,7 @@ def made(bundle: Bundle, shape: Shape, how: Settings, first: FirstFrame | None =
 
 
 def first_of(bundle: Bundle, text: str, how: Settings, first: FirstFrame) -> Tensor:
-    return first_latent(bundle, text, SHAPE, how, first, Watch())
+    return first_latents(bundle, [(text, how.seed)], SHAPE, how, first, Watch())
 
 
 def test_the_chosen_latent_is_held_exactly_and_the_rest_is_made(bundle):

@@ -29,6 +29,7 @@ from minisora.cli.options import with_home
 from minisora.cli.plan import plan
 from minisora.cli.requests import add_verbs
 from minisora.cli.runs import runs
+from minisora.cli.studio import studio
 from minisora.cli.train import train
 from minisora.cli.world import world
 from minisora.errors import UsageError
@@ -100,7 +101,7 @@ def minisora(
 
 
 add_verbs(app)
-for command in (models, world, curate, caption, train, runs, plan, evaluate, export):
+for command in (models, world, curate, caption, train, runs, plan, evaluate, export, studio):
     app.command()(with_home(command))
 
 

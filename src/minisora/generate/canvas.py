@@ -75,14 +75,14 @@ class Canvas:
     shape: Shape
     grid: tuple[int, int, int]
     patch: tuple[int, int, int]
-    known: Tensor  # (1, L, Ct), zeros where nothing is known
+    known: Tensor  # (1, L, Ct), or (B, L, Ct) of B videos in one pack; zeros where nothing is known
     levels: Tensor  # (L,) c of each token
     positions: Tensor  # (L, 3) time, row, column in the units of RoPE
     single: Tensor  # (L,) bool: the token covers one frame, not a group
     conditions: tuple[Condition, ...]
 
     def latents(self, tokens: Tensor) -> Tensor:
-        """Unpatchify the grid, without extra frames: (1, L, Ct) -> (1, Tz, Hz, Wz, Cz)"""
+        """Unpatchify the grid, without extra frames: (B, L, Ct) -> (B, Tz, Hz, Wz, Cz)"""
         t, h, w = self.grid
         return unpatchify(tokens[:, : t * h * w], self.patch, self.grid)
 
@@ -91,9 +91,9 @@ class Canvas:
         return (self._by_latent(self.levels) == 0).flatten(1).all(1).tolist()
 
     def beginning_with(self, latent: Tensor) -> Canvas:
-        """A copy with the first latent as conditioning. latent: (1, 1, Hz, Wz, Cz)"""
+        """Copy with the first latent as conditioning. latent: (B, 1, Hz, Wz, Cz)"""
         tokens = patchify(latent, self.patch)
-        known, levels = self.known.clone(), self.levels.clone()
+        known, levels = self.known.repeat(len(tokens), 1, 1), self.levels.clone()
         known[:, : tokens.shape[1]], levels[: tokens.shape[1]] = tokens, 0.0
         return replace(self, known=known, levels=levels)
 

@@ -11,13 +11,15 @@ the upscaler. Not here: the upscaler's network (upscale/), restoring exact frame
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from minisora.bundle import Bundle
+from minisora.bundle import Bundle, Enlarges
 from minisora.generate.canvas import Condition, Shape, check_fits
 from minisora.generate.restore import hold_exactly
 from minisora.progress import Watch
@@ -51,15 +53,23 @@ def with_upscaler(bundle: Bundle, name: str | None) -> Bundle:
 
     Raises UsageError for an unknown name, WeightsError for damaged files.
     """
-    own, bundle = bundle.trained.get("upscaler"), replace(bundle, upscaler=None, upscale=name)
-    if name is None and own is None and (EMBEDDED / ABOUT).exists():
-        return replace(bundle, upscaler=Resampling())
-    name = name or own or "none"
-    if name == "none":
-        return bundle
     device, dtype = bundle.vae.latent_mean.device, bundle.vae.dtype
-    upscaler = load_upscaler(upscaler_folder(name), device=device, dtype=dtype)
-    return replace(bundle, upscaler=upscaler)
+    upscaler = upscaler_for(bundle.trained, name, device=device, dtype=dtype)
+    return replace(bundle, upscaler=upscaler, upscale=name)
+
+
+def upscaler_for(
+    trained: Mapping[str, Any], name: str | None = None, *, device: torch.device | str = "cpu", dtype: torch.dtype
+) -> Enlarges | None:
+    """Load the upscaler of a bundle; None if it delivers at the size of generation.
+
+    trained: of the bundle; for name and errors see `with_upscaler`
+    """
+    own = trained.get("upscaler")
+    if name is None and own is None and (EMBEDDED / ABOUT).exists():
+        return Resampling()
+    name = name or own or "none"
+    return None if name == "none" else load_upscaler(upscaler_folder(name), device=device, dtype=dtype)
 
 
 def notes_on_upscaling(bundle: Bundle) -> list[str]:

@@ -14,6 +14,7 @@ Here: the candidates and the choice. Not here: the rest of the video (rollout.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from minisora.bundle import Bundle
 from minisora.generate.canvas import Canvas, Shape, build
 from minisora.generate.rollout import windows_of
 from minisora.generate.schedule import Schedule
-from minisora.generate.window import Settings, encode_prompt, sample
+from minisora.generate.window import Settings, encode_prompt, joined, sample
 from minisora.progress import Watch
 from minisora.video import to_uint8
 
@@ -56,10 +57,17 @@ def chooser(name: str, device: torch.device, dtype: torch.dtype) -> Captioner:
 
 
 def picture_first(
-    bundle: Bundle, prompt: Schedule, canvas: Canvas, settings: Settings, how: FirstFrame, watch: Watch
+    bundle: Bundle,
+    prompt: Schedule,
+    canvas: Canvas,
+    settings: Settings,
+    how: FirstFrame,
+    watch: Watch,
+    pack: Sequence[tuple[str, int]] = (),
 ) -> tuple[Canvas, Watch]:
     """Generate the first frame of a canvas without conditions.
 
+    pack:    text and seed of each video, if there are several; empty: those of prompt and settings
     returns  the canvas conditioned on that frame's latent, and a watch that counts on from these
              steps
     """
@@ -68,8 +76,9 @@ def picture_first(
     steps = first_steps(settings.steps) if windows else settings.steps
     total = steps + windows * settings.steps
     here, rest = replace(watch, stage="first frame", total=total), replace(watch, before=steps, total=total)
-    latent = first_latent(bundle, prompt.first, canvas.shape, replace(settings, steps=steps), how, here)
-    return canvas.beginning_with(latent), rest
+    pack = pack or [(prompt.first, settings.seed)]
+    latents = first_latents(bundle, pack, canvas.shape, replace(settings, steps=steps), how, here)
+    return canvas.beginning_with(latents), rest
 
 
 def first_steps(steps: int) -> int:
@@ -80,26 +89,38 @@ def first_steps(steps: int) -> int:
     return -(-steps // 2)
 
 
-def first_latent(bundle: Bundle, text: str, shape: Shape, settings: Settings, how: FirstFrame, watch: Watch) -> Tensor:
-    """Sample the latent of the first frame from the text.
+def first_latents(
+    bundle: Bundle,
+    pack: Sequence[tuple[str, int]],
+    shape: Shape,
+    settings: Settings,
+    how: FirstFrame,
+    watch: Watch,
+) -> Tensor:
+    """Sample the latents of first frames from texts, in one pack with all candidates.
 
-    Candidate 0 has the settings' seed; the noise of a candidate does not depend on their number.
+    Candidate 0 has the seed itself; the noise of a candidate does not depend on their number.
 
-    returns (1, 1, Hz, Wz, Cz)
+    pack:    text and seed of each of B videos
+    returns  (B, 1, Hz, Wz, Cz)
     """
     canvas = build(bundle, replace(shape, num_frames=1))
-    seeds = [(settings.seed + n * _SEED_STRIDE) % 2**63 for n in range(how.candidates)]
+    seeds = [(seed + n * _SEED_STRIDE) % 2**63 for _, seed in pack for n in range(how.candidates)]
     with watch.timed("text"):
-        encoded = encode_prompt(bundle, text)
+        encoded = [encode_prompt(bundle, text) for text, _ in pack]
+        prompts = joined([each for each in encoded for _ in range(how.candidates)])
     with watch.timed("first frame"):
-        latents = canvas.latents(sample(bundle, canvas, encoded, settings, watch, seeds=seeds))
+        latents = canvas.latents(sample(bundle, canvas, prompts, settings, watch, seeds=seeds))
     if how.captioner is None:
         return latents
+    chosen = []
     with watch.timed("choose"):
-        best = likelihoods(bundle, how.captioner, latents, shape, text).argmax()[None]
-        if bundle.dit.across is not None:
-            best = bundle.dit.across.of_first(best)
-    return latents[best]
+        for (text, _), some in zip(pack, latents.split(how.candidates), strict=True):
+            best = likelihoods(bundle, how.captioner, some, shape, text).argmax()[None]
+            if bundle.dit.across is not None:
+                best = bundle.dit.across.of_first(best)
+            chosen.append(some[best])
+    return torch.cat(chosen)
 
 
 @torch.no_grad()

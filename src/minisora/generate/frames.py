@@ -11,8 +11,9 @@ Here: functions that yield frames as they are generated. Not here: the verbs tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from minisora.generate.window import (
     decode,
     encode_prompt,
     guided_denoiser,
+    preview,
     sample,
     schedule,
     watched,
@@ -71,23 +73,32 @@ class Sampling:
 
         Frames larger than the network sees are generated small first.
         """
+        return self._sampled(watch) if self.conditions or self.is_seen_whole else self._small_first(watch)
+
+    @property
+    def is_seen_whole(self) -> bool:
+        """True if the network sees a whole frame at once."""
         seen = working(self.bundle, self.shape)
-        if self.conditions or max(seen.height, seen.width) <= side_seen(self.bundle):
-            return self._sampled(watch)
-        return self._small_first(watch)
+        return max(seen.height, seen.width) <= side_seen(self.bundle)
+
+    @property
+    def covered(self) -> Shape:
+        """Shape with all conditions: one may extend to the end of its last latent."""
+        return replace(self.shape, num_frames=max([self.shape.num_frames, *(c.end for c in self.conditions)]))
 
     def _sampled(self, watch: Watch) -> Iterator[Tensor]:
-        bundle, shape, settings = weights_for(self.bundle, self.settings), self.shape, self.settings
-        # a condition may extend to the end of its last latent
-        covered = replace(shape, num_frames=max([shape.num_frames, *(c.end for c in self.conditions)]))
+        bundle, settings = weights_for(self.bundle, self.settings), self.settings
         with watch.timed("canvas"):
-            made = working(bundle, covered)
-            canvas = build(bundle, made, reduced(bundle, self.conditions, covered))
+            canvas = build(bundle, working(bundle, self.covered), reduced(bundle, self.conditions, self.covered))
         if self.first is not None and not self.conditions:
             canvas, watch = picture_first(bundle, self.prompt, canvas, settings, self.first, watch)
-        latents = roll_out(bundle, canvas, self.prompt, settings, watch)
-        left = shape.num_frames
-        for frames in delivered(bundle, decode(bundle, latents, made, watch), covered, watch, self.conditions):
+        yield from self.decoded(roll_out(bundle, canvas, self.prompt, settings, watch), watch)
+
+    def decoded(self, latents: Iterable[Tensor], watch: Watch) -> Iterator[Tensor]:
+        """Decode latents of this video, in order, to its frames as delivered."""
+        bundle, left = self.bundle, self.shape.num_frames
+        pieces = decode(bundle, latents, working(bundle, self.covered), watch)
+        for frames in delivered(bundle, pieces, self.covered, watch, self.conditions):
             if left > 0:
                 yield frames[:left]  # the last latent may hold more than was asked for
             left -= len(frames)
@@ -294,7 +305,7 @@ def edited(
 
     times = schedule(bundle, canvas, settings.steps, start=strength)
     with watch.timed("denoise"):
-        x = diffusion.euler(watched(difference, times, watch), canvas.known, times)
+        x = diffusion.euler(watched(difference, times, watch, partial(preview, bundle, canvas)), canvas.known, times)
     decoded = decode(bundle, [canvas.latents(x)], made, watch)
     yield torch.cat(list(delivered(bundle, decoded, shape, watch)))[: len(clip)]
 

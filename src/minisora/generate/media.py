@@ -19,7 +19,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -161,6 +162,12 @@ if TYPE_CHECKING:
 else:
     Clip = Annotated[Any, *_AS_MEDIA, Stretch]
     Picture = Annotated[Any, *_AS_MEDIA]
+
+
+def is_media(hint: Any) -> bool:
+    """True if a field takes a clip or a picture itself, not a container of them."""
+    inner = get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]
+    return any(_AS_MEDIA[0] in getattr(each, "__metadata__", ()) for each in inner)
 
 
 def is_clip(hint: Any) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,27 +78,45 @@ def weights_for(bundle: Bundle, settings: Settings) -> Bundle:
 
 @dataclass(frozen=True, eq=False)
 class EncodedPrompt:
-    """A prompt and the null text, encoded, with the keys and values of both computed once."""
+    """Prompt and null text, encoded, with the keys and values of both computed once."""
 
-    tokens: Tensor  # (S, Dt) of the prompt, then of the null text
+    tokens: Tensor  # (S, Dt) of the prompt, then of the null text; or of as many of both
     lengths: tuple[int, ...]
     both: Context
     prompt_alone: Context
 
+    @property
+    def count(self) -> int:
+        """Number of prompts."""
+        return len(self.prompt_alone.lengths)
+
     def repeated(self, count: int) -> EncodedPrompt:
-        """Repeat for `count` videos in one pack: `count` prompts, then `count` null texts."""
-        if count == 1:
-            return self
+        """Repeat for `count` videos in one pack, unless there is a prompt for each already."""
+        return self if self.count == count else joined([self] * count)
 
-        def again(rows: Tensor, lengths: tuple[int, ...]) -> Tensor:
-            return torch.cat([part for part in rows.split(lengths) for _ in range(count)])
 
-        def copies(of: Context) -> Context:
-            keys, values = (tuple(again(x, of.lengths) for x in rows) for rows in (of.keys, of.values))
-            return Context(keys, values, tuple(length for length in of.lengths for _ in range(count)))
+def joined(prompts: Sequence[EncodedPrompt]) -> EncodedPrompt:
+    """Join single prompts for one pack: all prompts, then all null texts."""
+    if len(prompts) == 1:
+        return prompts[0]
 
-        lengths = tuple(length for length in self.lengths for _ in range(count))
-        return EncodedPrompt(again(self.tokens, self.lengths), lengths, copies(self.both), copies(self.prompt_alone))
+    def in_order(rows: Sequence[Tensor], lengths: Sequence[Sequence[int]]) -> Tensor:
+        parts = [x.split(tuple(sizes)) for x, sizes in zip(rows, lengths, strict=True)]
+        return torch.cat([part for each in zip(*parts, strict=True) for part in each])
+
+    def contexts(given: Sequence[Context]) -> Context:
+        lengths = [each.lengths for each in given]
+        keys = tuple(in_order(rows, lengths) for rows in zip(*(each.keys for each in given), strict=True))
+        values = tuple(in_order(rows, lengths) for rows in zip(*(each.values for each in given), strict=True))
+        return Context(keys, values, tuple(length for each in zip(*lengths, strict=True) for length in each))
+
+    lengths = [each.lengths for each in prompts]
+    return EncodedPrompt(
+        in_order([each.tokens for each in prompts], lengths),
+        tuple(length for each in zip(*lengths, strict=True) for length in each),
+        contexts([each.both for each in prompts]),
+        contexts([each.prompt_alone for each in prompts]),
+    )
 
 
 def encode_prompt(bundle: Bundle, prompt: str) -> EncodedPrompt:
@@ -122,6 +141,8 @@ def sample(
 ) -> Tensor:
     """Sample the tokens of a canvas from noise.
 
+    canvas:  its `known` may differ between the samples: (B, L, Ct)
+    prompt:  one, or as many as there are samples, `joined`
     seeds:   one sample of the canvas for each, all in one pack; None: one, with the settings' seed
     around:  wraps the guided denoiser
     returns  (B, L, Ct), B seeds
@@ -129,14 +150,14 @@ def sample(
     drawn = [torch.Generator().manual_seed(seed) for seed in ([settings.seed] if seeds is None else seeds)]
 
     def fresh() -> Tensor:  # on the CPU in float32, so that a seed means the same on every device
-        return torch.cat([torch.randn(canvas.known.shape, generator=g) for g in drawn]).to(canvas.known.device)
+        return torch.cat([torch.randn(1, *canvas.known.shape[1:], generator=g) for g in drawn]).to(canvas.known.device)
 
     eps, context_eps = fresh(), fresh()
     denoise = guided_denoiser(bundle, canvas, prompt, settings, context_eps)
     if around is not None:
         denoise = around(denoise)
     times = schedule(bundle, canvas, settings.steps)
-    with_progress = watched(denoise, times, watch)
+    with_progress = watched(denoise, times, watch, partial(preview, bundle, canvas))
     known = canvas.known.expand_as(eps)
     again = diffusion.consistency(lambda x0, t: diffusion.noised(x0, canvas.levels, fresh(), t))
     sampler = again if settings.student else settings.sampler
@@ -194,7 +215,7 @@ def guided_denoiser(
         return diffusion.from_velocity(
             velocity,
             canvas.levels,
-            canvas.known.expand(count * len(context_noise), -1, -1),
+            canvas.known.expand(count, -1, -1).repeat(len(context_noise), 1, 1),
             torch.tensor(context_noise).repeat_interleave(count),
             context_eps.repeat(len(context_noise), 1, 1),
         )
@@ -250,16 +271,39 @@ def _hill(length: int) -> Tensor:
     return torch.minimum(from_edge, length + 1 - from_edge).float()
 
 
-def watched(denoise: diffusion.Denoiser, times: Sequence[float], watch: Watch) -> diffusion.Denoiser:
-    """Wrap a denoiser to report completed steps to the watch."""
+def watched(
+    denoise: diffusion.Denoiser, times: Sequence[float], watch: Watch, shown: Callable[[Tensor, int], Tensor]
+) -> diffusion.Denoiser:
+    """Wrap a denoiser to report completed steps and x0 estimates to the watch.
+
+    shown: `preview` of an estimate
+    """
     steps = len(times) - 1
 
     def counted(x: Tensor, t: Tensor) -> Tensor:
         estimate = denoise(x, t)
         watch.step(min(steps, sum(time >= float(t[0]) * (1 - 1e-6) for time in times)), steps)
+        if watch.on_preview is not None:
+            watch.on_preview(lambda video: shown(estimate, video * (len(estimate) // watch.videos)))
         return estimate
 
     return counted
+
+
+@torch.no_grad()
+def preview(bundle: Bundle, canvas: Canvas, tokens: Tensor, sample: int) -> Tensor:
+    """Decode one frame of the middle latent alone: exact for a picture, coarse for a video.
+
+    tokens:  (B, L, Ct)
+    sample:  which of them
+    returns  (H, W, 3) uint8 on the CPU, of the size of generation
+    """
+    latents = canvas.latents(tokens[sample : sample + 1])
+    middle = latents.shape[1] // 2
+    alone = middle == 0 and bool(canvas.single[0])
+    some = latents[:, middle : middle + 1].to(bundle.vae.dtype)
+    frames, _ = bundle.vae.decode_next(some, None, first_alone=alone)
+    return to_uint8(frames[0, -1, : canvas.shape.height, : canvas.shape.width]).cpu()
 
 
 @torch.no_grad()

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors.torch import save_file
-from torch import Tensor
+from minisora.errors import DiskFull, UsageError
 
-from minisora.errors import UsageError
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part(\..*)?", re.DOTALL)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash: a Path joins the two of https://
@@ -99,6 +100,8 @@ def delivered(path: Path, write: Callable[[Path], None], names: Callable[[Path],
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file with default permissions, not for the owner alone."""
+    from safetensors.torch import save_file  # not above: it loads torch
+
     with replacing(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -109,7 +112,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: dict[st
 def cannot_write(path: Path, error: OSError) -> UsageError:
     """Make the UsageError for a write that the system refused."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UsageError(f"the disk is full: {path} was not written. Free some space or choose another folder.")
+        return DiskFull(f"the disk is full: {path} was not written. Free some space or choose another folder.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UsageError(f"{path} cannot be written: permission denied. Choose another folder.")
     if error.errno == errno.ENAMETOOLONG:

@@ -1,0 +1,68 @@
+"""`minisora studio`: the server.
+
+Here: the command. Not here: the server (studio/server.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minisora.cli.options import taking
+from minisora.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the studio."""
+
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.")] = 8000
+    folder: Annotated[Path, typer.Option(help="For jobs, files and the database.")] = Path("studio")
+    database: Annotated[
+        str, typer.Option(help="postgresql://USER:PASSWORD@HOST/NAME, instead of SQLite in the folder.")
+    ] = ""
+    workers: Annotated[int, typer.Option(help="Processes that make videos, each with a model in memory.")] = 1
+    model: Annotated[
+        list[str] | None, typer.Option(help="A name from `minisora models`, or a folder; the first is the default.")
+    ] = None
+    token: Annotated[
+        bool, typer.Option("--token", help="Ask for a token at an address of this machine alone, too.")
+    ] = False
+    new_token: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make a token for an administrator, and print it.")
+    ] = None
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A name by which clients may call the server.")
+    ] = None
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(metavar="https://HOST", help="A site whose pages may call the server.")
+    ] = None
+    log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts to the log.")] = False
+
+
+@taking(Options)
+def studio(options: Options) -> None:
+    """Serve the verbs over HTTP, with a queue that survives crashes."""
+    try:
+        from minisora.studio.api.serve import is_loopback
+        from minisora.studio.api.settings import Settings as Interface
+        from minisora.studio.server import Settings, serve
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the studio needs {error.name}. Install it: pip install 'minisora[studio]'.") from None
+    settings = Settings(
+        folder=options.folder,
+        database=options.database,
+        workers=options.workers,
+        models=tuple(options.model or ("toybox",)),
+    )
+    interface = Interface(
+        needs_token=options.token or not is_loopback(options.host),
+        hosts=tuple(name.lower() for name in options.allow_host or ()),
+        origins=tuple(options.allow_origin or ()),
+        log_prompts=options.log_prompts,
+    )
+    serve(settings, interface, host=options.host, port=options.port, new_token=options.new_token)

@@ -1,0 +1,97 @@
+"""The parts of a running studio, as the routes use them.
+
+Here: the parts, and the caller of a route. Not here: putting them together (app.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from weakref import WeakValueDictionary
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from minisora.studio.api.auth import Access, Caller
+from minisora.studio.api.errors import Refusal
+from minisora.studio.api.metrics import Metrics
+from minisora.studio.api.settings import Settings
+from minisora.studio.api.uploads import Uploads
+from minisora.studio.blobs import Blobs
+from minisora.studio.dispatch import Dispatcher
+from minisora.studio.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a model makes when nothing else is asked. size: (height, width)"""
+
+    name: str
+    fps: float = 8.0
+    seconds: float = 2.0
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def shown_size(self) -> str:
+        return f"{self.size[1]}x{self.size[0]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """The parts. incoming: folder for files while they are received"""
+
+    settings: Settings
+    store: Store
+    blobs: Blobs
+    dispatcher: Dispatcher
+    uploads: Uploads
+    access: Access
+    metrics: Metrics
+    incoming: Path
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    @asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        """Let one at a time into the block, of all that give the same key."""
+        lock = self._turns.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+
+    def facts(self, model: object) -> Facts:
+        """Facts of a model by name; of the default one for a name that is not served."""
+        models = self.dispatcher.models
+        name = model if isinstance(model, str) and model in models else next(iter(models), "")
+        found: Mapping[str, Any] = models.get(name, {})
+        known = {key: found[key] for key in ("fps", "seconds") if key in found}
+        height, width = found.get("size", (0, 0))
+        return Facts(name=name, size=(height, width), **known)
+
+
+async def studio_of(connection: HTTPConnection) -> Studio:
+    studio: Studio = connection.app.state.studio
+    return studio
+
+
+Parts = Annotated[Studio, Depends(studio_of)]
+
+
+async def _caller(connection: HTTPConnection, studio: Parts) -> Caller:
+    caller = await studio.access.caller(connection)
+    connection.state.owner = caller.owner
+    return caller
+
+
+Known = Annotated[Caller, Depends(_caller)]
+
+
+async def _admin(caller: Known) -> Caller:
+    if not caller.is_admin:
+        raise Refusal(403, "this takes the token of an administrator.", "not_allowed")
+    return caller
+
+
+Admin = Annotated[Caller, Depends(_admin)]

@@ -1,0 +1,1 @@
+"""Versions of the tables, applied in order by Alembic when a database is opened."""

@@ -1,0 +1,157 @@
+"""The code in a worker process: loads a model, runs packs of jobs, writes their results.
+
+The pipe to the server carries `Assignment`s and cancellations in, and `Hello`, `Report`s and a beat
+every second out. The main thread computes; another reads the pipe, so that a cancelled job stops at
+the next step of the sampler, or between two pieces of frames. The process never touches the
+database, and writes only into the folders of its assignments.
+
+Here: the pipe and the model. Importing it loads no torch. Not here: running a job (task.py),
+starting and watching the process (workers.py).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minisora.errors import UsageError
+from minisora.studio.messages import Assignment, Beat, Hello, Refused
+
+if TYPE_CHECKING:
+    from minisora.generate.model import Model
+
+BEAT_SECONDS = 1.0
+NICENESS = 10  # the server answers while workers compute
+
+
+def work(pipe: Connection, models: Sequence[str], workers: int) -> None:
+    """Body of the process. models: names or folders, the default first; workers: their number"""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    from minisora.workers.process import become_worker
+
+    become_worker()
+    with suppress(OSError):  # the server is gone
+        try:
+            Process(pipe, models, workers).run()
+        except UsageError as error:
+            pipe.send(Refused(str(error)))
+
+
+class Process:
+    """State of the process: the pipe, the model, and which jobs are cancelled."""
+
+    def __init__(self, pipe: Connection, models: Sequence[str], workers: int) -> None:
+        self._pipe, self._sending, self.workers = pipe, threading.Lock(), workers
+        self._folders, facts = described(models)
+        for name, folder in self._folders.items():
+            check_size(name, folder, workers)
+        self._model: Model | None = None
+        self.loaded: str | None = None
+        self.cancelled: set[str] = set()
+        self.shows_previews = False
+        self._packs: queue.SimpleQueue[Sequence[Assignment] | None] = queue.SimpleQueue()
+        self.send(Hello(facts))
+
+    def send(self, message: Any) -> None:
+        with self._sending:
+            self._pipe.send(message)
+
+    def run(self) -> None:
+        """Work until the pipe closes. Raises UsageError if the default model does not load."""
+        from minisora.studio.task import Task, run_pack
+
+        for thread in (self._listen, self._beat):
+            threading.Thread(target=thread, daemon=True).start()
+        self._load(next(iter(self._folders)))  # so that the first job finds it
+        while (pack := self._packs.get()) is not None:
+            run_pack([Task(self, assignment) for assignment in pack])
+            self.cancelled -= {assignment.job.id for assignment in pack}
+
+    def model(self, name: str) -> Model:
+        """Model of a job, loaded if it is not."""
+        if self.loaded != name:
+            try:
+                self._load(name)
+            except UsageError as error:  # no fault of the job
+                raise RuntimeError(f"{name} does not load") from error
+        assert self._model is not None
+        return self._model
+
+    def _load(self, name: str) -> None:
+        import torch
+
+        import minisora
+
+        self._model, self.loaded = None, None  # two would not fit
+        self._model = minisora.load(self._folders[name])
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
+        self.loaded = name
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                kind, content = self._pipe.recv()
+                if kind == "run":
+                    self._packs.put(content)
+                elif kind == "cancel":
+                    self.cancelled.add(content)
+                else:
+                    self.shows_previews = content
+        except (EOFError, OSError):
+            pass
+        finally:
+            self._packs.put(None)
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                self.send(Beat(self.loaded))
+            except OSError:
+                return
+            time.sleep(BEAT_SECONDS)
+
+
+def check_size(name: str, folder: Path, workers: int) -> None:
+    """Raise UsageError if a model's weights do not fit in memory, once for each worker."""
+    import torch
+
+    from minisora.device import check_memory, default_device, working_dtype
+
+    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))  # in bf16
+    times = 1 if working_dtype(default_device()) == torch.bfloat16 else 2
+    check_memory(times * stored * workers, f"{name} in each of {workers} workers", "Start fewer: --workers N.")
+
+
+def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping[str, Any]]]:
+    """Folders and facts of models by their own names: sampling defaults, digest, when it was made.
+
+    size: (height, width) as delivered
+
+    Raises UsageError for a model that is not there, and for two of one name.
+    """
+    import torch
+
+    from minisora.bundle import facts, find
+    from minisora.generate.deliver import upscaler_for
+
+    folders, known = dict[str, Path](), dict[str, Mapping[str, Any]]()
+    for each in models:
+        folder = find(each)
+        about = facts(folder)
+        if (name := about["name"]) in folders:
+            raise UsageError(f"{folder} and {folders[name]} are both models named {name}. Serve one of them.")
+        upscaler = upscaler_for(about["trained"], dtype=torch.float32)
+        factor = 1 if upscaler is None else upscaler.factor
+        size, created = [factor * side for side in about["sampling"]["size"]], (folder / "bundle.json").stat().st_mtime
+        folders[name] = folder
+        known[name] = {**about["sampling"], "size": size, "digest": about["digest"], "created": created}
+    return folders, known

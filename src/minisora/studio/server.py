@@ -1,0 +1,114 @@
+"""The studio as a whole: its settings, and its parts while it runs.
+
+    FOLDER/studio.db     jobs, library, tokens (unless the database is elsewhere)
+    FOLDER/files/        uploads and videos, by SHA-256
+    FOLDER/jobs/         results
+    FOLDER/incoming/     files of clients while they come
+    FOLDER/thumbnails/   of uploads, by SHA-256
+
+Here: opening and closing the parts. Not here: the parts, the interface (api/), the command
+(cli/studio.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+
+from minisora.errors import UsageError
+from minisora.studio.api import log
+from minisora.studio.api.app import create_app
+from minisora.studio.api.serve import administrators_token, config
+from minisora.studio.api.settings import Settings as Interface
+from minisora.studio.blobs import Blobs
+from minisora.studio.dispatch import Dispatcher, Limits
+from minisora.studio.store import Store
+from minisora.studio.workers import ProcessWorker
+from minisora.workers.lock import one_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of a studio.
+
+    database: an address; empty for SQLite in the folder
+    models:   names or folders of bundles, the default first
+    """
+
+    folder: Path
+    database: str = ""
+    workers: int = 1
+    models: tuple[str, ...] = ("toybox",)
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"{self.workers} workers make no video. Start 1 or more.")
+        if not self.models:
+            raise UsageError("a studio needs a model. Name one.")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The parts of a studio that runs."""
+
+    settings: Settings
+    store: Store
+    blobs: Blobs
+    dispatcher: Dispatcher
+
+
+def serve(settings: Settings, interface: Interface, *, host: str, port: int, new_token: str | None = None) -> None:
+    """Run a studio and answer calls until it is told to stop. Raises UsageError as `opened`.
+
+    new_token: name of a token to make for an administrator; its secret is printed
+    """
+    log.to_stderr()
+    asyncio.run(_serve(settings, interface, host, port, new_token))
+
+
+async def _serve(settings: Settings, interface: Interface, host: str, port: int, new_token: str | None) -> None:
+    async with opened(settings) as studio:
+        if (secret := await administrators_token(studio.store, interface.needs_token, new_token)) is not None:
+            print(f"token of an administrator, shown only this once: {secret}", flush=True)
+        app = create_app(studio.store, studio.blobs, studio.dispatcher, settings.folder, interface)
+        await _Server(config(app, host, port)).serve()
+
+
+class _Server(uvicorn.Server):
+    """A server that returns on SIGINT and SIGTERM, where uvicorn's own would raise them again."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Studio]:
+    """Run a studio for as long as the block lasts.
+
+    Raises UsageError if another runs in the folder, and if the database or a model does not open.
+    """
+    folder = settings.folder.resolve()
+    with one_run(folder, "or give another --folder"):
+        store = Store(settings.database or f"sqlite:///{folder / 'studio.db'}")
+        try:
+            blobs = Blobs(folder / "files")
+            names = [f"worker {number}" for number in range(1, settings.workers + 1)]
+            workers = [ProcessWorker(name, settings.models, settings.workers) for name in names]
+            dispatcher = Dispatcher(store, blobs, folder / "jobs", workers, settings.limits)
+            await dispatcher.start()
+            try:
+                yield Studio(settings, store, blobs, dispatcher)
+            finally:
+                await dispatcher.stop()
+        finally:
+            await store.close()

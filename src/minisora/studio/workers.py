@@ -1,0 +1,191 @@
+"""Workers: what runs jobs, seen from the server.
+
+Here: the protocol of a worker, and processes of this machine. Not here: the code in the process
+(process.py), choosing jobs (dispatch.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any, Protocol
+
+from minisora.errors import UsageError
+from minisora.studio import process
+from minisora.studio.messages import Assignment, Beat, Hello, Models, Refused, Report
+
+SILENCE_SECONDS = 60.0  # without a beat, after which a process counts as lost
+_START_SECONDS = 600.0  # until it says hello: a busy machine is slow at importing
+
+
+class WorkerLost(Exception):
+    """The worker died, or was not heard of for too long."""
+
+
+class Worker(Protocol):
+    """Runs jobs, one pack at a time."""
+
+    name: str
+
+    @property
+    def loaded(self) -> str | None:
+        """Model in memory."""
+
+    async def start(self) -> Models:
+        """Begin; returns the models that it serves. Raises UsageError if it cannot."""
+
+    async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
+        """Run jobs of one model; returns after the last outcome. Raises WorkerLost.
+
+        A worker that was lost starts again with the next pack.
+        """
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job of the pack within a step; its outcome follows."""
+
+    def show_previews(self, wanted: bool) -> None:
+        """Send previews, or no longer."""
+
+    async def stop(self) -> None:
+        """End at once; a pack that runs is lost."""
+
+
+class ProcessWorker:
+    """A process of this machine, a child of the server at a lower priority.
+
+    models:  names or folders of bundles, the default first
+    workers: number of processes that share the machine
+    """
+
+    def __init__(self, name: str, models: Sequence[str], workers: int) -> None:
+        self.name = name
+        self.loaded: str | None = None
+        self._models, self._workers = models, workers
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+        self._heard: asyncio.Queue[Any] = asyncio.Queue()  # all but beats; None at its end
+        self._heard_at = 0.0  # of time.monotonic()
+        self._sending = threading.Lock()
+        self._shows_previews = False
+        self._cancelled: set[str] = set()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process, if one was started."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> Models:
+        """Start the process. Raises UsageError for models that it cannot serve, WorkerLost."""
+        await self.stop()
+        heard = self._heard = asyncio.Queue[Any]()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        made = context.Process(target=process.work, args=(theirs, self._models, self._workers), daemon=True)
+        await asyncio.to_thread(made.start)
+        theirs.close()
+        self._process, self._heard_at = made, time.monotonic()
+        loop = asyncio.get_running_loop()
+
+        def hear(message: Any) -> None:
+            loop.call_soon_threadsafe(self._hear, heard, message)
+
+        threading.Thread(target=_listen, args=(self._pipe, hear), daemon=True).start()
+        message = await self._next(_START_SECONDS)
+        if isinstance(message, Refused):
+            raise UsageError(message.message)
+        assert isinstance(message, Hello), message
+        self._send(("previews", self._shows_previews))
+        return message.models
+
+    async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
+        if self._process is None or not self._process.is_alive():
+            try:
+                await self.start()
+            except UsageError as error:  # it could at first
+                raise WorkerLost(str(error)) from error
+        await asyncio.to_thread(self._send, ("run", list(pack)))
+        pending = {assignment.job.id for assignment in pack}
+        for job_id in pending & self._cancelled:  # while the process started
+            self.cancel(job_id)
+        self._cancelled.clear()
+        while pending:
+            message = await self._next(SILENCE_SECONDS)
+            if isinstance(message, Refused):
+                await self.stop()
+                raise WorkerLost(f"{self.name} gave up: {message.message}")
+            if isinstance(message, Report) and message.job_id in pending:
+                if message.outcome is not None:
+                    pending.remove(message.job_id)
+                report(message)
+
+    def cancel(self, job_id: str) -> None:
+        self._cancelled.add(job_id)
+        self._send(("cancel", job_id))
+
+    def show_previews(self, wanted: bool) -> None:
+        self._shows_previews = wanted
+        self._send(("previews", wanted))
+
+    async def stop(self) -> None:
+        ended, self._process, self._pipe, self.loaded = self._process, None, None, None
+        if ended is not None:
+            ended.kill()
+            await asyncio.to_thread(ended.join)
+
+    def _hear(self, heard: asyncio.Queue[Any], message: Any) -> None:
+        """Take a message of the process, unless it is of an earlier one."""
+        if heard is self._heard:
+            self._heard_at = time.monotonic()
+            if isinstance(message, Beat):
+                self.loaded = message.loaded
+            else:
+                heard.put_nowait(message)
+
+    async def _next(self, patience: float) -> Any:
+        """Next message. Raises WorkerLost after the end, or `patience` seconds without a beat."""
+        while True:
+            left = self._heard_at + patience - time.monotonic()
+            try:
+                message = await asyncio.wait_for(self._heard.get(), max(0.01, left))
+                break
+            except TimeoutError:
+                if time.monotonic() - self._heard_at >= patience:
+                    await self.stop()
+                    raise WorkerLost(f"{self.name} was not heard of for {patience:g} s") from None
+        if message is None:
+            ended = self._process
+            if ended is not None:
+                await asyncio.to_thread(ended.join)
+            raise WorkerLost(f"{self.name} {_ending(None if ended is None else ended.exitcode)}")
+        return message
+
+    def _send(self, message: Any) -> None:
+        with self._sending, suppress(OSError):  # it has ended, which its silence reports
+            if self._pipe is not None:
+                self._pipe.send(message)
+
+
+def _listen(pipe: Connection, hear: Callable[[Any], object]) -> None:
+    """Hand on all messages of a pipe, and None at its end."""
+    try:
+        while True:
+            hear(pipe.recv())
+    except (EOFError, OSError, RuntimeError):  # the process ended, or the loop did
+        pass
+    finally:
+        pipe.close()  # here, as no other thread may close what this one reads
+        with suppress(RuntimeError):
+            hear(None)
+
+
+def _ending(status: int | None) -> str:
+    if status is not None and status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return "ended" if status is None else f"ended with status {status}"

@@ -1,0 +1,120 @@
+"""docs/studio.md: its commands and its Python, run as printed against `minisora studio`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from minisora.video import read_video
+from tests.helpers.environments import ROOT, python_with
+from tests.helpers.studio import Client
+
+PAGE = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line
+    for language, text in BLOCKS
+    if language == "sh"
+    for line in text.replace("\\\n", "").splitlines()
+    if line.strip() and not re.search(r"#\s*long\b", line)
+]
+
+pytestmark = pytest.mark.long
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def server(folder: Path, line: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    """Run a line of the page that starts a server, at another port."""
+    words = [sys.executable, "-m", "minisora", *shlex.split(line, comments=True)[1:], "--port", str(port)]
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    client = Client(port)
+    try:
+        for _ in range(1200):
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            try:
+                if client.get("/healthz").status == 204:
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def run(line: str, folder: Path, port: int, **environment: str) -> str:
+    line = line.replace(":8000", f":{port}")
+    found = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return found.stdout
+
+
+@pytest.mark.timeout(1500)
+def test_the_page(tmp_path: Path, toybox: object):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    start, *calls = [line for line in COMMANDS if not line.startswith("pip ")]
+    assert start.startswith("minisora studio")
+    (python,) = [text for language, text in BLOCKS if language == "python"]
+    port, before = free_port(), [line for line in calls if "$TOKEN" not in line]
+    with server(tmp_path, start, port) as process:
+        needs = {line for line in before if "ball.mp4" in line}
+        for line in [line for line in before if line not in needs]:
+            answer = run(line, tmp_path, port)
+            assert "error" not in json.loads(answer or "{}") or json.loads(answer)["error"] is None, (line, answer)
+        program = python_with("openai-new", "openai>=2.54,<4")
+        plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONWARNINGS")}
+        done = subprocess.run(
+            [program, "-c", python.replace(":8000", f":{port}")],
+            cwd=tmp_path,
+            env=plain,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0 and done.stdout.strip() == "completed", done.stderr[-2000:]
+        assert len(read_video(tmp_path / "ball.mp4").frames) == 17
+        for line in sorted(needs, key=before.index):
+            assert json.loads(run(line, tmp_path, port)).get("error") is None, line
+        client = Client(port)
+        for video in client.get("/v1/videos?limit=100").json()["data"]:
+            assert client.done(video["id"], 600)["status"] == "completed", video
+        assert client.get("/v1/library?search=ball").json()["data"]
+    assert process.returncode == 0
+
+
+@pytest.mark.timeout(600)
+def test_its_tokens(tmp_path: Path, toybox: object):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    port = free_port()
+    with server(tmp_path, "minisora studio --folder studio --token", port) as process:
+        assert process.stdout is not None
+        secret = next(found[0] for line in process.stdout if (found := re.search(r"ms-[\w-]{43}", line)))
+        assert Client(port).get("/v1/videos").status == 401
+        for line in [line for line in COMMANDS if "$TOKEN" in line]:
+            answer = json.loads(run(line, tmp_path, port, TOKEN=secret))
+            assert "error" not in answer, answer
+        assert [token["name"] for token in Client(port, secret).get("/v1/tokens").json()["data"]] == ["first", "ann"]
