@@ -148,7 +148,7 @@ class Packets:
                 yield frame
 
     def _date(self, frame: av.VideoFrame) -> None:
-        """Set when a frame is shown, if only its decoding is dated, as FFmpeg's `guess_correct_pts`."""
+        """Date a frame's display if only decoding is dated, as FFmpeg's `guess_correct_pts`."""
         shown, decoded = frame.pts, frame.dts
         if shown is not None:
             if self._last is not None and shown <= self._last[0]:  # in display order
