@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 import minisora
 from minisora.errors import UsageError
-from minisora.studio.api import account, control, library, live, models, verbs, videos
+from minisora.studio.api import account, control, expand, library, live, models, page, verbs, videos
 from minisora.studio.api.auth import Access
 from minisora.studio.api.errors import MESSAGES, Refusal, body, invalid, refused
 from minisora.studio.api.guard import Guard
@@ -34,7 +34,10 @@ from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher
 from minisora.studio.store import Store
 
-ROUTERS = (verbs.router, videos.router, control.router, library.router, models.router, account.router)
+ROUTERS = (
+    *(verbs.router, expand.router, videos.router, control.router, library.router),
+    *(models.router, account.router, page.router),
+)
 SWEEP_SECONDS = 3600.0
 
 
@@ -91,6 +94,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sweeping = asyncio.create_task(_sweep(app.state.studio))
     yield
     sweeping.cancel()
+    app.state.studio.proposals.close()
 
 
 async def _sweep(studio: Studio) -> None:

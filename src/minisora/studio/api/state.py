@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from minisora.studio.api.auth import Access, Caller
 from minisora.studio.api.errors import Refusal
+from minisora.studio.api.expanding import Proposals
 from minisora.studio.api.metrics import Metrics
 from minisora.studio.api.settings import Settings
 from minisora.studio.api.uploads import Uploads
@@ -28,12 +29,18 @@ from minisora.studio.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a model makes when nothing else is asked. size: (height, width)"""
+    """What a model makes when nothing else is asked, and knows.
+
+    size:  (height, width)
+    world: whose captions it was trained on, such as playroom; dense: on dense ones too
+    """
 
     name: str
     fps: float = 8.0
     seconds: float = 2.0
     size: tuple[int, int] = (0, 0)
+    world: str | None = None
+    dense: bool = False
 
     @property
     def shown_size(self) -> str:
@@ -52,6 +59,7 @@ class Studio:
     access: Access
     metrics: Metrics
     incoming: Path
+    proposals: Proposals = field(default_factory=Proposals)
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @asynccontextmanager
@@ -66,7 +74,7 @@ class Studio:
         models = self.dispatcher.models
         name = model if isinstance(model, str) and model in models else next(iter(models), "")
         found: Mapping[str, Any] = models.get(name, {})
-        known = {key: found[key] for key in ("fps", "seconds") if key in found}
+        known = {key: found[key] for key in ("fps", "seconds", "world", "dense") if key in found}
         height, width = found.get("size", (0, 0))
         return Facts(name=name, size=(height, width), **known)
 
