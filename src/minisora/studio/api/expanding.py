@@ -18,7 +18,7 @@ from typing import Any
 from minisora.generate.schedule import Schedule
 from minisora.studio.jobs import Unavailable
 
-MOST_SECONDS = 20.0  # the first proposal waits for the process
+MOST_SECONDS = 120.0  # the first proposal waits for the process, which a busy machine starts slowly
 _LISTS = ("added", "not_understood", "read_as")
 
 

@@ -18,6 +18,7 @@ const SLOTS = { // media of each verb: true if it cannot be without
 const PICTURES = ["picture", "mask"]; // slots that take pictures
 const DRAWN = ["prompt", "seconds", "after", "before", "at", "board", "typed", "typed_source"]; // not by a field
 export const OWN = { generate: [], edit: ["source", "strength"], inpaint: ["box", "colour"], outpaint: ["to", "corner"], interpolate: ["times"] };
+const SEEDS = 1_000_000; // that are drawn: short enough to read out
 const EMPTY = { verb: "generate", parts: [{ start: 0, text: "" }], part: 0, seconds: null, after: 2, before: 0, media: {}, pins: [], fields: {}, variants: 1, model: "" };
 
 export const form = kept("minisora.form", EMPTY);
@@ -90,7 +91,7 @@ export function bodyOf(one, seed) {
 export function bodiesOf(one) {
   if (one.verb === "reverse") return [bodyOf(one)];
   const given = typed(one.fields.seed, "integer");
-  const drawn = () => crypto.getRandomValues(new Uint32Array(1))[0] >>> 1;
+  const drawn = () => crypto.getRandomValues(new Uint32Array(1))[0] % SEEDS;
   return Array.from({ length: one.variants }, (_, n) => bodyOf(one, given === undefined ? drawn() : given + n));
 }
 

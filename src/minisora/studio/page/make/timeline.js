@@ -13,10 +13,11 @@ import { drawPlan } from "./draw.js";
 import { change, hasPins, lengthOf, mayChange, secondsOf, slotsOf } from "./form.js";
 import { frameAt, onFrames } from "./frames.js";
 import { Handle } from "./handle.js";
-import { useShimmer } from "./noise.js";
+import { layNoise, prepared, useShimmer } from "./noise.js";
 import { cut, without } from "./schedule.js";
 
 const ROOM = 1.2; // of the track, to drag the end to the right
+const SHADES = 12; // of the legend
 
 const at = (seconds) => t("unit.seconds", { n: number(seconds, 2) });
 
@@ -179,5 +180,10 @@ function Trim({ name, medium, media, fps }) {
 }
 
 function Legend() {
-  return html`<span class="legend"><span>${t("legend.clean")}</span><span class="scale" aria-hidden="true"></span><span>${t("legend.noise")}</span></span>`;
+  const canvas = useRef();
+  useEffect(() => {
+    const { context, width, height } = prepared(canvas.current);
+    for (let n = 0; n < SHADES; n++) layNoise(context, n * width / SHADES, 0, width / SHADES, height, n / (SHADES - 1));
+  }, [isDark()]);
+  return html`<span class="legend"><span>${t("legend.clean")}</span><canvas ref=${canvas} aria-hidden="true"></canvas><span>${t("legend.noise")}</span></span>`;
 }
