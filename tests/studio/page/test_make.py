@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -106,7 +105,6 @@ def test_previews_are_watched_and_cancel_answers_at_once(client: Client, opened:
     setting(page, "steps", LONG_STEPS)
     make(page)
     frames: list[str] = []
-    page.on("websocket", lambda _: None)
     page.locator("[data-state=running]").wait_for()
     values = set()
     for _ in range(600):
@@ -150,7 +148,7 @@ def test_variants_differ_in_their_seeds_and_one_goes_on(client: Client, opened: 
     page = opened(client.port)
     write(page, "a red ball rolls to the left")
     setting(page, "seed", "7")
-    page.get_by_label("Drafts", exact=True).locator("visible=true").first.fill("3")
+    page.locator(".variants input").fill("3")
     page.locator(".variants input").blur()
     make(page)
     until(lambda: page.locator("[data-state=done]").count() == 3)
@@ -186,10 +184,7 @@ def test_a_dropped_video_brings_its_settings_back(client: Client, opened: Open):
     page.locator(".make").wait_for()
     drop(page, "main", content, "made <b>here</b>.mp4", "video/mp4")
     page.get_by_text("its settings are in the form").wait_for()
-    assert (
-        page.locator(".toast").inner_text().startswith("Made <b>here</b>.mp4")
-        or "<b>" in page.locator(".toast").inner_text()
-    )
+    assert "<b>here</b>" in page.locator(".toast").inner_text()
     sent = make(page)
     assert {name: sent[name] for name in body} == body
 
@@ -247,7 +242,7 @@ def test_language_and_theme_are_switched_and_stay(client: Client, opened: Open):
 @pytest.mark.long
 @pytest.mark.parametrize(
     "prompt",
-    ["<img src=x onerror=alert(1)> <b>ball</b> &amp;", "כדור אדום מתגלגל שמאלה", "a red ball " * 363 + "rolls."],
+    ["<img src=x onerror=alert(1)> <b>ball</b> &amp;", "כדור אדום מתגלגל שמאלה", "a red ball " * 363 + "rolled."],
     ids=["markup", "right to left", "4,000 characters"],
 )
 def test_prompts_are_shown_as_they_are(client: Client, opened: Open, prompt: str):
@@ -304,7 +299,6 @@ def test_a_server_that_is_killed_and_started_again(opened: Open, model: Path, tm
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "minisora", "studio", "--port", str(port), "--folder", str(tmp_path / "s")]
     command += ["--model", str(model)]
-    assert shutil.which(command[0])
 
     def start() -> subprocess.Popen[bytes]:
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -325,7 +319,6 @@ def test_a_server_that_is_killed_and_started_again(opened: Open, model: Path, tm
         setting(page, "steps", "2")
         page.locator(".send button.main").click()
         page.get_by_text("On its way to the server").wait_for()
-        page.evaluate("localStorage.getItem('minisora.outbox')")
         server = start()
         page.get_by_text("The server does not answer").wait_for(state="detached")
         until(lambda: page.locator("[data-state=done]").count() == 2, 300)

@@ -12,5 +12,5 @@ function apply() {
   document.documentElement.dataset.theme = isDark() ? "dark" : "light";
 }
 theme.listen(apply);
-system.addEventListener("change", apply);
+system.addEventListener("change", () => theme.set((chosen) => chosen));
 apply();

@@ -6,8 +6,8 @@ import { duration, number, t, tOr } from "../language.js";
 import { outbox, takeBack } from "../outbox.js";
 import { content, isFinal, jobs, putJob } from "../store.js";
 import { calm } from "../theme.js";
-import { failed, sentence } from "../toasts.js";
-import { bringBack, goOn } from "./form.js";
+import { failed, say, sentence } from "../toasts.js";
+import { bringBack, form, goOn } from "./form.js";
 import { NoisyPicture } from "./noise.js";
 
 const MOST = 24; // drafts on the page; the library has all
@@ -94,13 +94,20 @@ function Before({ video, onWatch }) {
   };
   return html`<div class="row">
     <button class="quiet" disabled=${stopped} onClick=${cancel}>${t(stopped ? "cancelling" : "cancel")}</button>
-    <button class="quiet" onClick=${() => onWatch(video.id)}>${t("draft.watch")}</button>
+    <button class="quiet" onClick=${() => shownInForm(video).then(() => onWatch(video.id))}>${t("draft.watch")}</button>
   </div>`;
+}
+
+/** Bring a draft's request into the form; what was there can be had back. */
+async function shownInForm({ minisora: { verb, request } }) {
+  const before = form.value;
+  await bringBack(verb, request);
+  say(t("draft.shown"), { action: { label: t("undo"), act: () => form.set(before) } });
 }
 
 function After({ video }) {
   const { state, verb, request, notes } = video.minisora, [open, setOpen] = useState(false);
-  const settings = () => { bringBack(verb, request); scrollTo({ top: 0, behavior: calm.matches ? "auto" : "smooth" }); };
+  const settings = () => shownInForm(video).then(() => scrollTo({ top: 0, behavior: calm.matches ? "auto" : "smooth" }));
   const next = (name) => { setOpen(false); goOn(name, video.id).catch(failed); scrollTo({ top: 0 }); };
   const again = () => post(`/v1/videos/${video.id}/retry`, {}).then(putJob, failed);
   const choices = verb === "image" ? ["animate"] : NEXT;

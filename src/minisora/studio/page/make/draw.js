@@ -1,7 +1,6 @@
 /** The picture of a plan: frames where there are some, noise over them by their level. */
 import { frameAt } from "./frames.js";
 import { cover, layNoise, prepared } from "./noise.js";
-import { BLEND } from "./levels.js";
 
 const GAP = 1; // CSS pixels between two frames of the film
 
@@ -50,16 +49,15 @@ function placed(context, picture, one, x, wide, height, running) {
   else cover(context, picture, x, 0, wide, height);
 }
 
-/** Level of a frame of the film: of every other one, where frames are put between. */
-function noiseOf(one, n, fallen) {
-  return one.region?.every ? 0 : fallen;
+/** Level of the n-th frame of the film; where frames are put between others, of those alone. */
+function noiseOf({ region }, n, fallen) {
+  return region?.every && n % region.every === 0 ? 0 : fallen;
 }
 
 function layRegion(context, { region }, x, wide, height, running, turn) {
   const level = 1 - (running?.share ?? 0);
   if (region.box) layNoise(context, x + region.box[0] * wide, region.box[1] * height, region.box[2] * wide, region.box[3] * height, level, turn);
   if (region.all) layNoise(context, x, 0, wide, height, 0.5 * level, turn);
-  if (region.every) layNoise(context, x + wide / region.every, 0, wide - wide / region.every, height, BLEND * level, turn);
   if (region.around) {
     const [left, top, w, h] = region.around;
     layNoise(context, x, 0, wide, top * height, level, turn);

@@ -4,6 +4,7 @@ import { t, tOr } from "../language.js";
 import { OWN, change, fieldsOf } from "./form.js";
 
 const FIRST = ["size", "seed", "steps", "guidance", "candidates"]; // the others follow as the server has them
+const OF_MODEL = ["size", "steps", "guidance", "candidates", "fps"]; // where the model has a value of its own
 
 /** Fields that belong to the verb alone; they stand with the prompt. */
 export function OwnFields({ form }) {
@@ -50,6 +51,6 @@ function Input({ field, id, value, put }) {
   }
   const isNumber = type === "integer" || type === "number";
   return html`<input ...${shared} type=${isNumber ? "number" : "text"} step=${type === "integer" ? 1 : "any"} dir="auto"
-    min=${minimum ?? exclusiveMinimum} max=${maximum} placeholder=${usual == null ? t("field.own") : String(usual)} title=${give}
+    min=${minimum ?? exclusiveMinimum} max=${maximum} placeholder=${usual ?? (OF_MODEL.includes(field.name) ? t("field.own") : "")} title=${give}
     autocomplete="off" onInput=${(event) => put(event.target.value)} />`;
 }

@@ -41,7 +41,7 @@ export function Handle({ name, label, text, at, of, value, least = 0, most, step
     event.preventDefault();
   };
   const place = vertical ? { bottom: `${100 * at / of}%` } : { left: `${100 * at / of}%` };
-  return html`<div class="handle ${name} ${vertical ? "vertical" : ""}" role="slider" tabindex="0" style=${place}
+  return html`<div class="handle is-${name} ${vertical ? "vertical" : ""}" role="slider" tabindex="0" style=${place}
     aria-label=${label} aria-valuemin=${least} aria-valuemax=${most} aria-valuenow=${value} aria-valuetext=${text} title=${`${label}: ${text}`}
     aria-orientation=${vertical ? "vertical" : "horizontal"} data-handle=${name}
     onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${up} onKeyDown=${press}>${children}</div>`;

@@ -70,7 +70,7 @@ const PLANS = {
   outpaint: (form) => onClip(form, (clip) => ({ ...given(clip, "outpainted"), region: { around: frameOf(form, clip) } })),
   interpolate(form) {
     const times = Number(form.fields.times ?? 2);
-    return onClip(form, (clip) => ({ ...given(clip, "between"), region: { every: times } }));
+    return onClip(form, (clip) => ({ ...given(clip, "between"), level: BLEND, region: { every: times } }));
   },
   reverse: (form) => onClip(form, (clip) => ({ ...given(clip, "backwards"), backwards: true })),
   storyboard(form, { fps }) {

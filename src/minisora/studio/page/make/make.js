@@ -56,7 +56,7 @@ export function Make() {
         ${tried && lacking.length > 0 && html`<p class="wrong" role="alert">${lacking.map((each) => t(each)).join(" ")}</p>`}
       </div>
     </div>
-    <${Drafts} onWatch=${(id) => watched.set({ id, asked: asked(one) })} />
+    <${Drafts} onWatch=${(id) => watched.set({ id, asked: asked(form.value) })} />
     <${Drop} />
     ${pinning && html`<${Picker} picture onPick=${pin} onClose=${() => setPinning(false)} />`}
   </div>`;

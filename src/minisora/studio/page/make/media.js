@@ -75,7 +75,7 @@ function Slot({ slot: { name, needed, picture }, medium, media }) {
       <strong>${label}</strong>${!needed && !medium?.id && html`<span class="small"> ${t("slot.optional")}</span>`}
       ${medium?.id ? html`<span class="small" dir="auto">${medium.name}</span>
           <span class="small">${medium.width} × ${medium.height}${medium.frames > 1 ? ` · ${duration(medium.seconds)}` : ""}</span>`
-        : html`<span class="small">${medium?.name ? t("slot.again", { name: medium.name }) : t(picture ? "slot.picture" : "slot.clip")}</span>`}
+        : html`<span class="small">${medium?.name ? t("slot.again", { name: medium.name }) : t(picture ? "slot.drop.picture" : "slot.drop.clip")}</span>`}
       <div class="row">
         <button class="quiet" onClick=${() => input.current.click()}><${Icon} name="upload" />${t("slot.file")}</button>
         <button class="quiet" onClick=${() => setPicking(true)}>${t("slot.library")}</button>
