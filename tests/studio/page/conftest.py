@@ -54,7 +54,7 @@ def opened(browser: Browser) -> Iterator[Open]:
         context = browser.new_context(**{"locale": "en-US", "viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)  # of a busy machine
         page.on("pageerror", lambda error: mistakes.append(str(error)))
         page.on("console", lambda said: mistakes.append(said.text) if "Content Security Policy" in said.text else None)
         page.goto(f"http://127.0.0.1:{port}/")

@@ -69,7 +69,7 @@ def drop(page: Page, selector: str, content: bytes, name: str, kind: str) -> Non
     )
 
 
-def until(found: Callable[[], Any], seconds: float = 120.0) -> Any:
+def until(found: Callable[[], Any], seconds: float = 240.0) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := found():
@@ -178,7 +178,7 @@ def test_variants_differ_in_their_seeds_and_one_goes_on(client: Client, opened: 
 def test_a_dropped_video_brings_its_settings_back(client: Client, opened: Open):
     body = {"prompt": "0-0.5: a red ball | 0.5-: a blue ball", "seconds": 1, "seed": 5, "steps": 3}
     video_id = client.post("/v1/videos/generate", data=body).json()["id"]
-    client.done(video_id, 120)
+    client.done(video_id, 240)
     content = client.get(f"/v1/videos/{video_id}/content").body
     page = opened(client.port)
     page.locator(".make").wait_for()
@@ -268,7 +268,7 @@ def test_a_reload_in_the_middle_goes_on(client: Client, opened: Open):
     page.locator("[data-state=running]").wait_for()
     page.reload()
     assert page.locator("#prompt").input_value() == "a red ball rolls to the left"
-    page.locator("[data-state=done]").wait_for(timeout=200_000)
+    page.locator("[data-state=done]").wait_for()
     assert len(client.get("/v1/videos").json()["data"]) == 1
 
 
@@ -321,7 +321,7 @@ def test_a_server_that_is_killed_and_started_again(opened: Open, model: Path, tm
         page.get_by_text("On its way to the server").wait_for()
         server = start()
         page.get_by_text("The server does not answer").wait_for(state="detached")
-        until(lambda: page.locator("[data-state=done]").count() == 2, 300)
+        until(lambda: page.locator("[data-state=done]").count() == 2, 400)
         videos = json.loads(page.evaluate("fetch('/v1/videos').then((answer) => answer.text())"))["data"]
         assert [video["prompt"] for video in videos] == ["a blue cube spins", "a red ball rolls to the left"]
     finally:

@@ -37,13 +37,19 @@ function Field({ field, form }) {
     return html`<label class="check"><input id=${id} type="checkbox" checked=${value ?? field.default} aria-describedby="${id}-help"
       onChange=${(event) => put(event.target.checked)} />${label}<span class="small" id="${id}-help">${help}</span></label>`;
   }
-  return html`<label for=${id}>${label}${unit && html` <span class="unit">${tOr(`unit.${unit}`, unit)}</span>`}
+  return html`<label for=${id}><span>${label}${unit && html` <span class="unit">${tOr(`unit.${unit}`, unit)}</span>`}</span>
     <${Input} field=${field} id=${id} value=${value ?? ""} put=${put} />
     <span class="small" id="${id}-help">${help}</span></label>`;
 }
 
+/** What holds where nothing is written. */
+function placeholderOf({ name, default: usual }) {
+  if (name === "seed") return t("field.seed.drawn");
+  return usual ?? (OF_MODEL.includes(name) ? t("field.own") : "");
+}
+
 function Input({ field, id, value, put }) {
-  const { type, enum: choices, minimum, maximum, exclusiveMinimum, default: usual, give } = field;
+  const { type, enum: choices, minimum, maximum, exclusiveMinimum, give } = field;
   const shared = { id, value, "aria-describedby": `${id}-help` };
   if (choices) {
     return html`<select ...${shared} onChange=${(event) => put(event.target.value)}><option value="">${t("field.none")}</option>
@@ -51,6 +57,6 @@ function Input({ field, id, value, put }) {
   }
   const isNumber = type === "integer" || type === "number";
   return html`<input ...${shared} type=${isNumber ? "number" : "text"} step=${type === "integer" ? 1 : "any"} dir="auto"
-    min=${minimum ?? exclusiveMinimum} max=${maximum} placeholder=${usual ?? (OF_MODEL.includes(field.name) ? t("field.own") : "")} title=${give}
+    min=${minimum ?? exclusiveMinimum} max=${maximum} placeholder=${placeholderOf(field)} title=${give}
     autocomplete="off" onInput=${(event) => put(event.target.value)} />`;
 }

@@ -72,7 +72,7 @@ function Slot({ slot: { name, needed, picture }, medium, media }) {
     onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)} onDrop=${drop}>
     ${medium?.id ? html`<img src=${content(medium.id, "thumbnail")} alt="" width=${medium.width} height=${medium.height} />` : html`<span class="empty"><${Icon} name=${picture ? "pin" : "film"} /></span>`}
     <div>
-      <strong>${label}</strong>${!needed && !medium?.id && html`<span class="small"> ${t("slot.optional")}</span>`}
+      <strong>${label}</strong>${!needed && !medium?.id && html` <span class="optional">${t("slot.optional")}</span>`}
       ${medium?.id ? html`<span class="small" dir="auto">${medium.name}</span>
           <span class="small">${medium.width} × ${medium.height}${medium.frames > 1 ? ` · ${duration(medium.seconds)}` : ""}</span>`
         : html`<span class="small">${medium?.name ? t("slot.again", { name: medium.name }) : t(picture ? "slot.drop.picture" : "slot.drop.clip")}</span>`}

@@ -203,6 +203,7 @@ export default {
   "field.size.help": "Width x height of the result, such as 128x96.",
   "field.seed": "Seed",
   "field.seed.help": "The same seed gives the same video. Empty: one is drawn for each draft.",
+  "field.seed.drawn": "drawn by chance",
   "field.steps": "Steps",
   "field.steps.help": "More are slower and finer.",
   "field.guidance": "Guidance",

@@ -203,6 +203,7 @@ export default {
   "field.size.help": "结果的宽 x 高，例如 128x96。",
   "field.seed": "种子",
   "field.seed.help": "相同的种子得到相同的视频。留空则每个草稿随机抽取。",
+  "field.seed.drawn": "随机抽取",
   "field.steps": "步数",
   "field.steps.help": "越多越慢，越精细。",
   "field.guidance": "引导强度",
