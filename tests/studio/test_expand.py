@@ -31,8 +31,9 @@ def test_a_proposal_is_what_the_library_makes(client: Client):
     assert found["source"] == "grammar" and found["added"] == list(made.added)
 
 
-def test_a_picture_given_adds_nothing(client: Client):
-    found = client.post("/v1/expand", data={"prompt": "red ball rolls left", "verb": "animate"}).json()
+@pytest.mark.parametrize("given", [{"verb": "animate"}, {"verb": "loop", "given": True}])
+def test_where_a_scene_is_given_nothing_is_added(client: Client, given: dict[str, object]):
+    found = client.post("/v1/expand", data={"prompt": "red ball rolls left", **given}).json()
     assert found["prompt"] == expand("red ball rolls left", gaps=Gaps(fill=False)).prompt
 
 

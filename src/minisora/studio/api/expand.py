@@ -23,17 +23,21 @@ from minisora.studio.api.state import Known, Parts
 
 router = APIRouter(prefix="/v1", tags=["verbs"], responses=errors(400, 401, 403, 404, 413, 415, 429, 503))
 MOST_LETTERS = 4000
-FROM_PROMPT = ("generate", "image", "loop", "storyboard")  # verbs whose prompt alone says what is seen
+FROM_PROMPT = ("generate", "image", "loop", "storyboard")  # verbs whose prompt alone may say what is seen
 
 
 class Asked(BaseModel):
-    """A prompt to expand; the same seed makes the same choices."""
+    """A prompt to expand; the same seed makes the same choices.
+
+    given: clips or pictures show the scene, so that nothing is added
+    """
 
     model_config = ConfigDict(extra="forbid")
     prompt: str = Field(max_length=MOST_LETTERS)
     verb: str = "generate"
     model: str = ""
     seed: int = Field(0, ge=0, lt=2**63)
+    given: bool = False
 
 
 class Proposal(BaseModel):
@@ -62,6 +66,6 @@ async def expand(call: Call, studio: Parts, caller: Known) -> Response:
     if facts.world != "playroom":
         message = f"{facts.name} was not trained on the playroom's captions: use the prompt as typed."
         raise invalid(message, "model", "not_expandable")
-    gaps = {"fill": asked.verb in FROM_PROMPT, "moving": kind.moving, "dense": facts.dense}
+    gaps = {"fill": asked.verb in FROM_PROMPT and not asked.given, "moving": kind.moving, "dense": facts.dense}
     found = await studio.proposals.of(Schedule.parse(asked.prompt), asked.seed, gaps)
     return JSONResponse(Proposal(typed=asked.prompt, **found).model_dump())

@@ -44,7 +44,7 @@ function grouped(videos) {
 /** A request that the server does not have yet. */
 function Waiting({ entry }) {
   return html`<article class="draft" aria-label=${t("draft.sending")}>
-    <div class="screen"><${NoisyPicture} level=${1} source=${null} moves=${true} /></div>
+    <div class="screen"><${NoisyPicture} level=${1} source=${null} moves=${false} /></div>
     <p class="small">${t("draft.sending")}</p>
     <button class="quiet" onClick=${() => takeBack(entry.key)}>${t("cancel")}</button>
   </article>`;
@@ -78,7 +78,7 @@ function Stage({ video }) {
   if (state === "waiting") return [place == null ? t("state.waiting") : t("draft.place", { n: place }), time, seed].filter(Boolean).join(" · ");
   if (state === "running") return [stage ? `${tOr(`stage.${stage.name}`, stage.name)} ${stage.total > 1 ? `${number(stage.done)}/${number(stage.total)}` : ""}` : t("state.running"), time].filter(Boolean).join(" · ");
   if (state === "failed") return html`<span class="wrong">${sentence(video.error.message)}</span>`;
-  return [t(`state.${state}`), state === "done" ? duration(video.minisora.made.seconds) : "", seed].filter(Boolean).join(" · ");
+  return [t(`state.${state}`), state === "done" && video.minisora.made.num_frames > 1 ? duration(video.minisora.made.seconds) : "", seed].filter(Boolean).join(" · ");
 }
 
 function Before({ video, onWatch }) {

@@ -17,7 +17,8 @@ export function Prompt({ form, model, onSend }) {
   const ask = async () => {
     setAsking(true);
     try {
-      setProposal(await post("/v1/expand", { prompt: written(parts), verb: form.verb, model: form.model, seed: Number(form.fields.seed) || 0 }));
+      const seed = Number(form.fields.seed) || 0, given = Object.values(form.media).some((each) => each?.id) || form.pins.length > 0;
+      setProposal(await post("/v1/expand", { prompt: written(parts), verb: form.verb, model: form.model, seed, given }));
     } catch (error) {
       if (error instanceof Failure) failed(error); else throw error;
     } finally {
