@@ -182,9 +182,9 @@ def test_a_dropped_video_brings_its_settings_back(client: Client, opened: Open):
     content = client.get(f"/v1/videos/{video_id}/content").body
     page = opened(client.port)
     page.locator(".make").wait_for()
-    drop(page, "main", content, "made <b>here</b>.mp4", "video/mp4")
+    drop(page, "main", content, "made <b>here<b>.mp4", "video/mp4")
     page.get_by_text("its settings are in the form").wait_for()
-    assert "<b>here</b>" in page.locator(".toast").inner_text()
+    assert "<b>here<b>" in page.locator(".toast").inner_text()
     sent = make(page)
     assert {name: sent[name] for name in body} == body
 

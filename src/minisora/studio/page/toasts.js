@@ -22,7 +22,8 @@ export function failed(error, action = null) {
   say(sentence(error.message || t(error.status ? "error.unknown" : "error.noAnswer")) + again, { kind: "error", action });
 }
 
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+/** A message of the server as a sentence; names of files and fields stay as they are. */
+export const sentence = (text) => (/^[a-z]+\s/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
 
 function close(id) {
   toasts.set((before) => before.filter((each) => each.id !== id));
