@@ -205,19 +205,6 @@ def test_a_dropped_clip_is_extended_and_other_files_are_refused(client: Client, 
 
 
 @pytest.mark.long
-def test_a_server_of_another_version_offers_to_reload(client: Client, opened: Open):
-    page = opened(client.port)
-    page.locator(".make").wait_for()
-    old = client.get("/").body.decode().replace('name="version" content="', 'name="version" content="0.')
-    page.route("**/", lambda route: route.fulfill(body=old, content_type="text/html"), times=1)
-    page.reload()
-    write(page, "a red ball")
-    page.get_by_role("button", name="Reload the page").click()
-    page.get_by_text("of another version").wait_for(state="detached")
-    assert page.locator("#prompt").input_value() == "a red ball"
-
-
-@pytest.mark.long
 def test_a_verb_that_lacks_its_media_says_which(client: Client, opened: Open):
     page = opened(client.port)
     page.get_by_role("radio", name="Connect two clips").click()
