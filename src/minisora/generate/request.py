@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from functools import cache
 from operator import index
 from typing import (
     TYPE_CHECKING,
@@ -314,8 +315,13 @@ class About:
     flag: Flag = Flag()
 
 
-def about(cls: Any) -> dict[str, About]:
+def about(cls: Any) -> Mapping[str, About]:
     """Describe every field of a class, by name in order; later metadata override earlier."""
+    return _about_fields(cls)
+
+
+@cache
+def _about_fields(cls: Any) -> Mapping[str, About]:
     hints = get_type_hints(cls, include_extras=True)
     return {f.name: _about(hints[f.name]) for f in fields(cls)}
 

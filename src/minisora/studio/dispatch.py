@@ -133,7 +133,7 @@ class Dispatcher:
         return await self._whole(self._accepted(replace(new, model=model)))
 
     async def _accepted(self, new: NewJob) -> Job:
-        if len(self._line) + len(self._paused) + self._accepting >= self._limits.waiting:
+        if self._is_full:
             earlier = await self._store.repeated(new)
             if earlier is None:
                 raise self._full()
@@ -147,6 +147,15 @@ class Dispatcher:
             self._place(job)
             self._tell(job)
         return job
+
+    def check_room(self) -> None:
+        """Raise QueueFull if a new job would be refused now."""
+        if self._is_full:
+            raise self._full()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._line) + len(self._paused) + self._accepting >= self._limits.waiting
 
     def _full(self) -> QueueFull:
         ends = [self.outlook(job_id).done_in for job_id in self._runner.running]

@@ -73,6 +73,7 @@ async def submit(studio: Studio, caller: Caller, call: Call, form: Form, compose
     async with studio.turn(same):  # the first try may still be at work
         if (found := await _earlier(studio, caller, key, same, since)) is not None:
             return found
+        studio.dispatcher.check_room()  # before any work on the fields
         facts = studio.facts(own["model"])
         media = Media(studio.store, studio.uploads, caller.sees)
         draft = await compose(fields, media, facts)
