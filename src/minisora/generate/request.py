@@ -143,6 +143,17 @@ Candidates = Annotated[
     int, option("First frames to choose from, before the rest; 1 takes the first; the model's own.", ge=1)
 ]
 ClipFile = Annotated[Clip, option("A video; fitted to the model's size and fps.")]
+Expand = Annotated[
+    str,
+    option(
+        "Make a short prompt longer, in the words of the training captions: auto, grammar (the playroom's, of Chinese "
+        "too), smollm2, or a chat server's URL#MODEL with its key in OPENAI_API_KEY.",
+        give="auto, grammar, smollm2, or an address such as http://localhost:8000/v1#MODEL",
+        pattern=r"^(auto|grammar|smollm2|https?://\S+)$",
+    ),
+    Flag(metavar="auto|grammar|smollm2|URL"),
+]
+Typed = Annotated[str, option("The prompt as typed, before it was expanded."), Flag(hidden=True)]
 OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 
 
@@ -192,6 +203,11 @@ class Request:
 
     needs_model: ClassVar[bool] = True  # False: works on frames alone
     moving: ClassVar[bool] = True  # makes more than one frame
+
+    @property
+    def from_prompt(self) -> bool:
+        """True if the prompt alone says what is seen, so that its gaps may be filled."""
+        return False
 
     def opened(self) -> Self:
         """Read the clips and pictures, so that a bad file is refused before any work."""
@@ -258,6 +274,8 @@ class Sampled(Request):
         | None
     ) = None
     sampler: Annotated[str, option("A name in diffusion.SAMPLERS; dpmpp_2m if not given.")] | None = None
+    expand: Expand | None = None
+    typed: Typed | None = None
     context_noise: Annotated[float, option("Noise on frames that condition the network, 0 to 1.", ge=0, le=1)] = 0.0
     guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
     guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None
