@@ -21,8 +21,9 @@ from minisora.studio import providers
 from minisora.studio.jobs import Job, NewJob, Remote
 from minisora.studio.providers import provider_workers
 from minisora.studio.settings_file import Provider
+from minisora.studio.store import Store
 from tests.helpers.studio import clip
-from tests.helpers.studios import dispatching
+from tests.helpers.studios import dispatching, new
 
 KEY = "sk-secret-of-ours"
 
@@ -235,3 +236,16 @@ def test_requests_that_it_never_makes_are_refused(tmp_path: Path, far: Far):
         with pytest.raises(UsageError, match="cloud does not"):
             ran(tmp_path, far, request)
     assert far.heard == []
+
+
+def test_jobs_of_a_provider_that_is_gone_fail_in_words(tmp_path: Path):
+    async def run() -> Job:
+        store = Store(f"sqlite:///{tmp_path / 'studio.db'}")
+        job, _ = await store.add(new(model="cloud/sora-2"))
+        await store.close()
+        async with dispatching(tmp_path) as (dispatcher, *_):
+            assert (await dispatcher.wait((await dispatcher.submit(new())).id, None, 60)).made
+            return await dispatcher.wait(job.id, None, 60)
+
+    job = asyncio.run(run())
+    assert job.failure is not None and job.failure.code == "model_not_found" and "cloud/sora-2" in job.failure.message

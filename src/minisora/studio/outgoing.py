@@ -67,8 +67,12 @@ class Outgoing:
 
     async def check(self, address: str) -> None:
         """Raise AddressRefused for an address that may not be called, or does not resolve."""
+        url = parsed(address)
         try:
-            await self._resolved(parsed(address))
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._resolved(url)
+        except TimeoutError:
+            raise AddressRefused(f"the name {url.host!r} does not resolve in {CONNECT_SECONDS:g} s.") from None
         except Unreachable as error:
             raise AddressRefused(str(error)) from None
 
