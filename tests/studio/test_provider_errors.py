@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from minisora.errors import UsageError
+from minisora.generate.edits import Edit
 from minisora.generate.media import Named
 from minisora.generate.verbs import Animate, Extend, Generate, Image
 from minisora.studio import providers
@@ -155,7 +157,23 @@ def test_pictures_and_clips_are_uploaded(tmp_path: Path, far: Far):
     ((_, second),) = far.calls("POST /v1/videos/extensions")
     fields = form(second)
     assert fields.pop("video") == (tmp_path / "clip.mp4").read_bytes()
-    assert fields == {"prompt": b"on", "model": b"sora-2", "seconds": b"8"}
+    assert fields == {"prompt": b"on", "seconds": b"8"}
+
+
+def test_a_video_that_was_made_there_is_remixed_by_its_id(tmp_path: Path, far: Far):
+    """And uploaded if it is no longer there."""
+    far.script |= {"POST /v1/videos/v1/remix": far.script["POST /v1/videos"]}
+    far.script |= {"POST /v1/videos/edits": far.script["POST /v1/videos"]}
+    made = clip(tmp_path, 9)
+    assert ran(tmp_path, far).made
+    blue = partial(Edit, prompt="blue", size=(64, 96))
+    assert ran(tmp_path, far, blue, file=tmp_path / "clip.mp4").made
+    ((headers, body),) = far.calls("POST /v1/videos/v1/remix")
+    assert json.loads(body) == {"prompt": "blue"} and headers["content-type"] == "application/json"
+    far.script["POST /v1/videos/v1/remix"] = [Said(404, {"error": {"message": "gone"}})]
+    assert ran(tmp_path, far, blue, file=tmp_path / "clip.mp4").made
+    ((_, body),) = far.calls("POST /v1/videos/edits")
+    assert form(body) == {"prompt": b"blue", "video": made}
 
 
 def test_connections_that_break_are_made_again_with_the_same_key(tmp_path: Path, far: Far):

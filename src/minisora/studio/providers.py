@@ -18,7 +18,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from minisora.errors import UsageError
 from minisora.generate import saved
 from minisora.generate.edits import Edit
 from minisora.generate.media import Named
-from minisora.generate.request import Request
+from minisora.generate.request import Request, about
 from minisora.generate.verbs import Animate, Extend, Generate
 from minisora.progress import Event
 from minisora.studio.api.errors import Refusal
@@ -143,7 +143,6 @@ class Errand:
     ) -> None:
         self._server, self._inspector, self._report = server, inspector, report
         self.job, self._folder, self._given = assignment.job, assignment.folder, assignment
-        self._request = self.job.parsed()
         self.ended = asyncio.Event()
         self._remote: Remote | None = None
         self._making: asyncio.Task[Remote] | None = None
@@ -154,6 +153,7 @@ class Errand:
         """Have the video made, and write its files."""
         began = time.perf_counter()
         try:
+            self._request = self.job.parsed()
             video = await self._finished()
             found = await self._fetched()
             seconds = {self._server.alias: time.perf_counter() - began}
@@ -167,6 +167,8 @@ class Errand:
             return self._server.failed("invalid_video", refusal.message).failure
         except StorageFull as error:
             return Failure("storage_full", str(error))
+        except UsageError as error:
+            return Failure("invalid_request", str(error))
         finally:
             if self._making is not None:
                 self._making.cancel()
@@ -175,28 +177,26 @@ class Errand:
         """Video object of the provider, once it is completed."""
         is_minisora = await self._unless_ended(self._server.is_minisora(self._pause))
         known, key = self.job.remote, _key(self.job)
+        sent, dropped = self._fields(is_minisora)
+        if dropped:
+            self._notes = [f"{self._server.alias} does not take {', '.join(dropped)}: not sent"]
         if known is not None and known.provider == self._server.alias:
             if known.key == key:
                 self._remote = known
             else:  # the job was changed while it waited again
                 await self._deleted(known, self._pause)
         if self._remote is None:
-            self._making = asyncio.create_task(self._created(key, is_minisora))
-            await asyncio.wait({self._making, ending := asyncio.ensure_future(self.ended.wait())}, return_when=_FIRST)
-            ending.cancel()
-            if not self._making.done():
-                raise _Ended
-            self._remote = self._making.result()
+            self._making = asyncio.create_task(self._created(key, sent))
+            self._remote = await self._unless_ended(self._making, cancels=False)
         return await self._followed(self._remote)
 
-    async def _created(self, key: str, is_minisora: bool) -> Remote:
+    async def _created(self, key: str, sent: Mapping[str, Any]) -> Remote:
         clip = getattr(self._request, "clip", None)
         source = self._given.remotes.get(clip.sha256) if isinstance(clip, Named) else None
         ids = [source.id, None] if source is not None and source.provider == self._server.alias else [None]
         for video_id in ids:
-            ask = self._asked(key, video_id, is_minisora)
             try:
-                answer = await self._server.ask(ask, self._pause)
+                answer = await self._server.ask(self._asked(key, video_id, sent), self._pause)
                 break
             except ProviderError as error:
                 if error.status != 404 or video_id is None:  # it was deleted there
@@ -208,30 +208,26 @@ class Errand:
         self._report(Report(job_id=self.job.id, remote=remote))
         return remote
 
-    def _asked(self, key: str, source: str | None, is_minisora: bool) -> Ask:
-        """Call that makes the video. source: id there of the clip; without one it is uploaded"""
+    def _fields(self, is_minisora: bool) -> tuple[dict[str, Any], list[str]]:
+        """Fields to send, and the names of those that the provider does not take."""
         request, more = self._request, _set_fields(self._request)
-        sent: dict[str, Any] = {"prompt": more.pop("prompt"), "model": self.job.model.partition("/")[2]}
+        has_all = is_minisora or "clip" not in about(type(request))  # others go by the clip's model and size
+        sent = {"prompt": more.pop("prompt")} | ({"model": self.job.model.partition("/")[2]} if has_all else {})
         if (seconds := more.pop("after" if isinstance(request, Extend) else "seconds", None)) is not None:
             sent["seconds"] = f"{seconds:g}"
-        if isinstance(request, Extend | Edit):
-            size = more.pop("size", None)
-            more |= {"size": size} if is_minisora and size is not None else {}
-        elif "size" in more:
-            sent["size"] = more.pop("size")
-        if is_minisora:
-            sent |= more
-        self._notes = []
-        if more and not is_minisora:
-            self._notes = [f"{self._server.alias} does not take {', '.join(sorted(more))}: not sent"]
-        files = {name: self._given.media[one.sha256] for name, one in _media(request).items()}
+        if (size := more.pop("size", None)) is not None and has_all:
+            sent["size"] = size
+        return ({**sent, **more}, []) if is_minisora else (sent, list(more))
+
+    def _asked(self, key: str, source: str | None, sent: Mapping[str, Any]) -> Ask:
+        """Call that makes the video. source: id there of the clip; without one it is uploaded"""
         if source is None:
-            paths = {"extend": "/videos/extensions", "edit": "/videos/edits"}
-            path = paths.get(self.job.verb, "/videos")
+            path = {"extend": "/videos/extensions", "edit": "/videos/edits"}.get(self.job.verb, "/videos")
+            files = {name: self._given.media[one.sha256] for name, one in _media(self._request).items()}
             return Ask(method="POST", path=path, fields=sent, files=files, is_form=True, key=key)
-        if isinstance(request, Edit):
+        if isinstance(self._request, Edit):
             path = f"/videos/{quote(source, safe='')}/remix"
-            return Ask(method="POST", path=path, fields=sent if is_minisora else {"prompt": sent["prompt"]}, key=key)
+            return Ask(method="POST", path=path, fields=sent, key=key)
         return Ask(method="POST", path="/videos/extensions", fields={**sent, "video": {"id": source}}, key=key)
 
     async def _followed(self, remote: Remote) -> Mapping[str, Any]:
@@ -311,8 +307,8 @@ class Errand:
         with suppress(ProviderError):
             await self._server.ask(Ask(method="DELETE", path=f"/videos/{quote(remote.id, safe='')}"), pause)
 
-    async def _unless_ended(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Wait for a call, unless the job is given up. Raises _Ended."""
+    async def _unless_ended(self, work: Awaitable[Answer], *, cancels: bool = True) -> Answer:
+        """Wait for a call, or raise _Ended if the job is given up. cancels: the call then, too"""
         task, ending = asyncio.ensure_future(work), asyncio.ensure_future(self.ended.wait())
         try:
             await asyncio.wait({task, ending}, return_when=_FIRST)
@@ -321,8 +317,9 @@ class Errand:
             return task.result()
         finally:
             ending.cancel()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            if cancels:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
