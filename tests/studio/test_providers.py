@@ -163,7 +163,7 @@ def test_cancelled_here_is_deleted_there(pair: Pair):
 
 def test_the_provider_is_killed_and_started_again(pair: Pair):
     home = pair.home.client
-    job = running(home, home.post("/v1/videos", data={**LONG, "steps": 300, "seconds": "2"}).json()["id"])
+    job = running(home, home.post("/v1/videos", data={**LONG, "steps": 100, "seconds": "1"}).json()["id"])
     pair.far.kill()
     waiting = home.post("/v1/videos", data={**SMALL, "prompt": "meanwhile", "model": "cloud"}).json()["id"]
     time.sleep(2)
@@ -177,7 +177,7 @@ def test_the_provider_is_killed_and_started_again(pair: Pair):
 
 def test_our_server_is_killed_and_polls_the_same_video_on(pair: Pair):
     home = pair.home.client
-    job = running(home, home.post("/v1/videos", data={**LONG, "steps": 300, "seconds": "2"}).json()["id"])
+    job = running(home, home.post("/v1/videos", data={**LONG, "steps": 100, "seconds": "1"}).json()["id"])
     pair.home.kill()
     pair.home.start()
     video = home.done(job["id"], 300)
