@@ -20,7 +20,8 @@ import pytest
 
 from minisora.video import read_video
 from tests.helpers.environments import ROOT, python_with
-from tests.helpers.studio import Client
+from tests.helpers.studio import Client, studio
+from tests.helpers.studios import tiny_bundle
 
 PAGE = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -32,6 +33,7 @@ COMMANDS = [
     if line.strip() and not re.search(r"#\s*long\b", line)
 ]
 
+WITH_SETTINGS = [line for line in COMMANDS if re.search(r"#\s*(provider|webhook)$", line)]
 pytestmark = pytest.mark.long
 
 
@@ -77,7 +79,7 @@ def test_the_page(tmp_path: Path, toybox: object):
     start, *calls = [line for line in COMMANDS if not line.startswith("pip ")]
     assert start.startswith("minisora studio")
     (python,) = [text for language, text in BLOCKS if language == "python"]
-    port, before = free_port(), [line for line in calls if "$TOKEN" not in line]
+    port, before = free_port(), [line for line in calls if "$TOKEN" not in line and line not in WITH_SETTINGS]
     with server(tmp_path, start, port) as process:
         needs = {line for line in before if "ball.mp4" in line}
         for line in [line for line in before if line not in needs]:
@@ -103,6 +105,29 @@ def test_the_page(tmp_path: Path, toybox: object):
             assert client.done(video["id"], 600)["status"] == "completed", video
         assert client.get("/v1/library?search=ball").json()["data"]
     assert process.returncode == 0
+
+
+@pytest.mark.timeout(600)
+def test_its_settings_file(tmp_path: Path, toybox: object):
+    """As printed, with another studio in place of the provider's address."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    (text,) = [text for language, text in BLOCKS if language == "toml"]
+    port, folder = free_port(), tmp_path / "studio"
+    folder.mkdir()
+    (folder / "cloud.key").write_text("none\n")
+    with studio(tmp_path / "far", model=tiny_bundle(tmp_path / "tiny")) as far:
+        address = f'"http://127.0.0.1:{far.port}/v1"\nallow_private = true'
+        (folder / "studio.toml").write_text(text.replace('"https://videos.example/v1"', address))
+        with server(tmp_path, "minisora studio --folder studio", port) as process:
+            client = Client(port)
+            names = [model["id"] for model in client.get("/v1/models").json()["data"]]
+            assert names == ["toybox", "cloud/sora-2", "cloud/sora-2-pro", "gpu/toybox"]
+            made, hook = (json.loads(run(line, tmp_path, port)) for line in WITH_SETTINGS)
+            assert hook["secret"].startswith("whsec_")
+            video = client.done(made["id"], 300)
+            assert video["status"] == "completed" and video["minisora"]["provider"]["alias"] == "cloud", video
+        assert process.returncode == 0
 
 
 @pytest.mark.timeout(600)

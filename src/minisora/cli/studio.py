@@ -41,6 +41,9 @@ class Options:
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="https://HOST", help="A site whose pages may call the server.")
     ] = None
+    settings: Annotated[
+        Path | None, typer.Option(metavar="TOML", help="Providers and webhooks; FOLDER/studio.toml if it is there.")
+    ] = None
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts to the log.")] = False
 
 
@@ -51,18 +54,22 @@ def studio(options: Options) -> None:
         from minisora.studio.api.serve import is_loopback
         from minisora.studio.api.settings import Settings as Interface
         from minisora.studio.server import Settings, serve
+        from minisora.studio.settings_file import read
     except ModuleNotFoundError as error:
         raise UsageError(f"the studio needs {error.name}. Install it: pip install 'minisora[studio]'.") from None
+    file = read(options.settings, options.folder)
     settings = Settings(
         folder=options.folder,
         database=options.database,
         workers=options.workers,
         models=tuple(options.model or ("toybox",)),
+        providers=file.providers,
     )
     interface = Interface(
         needs_token=options.token or not is_loopback(options.host),
         hosts=tuple(name.lower() for name in options.allow_host or ()),
         origins=tuple(options.allow_origin or ()),
         log_prompts=options.log_prompts,
+        webhooks=file.webhooks.allow,
     )
     serve(settings, interface, host=options.host, port=options.port, new_token=options.new_token)

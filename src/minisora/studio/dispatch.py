@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -46,6 +46,7 @@ from minisora.studio.store import Store
 from minisora.studio.workers import Worker
 
 Answer = TypeVar("Answer")
+Lane = tuple[Worker, ...]  # those who share jobs
 KEPT_SECONDS = 86400.0  # that a deleted job can be restored, and a blob that nothing names stays
 _PURGE_SECONDS = 3600.0
 _OUTLOOK_SECONDS = 1.0  # between updates of places in line
@@ -126,7 +127,7 @@ class Dispatcher:
         model = new.model or next(iter(self.models))
         if model not in self.models:
             raise UsageError(f"there is no model {model!r}. Choose one of: {', '.join(self.models)}.")
-        format_for(new.request, new.format)
+        self._check_made(model, new.request, new.format)
         if new.deadline_seconds is not None and not 0 < new.deadline_seconds < float("inf"):
             raise UsageError(f"a deadline of {new.deadline_seconds:g} s cannot be. Give seconds above 0.")
         await self._check_media(new.request)
@@ -199,7 +200,7 @@ class Dispatcher:
         async with self._changing:
             job = await self._store.job(job_id, owner)
             if "request" in changes:
-                format_for(changes["request"], job.format)
+                self._check_made(job.model, changes["request"], job.format)
             held = self._taken(job_id)
             if held is None:
                 raise WrongState(f"job {job_id} has begun, so it cannot be changed.", job)
@@ -264,16 +265,18 @@ class Dispatcher:
         return known.get(job_id, Outlook())
 
     def _expected(self) -> dict[str, Outlook]:
-        known, ahead = dict[str, Outlook](), 0.0
+        known = dict[str, Outlook]()
+        ahead, places = defaultdict[Lane, float](float), Counter[Lane]()  # seconds, jobs
         for job_id, run in self._runner.running.items():
             left = self._left(run)
-            ahead += left or 0.0
+            ahead[self._runner.lane(run.job.model)] += left or 0.0
             known[job_id] = Outlook(done_in=left)
-        for place, job in enumerate(self._line, 1):
-            seconds = self._runner.durations.expected(job)
-            starts_in = ahead / max(1, len(self._workers))
-            known[job.id] = Outlook(place=place, done_in=None if seconds is None else starts_in + seconds)
-            ahead += seconds or 0.0
+        for job in self._line:
+            lane, seconds = self._runner.lane(job.model), self._runner.durations.expected(job)
+            places[lane] += 1
+            starts_in = ahead[lane] / max(1, len(lane))
+            known[job.id] = Outlook(place=places[lane], done_in=None if seconds is None else starts_in + seconds)
+            ahead[lane] += seconds or 0.0
         return known
 
     def _left(self, run: Running) -> float | None:
@@ -330,6 +333,11 @@ class Dispatcher:
             self._place(job)
             raise
 
+    def _check_made(self, model: str, request: Request, form: str) -> None:
+        """Raise UsageError for a request, or a format, that a model never makes."""
+        self._runner.lane(model)[0].check(request, form)
+        format_for(request, form)
+
     async def _check_media(self, request: Request) -> None:
         """Raise UsageError for media that are no blobs; those that are stay for a day at least."""
         for one in named_media(request.to_data()):
@@ -354,7 +362,7 @@ class Dispatcher:
         told: dict[str, int | None] = {}
         while True:
             await asyncio.sleep(_OUTLOOK_SECONDS)
-            places = {job.id: place for place, job in enumerate(self._line, 1)} if self._listeners else {}
+            places = {job.id: self.outlook(job.id).place for job in self._line} if self._listeners else {}
             for job in self._line:
                 if job.id in places and told.get(job.id) != places[job.id]:
                     self._listeners.tell(self.update_of(job))

@@ -7,12 +7,12 @@ Here: the values; they pickle, and importing them loads no torch. Not here: send
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minisora.progress import Event
-from minisora.studio.jobs import Failure, Job, Made, State
+from minisora.studio.jobs import Failure, Job, Made, Remote, State
 
 Models = Mapping[str, Mapping[str, Any]]  # facts of models by name, the default first
 
@@ -23,11 +23,13 @@ class Assignment:
 
     folder: to write the result in; made by the worker, published by the server
     media:  path of every blob that the request names, by SHA-256
+    remotes: of those that a provider made, by SHA-256
     """
 
     job: Job
     folder: Path
     media: Mapping[str, Path]
+    remotes: Mapping[str, Remote] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Report:
 
     progress: share of all work that is done, 0 to 1
     preview:  JPEG
+    remote:   video that a provider makes for it
     outcome:  State.CANCELLED if it was cancelled
     """
 
@@ -43,6 +46,7 @@ class Report:
     event: Event | None = None
     progress: float | None = None
     preview: bytes | None = None
+    remote: Remote | None = None
     outcome: Made | Failure | State | None = None
 
 

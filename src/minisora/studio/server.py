@@ -5,6 +5,7 @@
     FOLDER/jobs/         results
     FOLDER/incoming/     files of clients while they come
     FOLDER/thumbnails/   of uploads, by SHA-256
+    FOLDER/studio.toml   settings of the operator, if there are some (settings_file.py)
 
 Here: opening and closing the parts. Not here: the parts, the interface (api/), the command
 (cli/studio.py).
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from minisora.studio.api.serve import administrators_token, config
 from minisora.studio.api.settings import Settings as Interface
 from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher, Limits
+from minisora.studio.providers import provider_workers
+from minisora.studio.settings_file import Provider
 from minisora.studio.store import Store
 from minisora.studio.workers import ProcessWorker
 from minisora.workers.lock import one_run
@@ -39,12 +42,14 @@ class Settings:
 
     database: an address; empty for SQLite in the folder
     models:   names or folders of bundles, the default first
+    providers: servers that make videos, by alias
     """
 
     folder: Path
     database: str = ""
     workers: int = 1
     models: tuple[str, ...] = ("toybox",)
+    providers: Mapping[str, Provider] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -103,8 +108,9 @@ async def opened(settings: Settings) -> AsyncIterator[Studio]:
         try:
             blobs = Blobs(folder / "files")
             names = [f"worker {number}" for number in range(1, settings.workers + 1)]
-            workers = [ProcessWorker(name, settings.models, settings.workers) for name in names]
-            dispatcher = Dispatcher(store, blobs, folder / "jobs", workers, settings.limits)
+            processes = [ProcessWorker(name, settings.models, settings.workers) for name in names]
+            elsewhere = provider_workers(settings.providers)
+            dispatcher = Dispatcher(store, blobs, folder / "jobs", [*processes, *elsewhere], settings.limits)
             await dispatcher.start()
             try:
                 yield Studio(settings, store, blobs, dispatcher)

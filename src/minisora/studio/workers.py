@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from minisora.errors import UsageError
+from minisora.generate.request import Request
 from minisora.studio import process
 from minisora.studio.messages import Assignment, Beat, Hello, Models, Refused, Report
 
@@ -30,9 +31,12 @@ class WorkerLost(Exception):
 
 
 class Worker(Protocol):
-    """Runs jobs, one pack at a time."""
+    """Runs jobs, one pack at a time. together: most jobs that it takes in one"""
 
     name: str
+
+    @property
+    def together(self) -> int: ...
 
     @property
     def loaded(self) -> str | None:
@@ -40,6 +44,9 @@ class Worker(Protocol):
 
     async def start(self) -> Models:
         """Begin; returns the models that it serves. Raises UsageError if it cannot."""
+
+    def check(self, request: Request, form: str) -> None:
+        """Raise UsageError for a request, or a format, that its models never make."""
 
     async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
         """Run jobs of one model; returns after the last outcome. Raises WorkerLost.
@@ -63,6 +70,8 @@ class ProcessWorker:
     models:  names or folders of bundles, the default first
     workers: number of processes that share the machine
     """
+
+    together = 1 << 20  # as many as the dispatcher allows
 
     def __init__(self, name: str, models: Sequence[str], workers: int) -> None:
         self.name = name
@@ -103,6 +112,9 @@ class ProcessWorker:
         assert isinstance(message, Hello), message
         self._send(("previews", self._shows_previews))
         return message.models
+
+    def check(self, request: Request, form: str) -> None:
+        """Do nothing: what a model makes is known to its process."""
 
     async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
         if self._process is None or not self._process.is_alive():

@@ -30,7 +30,10 @@ ITEM: Schema = {
     "additionalProperties": False,
 }
 OWN: Schema = {
-    "model": {"type": "string", "description": "A name of GET /v1/models; the default one for any other."},
+    "model": {
+        "type": "string",
+        "description": "A name of GET /v1/models, or a provider's alias; the default for others without a slash.",
+    },
     "format": {"type": "string", "description": "mp4, webm, gif or mkv; png of a picture."},
 }
 
