@@ -15,6 +15,7 @@ from minisora.progress import Event
 from minisora.studio.jobs import Failure, Job, Made, State
 
 Models = Mapping[str, Mapping[str, Any]]  # facts of models by name, the default first
+Outcome = Made | Failure | State  # State.CANCELLED if it was cancelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +37,13 @@ class Report:
 
     progress: share of all work that is done, 0 to 1
     preview:  JPEG
-    outcome:  State.CANCELLED if it was cancelled
     """
 
     job_id: str
     event: Event | None = None
     progress: float | None = None
     preview: bytes | None = None
-    outcome: Made | Failure | State | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)

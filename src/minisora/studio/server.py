@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 
@@ -29,7 +30,7 @@ from minisora.studio.api.settings import Settings as Interface
 from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher, Limits
 from minisora.studio.store import Store
-from minisora.studio.workers import ProcessWorker
+from minisora.studio.workers import ProcessWorker, Worker
 from minisora.workers.lock import one_run
 
 
@@ -38,12 +39,17 @@ class Settings:
     """Settings of a studio.
 
     database: an address; empty for SQLite in the folder
+    engine:   local: workers are processes of this machine; ray: actors on a cluster
+    ray_address: of a cluster that runs, or "auto" for the one of this machine; empty: a Ray of its
+              own, on this machine
     models:   names or folders of bundles, the default first
     """
 
     folder: Path
     database: str = ""
     workers: int = 1
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
     models: tuple[str, ...] = ("toybox",)
     limits: Limits = field(default_factory=Limits)
 
@@ -52,6 +58,8 @@ class Settings:
             raise UsageError(f"{self.workers} workers make no video. Start 1 or more.")
         if not self.models:
             raise UsageError("a studio needs a model. Name one.")
+        if self.ray_address and self.engine != "ray":
+            raise UsageError("--ray-address names a Ray cluster. Add --engine ray.")
 
 
 @dataclass(frozen=True)
@@ -102,13 +110,25 @@ async def opened(settings: Settings) -> AsyncIterator[Studio]:
         store = Store(settings.database or f"sqlite:///{folder / 'studio.db'}")
         try:
             blobs = Blobs(folder / "files")
-            names = [f"worker {number}" for number in range(1, settings.workers + 1)]
-            workers = [ProcessWorker(name, settings.models, settings.workers) for name in names]
-            dispatcher = Dispatcher(store, blobs, folder / "jobs", workers, settings.limits)
-            await dispatcher.start()
-            try:
-                yield Studio(settings, store, blobs, dispatcher)
-            finally:
-                await dispatcher.stop()
+            with _workers(settings) as workers:
+                dispatcher = Dispatcher(store, blobs, folder / "jobs", workers, settings.limits)
+                await dispatcher.start()
+                try:
+                    yield Studio(settings, store, blobs, dispatcher)
+                finally:
+                    await dispatcher.stop()
         finally:
             await store.close()
+
+
+@contextmanager
+def _workers(settings: Settings) -> Iterator[Sequence[Worker]]:
+    """Workers, not started yet. Raises UsageError if the engine is not there."""
+    names = [f"worker {number}" for number in range(1, settings.workers + 1)]
+    if settings.engine == "local":
+        yield [ProcessWorker(name, settings.models, settings.workers) for name in names]
+        return
+    from minisora.studio.ray_workers import ray_workers
+
+    with ray_workers(names, settings.models, settings.ray_address or None) as workers:
+        yield workers
