@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from minisora.generate.verbs import Extend, Generate
 from minisora.studio import ray_workers
 from minisora.studio.dispatch import Limits
 from minisora.studio.jobs import NewJob, State
-from minisora.studio.ray_actor import PREFIX
 from minisora.studio.server import Settings, Studio, opened
 from minisora.video import Video, read_video
 from tests.helpers.studios import tiny_bundle
@@ -171,10 +169,12 @@ def test_previews_and_cancelling_within_a_step(cluster, tmp_path, model):
                     began = time.monotonic()
                     assert (await dispatcher.cancel(long.id, "one")).state == State.CANCELLED
                     assert time.monotonic() - began < 10
-            assert dispatcher._workers[0].is_alive
             assert not list((tmp_path / "studio" / "jobs").iterdir())
-            (folder,) = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/jobs")
-            assert not list(folder.glob("*/media"))
+            (worker,) = dispatcher._workers
+            assert worker.is_alive
+            await until(lambda: not list((worker._folder / "jobs").iterdir()))
+            folder = worker._folder
+        assert not folder.exists()
 
     asyncio.run(go())
 

@@ -48,6 +48,9 @@ class Options:
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="https://HOST", help="A site whose pages may call the server.")
     ] = None
+    moderation: Annotated[
+        str, typer.Option(metavar="open-nsfw|MODULE:NAME", help="Refuses prompts and frames; see docs/studio.md.")
+    ] = ""
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts to the log.")] = False
 
 
@@ -66,6 +69,7 @@ def studio(options: Options) -> None:
         workers=options.workers,
         engine=options.engine,
         ray_address=options.ray_address,
+        moderation=options.moderation,
         models=tuple(options.model or ("toybox",)),
     )
     interface = Interface(

@@ -64,15 +64,19 @@ class StorageFull(DiskFull):
 
 
 class Unavailable(UsageError):
-    """The database does not answer for now."""
+    """The database, or the moderator, does not answer for now."""
+
+
+class Blocked(UsageError):
+    """The moderator refuses it."""
 
 
 @dataclass(frozen=True)
 class Failure:
     """Reason why a job failed.
 
-    code: invalid_request, worker_lost, deadline_exceeded, out_of_memory, storage_full or
-          internal_error; a job that was cancelled has none
+    code: invalid_request, worker_lost, deadline_exceeded, out_of_memory, storage_full,
+          moderation_blocked, moderation_failed or internal_error; a job that was cancelled has none
     """
 
     code: str

@@ -6,7 +6,7 @@ Here: the values; they pickle, and importing them loads no torch. Not here: send
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,20 @@ from minisora.studio.jobs import Failure, Job, Made, State
 
 Models = Mapping[str, Mapping[str, Any]]  # facts of models by name, the default first
 Outcome = Made | Failure | State  # State.CANCELLED if it was cancelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a worker process is started with.
+
+    models:     names or folders of bundles, the default first
+    workers:    most of them on its machine
+    moderation: name of the moderator of frames; empty: all pass
+    """
+
+    models: Sequence[str]
+    workers: int
+    moderation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from minisora.errors import UsageError
-from minisora.studio.messages import Assignment, Beat, Hello, Refused
+from minisora.studio.messages import Assignment, Beat, Hello, Refused, Setup
+from minisora.studio.moderation import moderator
 
 if TYPE_CHECKING:
     from minisora.generate.model import Model
@@ -38,25 +39,21 @@ class Pipe(Protocol):
     def recv(self) -> Any: ...
 
 
-def work(pipe: Pipe, models: Sequence[str], workers: int) -> None:
+def work(pipe: Pipe, setup: Setup) -> None:
     """Body of a process of this machine; see `serve`."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     from minisora.workers.process import become_worker
 
     become_worker()
-    serve(pipe, models, workers)
+    serve(pipe, setup)
 
 
-def serve(pipe: Pipe, models: Sequence[str], workers: int) -> None:
-    """Run what comes through a pipe until it closes; what a user can mend is sent as `Refused`.
-
-    models:  names or folders, the default first
-    workers: most of them on this machine
-    """
+def serve(pipe: Pipe, setup: Setup) -> None:
+    """Run what comes through a pipe until it closes; what a user can mend is sent as `Refused`."""
     with suppress(OSError):  # the server is gone
         try:
-            Process(pipe, models, workers).run()
+            Process(pipe, setup).run()
         except UsageError as error:
             pipe.send(Refused(str(error)))
 
@@ -64,11 +61,12 @@ def serve(pipe: Pipe, models: Sequence[str], workers: int) -> None:
 class Process:
     """State of the process: the pipe, the model, and which jobs are cancelled."""
 
-    def __init__(self, pipe: Pipe, models: Sequence[str], workers: int) -> None:
-        self._pipe, self._sending, self.workers = pipe, threading.Lock(), workers
-        self._folders, facts = described(models)
+    def __init__(self, pipe: Pipe, setup: Setup) -> None:
+        self._pipe, self._sending, self.workers = pipe, threading.Lock(), setup.workers
+        self.moderator = moderator(setup.moderation)
+        self._folders, facts = described(setup.models)
         for name, folder in self._folders.items():
-            check_size(name, folder, workers)
+            check_size(name, folder, self.workers)
         self._model: Model | None = None
         self.loaded: str | None = None
         self.cancelled: set[str] = set()

@@ -19,7 +19,7 @@ import shutil
 import socket
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from typing import Any
 import minisora
 from minisora.outside import as_path
 from minisora.studio import process
+from minisora.studio.messages import Setup
 
 PREFIX = "minisora-studio-"
 
@@ -62,10 +63,10 @@ class Actor:
             if name not in available() and not _has(as_path(name) / "bundle.json", about)
         ]
 
-    def work(self, models: Sequence[str], workers: int) -> None:
-        """Run the process. workers: most of them on this node"""
+    def work(self, setup: Setup) -> None:
+        """Run the process."""
         try:
-            process.serve(self, models, workers)
+            process.serve(self, setup)
         except Exception:
             traceback.print_exc()
         finally:

@@ -26,7 +26,7 @@ from minisora.outside import as_path
 from minisora.studio import workers
 from minisora.studio.blobs import storage
 from minisora.studio.jobs import Failure, Made, State, StorageFull
-from minisora.studio.messages import Assignment, Models, Outcome
+from minisora.studio.messages import Assignment, Models, Outcome, Setup
 from minisora.studio.ray_actor import Actor, Place
 from minisora.studio.results import seal
 from minisora.studio.workers import MessageWorker, WorkerLost
@@ -43,10 +43,10 @@ _log = logging.getLogger("minisora.studio")
 
 
 @contextmanager
-def ray_workers(names: Sequence[str], models: Sequence[str], address: str | None) -> Iterator[list[RayWorker]]:
+def ray_workers(names: Sequence[str], setup: Setup, address: str | None) -> Iterator[list[RayWorker]]:
     """Join a cluster for as long as the block lasts, with a worker for each name.
 
-    models:  names, or folders of this machine, the default first
+    setup:   its folders of models are of this machine
     address: see `ray_cluster.connected`
 
     Raises UsageError when Ray is not installed, or no cluster answers.
@@ -54,7 +54,7 @@ def ray_workers(names: Sequence[str], models: Sequence[str], address: str | None
     cpus = max(os.cpu_count() or 1, len(names))
     ray = connected(address, logs=True, num_cpus=cpus, object_store_memory=_STORE_BYTES)
     try:
-        yield [RayWorker(name, ray, models, len(names)) for name in names]
+        yield [RayWorker(name, ray, setup) for name in names]
     finally:
         ray.shutdown()
 
@@ -65,10 +65,10 @@ class RayWorker(MessageWorker):
     node: name of the machine that it is on, if it has a place
     """
 
-    def __init__(self, name: str, ray: Any, models: Sequence[str], workers: int) -> None:
+    def __init__(self, name: str, ray: Any, setup: Setup) -> None:
         super().__init__(name)
         self.node: str | None = None
-        self._ray, self._models, self._workers = ray, models, workers
+        self._ray, self._setup = ray, setup
         self._actor: Any = None
         self._folder = Path()
         self._listening: asyncio.Task[None] | None = None
@@ -86,13 +86,13 @@ class RayWorker(MessageWorker):
         """
         await self.stop()
         heard = self._heard = asyncio.Queue[Any]()
-        resources, neighbours = share(self._ray.nodes(), self._workers)
+        resources, neighbours = share(self._ray.nodes(), self._setup.workers)
         kind = self._ray.remote(concurrency_groups=_GROUPS)(Actor)
         self._end, self._actor = None, kind.options(scheduling_strategy="SPREAD", **resources).remote()
         try:
             place = await self._placed(resources)
-            models = [await self._model(name) for name in self._models]
-            self._call("work", models, neighbours, group=None)
+            models = [await self._model(name) for name in self._setup.models]
+            self._call("work", replace(self._setup, models=models, workers=neighbours), group=None)
             self._heard_at = time.monotonic()
             self._listening = asyncio.create_task(self._listen(self._actor, heard))
             served = await self._greeting()
@@ -142,7 +142,7 @@ class RayWorker(MessageWorker):
             return name
         if not await self._answer(self._call("lacking", {name: about.read_bytes()}), workers.START_SECONDS):
             return name
-        there = self._folder / "models" / str(self._models.index(name))
+        there = self._folder / "models" / str(self._setup.models.index(name))
         for file in sorted(each for each in folder.iterdir() if each.is_file()):
             await self._push(file, there / file.name)
         return str(there)
@@ -181,8 +181,11 @@ class RayWorker(MessageWorker):
         self._send(("run", there))
 
     async def _take(self, assignment: Assignment, outcome: Outcome) -> Outcome:
-        if not isinstance(outcome, Made):
-            return outcome
+        taken = await self._fetched(assignment, outcome) if isinstance(outcome, Made) else outcome
+        self._call("remove", self._there(assignment))
+        return taken
+
+    async def _fetched(self, assignment: Assignment, outcome: Made) -> Outcome:
         here, there = assignment.folder, self._there(assignment)
         facts = {each.name: getattr(outcome, each.name) for each in fields(Made) if each.name != "files"}
         try:
@@ -198,7 +201,6 @@ class RayWorker(MessageWorker):
             return Failure("storage_full", str(error))
         if made != outcome:
             raise WorkerLost(f"{self.name}: files of job {assignment.job.id} arrived damaged")
-        self._call("remove", there)
         return made
 
     def _there(self, assignment: Assignment) -> Path:

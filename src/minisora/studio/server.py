@@ -29,6 +29,8 @@ from minisora.studio.api.serve import administrators_token, config
 from minisora.studio.api.settings import Settings as Interface
 from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher, Limits
+from minisora.studio.messages import Setup
+from minisora.studio.moderation import moderator
 from minisora.studio.store import Store
 from minisora.studio.workers import ProcessWorker, Worker
 from minisora.workers.lock import one_run
@@ -43,6 +45,7 @@ class Settings:
     ray_address: of a cluster that runs, or "auto" for the one of this machine; empty: a Ray of its
               own, on this machine
     models:   names or folders of bundles, the default first
+    moderation: name of a moderator, see moderation.py; empty: everything passes
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class Settings:
     engine: Literal["local", "ray"] = "local"
     ray_address: str = ""
     models: tuple[str, ...] = ("toybox",)
+    moderation: str = ""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -103,15 +107,17 @@ class _Server(uvicorn.Server):
 async def opened(settings: Settings) -> AsyncIterator[Studio]:
     """Run a studio for as long as the block lasts.
 
-    Raises UsageError if another runs in the folder, and if the database or a model does not open.
+    Raises UsageError if another runs in the folder, and if the database, a model or the moderator
+    does not open.
     """
     folder = settings.folder.resolve()
+    hook = moderator(settings.moderation)
     with one_run(folder, "or give another --folder"):
         store = Store(settings.database or f"sqlite:///{folder / 'studio.db'}")
         try:
             blobs = Blobs(folder / "files")
             with _workers(settings) as workers:
-                dispatcher = Dispatcher(store, blobs, folder / "jobs", workers, settings.limits)
+                dispatcher = Dispatcher(store, blobs, folder / "jobs", workers, settings.limits, hook)
                 await dispatcher.start()
                 try:
                     yield Studio(settings, store, blobs, dispatcher)
@@ -124,11 +130,12 @@ async def opened(settings: Settings) -> AsyncIterator[Studio]:
 @contextmanager
 def _workers(settings: Settings) -> Iterator[Sequence[Worker]]:
     """Workers, not started yet. Raises UsageError if the engine is not there."""
+    setup = Setup(models=settings.models, workers=settings.workers, moderation=settings.moderation)
     names = [f"worker {number}" for number in range(1, settings.workers + 1)]
     if settings.engine == "local":
-        yield [ProcessWorker(name, settings.models, settings.workers) for name in names]
+        yield [ProcessWorker(name, setup) for name in names]
         return
     from minisora.studio.ray_workers import ray_workers
 
-    with ray_workers(names, settings.models, settings.ray_address or None) as workers:
+    with ray_workers(names, setup, settings.ray_address or None) as workers:
         yield workers

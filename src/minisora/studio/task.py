@@ -24,6 +24,7 @@ from torch import Tensor
 
 from minisora.device import check_memory
 from minisora.errors import DiskFull, UsageError
+from minisora.generate import media
 from minisora.generate.fitting import memory_bytes
 from minisora.generate.plan import Result, Work
 from minisora.generate.saved import with_media
@@ -33,6 +34,7 @@ from minisora.progress import Event, Preview, Watch
 from minisora.studio.blobs import storage
 from minisora.studio.jobs import Failure, Made, State, named_media
 from minisora.studio.messages import Assignment, Report
+from minisora.studio.moderation import ModerationFailed, asked, shown
 from minisora.studio.results import seal
 from minisora.video import Stream, Video
 from minisora.video.clip import MOST_TILES
@@ -49,6 +51,10 @@ _SAMPLED = 0.7  # share of progress before the first frames are decoded
 
 class Cancelled(Exception):
     """The job was cancelled."""
+
+
+class Disallowed(Exception):
+    """The moderator refuses frames; says why."""
 
 
 class Task:
@@ -76,6 +82,11 @@ class Task:
             yield
         except Cancelled:
             self.end(State.CANCELLED)
+        except Disallowed as error:
+            self.end(Failure("moderation_blocked", str(error)))
+        except ModerationFailed as error:
+            traceback.print_exc()
+            self.end(Failure("moderation_failed", str(error)))
         except DiskFull:
             self.end(Failure("storage_full", "the disk of the server is full. Free some space, then try again."))
         except UsageError as error:
@@ -100,6 +111,12 @@ class Task:
         for sha256, path in self._given.items():
             (self._media / sha256).symlink_to(path)
         request = with_media(self.job.parsed(), self._media)
+        if self._process.moderator is not None:
+            request = request.opened()
+            for each in shown(request):
+                for piece in each.pieces():
+                    self._check()
+                    self._moderate(piece, media.display_name(each, "a clip"))
         work = Work.of(bundle, request, self.on_event)
         if bundle is not None:
             needed = self._process.workers * memory_bytes(bundle, work.plan.shape)
@@ -148,15 +165,28 @@ class Task:
         now = time.monotonic()
         if self._process.shows_previews and now - self._shown >= _PREVIEW_SECONDS:
             self._shown = now
-            picture = _picture(preview(0), _PREVIEW_SIDE)
+            frame = preview(0)
+            if self._reason(frame[None]) is not None:
+                return  # of a coarse estimate: the finished frames decide
+            picture = _picture(frame, _PREVIEW_SIDE)
             self._process.send(Report(job_id=self.job.id, preview=_encoded(picture, "jpeg")))
 
     def _pieces(self, frames: Callable[[Watch], Iterator[Tensor]], watch: Watch) -> Iterator[Tensor]:
         done = 0
         for piece in frames(watch):
             done += len(piece)
+            self._moderate(piece, "the video")
             self.on_event(Event("decode", done, self._num_frames))
             yield piece
+
+    def _moderate(self, frames: Tensor, what: str) -> None:
+        """Raise Disallowed for frames that are refused, ModerationFailed. what: for words"""
+        if (reason := self._reason(frames)) is not None:
+            raise Disallowed(f"{self._named(what)} is refused: {reason}.")
+
+    def _reason(self, frames: Tensor) -> str | None:
+        hook = self._process.moderator
+        return None if hook is None else asked(hook.frames, frames.cpu().numpy())
 
     def _check(self) -> None:
         if self.is_cancelled:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from minisora.errors import UsageError
 from minisora.studio import process
-from minisora.studio.messages import Assignment, Beat, Hello, Models, Outcome, Refused, Report
+from minisora.studio.messages import Assignment, Beat, Hello, Models, Outcome, Refused, Report, Setup
 
 SILENCE_SECONDS = 60.0  # without a beat, after which a process counts as lost
 START_SECONDS = 600.0  # until it says hello: a busy machine is slow at importing
@@ -161,15 +161,11 @@ class MessageWorker(ABC):
 
 
 class ProcessWorker(MessageWorker):
-    """A process of this machine, a child of the server at a lower priority.
+    """A process of this machine, a child of the server at a lower priority."""
 
-    models:  names or folders of bundles, the default first
-    workers: number of processes that share the machine
-    """
-
-    def __init__(self, name: str, models: Sequence[str], workers: int) -> None:
+    def __init__(self, name: str, setup: Setup) -> None:
         super().__init__(name)
-        self._models, self._workers = models, workers
+        self._setup = setup
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
         self._sending = threading.Lock()
@@ -189,7 +185,7 @@ class ProcessWorker(MessageWorker):
         heard = self._heard = asyncio.Queue[Any]()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        made = context.Process(target=process.work, args=(theirs, self._models, self._workers), daemon=True)
+        made = context.Process(target=process.work, args=(theirs, self._setup), daemon=True)
         await asyncio.to_thread(made.start)
         theirs.close()
         self._process, self._heard_at = made, time.monotonic()
