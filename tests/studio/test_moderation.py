@@ -10,11 +10,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import minisora
 from minisora.errors import UsageError
 from minisora.generate.storyboard import Board, Shot, Storyboard
 from minisora.generate.verbs import Generate
 from minisora.studio.jobs import Blocked, Unavailable
 from minisora.studio.moderation import OpenNsfw, asked, check_prompts, moderator
+from minisora.video import read_video, write_video
+from minisora.video.mark import marked
+from minisora.video.origin import is_ours
 from minisora.worlds.playroom import draw, render
 from tests.helpers.studio import Client, File, clip, left, studio
 from tests.helpers.studios import tiny_bundle
@@ -58,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path, tmp_path_factory: pytest.TempPathFactory, hook: str) -> Iterator[Client]:
     model = tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
-    with studio(folder, model=model, moderation=hook) as client:
+    with studio(folder, model=model, moderation=hook, mark="made here") as client:
         yield client
 
 
@@ -103,8 +107,6 @@ def test_frames_are_refused_before_anything_is_kept(client, folder, size, code, 
 
 def test_media_are_looked_at_before_they_are_used(client, tmp_path):
     white = torch.full((9, 64, 96, 3), 255, dtype=torch.uint8)
-    from minisora.video import write_video
-
     write_video(tmp_path / "white.mkv", white, fps=8.0)
     form = {"prompt": "it goes on", "after": 1, "clip": File((tmp_path / "white.mkv").read_bytes(), "snow.mkv")}
     ended = client.done(client.post("/v1/videos/extend", form=form).json()["id"])
@@ -154,3 +156,19 @@ def test_the_network_is_an_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"minisora\[moderation\]"):
         moderator("open-nsfw")
+
+
+def test_the_mark_of_the_server_and_of_the_origin_are_on_all_files(client, folder):
+    """Whatever a client says; the picture and the video alone carry the request."""
+    request = {"prompt": "a ball", "format": "mkv", "size": "96x64", "seed": 1}
+    ids = [client.post("/v1/videos", data={**request, **more}).json()["id"] for more in ({}, {"mark": "mine"})]
+    ids.append(client.post("/v1/videos/image", data={"prompt": "a ball", "size": "96x64"}).json()["id"])
+    for video_id in ids:
+        assert client.done(video_id)["status"] == "completed"
+        files = [path for path in (folder / "jobs" / video_id).iterdir() if path.name != "manifest.json"]
+        assert len(files) == 4 and all(is_ours(path) for path in files)
+    one, other, _ = (read_video(next((folder / "jobs" / each).glob("video.*"))).frames for each in ids)
+    assert torch.equal(one, other)
+    model = folder.parent / "models0" / "tiny"
+    plain = minisora.load(model).generate("a ball", size=(64, 96), seed=1).frames
+    assert torch.equal(one, marked(plain, "made here")) and not torch.equal(one, plain)

@@ -51,6 +51,9 @@ class Options:
     moderation: Annotated[
         str, typer.Option(metavar="open-nsfw|MODULE:NAME", help="Refuses prompts and frames; see docs/studio.md.")
     ] = ""
+    mark: Annotated[
+        str, typer.Option(metavar="TEXT", help="Words in a corner of every frame, whatever clients ask for.")
+    ] = ""
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts to the log.")] = False
 
 
@@ -70,6 +73,7 @@ def studio(options: Options) -> None:
         engine=options.engine,
         ray_address=options.ray_address,
         moderation=options.moderation,
+        mark=options.mark,
         models=tuple(options.model or ("toybox",)),
     )
     interface = Interface(

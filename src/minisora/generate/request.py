@@ -146,6 +146,29 @@ ClipFile = Annotated[Clip, option("A video; fitted to the model's size and fps."
 OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 
 
+def _mark(text: str) -> str:
+    if text and not (text.isascii() and text.isprintable() and text == text.strip() and len(text) <= MOST_LETTERS):
+        raise ValueError(_MARKS)
+    return text
+
+
+def check_mark(text: str) -> None:
+    """Raise UsageError for a mark that cannot be drawn."""
+    try:
+        _mark(text)
+    except ValueError as error:
+        raise UsageError(f"--mark {_shown(text)}: give {error}.") from None
+
+
+MOST_LETTERS = 60
+_MARKS = f"a line of up to {MOST_LETTERS} letters, digits and signs of ASCII, which the font has"
+Mark = Annotated[
+    str,
+    option("Words in the lower right corner of every frame, kept ones too, such as 'made with AI'.", give=_MARKS),
+    AfterValidator(_mark),
+]
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(Field,))
 def verb(cls: Value) -> Value:
     """Make a frozen, validated dataclass of a request's class.
@@ -261,6 +284,7 @@ class Sampled(Request):
     context_noise: Annotated[float, option("Noise on frames that condition the network, 0 to 1.", ge=0, le=1)] = 0.0
     guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
     guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None
+    mark: Mark = ""
     history_guidance: Annotated[bool, option("Guide along the conditioning frames too."), Flag(hidden=True)] = True
 
     def settings(self, bundle: Bundle) -> Settings:

@@ -25,11 +25,13 @@ class Setup:
     models:     names or folders of bundles, the default first
     workers:    most of them on its machine
     moderation: name of the moderator of frames; empty: all pass
+    mark:       words on every frame, in place of the request's; empty for none
     """
 
     models: Sequence[str]
     workers: int
     moderation: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

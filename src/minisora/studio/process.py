@@ -63,7 +63,7 @@ class Process:
 
     def __init__(self, pipe: Pipe, setup: Setup) -> None:
         self._pipe, self._sending, self.workers = pipe, threading.Lock(), setup.workers
-        self.moderator = moderator(setup.moderation)
+        self.moderator, self.mark = moderator(setup.moderation), setup.mark
         self._folders, facts = described(setup.models)
         for name, folder in self._folders.items():
             check_size(name, folder, self.workers)

@@ -23,6 +23,7 @@ from typing import Literal
 import uvicorn
 
 from minisora.errors import UsageError
+from minisora.generate.request import check_mark
 from minisora.studio.api import log
 from minisora.studio.api.app import create_app
 from minisora.studio.api.serve import administrators_token, config
@@ -46,6 +47,7 @@ class Settings:
               own, on this machine
     models:   names or folders of bundles, the default first
     moderation: name of a moderator, see moderation.py; empty: everything passes
+    mark:     words on every frame, whatever clients ask for; empty for none
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Settings:
     ray_address: str = ""
     models: tuple[str, ...] = ("toybox",)
     moderation: str = ""
+    mark: str = ""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class Settings:
             raise UsageError("a studio needs a model. Name one.")
         if self.ray_address and self.engine != "ray":
             raise UsageError("--ray-address names a Ray cluster. Add --engine ray.")
+        check_mark(self.mark)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ async def opened(settings: Settings) -> AsyncIterator[Studio]:
 @contextmanager
 def _workers(settings: Settings) -> Iterator[Sequence[Worker]]:
     """Workers, not started yet. Raises UsageError if the engine is not there."""
-    setup = Setup(models=settings.models, workers=settings.workers, moderation=settings.moderation)
+    setup = Setup(models=settings.models, workers=settings.workers, moderation=settings.moderation, mark=settings.mark)
     names = [f"worker {number}" for number in range(1, settings.workers + 1)]
     if settings.engine == "local":
         yield [ProcessWorker(name, setup) for name in names]

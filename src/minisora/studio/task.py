@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from minisora.device import check_memory
@@ -36,8 +36,9 @@ from minisora.studio.jobs import Failure, Made, State, named_media
 from minisora.studio.messages import Assignment, Report
 from minisora.studio.moderation import ModerationFailed, asked, shown
 from minisora.studio.results import seal
-from minisora.video import Stream, Video
+from minisora.video import Stream, Video, origin
 from minisora.video.clip import MOST_TILES
+from minisora.video.mark import marked
 from minisora.video.sheet import evenly
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Task:
         self._process, self.job, self._folder = process, assignment.job, assignment.folder
         self._media, self._given = assignment.folder / "media", assignment.media
         self.group: Sequence[Task] = [self]
-        self.has_ended = False
+        self.has_ended, self._mark = False, ""
         self._progress, self._piecewise, self._num_frames = 0.0, False, 1
         self._sent = self._shown = -math.inf
 
@@ -122,7 +123,8 @@ class Task:
             needed = self._process.workers * memory_bytes(bundle, work.plan.shape)
             check_memory(needed, f"a video of {self._process.workers} workers at once")
         self._piecewise, self._num_frames = work.is_long, work.plan.shape.num_frames
-        return replace(work, watch=replace(work.watch, on_preview=self.on_preview))
+        self._mark = self._process.mark or work.mark
+        return replace(work, watch=replace(work.watch, on_preview=self.on_preview), mark=self._mark)
 
     def finish(self, work: Work) -> Made:
         """Make the video, and write its files."""
@@ -168,7 +170,7 @@ class Task:
             frame = preview(0)
             if self._reason(frame[None]) is not None:
                 return  # of a coarse estimate: the finished frames decide
-            picture = _picture(frame, _PREVIEW_SIDE)
+            picture = _picture(marked(frame[None], self._mark)[0], _PREVIEW_SIDE)
             self._process.send(Report(job_id=self.job.id, preview=_encoded(picture, "jpeg")))
 
     def _pieces(self, frames: Callable[[Watch], Iterator[Tensor]], watch: Watch) -> Iterator[Tensor]:
@@ -244,6 +246,9 @@ def _picture(frame: Tensor, side: int) -> Image.Image:
 
 
 def _encoded(picture: Image.Image, form: str) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, format=form, quality=80)
+    """Encode a picture as jpeg or webp, with the mark of its origin."""
+    content, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = origin.mark()
+    how = {"comment": origin.mark()} if form == "jpeg" else {"exif": exif}
+    picture.save(content, format=form, quality=80, **how)
     return content.getvalue()

@@ -10,14 +10,14 @@ Here: drawing it. Not here: the mark in a file's metadata (origin.py), which vid
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import chain, repeat
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-MOST_LETTERS = 60
+Opacity = npt.NDArray[np.float32]
 _SHARE = 1 / 25  # of the height of a frame, for that of a letter
 _LEAST, _SMALLEST = 9, 5  # pixels: of a letter, and of one in a mark that does not fit the width
 _DARK, _WHITE = 0.75, 0.95  # opacity of edge and letters
@@ -36,18 +36,10 @@ def marked(frames: Tensor, text: str) -> Tensor:
     return made
 
 
-def unknown_letters(text: str) -> list[str]:
-    """Letters that the font does not have."""
-    font = ImageFont.load_default(20)
-    missing = _shape(font, "\uffff")
-    return [letter for letter in dict.fromkeys(text) if not letter.isspace() and _shape(font, letter) == missing]
-
-
 @lru_cache(maxsize=16)
-def _mark(text: str, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _mark(text: str, height: int, width: int) -> tuple[Opacity, Opacity]:
     """Opacity of edge and letters in the lower right corner: (rows, columns, 1) float32, 0..1"""
-    size = max(_LEAST, round(height * _SHARE))
-    for size in chain(range(size, _SMALLEST, -1), repeat(_SMALLEST, 1)):
+    for size in range(max(_LEAST, round(height * _SHARE)), _SMALLEST - 1, -1):
         font, edge = ImageFont.load_default(size), max(1, size // 12)
         left, top, right, bottom = font.getbbox(text, stroke_width=edge)
         margin = size // 2
@@ -61,7 +53,3 @@ def _mark(text: str, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         ImageDraw.Draw(layer).text(at, text, fill=255, font=font, stroke_width=stroke)
         layers.append(opacity * np.asarray(layer, dtype=np.float32)[:, :, None] / 255)
     return layers[0], layers[1]
-
-
-def _shape(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, letter: str) -> bytes:
-    return bytes(font.getmask(letter))
