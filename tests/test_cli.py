@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import minisora
 from minisora.generate.frames import Sampling
@@ -304,6 +305,15 @@ def test_the_embedded_model_from_the_command_line(toybox, tmp_path):
     assert result.returncode == 0, result.stderr
     assert len(read_video(tmp_path / "ball.mp4").frames) == 17
     assert time.perf_counter() - started < 120  # far above what it should take: machines differ
+
+
+@pytest.mark.long
+def test_what_is_left_out_of_a_file_is_one_note(toybox, tmp_path):
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "a.png", icc_profile=b"no profile")
+    words = ["animate", "a.png", "a red ball", "--steps", "1", "--upscale", "none", "-o", "a.mp4"]
+    result = subprocess.run([sys.executable, "-m", "minisora", *words], capture_output=True, text=True)
+    lines = [line for line in result.stderr.splitlines() if "profile" in line]
+    assert result.returncode == 0 and len(lines) == 1 and lines[0].startswith("note: ") and "a.png" in lines[0]
 
 
 @pytest.mark.long

@@ -115,6 +115,16 @@ class Bundle:
         """Version of the training playroom (playroom.WORLD_VERSION); 1 if not recorded."""
         return int(self.trained.get("world", 1))
 
+    @property
+    def world_name(self) -> str | None:
+        """World whose captions it was trained on, "playroom"; None for another."""
+        return "playroom" if self.trained.get("captioner") == "playroom" else None
+
+    @property
+    def dense_captions(self) -> bool:
+        """True if it was trained on dense captions too, as the recipes are from world 2 on."""
+        return self.world >= 2
+
 
 @lru_cache(maxsize=1)
 def _merged(dit: DiT, student: Student) -> DiT:

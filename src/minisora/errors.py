@@ -19,3 +19,7 @@ class WeightsError(UsageError):
 
 class DiskFull(UsageError):
     """A file was not written because the disk is full."""
+
+
+class FileNote(UserWarning):
+    """A file was read, but not all that it says was used. The command line prints it as a note."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from minisora.errors import UsageError
 
 VIDEOS = (
-    *(".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv", ".asf"),
-    *(".3gp", ".ogv", ".vob", ".rm", ".rmvb", ".mxf", ".y4m", ".swf", ".gif"),
+    *(".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv"),
+    *(".asf", ".3gp", ".3g2", ".ogv", ".vob", ".rm", ".rmvb", ".mxf", ".y4m", ".swf", ".mjpeg", ".mjpg", ".gif"),
 )
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

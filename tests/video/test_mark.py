@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from minisora.errors import UsageError
 from minisora.generate.plan import Work
-from minisora.generate.request import check_mark
 from minisora.generate.verbs import Generate, Reverse
+from minisora.studio.server import Settings
 from minisora.video import Video
 from minisora.video.mark import marked
 from tests.helpers.tiny import picture
@@ -48,7 +50,7 @@ def test_a_mark_that_cannot_be_drawn_is_refused(wrong):
     with pytest.raises(UsageError, match="60 letters"):
         Generate("a ball", mark=wrong)
     with pytest.raises(UsageError, match="--mark"):
-        check_mark(wrong)
+        Settings(folder=Path(), mark=wrong)
 
 
 def test_a_request_has_it_over_kept_frames_too():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
+from minisora.errors import FileNote
 from minisora.video import read_frames, read_image
 from minisora.video.colour import light_to_srgb, pq_to_light, srgb_to_light, to_bt709
 from minisora.video.pictures import icc_of
@@ -112,7 +113,7 @@ def test_transparency_is_blended_after_the_colours(tmp_path):
 )
 def test_a_profile_that_is_none_is_left_out_and_said(tmp_path, icc, said):
     picture_of(np.array(SRGB, np.uint8)).save(tmp_path / "a.png", icc_profile=icc)
-    with pytest.warns(UserWarning, match=rf"a\.png: its colour profile was left out.*{said}"):
+    with pytest.warns(FileNote, match=rf"a\.png: its colour profile was left out.*{said}"):
         assert np.array_equal(seen(tmp_path / "a.png"), SRGB)
 
 

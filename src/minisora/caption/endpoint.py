@@ -1,15 +1,10 @@
 """Captions from a server that speaks OpenAI's chat completions: frames as JPEGs, clips in parallel.
 
-    POST BASE/chat/completions    {"model", ..., "messages": [{"role": "user", "content":
-                                  [text, image_url, ...]}]}
-    GET  BASE/models              the first of them, where no model was named
-
 Answers are cached on disk by a hash of the whole request, images and address included: the same
-command again requests only the missing ones. A busy or failing server (429, 5xx, timeout) is
-retried with exponential backoff; a clip that never gets an answer is reported and the others
-continue. An API key, if needed, comes from the environment.
+command again requests only the missing ones. A clip that never gets an answer is reported and the
+others continue.
 
-Here: HTTP and the cache. Not here: frames and prompts (protocol.py).
+Here: requests and the cache. Not here: HTTP (text/chat.py), frames and prompts (protocol.py).
 """
 
 from __future__ import annotations
@@ -17,31 +12,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from typing import Any, Unpack
 
 from minisora.caption.protocol import PROMPTS, Answer, Failed, pictures, plain
-from minisora.errors import UsageError
+from minisora.text.chat import KEY, ChatServer, Trying
 from minisora.video import Video
 from minisora.video.files import replacing
 
 CACHE = Path(".cache/captions")
-KEY = "OPENAI_API_KEY"  # default environment variable of the API key
-_AGAIN = (408, 409, 425, 429)  # retried, as is 5xx
-_FATAL = {  # errors that every clip would meet
-    401: "it wants a key: set the environment variable {key}",
-    403: "it refuses the key in the environment variable {key}",
-    404: "there is no such address or model there; name BASE/v1#MODEL",
-}
-_MOST_WAIT_SECONDS = 60.0
 _MOST_TOKENS = {False: 120, True: 600}  # of an answer, short and long
 
 
@@ -56,24 +38,15 @@ class Endpoint:
         key_variable: str = KEY,
         frames: int = 8,
         threads: int = 8,
-        attempts: int = 6,
-        wait_seconds: float = 1.0,
-        timeout_seconds: float = 120.0,
+        **trying: Unpack[Trying],
     ) -> None:
         """
-        url:          the base, such as http://localhost:8000/v1, and after "#" the model; default:
-            the server's first
-        attempts:     requests for one clip, in all
-        wait_seconds: before the second attempt; doubled before each further one, unless the server
-            says `Retry-After`
+        url: as of `ChatServer`; trying: how often, and for how long
         """
-        base, _, model = url.partition("#")
-        self.base, self._cache, self._key_variable = base.rstrip("/"), cache, key_variable
-        self._frames, self._threads, self._attempts = frames, threads, attempts
-        self._wait_seconds, self._timeout_seconds = wait_seconds, timeout_seconds
+        self._server = ChatServer(url, key_variable=key_variable, **trying)
+        self._cache, self._frames, self._threads = cache, frames, threads
         self.together = 4 * threads
-        self.model = model or self._first_model()
-        self.name = f"{self.base}#{self.model}"
+        self.name = self._server.name
 
     def __call__(self, clips: Sequence[Video], *, long: bool = False) -> list[Answer]:
         bodies = [self._body(clip, long) for clip in clips]
@@ -97,86 +70,25 @@ class Endpoint:
             {"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures(clip, self._frames)
         ]
         return {
-            "model": self.model,
+            "model": self._server.model,
             "messages": [{"role": "user", "content": [*shown, {"type": "text", "text": PROMPTS[long]}]}],
             "max_tokens": _MOST_TOKENS[long],
             "temperature": 0.0,
         }
 
     def _key(self, body: dict[str, Any]) -> str:
-        return hashlib.sha256(json.dumps([self.base, body], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self._server.base, body], sort_keys=True).encode()).hexdigest()
 
     def _ask(self, body: dict[str, Any]) -> Answer:
         """The model's raw answer; it is cached raw, so that its post-processing may change."""
-        answer = self._answer("chat/completions", body, attempts=self._attempts)
-        if isinstance(answer, Failed):
-            return answer
-        try:
-            text: str = answer["choices"][0]["message"]["content"]
-            return text if plain(text) else Failed("the model said nothing")
-        except (KeyError, IndexError, TypeError, AttributeError):
-            return Failed(f"an answer of another form: {json.dumps(answer)[:200]}")
-
-    def _first_model(self) -> str:
-        answer = self._answer("models", None, attempts=2)
-        try:
-            if isinstance(answer, Failed):
-                raise UsageError(f"{self.base} does not answer: {answer.reason}. Is the server running?")
-            return str(answer["data"][0]["id"])
-        except (KeyError, IndexError, TypeError) as error:
-            raise UsageError(f"{self.base} does not say which models it has. Name one: {self.base}#MODEL.") from error
-
-    def _answer(self, path: str, body: dict[str, Any] | None, *, attempts: int) -> Any:
-        """The JSON answer to one request, retried while that may help; else Failed."""
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self._key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        data = None if body is None else json.dumps(body).encode()
-        reason = ""
-        for attempt in range(attempts):
-            wait = self._wait_seconds * 2**attempt
-            try:
-                with urlopen(Request(f"{self.base}/{path}", data, headers), timeout=self._timeout_seconds) as response:
-                    return json.load(response)
-            except HTTPError as error:
-                reason = f"HTTP {error.code} {_reason(error)}".strip()
-                if error.code in _FATAL:
-                    raise UsageError(
-                        f"{self.base} answered {reason}: {_FATAL[error.code].format(key=self._key_variable)}."
-                    ) from error
-                if error.code < 500 and error.code not in _AGAIN:
-                    return Failed(reason)
-                wait = _asked_wait(error) or wait
-            except (OSError, HTTPException) as error:  # refused, cut off, or too late
-                reason = str(error) or type(error).__name__
-            except ValueError as error:
-                reason = f"an answer that is no JSON ({error})"
-            if attempt + 1 < attempts:
-                time.sleep(min(wait, _MOST_WAIT_SECONDS))
-        return Failed(f"{reason}, {attempts} times")
+        answer = self._server.ask(body)
+        return answer if isinstance(answer, Failed) or plain(answer) else Failed("the model said nothing")
 
 
 def _data_url(picture: Any) -> str:
     file = BytesIO()
     picture.save(file, format="jpeg", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _reason(error: HTTPError) -> str:
-    """The server's error message, on one line."""
-    try:
-        text = error.read(2000).decode(errors="replace")
-    except (OSError, HTTPException):
-        return ""
-    return " ".join(text.split())[:200]
-
-
-def _asked_wait(error: HTTPError) -> float | None:
-    """Seconds of `Retry-After`, if it is a number."""
-    try:
-        return max(0.0, float(error.headers.get("Retry-After", "")))
-    except ValueError:
-        return None
 
 
 def _kept(file: Path) -> str | None:

@@ -6,7 +6,6 @@ Here: the protocol and the helpers. Not here: the adapters (adapters.py, endpoin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,6 +13,7 @@ from PIL import Image
 
 from minisora.curate.words import cleaned
 from minisora.errors import UsageError
+from minisora.text.chat import Failed as Failed
 from minisora.video import Video, resize
 
 PROMPTS = {  # by `long`
@@ -28,13 +28,6 @@ PROMPTS = {  # by `long`
     ),
 }
 MOST_SIDE = 512  # longer side of a network's input, in pixels
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The reason why a clip has no text."""
-
-    reason: str
 
 
 Answer = str | Failed

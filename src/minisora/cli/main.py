@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
@@ -32,7 +33,7 @@ from minisora.cli.runs import runs
 from minisora.cli.studio import studio
 from minisora.cli.train import train
 from minisora.cli.world import world
-from minisora.errors import UsageError
+from minisora.errors import FileNote, UsageError
 
 _Mistyped: Any = typer.BadParameter.__mro__[1]  # typer's own error for what it cannot read; it has no public name
 
@@ -110,6 +111,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # which may be ASCII
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _shower(warnings.showwarning)
     if int(os.environ.get("RANK", 0)) > 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
     try:
@@ -120,3 +122,15 @@ def main() -> None:
 
             leave()
         raise
+
+
+def _shower(usual: Callable[..., None]) -> Callable[..., None]:
+    """Print notes on files as one line, other warnings as usual."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if category is FileNote:
+            say(f"note: {message}", err=True)
+        else:
+            usual(message, category, *where)
+
+    return show

@@ -130,8 +130,11 @@ def produce(
 
 def planned(request: Request, model: Model | None, bar: Bar) -> Work:
     """Plan a request, on the model if it needs one. Raises UsageError if it cannot be run."""
+    from minisora.generate.media import files
     from minisora.generate.plan import Work
 
+    if names := ", ".join(path.name for path in files(request)):
+        bar.doing(f"reading {names}")
     return Work.of(None if model is None else model.bundle, request, bar.step)
 
 

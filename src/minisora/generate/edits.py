@@ -25,6 +25,7 @@ from minisora.generate.request import (
     Sampled,
     Size,
     Strength,
+    Typed,
     numbers,
     option,
     verb,
@@ -66,6 +67,7 @@ class Edit(Sampled):
     prompt: Prompt
     _: KW_ONLY
     source: Annotated[Prompt, option("What the clip shows now.")] | None = None
+    typed_source: Annotated[Typed, option("The source as typed, before it was expanded.")] | None = None
     strength: Annotated[Strength, option("0 keeps the clip, 1 replaces all of it.")] = 0.7
 
     def __post_init__(self) -> None:

@@ -209,10 +209,9 @@ def notes_on(bundle: Bundle, prompt: Schedule) -> list[str]:
     """Notes on a prompt outside of what the bundle was trained on; empty for one within."""
     encoder, texts = bundle.text, [part.text for part in prompt.parts]
     if any(encoder.unreadable(each) for each in texts):
-        return [
-            "the text encoder of this model reads English only, so it cannot follow this prompt. "
-            "Released weights, still to come, will read other languages."
-        ]
+        mend = "For Chinese, use --expand auto: it says the same in English." if bundle.world_name == "playroom" else ""
+        later = "Released weights, still to come, will read other languages."
+        return [f"the text encoder of this model reads English only, so it cannot follow this prompt. {mend or later}"]
     known, least = bundle.known, bundle.trained.get("least_similarity")
     if known is None or least is None:
         return []

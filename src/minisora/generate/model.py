@@ -19,11 +19,13 @@ from minisora.device import default_device, use_affinity_threads, working_dtype
 from minisora.generate import fitting, verbs
 from minisora.generate.deliver import with_upscaler
 from minisora.generate.edits import Edit, Inpaint, Outpaint
+from minisora.generate.expanding import expand_prompt
 from minisora.generate.plan import Result, Work
 from minisora.generate.request import Request
 from minisora.generate.schedule import Schedule
 from minisora.generate.storyboard import Storyboard
 from minisora.progress import OnEvent, no_listener
+from minisora.text.expand import Expansion
 from minisora.upscale.files import upscaler_folder
 from minisora.video import Stream, Video
 
@@ -102,6 +104,15 @@ class Model:
     def notes(self, prompt: str) -> list[str]:
         """Notes on a prompt outside of what the model was trained on; empty for one within."""
         return fitting.notes_on(self.bundle, Schedule.parse(prompt))
+
+    def expand(self, prompt: str, how: str = "auto", *, seed: int = 0) -> Expansion:
+        """Make a short prompt longer; what `generate(prompt, expand=how, seed=seed)` would use.
+
+        how: "auto", "grammar", "smollm2", or the address of a server (text/expand.py)
+
+        Raises UsageError for a way that is unknown or not installed.
+        """
+        return expand_prompt(self.bundle, Schedule.parse(prompt), how, seed=seed)
 
     def card(self) -> str:
         """Model card in Markdown."""

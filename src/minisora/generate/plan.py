@@ -17,6 +17,7 @@ from minisora.bundle import Bundle
 from minisora.device import check_memory
 from minisora.generate import saved
 from minisora.generate.deliver import notes_on_upscaling
+from minisora.generate.expanding import expanded
 from minisora.generate.fitting import sees_at_once
 from minisora.generate.request import Plan, Request
 from minisora.progress import OnEvent, Watch, no_listener
@@ -71,12 +72,14 @@ class Work:
 
         Raises UsageError for every request that cannot be run.
         """
-        opened = request.opened()
+        opened, watch, notes = request.opened(), Watch(on_event=on_event), list[str]()
         assert bundle is not None or not request.needs_model, request
+        if bundle is not None:
+            opened, notes = expanded(opened, bundle, watch)
         plan = opened.plan(bundle)  # type: ignore[arg-type]  # as asserted
         if bundle is not None and request.needs_model:
-            plan = replace(plan, notes=(*notes_on_upscaling(bundle), *plan.notes))
-        return cls(bundle, opened, plan, Watch(on_event=on_event), mark=getattr(opened, "mark", ""))
+            plan = replace(plan, notes=(*notes_on_upscaling(bundle), *notes, *plan.notes))
+        return cls(bundle, opened, plan, watch, mark=getattr(opened, "mark", ""))
 
     @property
     def is_long(self) -> bool:

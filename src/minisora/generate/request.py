@@ -143,29 +143,24 @@ Candidates = Annotated[
     int, option("First frames to choose from, before the rest; 1 takes the first; the model's own.", ge=1)
 ]
 ClipFile = Annotated[Clip, option("A video; fitted to the model's size and fps.")]
+Expand = Annotated[
+    str,
+    option(
+        "Make a short prompt longer, in the words of the training captions: auto, grammar (the playroom's, of Chinese "
+        "too), smollm2, or a chat server's URL#MODEL with its key in OPENAI_API_KEY.",
+        give="auto, grammar, smollm2, or an address such as http://localhost:8000/v1#MODEL",
+        pattern=r"^(auto|grammar|smollm2|https?://\S+)$",
+    ),
+    Flag(metavar="auto|grammar|smollm2|URL"),
+]
+Typed = Annotated[str, option("The prompt as typed, before it was expanded."), Flag(hidden=True)]
 OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 
 
-def _mark(text: str) -> str:
-    if text and not (text.isascii() and text.isprintable() and text == text.strip() and len(text) <= MOST_LETTERS):
-        raise ValueError(_MARKS)
-    return text
-
-
-def check_mark(text: str) -> None:
-    """Raise UsageError for a mark that cannot be drawn."""
-    try:
-        _mark(text)
-    except ValueError as error:
-        raise UsageError(f"--mark {_shown(text)}: give {error}.") from None
-
-
-MOST_LETTERS = 60
-_MARKS = f"a line of up to {MOST_LETTERS} letters, digits and signs of ASCII, which the font has"
+LINE, ASCII = re.compile(r"([!-~]([ -~]{0,58}[!-~])?)?"), "up to 60 letters, digits and signs of ASCII"
 Mark = Annotated[
     str,
-    option("Words in the lower right corner of every frame, kept ones too, such as 'made with AI'.", give=_MARKS),
-    AfterValidator(_mark),
+    option("Words on every frame, lower right, over kept frames too.", give=ASCII, pattern=f"^{LINE.pattern}$"),
 ]
 
 
@@ -215,6 +210,11 @@ class Request:
 
     needs_model: ClassVar[bool] = True  # False: works on frames alone
     moving: ClassVar[bool] = True  # makes more than one frame
+
+    @property
+    def from_prompt(self) -> bool:
+        """True if the prompt alone says what is seen, so that its gaps may be filled."""
+        return False
 
     def opened(self) -> Self:
         """Read the clips and pictures, so that a bad file is refused before any work."""
@@ -281,6 +281,8 @@ class Sampled(Request):
         | None
     ) = None
     sampler: Annotated[str, option("A name in diffusion.SAMPLERS; dpmpp_2m if not given.")] | None = None
+    expand: Expand | None = None
+    typed: Typed | None = None
     context_noise: Annotated[float, option("Noise on frames that condition the network, 0 to 1.", ge=0, le=1)] = 0.0
     guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
     guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None

@@ -47,6 +47,7 @@ from minisora.generate.request import (
     Plan,
     Sampled,
     Size,
+    Typed,
     about,
     check_first_frame,
     first_mistake,
@@ -95,6 +96,7 @@ class Shot:
         Mapping[float, Picture], option("Pictures by second.", give="moments of the shot, each with a picture's file")
     ] = field(default_factory=dict)
     same_scene: Annotated[bool, option("Made with the shot before in view.", give="true or false")] = False
+    typed: Typed | None = field(default=None, repr=False)
 
     @field_validator("keyframes")
     @classmethod

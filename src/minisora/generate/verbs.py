@@ -83,6 +83,10 @@ class Generate(Sampled):
             raise FieldError("{preview} has its first frame already: leave out {candidates} and {one_stage}.")
         check_first_frame(self.candidates, self.one_stage)
 
+    @property
+    def from_prompt(self) -> bool:
+        return True
+
     def opened(self) -> Self:
         return self if self.preview is None else replace(self, preview=media.clip(self.preview))
 
@@ -120,6 +124,10 @@ class Image(Sampled):
 
     def __post_init__(self) -> None:
         check_first_frame(self.candidates, self.one_stage)
+
+    @property
+    def from_prompt(self) -> bool:
+        return True
 
     def plan(self, bundle: Bundle) -> Plan:
         shape, prompt = fitting.shape_of(bundle, 0.0, self.size, None), Schedule.parse(self.prompt)
@@ -255,6 +263,10 @@ class Loop(Sampled):
     _: KW_ONLY
     clip: Annotated[Clip, option("Begin with this video, kept.")] | None = None
     seconds: Annotated[Seconds, option("Length of the loop; with a clip, of the transition back to its start.")] = 2.0
+
+    @property
+    def from_prompt(self) -> bool:
+        return self.clip is None
 
     def opened(self) -> Self:
         return self if self.clip is None else replace(self, clip=media.clip(self.clip))

@@ -2,7 +2,8 @@
 
 A moderator is `open-nsfw`, or an object of the operator's own, `package.module:attribute`: one with
 both methods of `Moderator`, or a class of such objects, called without arguments. The server asks
-it about prompts, every worker about frames. Whatever it does but answer, nothing passes.
+it about prompts, a worker about frames, and about prompts that it made longer. Whatever it does but
+answer, nothing passes.
 
 Here: the protocol, finding a moderator, asking it. Not here: who asks (dispatch.py, task.py).
 """
@@ -74,8 +75,8 @@ class OpenNsfw:
         return [float(score) for part in parts for score in self._classifier.score_images(part)]
 
 
-class ModerationFailed(UsageError):
-    """The moderator raised, or answered neither words nor None."""
+class ModerationFailed(Unavailable):
+    """The moderator raised, or answered neither words nor None; its error is logged."""
 
 
 def moderator(name: str) -> Moderator | None:
@@ -103,14 +104,9 @@ def moderator(name: str) -> Moderator | None:
 
 
 def check_prompts(hook: Moderator, request: Request) -> None:
-    """Ask about every prompt of a request. Raises Blocked; Unavailable if the moderator fails."""
+    """Ask about every prompt of a request. Raises Blocked, ModerationFailed."""
     for text in _texts(request.to_data()):
-        try:
-            reason = asked(hook.prompt, text)
-        except ModerationFailed as error:
-            log.write_error(error.__cause__ or error, at="a prompt")
-            raise Unavailable(_FAILED) from error
-        if reason is not None:
+        if (reason := asked(hook.prompt, text)) is not None:
             raise Blocked(f"the prompt is refused: {reason}.")
 
 
@@ -118,10 +114,11 @@ def asked(question: Callable[[Any], str | None], about: Any) -> str | None:
     """A moderator's answer. Raises ModerationFailed."""
     try:
         reason = question(about)
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"it answered {reason!r}, which is neither words nor None")
     except Exception as error:
+        log.write_error(error, at="moderation")
         raise ModerationFailed(_FAILED) from error
-    if reason is not None and not isinstance(reason, str):
-        raise ModerationFailed(_FAILED) from TypeError(f"it answered {reason!r}, which is neither words nor None")
     return reason if reason is None else reason.rstrip(".")
 
 

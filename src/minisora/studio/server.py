@@ -23,7 +23,7 @@ from typing import Literal
 import uvicorn
 
 from minisora.errors import UsageError
-from minisora.generate.request import check_mark
+from minisora.generate.request import ASCII, LINE
 from minisora.studio.api import log
 from minisora.studio.api.app import create_app
 from minisora.studio.api.serve import administrators_token, config
@@ -67,7 +67,8 @@ class Settings:
             raise UsageError("a studio needs a model. Name one.")
         if self.ray_address and self.engine != "ray":
             raise UsageError("--ray-address names a Ray cluster. Add --engine ray.")
-        check_mark(self.mark)
+        if not LINE.fullmatch(self.mark):
+            raise UsageError(f"--mark: give {ASCII}.")
 
 
 @dataclass(frozen=True)

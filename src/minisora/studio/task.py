@@ -32,9 +32,9 @@ from minisora.generate.together import sampled_together
 from minisora.generate.verbs import VERBS
 from minisora.progress import Event, Preview, Watch
 from minisora.studio.blobs import storage
-from minisora.studio.jobs import Failure, Made, State, named_media
+from minisora.studio.jobs import Blocked, Failure, Made, State, named_media
 from minisora.studio.messages import Assignment, Report
-from minisora.studio.moderation import ModerationFailed, asked, shown
+from minisora.studio.moderation import ModerationFailed, asked, check_prompts, shown
 from minisora.studio.results import seal
 from minisora.video import Stream, Video, origin
 from minisora.video.clip import MOST_TILES
@@ -52,10 +52,6 @@ _SAMPLED = 0.7  # share of progress before the first frames are decoded
 
 class Cancelled(Exception):
     """The job was cancelled."""
-
-
-class Disallowed(Exception):
-    """The moderator refuses frames; says why."""
 
 
 class Task:
@@ -83,10 +79,9 @@ class Task:
             yield
         except Cancelled:
             self.end(State.CANCELLED)
-        except Disallowed as error:
+        except Blocked as error:
             self.end(Failure("moderation_blocked", str(error)))
         except ModerationFailed as error:
-            traceback.print_exc()
             self.end(Failure("moderation_failed", str(error)))
         except DiskFull:
             self.end(Failure("storage_full", "the disk of the server is full. Free some space, then try again."))
@@ -119,6 +114,8 @@ class Task:
                     self._check()
                     self._moderate(piece, media.display_name(each, "a clip"))
         work = Work.of(bundle, request, self.on_event)
+        if self._process.moderator is not None and getattr(request, "expand", None):
+            check_prompts(self._process.moderator, work.request)
         if bundle is not None:
             needed = self._process.workers * memory_bytes(bundle, work.plan.shape)
             check_memory(needed, f"a video of {self._process.workers} workers at once")
@@ -182,9 +179,9 @@ class Task:
             yield piece
 
     def _moderate(self, frames: Tensor, what: str) -> None:
-        """Raise Disallowed for frames that are refused, ModerationFailed. what: for words"""
+        """Raise Blocked for frames that are refused, ModerationFailed. what: for words"""
         if (reason := self._reason(frames)) is not None:
-            raise Disallowed(f"{self._named(what)} is refused: {reason}.")
+            raise Blocked(f"{self._named(what)} is refused: {reason}.")
 
     def _reason(self, frames: Tensor) -> str | None:
         hook = self._process.moderator

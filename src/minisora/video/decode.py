@@ -36,8 +36,9 @@ _SEEK_FROM_SECONDS = 2.0  # nearer starts are reached by decoding from the first
 _LEAST_BACK = 0.2  # seconds, and three frames: a smaller step back is a time stamp gone wrong
 _MOST_AHEAD = 10.0  # seconds: a longer gap of a broadcast is a clock that was set (ffmpeg's dts_delta_threshold)
 _TELL_LENGTH = ("mov", "matroska", "avi", "flv")  # formats whose header says how long they are
+_IN_DECODING_ORDER = ("avi", "asf", "mxf")  # formats that tell no time of display, or not all of them
 _TAIL = 1 << 20  # bytes after the last packet that are searched for another file's beginning
-_HEAD = 13  # bytes that tell a format and its version
+_HEAD = 14  # bytes that tell a format and its version, and in MXF that it is a beginning
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Packets:
     def __init__(self, container: Container, stream: av.VideoStream) -> None:
         self._container, self._stream = container, stream
         self._begin = (container.start_time or 0) / av.time_base
+        self._counts = container.format.name in _IN_DECODING_ORDER
         self.failures, self.interlaced, self.end, self.last_byte = 0, False, 0.0, 0
 
     def frames(self, *, tolerant: bool = False) -> Iterator[av.VideoFrame]:
@@ -114,6 +116,7 @@ class Packets:
 
     def _decoded(self, tolerant: bool, marks: deque[tuple[int, bool]]) -> Iterator[av.VideoFrame]:
         packets, decode, failures = self._container.demux(), _decoder(self._stream), 0
+        self._last: tuple[int, int] | None = None  # times of display and of decoding of the last frame
         while True:
             try:
                 packet = next(packets, None)
@@ -139,9 +142,20 @@ class Packets:
                 failures += 1
                 continue
             for frame in frames:
+                self._date(frame)
                 marks.append((failures, frame.interlaced_frame))
                 failures = 0
                 yield frame
+
+    def _date(self, frame: av.VideoFrame) -> None:
+        """Date a frame's display if only decoding is dated, as FFmpeg's `guess_correct_pts`."""
+        shown, decoded = frame.pts, frame.dts
+        if shown is not None:
+            if self._last is not None and shown <= self._last[0]:  # in display order
+                self._counts |= decoded is None or decoded > self._last[1]
+            self._last = shown, shown if decoded is None else decoded
+        if self._counts:
+            frame.pts = decoded  # of the packet that made the decoder release this frame
 
 
 def _decoder(stream: av.VideoStream) -> Callable[[av.Packet[Any]], list[av.VideoFrame]]:

@@ -51,5 +51,5 @@ def _mark(text: str, height: int, width: int) -> tuple[Opacity, Opacity]:
     for stroke, opacity in ((edge, _DARK), (0, _WHITE)):
         layer = Image.new("L", shape, 0)
         ImageDraw.Draw(layer).text(at, text, fill=255, font=font, stroke_width=stroke)
-        layers.append(opacity * np.asarray(layer, dtype=np.float32)[:, :, None] / 255)
+        layers.append(np.asarray(layer, dtype=np.float32)[:, :, None] * np.float32(opacity / 255))
     return layers[0], layers[1]

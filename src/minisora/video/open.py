@@ -32,6 +32,7 @@ _PLAYLISTS = {
 }  # formats that open other files or addresses
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg renders text files as videos
 _PATTERN = set("%*?[]{}")  # in a name: FFmpeg might take it for a numbered sequence
+_MOTION_JPEG = (".mjpeg", ".mjpg")
 _CLOCK_MAY_JUMP = 0x0200  # AVFMT_TS_DISCONT
 _RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .srw .x3f"
 _DNG_VERSION = 50706  # TIFF tag of raw photographs
@@ -172,11 +173,13 @@ def best_sound(container: Container) -> av.AudioStream | None:
 
 
 def open_picture(path: Path) -> Image.Image | None:
-    """Open a picture with Pillow; None for what Pillow does not read.
+    """Open a picture with Pillow; None for what Pillow does not read, and for Motion JPEG.
 
     Raises Refused for several pages, raw photographs and more pixels than memory holds.
     """
     check_file(path)
+    if path.suffix.lower() in _MOTION_JPEG:  # Pillow would take the first frame for the whole
+        return None
     try:
         picture = Image.open(path, formats=_picture_formats())
     except Image.DecompressionBombError as error:

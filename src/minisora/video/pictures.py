@@ -26,6 +26,7 @@ from typing import Literal, cast
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from minisora.errors import FileNote
 from minisora.video.colour import Coding, Pixels, ToSRGB, light_to_srgb, power, srgb_to_light, to_bt709
 from minisora.video.open import Refused, open_picture
 
@@ -144,7 +145,7 @@ def _recolour_of(picture: Image.Image) -> Recolour | None:
             return profile(icc, _base_mode(picture))
         except ValueError as error:
             name = getattr(picture, "filename", "") or "a picture"
-            warnings.warn(f"{name}: its colour profile was left out: {error}.", stacklevel=2)
+            warnings.warn(f"{name}: its colour profile was left out: {error}.", FileNote, stacklevel=2)
     if _base_mode(picture) not in ("L", "RGB"):
         return None
     if (coding := _header_coding(picture)) is not None:

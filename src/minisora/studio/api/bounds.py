@@ -16,6 +16,7 @@ from minisora.studio.api.settings import VideoBounds
 
 _LENGTHS = ("seconds", "after", "before")
 MOST_CANDIDATES, MOST_TIMES = 64, 64
+EXPANDERS = ("auto", "grammar", "smollm2")  # a fourth way is an address, which only the operator may name
 
 
 def check_bounds(request: Request, bounds: VideoBounds, fps: float, clip_seconds: float) -> None:
@@ -33,11 +34,13 @@ def check_bounds(request: Request, bounds: VideoBounds, fps: float, clip_seconds
     for name in _LENGTHS:
         if (getattr(request, name, None) or 0) > bounds.seconds:
             raise invalid(f"{name} is {bounds.seconds:g} at most.", name)
-    for text in ("prompt", "source"):
+    if getattr(request, "expand", None) not in (None, *EXPANDERS):
+        raise invalid(f"expand is one of {', '.join(EXPANDERS)}: this server calls no addresses.", "expand")
+    for text in ("prompt", "source", "typed", "typed_source"):
         if len(getattr(request, text, None) or "") > bounds.prompt_letters:
             raise invalid(f"{text} has more than {bounds.prompt_letters:,} characters.", text)
     shots = getattr(getattr(request, "board", None), "shots", ())
-    if any(len(shot.prompt) > bounds.prompt_letters for shot in shots):
+    if any(len(text or "") > bounds.prompt_letters for shot in shots for text in (shot.prompt, shot.typed)):
         raise invalid(f"a shot's prompt has more than {bounds.prompt_letters:,} characters.", "board")
     _check_length(request, shots, bounds, fps, clip_seconds)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from minisora.generate.request import Request, about, adapter
 from minisora.generate.verbs import VERBS, Generate
+from minisora.studio.api.bounds import EXPANDERS
 from minisora.studio.api.errors import MESSAGES
 from minisora.studio.api.media import ID
 from minisora.studio.api.objects import ErrorBody
@@ -109,6 +110,8 @@ def _schema(kind: type[Request]) -> Schema:
     whole = adapter(kind).json_schema()
     inner = whole.pop("$defs", {})
     schema: Schema = _plain(whole, inner)
+    if (expand := schema["properties"].get("expand")) is not None:
+        expand["anyOf"] = [{"type": "string", "enum": list(EXPANDERS)}, {"type": "null"}]
     return schema
 
 

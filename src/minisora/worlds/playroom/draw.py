@@ -71,6 +71,7 @@ MOVES = {
     "pan_left": 7.5,
     "pan_right": 7.5,
 }
+LIGHT_CHANCES = dict(zip(LIGHTS, (50, 27, 23), strict=True))
 COUNTS = {1: 33, 2: 43, 3: 24}
 CUT_SHARE = 0.1
 SIZE_CHANCES = (33, 67)  # small, large: the large are harder to place, and come out even
@@ -99,7 +100,7 @@ def draw(seed: int, *, split: str = "train") -> Scene:
             shots=shots,
             floor=rng.choice(FLOORS),
             floor_yaw=_round(rng.uniform(-0.5, 0.5)),
-            light=_choose(rng, dict(zip(LIGHTS, (50, 27, 23), strict=True))),
+            light=_choose(rng, LIGHT_CHANCES),
             light_azimuth=_round(rng.uniform(-2.6, -0.5)),  # behind the camera, to either side
         )
         placed = _lay_out(rng, scene)
