@@ -23,6 +23,7 @@ from minisora.worlds.playroom import draw, render
 from tests.helpers.studio import Client, File, clip, left, studio
 from tests.helpers.studios import tiny_bundle
 
+PATIENCE = 300.0  # seconds
 MODULE = '''
 class House:
     """Refuses words, and frames that are nearly white; breaks at others."""
@@ -84,7 +85,7 @@ def test_prompts_are_refused_at_the_door(client, tmp_path, folder):
         answer = call("PATCH" if path.endswith(waiting) else "POST", path, data={"prompt": "spiders"})
         assert answer.status == 400 and answer.error["code"] == "moderation_blocked"
     client.post(f"/v1/videos/{busy}/cancel")
-    assert client.done(waiting)["status"] == "completed"
+    assert client.done(waiting, PATIENCE)["status"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -96,12 +97,12 @@ def test_prompts_are_refused_at_the_door(client, tmp_path, folder):
 )
 def test_frames_are_refused_before_anything_is_kept(client, folder, size, code, words):
     before = left(folder)
-    ended = client.done(client.post("/v1/videos", data={"prompt": "a ball", "size": size}).json()["id"])
+    ended = client.done(client.post("/v1/videos", data={"prompt": "a ball", "size": size}).json()["id"], PATIENCE)
     assert ended["status"] == "failed" and ended["error"]["code"] == code and words in ended["error"]["message"]
     assert client.get(f"/v1/videos/{ended['id']}/content").status == 404
     assert left(folder) == before
     long = client.post("/v1/videos", data={"prompt": "a ball", "size": size, "seconds": 12}).json()["id"]
-    assert client.done(long)["error"]["code"] == code  # a stream
+    assert client.done(long, PATIENCE)["error"]["code"] == code  # a stream
     assert left(folder) == before
 
 
@@ -109,11 +110,11 @@ def test_media_are_looked_at_before_they_are_used(client, tmp_path):
     white = torch.full((9, 64, 96, 3), 255, dtype=torch.uint8)
     write_video(tmp_path / "white.mkv", white, fps=8.0)
     form = {"prompt": "it goes on", "after": 1, "clip": File((tmp_path / "white.mkv").read_bytes(), "snow.mkv")}
-    ended = client.done(client.post("/v1/videos/extend", form=form).json()["id"])
+    ended = client.done(client.post("/v1/videos/extend", form=form).json()["id"], PATIENCE)
     assert ended["error"] == {"code": "moderation_blocked", "message": "snow.mkv is refused: too bright."}
     assert "denoise" not in (ended["minisora"]["timings"] or {})
     fine = client.post("/v1/videos/extend", form={**form, "clip": File(clip(tmp_path))}).json()["id"]
-    assert client.done(fine)["status"] == "completed"
+    assert client.done(fine, PATIENCE)["status"] == "completed"
 
 
 def test_every_prompt_of_a_request_is_asked_about():
@@ -164,7 +165,7 @@ def test_the_mark_of_the_server_and_of_the_origin_are_on_all_files(client, folde
     ids = [client.post("/v1/videos", data={**request, **more}).json()["id"] for more in ({}, {"mark": "mine"})]
     ids.append(client.post("/v1/videos/image", data={"prompt": "a ball", "size": "96x64"}).json()["id"])
     for video_id in ids:
-        assert client.done(video_id)["status"] == "completed"
+        assert client.done(video_id, PATIENCE)["status"] == "completed"
         files = [path for path in (folder / "jobs" / video_id).iterdir() if path.name != "manifest.json"]
         assert len(files) == 4 and all(is_ours(path) for path in files)
     one, other, _ = (read_video(next((folder / "jobs" / each).glob("video.*"))).frames for each in ids)
