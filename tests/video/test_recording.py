@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minisora.errors import UsageError
-from minisora.video import Source, Video, read_frames, recording
+from minisora.video import Source, Video, frames, read_frames, recording
 from minisora.video.frames import backwards, blended, fit, in_pieces, padded, single
 from minisora.video.recording import FileFrames, Recording
 from minisora.video.sound import RATE, Sound, mixed
@@ -49,6 +49,9 @@ def test_frames_read_when_they_are_sliced_are_those_read_at_once(path, monkeypat
     sliced, sliced_rate = opened(path, start, stop).read(size=size, fps=fps)
     assert isinstance(sliced, FileFrames) and sliced_rate == rate and tuple(sliced.shape) == tuple(at_once.shape)
     assert torch.equal(torch.cat(list(in_pieces(sliced))), at_once)
+    assert torch.equal(torch.cat(list(backwards(sliced))), at_once.flip(0))
+    monkeypatch.setattr(frames, "_PIECE_BYTES", 3 * math.prod(sliced.shape[1:]))
+    monkeypatch.setattr(frames, "_RUN_BYTES", 8 * math.prod(sliced.shape[1:]))
     assert torch.equal(torch.cat(list(backwards(sliced))), at_once.flip(0))
     for first, last in ((0, 1), (5, 9), (3, 6), (len(at_once) - 4, len(at_once)), (2, 2)):
         assert torch.equal(sliced[first:last], at_once[first:last])

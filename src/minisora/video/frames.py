@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -17,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minisora.errors import UsageError
+from minisora.video.files import cannot_write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class Shape:
         return (self.num_frames - 1) / self.fps
 
 
-_PIECE_BYTES = 16 << 20  # of frames that are read at a time
+_PIECE_BYTES = 4 << 20  # of frames that are read at a time
+_RUN_BYTES = 512 << 20  # of frames on the disk, to be read backwards
 
 
 class Frames(Protocol):
@@ -121,10 +125,32 @@ def in_pieces(frames: Frames) -> Iterator[Tensor]:
 
 
 def backwards(frames: Frames) -> Iterator[Tensor]:
-    """Yield frames from the last to the first, a few at a time."""
-    size = _at_once(frames)
-    for stop in range(len(frames), 0, -size):
-        yield frames[max(0, stop - size) : stop].flip(0)
+    """Yield frames from the last to the first, a few at a time.
+
+    Decoding goes forwards only, so a run of frames at a time waits on the disk.
+
+    Raises UsageError if the disk is full.
+    """
+    if isinstance(frames, Tensor):
+        yield frames.flip(0)
+        return
+    size, shape = _at_once(frames), frames.shape[1:]
+    each = math.prod(shape)
+    run = max(size, _RUN_BYTES // each)
+    for stop in range(len(frames), 0, -run):
+        start = max(0, stop - run)
+        with tempfile.TemporaryFile() as kept:
+            try:
+                for first in range(start, stop, size):
+                    kept.write(frames[first : min(first + size, stop)].numpy())
+                kept.flush()
+            except OSError as error:
+                raise cannot_write(Path(tempfile.gettempdir()), error) from error
+            for last in range(stop, start, -size):
+                first = max(start, last - size)
+                kept.seek((first - start) * each)
+                read = torch.frombuffer(bytearray(kept.read((last - first) * each)), dtype=torch.uint8)
+                yield read.reshape(last - first, *shape).flip(0)
 
 
 def _at_once(frames: Frames) -> int:

@@ -30,8 +30,8 @@ from minisora.video.pixels import Pixels
 from minisora.video.read import Probe, commonest_rate, constant_rate, probe, read_frames, resampled
 from minisora.video.sound import Sound
 
-_HELD_BYTES = 64 << 20  # of fitted frames: longer clips are read again for each use
-_NEAR_BYTES = 16 << 20  # of frames just read, which may be asked for again
+_HELD_BYTES = 16 << 20  # of fitted frames: longer clips are read again for each use
+_NEAR_BYTES = 4 << 20  # of frames just read, which may be asked for again; two at least, for blending
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ class FileFrames:
             pixels = next(reversed(self._near.values()))
         self._next += 1
         self._near[number] = pixels
-        while len(self._near) * pixels.nbytes > _NEAR_BYTES:
+        while len(self._near) > max(2, _NEAR_BYTES // pixels.nbytes):
             self._near.popitem(last=False)
         return pixels
 

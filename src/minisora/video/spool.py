@@ -22,7 +22,7 @@ import av
 
 from minisora.video.files import cannot_write
 
-_IN_MEMORY = 32 << 20  # bytes
+_IN_MEMORY = 8 << 20  # bytes
 _HEAD = struct.Struct("<qqqqq?q")  # pts, dts, duration, time base, is_keyframe, bytes of data
 _NONE = -(2**63)  # FFmpeg's own mark of no time
 _CUT: Final = "skip_samples"  # side data of the first and the last packet of a sound
