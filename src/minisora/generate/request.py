@@ -158,6 +158,13 @@ Typed = Annotated[str, option("The prompt as typed, before it was expanded."), F
 OneStage = Annotated[bool, option("Make the first frame with the rest.")]
 
 
+LINE, ASCII = re.compile(r"([!-~]([ -~]{0,58}[!-~])?)?"), "up to 60 letters, digits and signs of ASCII"
+Mark = Annotated[
+    str,
+    option("Words on every frame, lower right, over kept frames too.", give=ASCII, pattern=f"^{LINE.pattern}$"),
+]
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(Field,))
 def verb(cls: Value) -> Value:
     """Make a frozen, validated dataclass of a request's class.
@@ -280,6 +287,7 @@ class Sampled(Request):
     context_noise: Annotated[float, option("Noise on frames that condition the network, 0 to 1.", ge=0, le=1)] = 0.0
     guidance_interval: Annotated[tuple[float, float], option("Times that are guided."), Flag(hidden=True)] | None = None
     guidance_rescale: Annotated[float, option("See diffusion.guidance.", ge=0, le=1), Flag(hidden=True)] | None = None
+    mark: Mark = ""
     history_guidance: Annotated[bool, option("Guide along the conditioning frames too."), Flag(hidden=True)] = True
 
     def settings(self, bundle: Bundle) -> Settings:

@@ -28,6 +28,7 @@ from minisora.generate.request import (
     FieldError,
     Flag,
     Fps,
+    Mark,
     OneStage,
     Plan,
     Prompt,
@@ -335,6 +336,8 @@ class Reverse(Request):
 
     needs_model: ClassVar[bool] = False
     clip: Annotated[Clip, option("A video.")]
+    _: KW_ONLY
+    mark: Mark = ""
 
     def opened(self) -> Self:
         return replace(self, clip=media.clip(self.clip))

@@ -39,6 +39,7 @@ from minisora.studio.jobs import (
 from minisora.studio.line import Line
 from minisora.studio.listeners import Listeners
 from minisora.studio.messages import Models
+from minisora.studio.moderation import Moderator, check_prompts
 from minisora.studio.results import Results
 from minisora.studio.running import Limits as Limits
 from minisora.studio.running import Runner, Running
@@ -56,14 +57,22 @@ _MOST_RETRY, _USUAL_RETRY = 120, 10  # seconds; clients give up on longer ones
 class Dispatcher:
     """Runs jobs of a store on workers. All methods are called in one asyncio loop, and none blocks.
 
-    folder: for results, jobs/<id>
+    folder:    for results, jobs/<id>
+    moderator: asked about every prompt; None: all pass
 
     Methods that take an `owner` raise NotFound for another's job; None may see all.
     """
 
     def __init__(
-        self, store: Store, blobs: Blobs, folder: Path, workers: Sequence[Worker], limits: Limits | None = None
+        self,
+        store: Store,
+        blobs: Blobs,
+        folder: Path,
+        workers: Sequence[Worker],
+        limits: Limits | None = None,
+        moderator: Moderator | None = None,
     ) -> None:
+        self._moderator = moderator
         self._store, self._blobs, self._results = store, blobs, Results(folder)
         self._workers, self._limits = workers, limits or Limits()
         self._line, self._paused = Line(), dict[str, Job]()
@@ -122,7 +131,7 @@ class Dispatcher:
         With the key or the fingerprint of an earlier job (see NewJob) that one is returned.
 
         Raises QueueFull; UsageError for an unknown model, an unfit format or media that are no
-        blobs; StorageFull.
+        blobs; Blocked for a prompt that the moderator refuses; StorageFull, Unavailable.
         """
         model = new.model or next(iter(self.models))
         if model not in self.models:
@@ -130,7 +139,7 @@ class Dispatcher:
         self._check_made(model, new.request, new.format)
         if new.deadline_seconds is not None and not 0 < new.deadline_seconds < float("inf"):
             raise UsageError(f"a deadline of {new.deadline_seconds:g} s cannot be. Give seconds above 0.")
-        await self._check_media(new.request)
+        await self._check(new.request)
         return await self._whole(self._accepted(replace(new, model=model)))
 
     async def _accepted(self, new: NewJob) -> Job:
@@ -190,8 +199,8 @@ class Dispatcher:
         return await self._whole(self._changed(job_id, owner, [State.PAUSED], {"state": State.WAITING}))
 
     async def edit(self, job_id: str, owner: str | None, request: Request) -> Job:
-        """Replace the request of a waiting or paused job. Raises WrongState for any other."""
-        await self._check_media(request)
+        """Replace the request of a waiting or paused job; errors as of `submit`, and WrongState."""
+        await self._check(request)
         return await self._whole(self._changed(job_id, owner, [State.WAITING, State.PAUSED], {"request": request}))
 
     async def _changed(
@@ -338,8 +347,13 @@ class Dispatcher:
         self._runner.lane(model)[0].check(request, form)
         format_for(request, form)
 
-    async def _check_media(self, request: Request) -> None:
-        """Raise UsageError for media that are no blobs; those that are stay for a day at least."""
+    async def _check(self, request: Request) -> None:
+        """Raise Blocked for a prompt that is refused, UsageError for media that are no blobs.
+
+        Those that are blobs stay for a day at least.
+        """
+        if self._moderator is not None:
+            await asyncio.to_thread(check_prompts, self._moderator, request)
         for one in named_media(request.to_data()):
             if not await asyncio.to_thread(self._blobs.hold, one["sha256"]):
                 raise UsageError(f"{one.get('name') or 'a clip'} is not among the files here. Upload it first.")

@@ -65,7 +65,11 @@ class StorageFull(DiskFull):
 
 
 class Unavailable(UsageError):
-    """The database does not answer for now."""
+    """The database, or the moderator, does not answer for now."""
+
+
+class Blocked(UsageError):
+    """The moderator refuses it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Failure:
     """Reason why a job failed.
 
     code: invalid_request, worker_lost, deadline_exceeded, out_of_memory, storage_full,
-          model_not_found, internal_error or a provider's own; a job that was cancelled has none
+          model_not_found, moderation_blocked, moderation_failed, internal_error or a provider's
+          own; a job that was cancelled has none
     """
 
     code: str

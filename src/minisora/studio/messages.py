@@ -6,7 +6,7 @@ Here: the values; they pickle, and importing them loads no torch. Not here: send
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,23 @@ from minisora.progress import Event
 from minisora.studio.jobs import Failure, Job, Made, Remote, State
 
 Models = Mapping[str, Mapping[str, Any]]  # facts of models by name, the default first
+Outcome = Made | Failure | State  # State.CANCELLED if it was cancelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a worker process is started with.
+
+    models:     names or folders of bundles, the default first
+    workers:    most of them on its machine
+    moderation: name of the moderator of frames; empty: all pass
+    mark:       words on every frame, in place of the request's; empty for none
+    """
+
+    models: Sequence[str]
+    workers: int
+    moderation: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +56,6 @@ class Report:
     progress: share of all work that is done, 0 to 1
     preview:  JPEG
     remote:   video that a provider makes for it
-    outcome:  State.CANCELLED if it was cancelled
     """
 
     job_id: str
@@ -47,7 +63,7 @@ class Report:
     progress: float | None = None
     preview: bytes | None = None
     remote: Remote | None = None
-    outcome: Made | Failure | State | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
