@@ -119,8 +119,9 @@ def test_ends_of_jobs_are_told(tmp_path: Path, receiver: Receiver):
             keys = [base64.b64decode(secret[6:]) for secret in secrets]
             signed = ["v1," + base64.b64encode(hmac.digest(key, message, hashlib.sha256)).decode() for key in keys]
             assert headers["webhook-signature"] in signed
-        until(lambda: all(each["last_outcome"] == "status 200" for each in client.get("/v1/webhooks").json()["data"]))
+        until(lambda: not any(each["pending"] for each in client.get("/v1/webhooks").json()["data"]))
         listed = client.get("/v1/webhooks").json()["data"]
+        assert all(each["last_outcome"] == "status 200" for each in listed)
         assert [each["id"] for each in listed] == [both["id"], one["id"]]
         assert all(each["secret"] is None and each["pending"] == 0 for each in listed)
         assert client.call("DELETE", f"/v1/webhooks/{both['id']}").json()["deleted"] is True
