@@ -21,12 +21,11 @@ from pydantic import BeforeValidator
 from minisora.errors import UsageError
 from minisora.generate import media
 from minisora.generate.edits import Edit, Inpaint, Outpaint
+from minisora.generate.fields import FieldError, Flag, option
 from minisora.generate.media import Clip, Picture
 from minisora.generate.request import (
     Candidates,
     ClipFile,
-    FieldError,
-    Flag,
     Fps,
     Mark,
     OneStage,
@@ -37,7 +36,6 @@ from minisora.generate.request import (
     Seconds,
     Strength,
     check_first_frame,
-    option,
     verb,
 )
 from minisora.generate.schedule import Schedule

@@ -27,8 +27,9 @@ from urllib.parse import quote
 from minisora.errors import UsageError
 from minisora.generate import saved
 from minisora.generate.edits import Edit
+from minisora.generate.fields import about
 from minisora.generate.media import Named
-from minisora.generate.request import Request, about
+from minisora.generate.request import Request
 from minisora.generate.verbs import Animate, Extend, Generate
 from minisora.progress import Event
 from minisora.studio.api.errors import Refusal

@@ -16,7 +16,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
-from minisora.generate.request import Request, adapter
+from minisora.generate.fields import adapter
+from minisora.generate.request import Request
 from minisora.studio.database import Database
 from minisora.studio.jobs import (
     Attempt,

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from minisora.errors import DiskFull, UsageError
-from minisora.generate.request import FieldError
+from minisora.generate.fields import FieldError
 from minisora.studio.jobs import Blocked, NotFound, QueueFull, Unavailable, WrongState
 
 NOT_AGAIN = {"x-should-retry": "false"}

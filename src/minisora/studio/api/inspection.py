@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from minisora.generate.request import adapter
+from minisora.generate.fields import adapter
 from minisora.studio.api.errors import Refusal
 from minisora.studio.api.sandbox import command, environment
 from minisora.studio.api.settings import UploadBounds

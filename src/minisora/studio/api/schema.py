@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minisora.generate.request import Request, about, adapter
+from minisora.generate.fields import about, adapter
+from minisora.generate.request import Request
 from minisora.generate.verbs import VERBS, Generate
 from minisora.studio.api.bounds import EXPANDERS
 from minisora.studio.api.errors import MESSAGES
