@@ -70,9 +70,11 @@ class Line:
             self._order = [job for *_, job in sorted(ranked, key=lambda rank: rank[:4])]
         return self._order
 
-    def pack(self, first: Job, most: int) -> list[Job]:
-        """The job and those right behind it that may run with it; others are not passed over."""
-        order = self.order()
+    def pack(self, first: Job, most: int, order: Sequence[Job]) -> list[Job]:
+        """The job and those right behind it that may run with it; others are not passed over.
+
+        order: of the jobs that its worker may run
+        """
         behind, kind, pack = order[order.index(first) + 1 :], pack_kind(first), [first]
         for job in behind:
             if kind is None or len(pack) == most or pack_kind(job) != kind:
