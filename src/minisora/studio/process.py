@@ -150,6 +150,7 @@ def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping
 
     size:  (height, width) as delivered
     world: whose captions it was trained on; dense: on dense ones too
+    card:  its model card in Markdown; size_bytes: of its weights
 
     Raises UsageError for a model that is not there, and for two of one name.
     """
@@ -169,5 +170,12 @@ def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping
         size, created = [factor * side for side in about["sampling"]["size"]], (folder / "bundle.json").stat().st_mtime
         folders[name] = folder
         captions = {"world": about["world_name"], "dense": about["dense_captions"]}
-        known[name] = {**about["sampling"], **captions, "size": size, "digest": about["digest"], "created": created}
+        stored = {"card": _card(folder), "size_bytes": sum(each.stat().st_size for each in folder.glob("*.safetensors"))}
+        made = {"digest": about["digest"], "created": created}
+        known[name] = {**about["sampling"], **captions, "size": size, **made, **stored}
     return folders, known
+
+
+def _card(folder: Path) -> str:
+    path = folder / "card.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -11,6 +11,7 @@ export const lost = cell(false); // no answer from the server
 export const login = cell(null); // { message, done } while one is needed
 
 const FIRST_WAIT = 500, LONGEST_WAIT = 8000; // ms
+const LARGE = /\d{16}/;
 let again = null; // ends the wait for the next try
 
 export class Failure extends Error {
@@ -107,9 +108,11 @@ function pause(milliseconds) {
   });
 }
 
-function parsed(text) {
+/** Value of JSON; whole numbers that JavaScript's cannot hold, such as large seeds, as text. */
+export function parsed(text) {
+  const exact = (_, value, { source }) => (Number.isInteger(value) && !Number.isSafeInteger(value) ? source : value);
   try {
-    return text ? JSON.parse(text) : null;
+    return text ? JSON.parse(text, LARGE.test(text) && "rawJSON" in JSON ? exact : undefined) : null;
   } catch {
     return null;
   }

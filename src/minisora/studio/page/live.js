@@ -4,7 +4,7 @@
  * After each start the server sends all unfinished jobs; the newest of the list are loaded beside,
  * so that what ended while the page was away is known too. A channel that breaks is opened again.
  */
-import { login, loggedIn, lost, tryAgain } from "./api.js";
+import { login, loggedIn, lost, parsed, tryAgain } from "./api.js";
 import { cell } from "./cell.js";
 import { loadJobs, putJob } from "./store.js";
 
@@ -17,7 +17,7 @@ export function listen() {
   const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/v1/live`, ["minisora"]);
   let refused = false;
   socket.onmessage = ({ data }) => {
-    const message = JSON.parse(data);
+    const message = parsed(data);
     if (message.type === "hello") hello(message);
     else if (message.type === "video") putJob(message.video, message.preview ?? undefined);
     else if (message.type === "error") refused = message.error;

@@ -22,6 +22,7 @@ const SEEDS = 1_000_000; // that are drawn: short enough to read out
 const EMPTY = { verb: "generate", parts: [{ start: 0, text: "" }], part: 0, seconds: null, after: 2, before: 0, media: {}, pins: [], fields: {}, variants: 1, model: "" };
 
 export const form = kept("minisora.form", EMPTY);
+export const editing = kept("minisora.editing", null); // waiting job that the form changes: { id, verb }
 export const change = (values) => form.set((before) => ({ ...before, ...values }));
 
 /** Slots of a verb for media, by name: { needed, picture } */
@@ -92,7 +93,16 @@ export function bodiesOf(one) {
   if (one.verb === "reverse") return [bodyOf(one)];
   const given = typed(one.fields.seed, "integer");
   const drawn = () => crypto.getRandomValues(new Uint32Array(1))[0] % SEEDS;
-  return Array.from({ length: one.variants }, (_, n) => bodyOf(one, given === undefined ? drawn() : given + n));
+  const after = (n) => (typeof given === "string" ? String(BigInt(given) + BigInt(n)) : given + n);
+  return Array.from({ length: one.variants }, (_, n) => bodyOf(one, given === undefined ? drawn() : after(n)));
+}
+
+/** Fields for a waiting job: those of the form, and null or the usual value for what it leaves out. */
+export function patchOf(one) {
+  const { model, ...body } = bodyOf(one), empty = {};
+  for (const { name, default: usual } of fieldsOf(one.verb)) empty[name] = usual ?? null;
+  for (const { name } of slotsOf(one.verb)) empty[name] = null;
+  return { ...empty, ...body };
 }
 
 function shotsOf(one) {
@@ -112,6 +122,7 @@ function reference({ id, start, stop }, picture) {
 
 function typed(value, type) {
   if (value === undefined || value === null || value === "") return undefined;
+  if (type === "integer" && /^\d+$/.test(value) && !Number.isSafeInteger(Number(value))) return String(value); // a number would lose digits
   return type === "integer" || type === "number" ? Number(value) : value;
 }
 
@@ -146,9 +157,10 @@ async function pinsOf(pictures, start) {
   return (await Promise.all(found)).filter(({ item }) => item.id);
 }
 
-async function medium({ id, name, start, stop }) {
+async function medium({ id, name, sha256, start, stop }) {
   try {
-    return id ? { ...slotOf(await loadItem(id)), start: start || 0, stop: stop ?? null } : { name };
+    const item = id ? await loadItem(id) : sha256 && (await get(`/v1/library?limit=1&sha256=${sha256}`)).data[0];
+    return item ? { ...slotOf(item), start: start || 0, stop: stop ?? null } : { name };
   } catch {
     return { name };
   }
