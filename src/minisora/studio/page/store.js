@@ -53,6 +53,8 @@ export async function loadItem(id) {
   return items.value.get(id);
 }
 
-export function putItem(item) {
-  items.set((before) => new Map(before).set(item.id, item));
+export const putItem = (item) => putItems([item]);
+
+export function putItems(list) {
+  items.set((before) => new Map([...before, ...list.map((item) => [item.id, item])]));
 }

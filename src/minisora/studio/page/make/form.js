@@ -197,7 +197,7 @@ export function choose(verb) {
 export async function goOn(verb, id) {
   const item = items.value.get(id) ?? await loadItem(id);
   const slot = { connect: "one", generate: "preview", animate: "picture" }[verb] ?? "clip";
-  const { request } = (await get(`/v1/videos/${id}`)).minisora;
+  const request = item.is_upload ? {} : (await get(`/v1/videos/${id}`)).minisora.request;
   const parts = request.prompt ? parsed(request.prompt) : form.value.parts;
   form.set({ ...EMPTY, verb, parts: verb === "generate" ? parts : parts.slice(-1).map((each) => ({ ...each, start: 0 })),
     model: form.value.model, media: { [slot]: slotOf(item) },

@@ -7,15 +7,17 @@
  *   prompt.js, media.js, fields.js   the fields
  *   drafts.js    what was asked for
  */
+import { call } from "../api.js";
 import { cell, useCell } from "../cell.js";
 import { html, useEffect, useState } from "../html.js";
 import { t } from "../language.js";
 import { send, sent } from "../outbox.js";
-import { jobs, loadItem, server } from "../store.js";
+import { jobs, loadItem, putJob, server } from "../store.js";
 import { theme } from "../theme.js";
+import { failed, say } from "../toasts.js";
 import { Drafts } from "./drafts.js";
 import { Advanced, OwnFields } from "./fields.js";
-import { VERBS, bodiesOf, bodyOf, change, choose, form, hasPrompt, missing, modelOf, slotOf } from "./form.js";
+import { VERBS, bodiesOf, bodyOf, change, choose, editing, form, hasPrompt, missing, modelOf, patchOf, slotOf } from "./form.js";
 import { planOf } from "./levels.js";
 import { Drop, Picker, Slots } from "./media.js";
 import { Prompt } from "./prompt.js";
@@ -29,10 +31,12 @@ export function Make() {
   const one = useCell(form), { models } = useCell(server), running = useRunning(one);
   useCell(theme);
   const [tried, setTried] = useState(false), [pinning, setPinning] = useState(false);
-  const model = modelOf(one), plan = planOf(one, model), lacking = missing(one);
+  const model = modelOf(one), plan = planOf(one, model), lacking = missing(one), edited = useEdited(one);
   const go = () => {
     setTried(lacking.length > 0);
     if (lacking.length) return document.querySelector(lacking[0] === "missing.prompt" ? "#prompt" : ".slot button")?.focus();
+    if (edited?.waits) return save(edited.id, one);
+    editing.set(null);
     const [key] = send(one.verb, bodiesOf(one));
     return watched.set({ key, asked: asked(one) });
   };
@@ -43,6 +47,8 @@ export function Make() {
   return html`<div class="make">
     <h1 class="hidden">${t("nav.make")}</h1>
     <div class="composer">
+      ${edited && html`<p class="editing" role="status"><span>${t(edited.said)}</span>
+        <button class="quiet" onClick=${() => editing.set(null)}>${t("editing.leave")}</button></p>`}
       <${Verbs} chosen=${one.verb} />
       <${Slots} form=${one} />
       ${hasPrompt(one.verb) && html`<${Prompt} form=${one} model=${model} onSend=${go} />`}
@@ -50,9 +56,9 @@ export function Make() {
       <${Timeline} form=${one} plan=${plan} model=${model} running=${running} onPin=${() => setPinning(true)} />
       <${Advanced} form=${one} models=${models} />
       <div class="row send">
-        ${one.verb !== "reverse" && html`<label class="variants">${t("variants")}<input type="number" min="1" max=${MOST_VARIANTS} value=${one.variants}
+        ${one.verb !== "reverse" && !edited?.waits && html`<label class="variants">${t("variants")}<input type="number" min="1" max=${MOST_VARIANTS} value=${one.variants}
           onChange=${(event) => change({ variants: Math.min(MOST_VARIANTS, Math.max(1, Math.round(Number(event.target.value)) || 1)) })} /></label>`}
-        <button class="main" onClick=${go}>${t(one.variants > 1 && one.verb !== "reverse" ? "send.many" : "send", { n: one.variants })}</button>
+        <button class="main" onClick=${go}>${edited?.waits ? t("editing.save") : t(one.variants > 1 && one.verb !== "reverse" ? "send.many" : "send", { n: one.variants })}</button>
         ${tried && lacking.length > 0 && html`<p class="wrong" role="alert">${lacking.map((each) => t(each)).join(" ")}</p>`}
       </div>
     </div>
@@ -60,6 +66,26 @@ export function Make() {
     <${Drop} />
     ${pinning && html`<${Picker} picture onPick=${pin} onClose=${() => setPinning(false)} />`}
   </div>`;
+}
+
+/** The waiting job that is being changed: { id, waits, said }, or null. */
+function useEdited({ verb }) {
+  const now = useCell(editing), known = useCell(jobs);
+  if (!now) return null;
+  const waits = ["waiting", "paused"].includes(known.get(now.id)?.video.minisora.state), same = verb === now.verb;
+  return { id: now.id, waits: waits && same, said: !waits ? "editing.begun" : same ? "editing" : "editing.verb" };
+}
+
+async function save(id, one) {
+  try {
+    putJob(await call("PATCH", `/v1/videos/${id}`, { body: patchOf(one) }));
+  } catch (error) {
+    failed(error);
+    return;
+  }
+  editing.set(null);
+  say(t("editing.saved"));
+  location.hash = "queue";
 }
 
 function Verbs({ chosen }) {

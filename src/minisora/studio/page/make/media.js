@@ -114,20 +114,20 @@ export function Picker({ picture, onPick, onClose }) {
   <//>`;
 }
 
-/** Files may be dropped anywhere; those on their way show how far they are. */
-export function Drop() {
+/** Files may be dropped anywhere; those on their way show how far they are. onItem: as of `take` */
+export function Drop({ text = t("file.drop"), onItem = null }) {
   const [over, setOver] = useState(false), files = useCell(sending);
   useEffect(() => {
     const holds = (event) => event.dataTransfer?.types.includes("Files");
     const enter = (event) => { if (holds(event)) { event.preventDefault(); setOver(true); } };
     const leave = (event) => { if (!event.relatedTarget) setOver(false); };
-    const drop = (event) => { if (holds(event)) { event.preventDefault(); setOver(false); take([...event.dataTransfer.files]); } };
+    const drop = (event) => { if (holds(event)) { event.preventDefault(); setOver(false); take([...event.dataTransfer.files], { onItem }); } };
     const dropped = () => setOver(false);
     const all = { dragover: enter, dragleave: leave, drop, "minisora-dropped": dropped };
     Object.entries(all).forEach(([name, act]) => document.addEventListener(name, act));
     return () => Object.entries(all).forEach(([name, act]) => document.removeEventListener(name, act));
   }, []);
-  return html`${over && html`<p class="dropping">${t("file.drop")}</p>`}
+  return html`${over && html`<p class="dropping">${text}</p>`}
     ${files.length > 0 && html`<div class="sending" role="status">${files.map(({ name, share, stop }) => html`<p key=${name}>
       <span dir="auto">${name}</span><progress max="1" value=${share} aria-label=${name}></progress>
       <button class="text" onClick=${stop}>${t("cancel")}</button></p>`)}</div>`}`;
