@@ -29,3 +29,9 @@ export function duration(seconds) {
   if (seconds >= 90) return t("unit.minutes", { n: number(seconds / 60, seconds < 600 ? 1 : 0) });
   return t("unit.seconds", { n: number(seconds, seconds < 10 ? 1 : 0) });
 }
+
+/** Size of a file: 12 kB, 3.4 MB. */
+export function fileSize(bytes) {
+  if (bytes < 1e6) return t("unit.kilobytes", { n: number(bytes / 1e3, 0) });
+  return t("unit.megabytes", { n: number(bytes / 1e6, bytes < 1e7 ? 1 : 0) });
+}

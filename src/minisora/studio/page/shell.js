@@ -6,11 +6,12 @@ import { html, useEffect, useState } from "./html.js";
 import { Icon } from "./icons.js";
 import { LANGUAGES, language, t } from "./language.js";
 import { otherVersion } from "./live.js";
+import { step } from "./make/tour.js";
 import { THEMES, theme } from "./theme.js";
 import { Toasts, sentence } from "./toasts.js";
 
 const ICONS = { system: "half", light: "sun", dark: "moon" };
-const KEYS = ["go", "generate", "step", "leap", "ends", "remove", "help"];
+const KEYS = ["go", "generate", "step", "leap", "ends", "remove", "frames", "move", "help"];
 
 export function Shell({ name, views, children }) {
   const [keys, setKeys] = useState(false);
@@ -95,5 +96,6 @@ function Keys({ onClose }) {
     <dl class="keys">${KEYS.map((each) => html`<div key=${each}>
       <dt>${t(`keys.${each}`)}</dt><dd>${t(`keys.${each}.does`)}</dd></div>`)}
     </dl>
+    <div class="row"><button onClick=${() => { onClose(); location.hash = "make"; step.set(0); }}>${t("tour.again")}</button></div>
   <//>`;
 }

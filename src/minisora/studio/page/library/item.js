@@ -3,7 +3,8 @@ import { get } from "../api.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { duration, language, number, t, tOr } from "../language.js";
+import { duration, fileSize, language, number, t, tOr } from "../language.js";
+import { fieldsOf } from "../make/form.js";
 import { content, items, loadItem } from "../store.js";
 import { calm } from "../theme.js";
 import { failed } from "../toasts.js";
@@ -54,7 +55,7 @@ function Gone() {
 function factsOf({ width, height, num_frames: frames, fps, seconds, size_bytes: size, created_at: created, is_upload: upload }) {
   const moving = frames > 1 ? [duration(seconds), t("item.fps", { n: number(fps) }), t("item.frames", { n: number(frames) })] : [];
   const day = new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }).format(created * 1000);
-  return [`${width} × ${height}`, ...moving, t("unit.megabytes", { n: number(size / 1e6) }), t(upload ? "item.uploaded" : "item.made", { when: day })];
+  return [`${width} × ${height}`, ...moving, fileSize(size), t(upload ? "item.uploaded" : "item.made", { when: day })];
 }
 
 function Film({ item, film }) {
@@ -119,7 +120,8 @@ function Tags({ item }) {
 /** The request as it was made, which can be brought back. */
 function Settings({ video }) {
   const { verb, request, made, notes } = video.minisora;
-  const fields = Object.entries(request).filter(([name, value]) => value != null && value !== "" && !DRAWN.includes(name));
+  const usual = Object.fromEntries(fieldsOf(verb).map(({ name, default: value }) => [name, value]));
+  const fields = Object.entries(request).filter(([name, value]) => value != null && value !== "" && value !== usual[name] && !DRAWN.includes(name));
   return html`<section aria-label=${t("item.settings")}><h2>${t("item.settings")}</h2>
     <dl class="settings">
       <div><dt>${t("item.verb")}</dt><dd>${t(`verb.${verb}`)}</dd></div>

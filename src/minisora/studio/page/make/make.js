@@ -4,8 +4,8 @@
  *   form.js      values of the form, to requests and back; schedule.js: prompts that change
  *   levels.js    a form as stretches with levels; draw.js, noise.js, frames.js: their picture
  *   timeline.js  the timeline; handle.js: what is moved on it
- *   prompt.js, media.js, fields.js   the fields
- *   drafts.js    what was asked for
+ *   prompt.js, media.js, mask.js, fields.js   the fields
+ *   drafts.js    what was asked for; tour.js: a first look at all of it
  */
 import { call } from "../api.js";
 import { cell, useCell } from "../cell.js";
@@ -22,6 +22,7 @@ import { planOf } from "./levels.js";
 import { Drop, Picker, Slots } from "./media.js";
 import { Prompt } from "./prompt.js";
 import { Timeline } from "./timeline.js";
+import { Tour } from "./tour.js";
 
 const MOST_VARIANTS = 8;
 const watched = cell(null); // { id or key, asked }: job that the timeline shows, as long as the same is asked
@@ -47,6 +48,7 @@ export function Make() {
   return html`<div class="make">
     <h1 class="hidden">${t("nav.make")}</h1>
     <div class="composer">
+      <${Tour} />
       ${edited && html`<p class="editing" role="status"><span>${t(edited.said)}</span>
         <button class="quiet" onClick=${() => editing.set(null)}>${t("editing.leave")}</button></p>`}
       <${Verbs} chosen=${one.verb} />

@@ -8,12 +8,13 @@ import { duration, number, t } from "../language.js";
 import { content, items, putItem, server } from "../store.js";
 import { failed, say } from "../toasts.js";
 import { bringBack, change, form, place, slotOf, slotsOf } from "./form.js";
+import { MaskEditor } from "./mask.js";
 
 const PAGE = 60; // items of the library at a time
 export const sending = cell([]); // files on their way: { id, name, share, stop }
 
 /** Keep a file in the library; returns its item, or null if it was refused, which is said. */
-async function keep(file) {
+export async function keep(file) {
   const most = server.value.me.bounds.upload.size_bytes;
   if (file.size > most) {
     say(t("file.large", { name: file.name, n: number(most / 2 ** 20, 0) }), { kind: "error" });
@@ -58,7 +59,7 @@ export function Slots({ form: one }) {
 }
 
 function Slot({ slot: { name, needed, picture }, medium, media }) {
-  const [picking, setPicking] = useState(false), [over, setOver] = useState(false), input = useRef();
+  const [picking, setPicking] = useState(false), [drawing, setDrawing] = useState(false), [over, setOver] = useState(false), input = useRef();
   const files = (list) => take([...list].slice(0, 1), { slot: name });
   const drop = (event) => {
     event.preventDefault();
@@ -68,6 +69,11 @@ function Slot({ slot: { name, needed, picture }, medium, media }) {
     files(event.dataTransfer.files);
   };
   const label = t(`slot.${name}`);
+  const masked = (item) => {
+    const { box, colour, ...fields } = form.value.fields; // one of the three says the region
+    change({ media: { ...media, mask: slotOf(item) }, fields });
+    setDrawing(false);
+  };
   return html`<div class="slot ${over ? "over" : ""} ${medium?.id ? "filled" : ""}" role="group" aria-label=${label} data-slot=${name}
     onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)} onDrop=${drop}>
     ${medium?.id ? html`<img src=${content(medium.id, "thumbnail")} alt="" width=${medium.width} height=${medium.height} />` : html`<span class="empty"><${Icon} name=${picture ? "pin" : "film"} /></span>`}
@@ -77,6 +83,7 @@ function Slot({ slot: { name, needed, picture }, medium, media }) {
           <span class="small">${medium.width} × ${medium.height}${medium.frames > 1 ? ` · ${duration(medium.seconds)}` : ""}</span>`
         : html`<span class="small">${medium?.name ? t("slot.again", { name: medium.name }) : t(picture ? "slot.drop.picture" : "slot.drop.clip")}</span>`}
       <div class="row">
+        ${name === "mask" && media.clip?.id && html`<button class="quiet strong" onClick=${() => setDrawing(true)}><${Icon} name="pencil" />${t("mask.draw")}</button>`}
         <button class="quiet" onClick=${() => input.current.click()}><${Icon} name="upload" />${t("slot.file")}</button>
         <button class="quiet" onClick=${() => setPicking(true)}>${t("slot.library")}</button>
         ${medium && html`<button class="quiet" onClick=${() => change({ media: { ...media, [name]: undefined } })}>${t("slot.remove")}</button>`}
@@ -84,9 +91,10 @@ function Slot({ slot: { name, needed, picture }, medium, media }) {
     </div>
     <input ref=${input} type="file" hidden accept=${picture ? "image/*" : "video/*,image/gif"} aria-label=${label}
       onChange=${(event) => { files(event.target.files); event.target.value = ""; }} />
+  </div>
+    ${drawing && html`<${MaskEditor} clip=${media.clip} onClose=${() => setDrawing(false)} onMask=${masked} />`}
     ${picking && html`<${Picker} picture=${picture} onClose=${() => setPicking(false)}
-      onPick=${(item) => { change({ media: { ...media, [name]: slotOf(item) } }); setPicking(false); }} />`}
-  </div>`;
+      onPick=${(item) => { change({ media: { ...media, [name]: slotOf(item) } }); setPicking(false); }} />`}`;
 }
 
 /** Choose an item of the library, or a file. */

@@ -2,7 +2,7 @@
 import { get } from "../api.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useState } from "../html.js";
-import { duration, number, t } from "../language.js";
+import { duration, fileSize, number, t } from "../language.js";
 import { change } from "../make/form.js";
 import { Markdown } from "../markdown.js";
 import { jobs, server } from "../store.js";
@@ -40,7 +40,7 @@ function rowsOf({ size, seconds, fps, steps, guidance, size_bytes: bytes, verbs,
   const rows = [
     ["size", size && `${size[1]} × ${size[0]}`], ["length", seconds && duration(seconds)], ["fps", fps && number(fps)],
     ["steps", steps && number(steps)], ["guidance", guidance && number(guidance)],
-    ["memory", bytes && t("unit.megabytes", { n: number(bytes / 1e6, 0) })], ["world", world],
+    ["memory", bytes && fileSize(bytes)], ["world", world],
     ["verbs", verbs?.map((verb) => t(`verb.${verb}`)).join(", ")], ["digest", digest && html`<code>${digest.slice(0, 16)}</code>`],
   ];
   return rows.filter(([, value]) => value);

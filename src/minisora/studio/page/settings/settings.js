@@ -2,7 +2,7 @@
 import { get, login, post } from "../api.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useState } from "../html.js";
-import { duration, LANGUAGES, language, number, t } from "../language.js";
+import { duration, fileSize, LANGUAGES, language, number, t } from "../language.js";
 import { server } from "../store.js";
 import { THEMES, theme } from "../theme.js";
 import { failed } from "../toasts.js";
@@ -25,11 +25,10 @@ export function Settings() {
 
 function Me({ me: { token, usage, needs_token: needed, bounds } }) {
   const of = (used, most, unit = (n) => number(n)) => (most == null ? unit(used) : t("me.of", { n: unit(used), all: unit(most) }));
-  const megabytes = (bytes) => t("unit.megabytes", { n: number(bytes / 1e6, 0) });
   const rows = [
-    ["name", token?.name ?? t("me.open")], ["waiting", of(usage.unfinished, token?.jobs_waiting)], ["kept", of(usage.bytes, token?.bytes_kept, megabytes)],
+    ["name", token?.name ?? t("me.open")], ["waiting", of(usage.unfinished, token?.jobs_waiting)], ["kept", of(usage.bytes, token?.bytes_kept, fileSize)],
     ["today", duration(usage.seconds_today)], ["calls", token?.calls_a_minute == null ? t("me.unbounded") : number(token.calls_a_minute)],
-    ["longest", duration(bounds.video.seconds)], ["largest", megabytes(bounds.upload.size_bytes)],
+    ["longest", duration(bounds.video.seconds)], ["largest", fileSize(bounds.upload.size_bytes)],
   ];
   const leave = async () => {
     try {
