@@ -170,7 +170,10 @@ def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping
         size, created = [factor * side for side in about["sampling"]["size"]], (folder / "bundle.json").stat().st_mtime
         folders[name] = folder
         captions = {"world": about["world_name"], "dense": about["dense_captions"]}
-        stored = {"card": _card(folder), "size_bytes": sum(each.stat().st_size for each in folder.glob("*.safetensors"))}
+        stored = {
+            "card": _card(folder),
+            "size_bytes": sum(each.stat().st_size for each in folder.glob("*.safetensors")),
+        }
         made = {"digest": about["digest"], "created": created}
         known[name] = {**about["sampling"], **captions, "size": size, **made, **stored}
     return folders, known
