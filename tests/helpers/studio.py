@@ -153,12 +153,14 @@ def studio(
     limits: Limits | None = None,
     *,
     model: Path | None = None,
+    acts: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Iterator[Client]:
     """Run a whole studio in a folder, in a thread.
 
     model: a bundle for a worker process; None: a worker that computes nothing, for which a prompt
            of LONG lasts until it is cancelled
+    acts:  what that worker does with other prompts
     more:  settings of a studio with a model
     """
     settings, ready = settings or Settings(needs_token=False), threading.Event()
@@ -179,7 +181,7 @@ def studio(
                 await serve(parts.dispatcher, parts.store, parts.blobs)
             return
         hands = Hands(models=("toybox",))
-        hands.acts[LONG["prompt"]] = "hold"
+        hands.acts |= {LONG["prompt"]: "hold", **(acts or {})}
         async with dispatching(folder, hands, limits=limits) as parts_of_hands:
             await serve(*parts_of_hands)
 

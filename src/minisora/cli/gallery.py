@@ -34,7 +34,11 @@ SETTINGS = ("seed", "steps", "guidance", "strength", "seconds")  # that are told
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One file on the page. address, poster: relative, as in a link; about: verb, model, settings"""
+    """One file on the page.
+
+    address, poster: relative, as in a link
+    about:           verb, model and settings
+    """
 
     name: str
     address: str

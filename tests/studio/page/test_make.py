@@ -3,79 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from minisora.studio.api.settings import Settings
+from tests.helpers.page import Open, drag, drop, make, setting, until, write
 from tests.helpers.studio import Client, add_tokens, clip, studio
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
-Open = Callable[..., "Page"]
 LONG_STEPS = "400"
-
-
-def write(page: Page, prompt: str) -> None:
-    page.locator("#prompt").fill(prompt)
-
-
-def make(page: Page) -> dict[str, Any]:
-    """Press the button; returns the first request that is sent."""
-    with page.expect_request(lambda call: call.method == "POST" and "/v1/videos/" in call.url) as found:
-        page.locator(".send button.main").click()
-    sent: dict[str, Any] = found.value.post_data_json
-    return {"path": re.sub(r".*/v1", "/v1", found.value.url), **sent}
-
-
-def setting(page: Page, name: str, value: str) -> None:
-    if page.locator("details.advanced").get_attribute("open") is None:
-        page.locator("details.advanced summary").click()
-    page.locator(f"#field-{name}").fill(value)
-
-
-def drag(page: Page, handle: Locator, pixels: float) -> None:
-    box = handle.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + pixels / 2, y, steps=3)
-    page.mouse.move(x + pixels, y, steps=3)
-    page.mouse.up()
-
-
-def drop(page: Page, selector: str, content: bytes, name: str, kind: str) -> None:
-    """Drop a file, as a person drags it in."""
-    page.evaluate(
-        """([selector, bytes, name, type]) => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], name, { type }));
-            for (const kind of ["dragover", "drop"]) {
-                const event = new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true });
-                document.querySelector(selector).dispatchEvent(event);
-            }
-        }""",
-        [selector, list(content), name, kind],
-    )
-
-
-def until(found: Callable[[], Any], seconds: float = 240.0) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := found():
-            return value
-        time.sleep(0.1)
-    raise AssertionError("it did not come")
 
 
 def plays(page: Page) -> bool:

@@ -21,8 +21,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"], responses=errors(401, 4
 class Model(BaseModel):
     """A model.
 
-    minisora: its facts, such as fps, seconds, size and digest; of a provider's, its alias and verbs;
-              of one model alone, the text of its card
+    minisora: its facts, such as fps, seconds, size and digest; of a provider's, its alias and
+              verbs; of one model alone, the text of its card
     """
 
     id: str
