@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +10,7 @@ import pytest
 
 from minisora.studio.api.settings import Settings
 from tests.helpers.page import Open, drag, drop, make, setting, until, write
-from tests.helpers.studio import Client, add_tokens, clip, studio
+from tests.helpers.studio import Client, File, add_tokens, clip, studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -238,42 +233,18 @@ def test_a_login_is_asked_for_and_then_all_goes_on(opened: Open, tmp_path: Path)
 
 
 @pytest.mark.long
-def test_a_server_that_is_killed_and_started_again(opened: Open, model: Path, tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "minisora", "studio", "--port", str(port), "--folder", str(tmp_path / "s")]
-    command += ["--model", str(model)]
-
-    def start() -> subprocess.Popen[bytes]:
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: _answers(port))
-        return server
-
-    server = start()
-    try:
-        page = opened(port)
-        write(page, "a red ball rolls to the left")
-        setting(page, "steps", "200")
-        make(page)
-        page.locator("[data-state=running]").wait_for()
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        page.get_by_text("The server does not answer").wait_for()
-        write(page, "a blue cube spins")
-        setting(page, "steps", "2")
-        page.locator(".send button.main").click()
-        page.get_by_text("On its way to the server").wait_for()
-        server = start()
-        page.get_by_text("The server does not answer").wait_for(state="detached")
-        until(lambda: page.locator("[data-state=done]").count() == 2, 400)
-        videos = json.loads(page.evaluate("fetch('/v1/videos').then((answer) => answer.text())"))["data"]
-        assert [video["prompt"] for video in videos] == ["a blue cube spins", "a red ball rolls to the left"]
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
+def test_the_media_of_a_dropped_video_are_found_again(client: Client, opened: Open, tmp_path: Path):
+    content = clip(tmp_path)
+    given = client.post("/v1/library", form={"file": File(content, "walk.mp4")}).json()["id"]
+    body = {"prompt": "it goes on", "clip": {"id": given, "start": 0.25}, "after": 1, "steps": 2, "seed": 2**60 + 1}
+    video_id = client.post("/v1/videos/extend", data=body).json()["id"]
+    client.done(video_id, 240)
+    page = opened(client.port)
+    page.locator(".make").wait_for()
+    drop(page, "main", client.get(f"/v1/videos/{video_id}/content").body, "longer.mp4", "video/mp4")
+    page.locator("[data-slot=clip].filled").wait_for()
+    sent = make(page)
+    assert sent["clip"] == {"id": given, "start": 0.25} and sent["seed"] == str(2**60 + 1)
+    until(lambda: page.locator("[data-state=done]").count() == 2)
+    requests = [video["minisora"]["request"] for video in client.get("/v1/videos").json()["data"]]
+    assert [each["seed"] for each in requests] == [2**60 + 1] * 2

@@ -1,4 +1,4 @@
-"""Models and settings of the page; the tour; a server of another version."""
+"""Models and settings of the page, and its tour."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minisora.studio.api.settings import Settings
-from tests.helpers.page import Open, shown, until, write
+from tests.helpers.page import Open, shown, until
 from tests.helpers.studio import Client, add_tokens, studio
 
 pytestmark = pytest.mark.long
@@ -112,16 +112,3 @@ def test_the_tour_is_offered_once(opened: Open, tmp_path: Path):
         page.get_by_text("Step 1 of 5").wait_for()
         page.keyboard.press("Escape")
         page.locator(".tour").wait_for(state="detached")
-
-
-def test_a_server_of_another_version_is_told(opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with studio(tmp_path) as client:
-        page = opened(client.port)
-        page.locator("#prompt").wait_for()
-        write(page, "a red ball")
-        monkeypatch.setattr("minisora.__version__", "99.0.0")
-        page.evaluate("dispatchEvent(new Event('offline'))")
-        with pytest.MonkeyPatch.context():
-            page.context.set_offline(True)
-            page.context.set_offline(False)
-        page.get_by_text("99.0.0").wait_for()

@@ -10,7 +10,6 @@ Here: serving the files. Not here: the page (studio/page/; its main.js says whic
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -52,10 +51,7 @@ def digest() -> str:
 @router.get("/")
 async def index(call: Call) -> Response:
     """Get the page."""
-    text = page_files()["index.html"].decode()
-    text = re.sub(
-        "@(digest|version)@", lambda found: {"digest": digest(), "version": minisora.__version__}[found[1]], text
-    )
+    text = page_files()["index.html"].decode().replace("@digest@", digest())
     return _answer(call, "html", text.encode(), "no-cache")
 
 

@@ -8,8 +8,8 @@ import { login, loggedIn, lost, parsed, tryAgain } from "./api.js";
 import { cell } from "./cell.js";
 import { loadJobs, putJob } from "./store.js";
 
-export const otherVersion = cell(null); // of the server, if it is not this page's
-const OWN = document.querySelector("meta[name=version]").content;
+export const otherVersion = cell(null); // of the server, if it serves another page than this
+const OWN = document.querySelector("meta[name=page]").content; // digest of the page's files
 const FIRST_WAIT = 400, LONGEST_WAIT = 5000; // ms
 let wait = FIRST_WAIT;
 
@@ -30,10 +30,10 @@ export function listen() {
   };
 }
 
-function hello({ version }) {
+function hello({ version, page }) {
   wait = FIRST_WAIT;
   lost.set(false);
   tryAgain();
-  otherVersion.set(version === OWN ? null : version);
+  otherVersion.set(page === OWN ? null : version);
   loadJobs().catch(() => {}); // the jobs of the channel are there; the rest comes at the next start
 }

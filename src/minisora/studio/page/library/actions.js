@@ -3,29 +3,29 @@ import { Failure, call, get, post } from "../api.js";
 import { cell } from "../cell.js";
 import { t } from "../language.js";
 import { bringBack, form, goOn } from "../make/form.js";
-import { dropJob, putItem, putJob } from "../store.js";
+import { dropJob, items, putItem, putJob } from "../store.js";
 import { failed, say } from "../toasts.js";
 import { found, insert, takeOut } from "./find.js";
 
 export const NEXT = ["extend", "loop", "connect", "edit", "inpaint", "outpaint", "interpolate", "reverse"];
+const turns = new Map(); // number of the last change of each item
+let sending = Promise.resolve(); // until the last change is there
 export const chosen = cell([]); // ids of at most two items, to be compared
 
 export function toggle(id) {
   chosen.set((before) => (before.includes(id) ? before.filter((each) => each !== id) : [...before, id].slice(-2)));
 }
 
-/** Change an item; it is shown at once, and put back if the server refuses. */
-export async function alter(item, changes) {
-  putItem({ ...item, ...changes });
-  try {
-    putItem(await call("PATCH", `/v1/library/${item.id}`, { body: changes }));
-  } catch (error) {
-    putItem(item);
-    failed(error);
-  }
+/** Change an item, as it is known now; it is shown at once, and sent after the changes before. */
+export function alter(id, change) {
+  const before = items.value.get(id), changes = change(before), turn = (turns.get(id) ?? 0) + 1;
+  const put = (item) => { if (turns.get(id) === turn) putItem(item); }; // else a later change is shown
+  turns.set(id, turn);
+  putItem({ ...before, ...changes });
+  sending = sending.then(() => call("PATCH", `/v1/library/${id}`, { body: changes })).then(put, (error) => { put(before); failed(error); });
 }
 
-export const like = (item) => alter(item, { favourite: !item.favourite });
+export const like = (id) => alter(id, ({ favourite }) => ({ favourite: !favourite }));
 
 /** Delete an item; a message offers to undo it. */
 export async function remove(item) {

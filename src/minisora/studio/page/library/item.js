@@ -84,12 +84,12 @@ function Downloads({ item, made, film }) {
 function Title({ item }) {
   const put = (event) => {
     const name = event.target.value.trim();
-    if (name && name !== item.name) alter(item, { name });
+    if (name && name !== item.name) alter(item.id, () => ({ name }));
     else event.target.value = item.name;
   };
   return html`<div class="title">
     <input class="name" aria-label=${t("item.name")} value=${item.name} maxlength="200" dir="auto" onChange=${put} />
-    <button class="icon" aria-pressed=${item.favourite} aria-label=${t("library.favourite", { name: item.name })} onClick=${() => like(item)}>
+    <button class="icon" aria-pressed=${item.favourite} aria-label=${t("library.favourite", { name: item.name })} onClick=${() => like(item.id)}>
       <${Icon} name=${item.favourite ? "hearted" : "heart"} /></button>
   </div>`;
 }
@@ -105,13 +105,13 @@ function Tags({ item }) {
   const add = (event) => {
     event.preventDefault();
     const field = event.target.elements.tag, tag = field.value.trim();
-    if (tag && !item.tags.includes(tag)) alter(item, { tags: [...item.tags, tag] });
+    if (tag) alter(item.id, ({ tags }) => ({ tags: [...new Set([...tags, tag])] }));
     field.value = "";
   };
   return html`<section aria-label=${t("item.tags")}><h2>${t("item.tags")}</h2>
     <form class="row" onSubmit=${add}>
       ${item.tags.map((tag) => html`<span key=${tag} class="tag" dir="auto">${tag}
-        <button type="button" aria-label=${t("item.tag.remove", { tag })} onClick=${() => alter(item, { tags: item.tags.filter((each) => each !== tag) })}>×</button></span>`)}
+        <button type="button" aria-label=${t("item.tag.remove", { tag })} onClick=${() => alter(item.id, ({ tags }) => ({ tags: tags.filter((each) => each !== tag) }))}>×</button></span>`)}
       <input name="tag" aria-label=${t("item.tag.add")} placeholder=${t("item.tag.add")} maxlength="50" dir="auto" />
     </form>
   </section>`;

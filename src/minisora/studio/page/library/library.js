@@ -94,7 +94,7 @@ function Card({ id }) {
     <div class="facts small">${item.width} × ${item.height}${item.num_frames > 1 && ` · ${duration(item.seconds)}`}
       <button class="icon" aria-pressed=${marked} aria-label=${t("library.choose", { name: item.name })} title=${t("library.choose.short")} onClick=${() => toggle(id)}><${Icon} name=${marked ? "checked" : "check"} /></button>
       <button class="icon" aria-pressed=${item.favourite} aria-label=${t("library.favourite", { name: item.name })} title=${t("library.favourite.short")}
-        onClick=${() => like(item)}><${Icon} name=${item.favourite ? "hearted" : "heart"} /></button></div>
+        onClick=${() => like(id)}><${Icon} name=${item.favourite ? "hearted" : "heart"} /></button></div>
   </article>`;
 }
 

@@ -74,8 +74,8 @@ export function MaskEditor({ clip, onMask, onClose }) {
     stroke(held.current, to);
     held.current = to;
   };
-  const up = () => {
-    if (held.current && tool === "box") fill(box);
+  const up = (event) => {
+    if (held.current && tool === "box") fill(between(held.current, place(event), width, height));
     else if (held.current) seen();
     held.current = null;
   };

@@ -56,7 +56,11 @@ function Line({ jobs: list, onSay }) {
   const grip = (n) => ({
     onPointerDown: (event) => { if (!event.button) { event.currentTarget.setPointerCapture(event.pointerId); setDrag({ from: n, to: n }); } },
     onPointerMove: (event) => drag && setDrag({ from: drag.from, to: placeOf(event.clientY) }),
-    onPointerUp: () => { if (drag) put(drag.from, drag.to > drag.from ? drag.to - 1 : drag.to); setDrag(null); },
+    onPointerUp: (event) => {
+      const to = placeOf(event.clientY);
+      if (drag) put(n, to > n ? to - 1 : to);
+      setDrag(null);
+    },
     onPointerCancel: () => setDrag(null),
     onKeyDown: (event) => {
       const step = { ArrowUp: -1, ArrowDown: 1, Home: -n, End: list.length - 1 - n }[event.key];

@@ -5,6 +5,7 @@ import { number, t } from "../language.js";
 import { failed } from "../toasts.js";
 import { Once, dateOf } from "./once.js";
 
+const BEGIN = "https://";
 const EVENTS = ["video.completed", "video.failed"];
 
 export function Webhooks() {
@@ -35,7 +36,7 @@ export function Webhooks() {
     <ul class="rows">${list.map((each) => html`<li key=${each.id}><span><b dir="ltr">${each.url}</b><span class="small">${factsOf(each).join(" · ")}</span></span>
       <button class="quiet" aria-label=${t("queue.of", { what: t("webhooks.delete"), prompt: each.url })} onClick=${() => remove(each)}>${t("webhooks.delete")}</button></li>`)}</ul>
     <form class="new" onSubmit=${make}>
-      <label class="long">${t("webhooks.url")}<input name="url" type="url" required pattern="https?://.+" placeholder="https://" dir="ltr" /></label>
+      <label class="long">${t("webhooks.url")}<input name="url" type="url" required pattern="https?://.+" placeholder=${BEGIN} dir="ltr" /></label>
       ${EVENTS.map((each) => html`<label key=${each} class="check"><input type="checkbox" name="events" value=${each} checked />${t(`webhooks.${each}`)}</label>`)}
       <button>${t("webhooks.make")}</button>
     </form>

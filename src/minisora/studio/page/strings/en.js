@@ -20,7 +20,7 @@ export default {
   "theme.dark": "Theme: dark",
   "lost": "The server does not answer. What you sent is kept, and is sent again as soon as it is back.",
   "lost.now": "Try now",
-  "version": "The server is of another version now ({version}).",
+  "version": "The server has another page now, of version {version}.",
   "version.reload": "Reload the page",
   "login.title": "Log in",
   "login.why": "This studio needs a token, or yours has ended. Whoever runs the server has one for you. What you have written stays.",

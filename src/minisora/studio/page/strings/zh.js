@@ -20,7 +20,7 @@ export default {
   "theme.dark": "主题：深色",
   "lost": "服务器没有应答。您发送的内容已保留，恢复后会自动重新发送。",
   "lost.now": "立即重试",
-  "version": "服务器已换成另一版本（{version}）。",
+  "version": "服务器已换成另一版本的页面（{version}）。",
   "version.reload": "重新载入页面",
   "login.title": "登录",
   "login.why": "此工作室需要令牌，或您的登录已过期。请向服务器的管理者索取。您写下的内容不会丢失。",
