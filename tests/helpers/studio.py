@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,7 +211,8 @@ def add_tokens(folder: Path, **tokens: Mapping[str, Any]) -> dict[str, str]:
             await store.close()
 
     folder.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(add())
+    with ThreadPoolExecutor(1) as another:  # a browser's loop runs in this one
+        return another.submit(asyncio.run, add()).result()
 
 
 def clip(folder: Path, num_frames: int = 9, height: int = 64, width: int = 96, suffix: str = ".mp4") -> bytes:

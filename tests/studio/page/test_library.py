@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,6 +174,12 @@ def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp
         page.get_by_role("button", name="This frame as PNG").click()
     with Image.open(download.value.path()) as picture:
         assert picture.size == (32, 32)
+    page.get_by_role("button", name="As GIF").click()
+    page.get_by_text("is made as GIF").wait_for()
+    newest = client.get("/v1/videos?limit=1").json()["data"][0]["id"]
+    assert client.done(newest, 240)["minisora"]["format"] == "gif"
+    with Image.open(io.BytesIO(client.get(f"/v1/library/{newest}/content").body)) as moving:
+        assert moving.format == "GIF" and getattr(moving, "n_frames", 1) > 9
     page.get_by_role("button", name="Contact sheet").click()
     until(lambda: page.evaluate("document.querySelector('.sheet')?.naturalWidth > 0"))
     page.get_by_role("button", name="Close it to a loop").click()

@@ -87,9 +87,11 @@ def test_a_rectangle_is_painted_by_keys(editor: Page, client: Client):
 def test_what_is_painted_is_inverted_and_another_frame_is_looked_at(editor: Page, client: Client):
     assert editor.get_by_role("button", name="Use this mask").is_disabled()
     editor.get_by_role("radio", name="Rectangle").click()
-    stroke(editor, (0.0, 0.0), (0.5, 1.0))
+    stroke(editor, (0.25, 0.25), (0.5, 0.75))
     editor.get_by_role("button", name="Invert").click()
     editor.locator(".mask input.long").fill("6")
     until(lambda: editor.evaluate("document.querySelector('.board video').currentTime") == 6.5 / 8)
     mask, _ = used(editor, client)
-    assert (mask[:, : WIDTH // 2] == 0).all() and (mask[:, WIDTH // 2 :] == 255).all()
+    inside = mask[HEIGHT // 4 + 1 : 3 * HEIGHT // 4 - 1, WIDTH // 4 + 1 : WIDTH // 2 - 1]
+    assert (inside == 0).all()
+    assert (mask[:, : WIDTH // 4 - 1] == 255).all() and (mask[:, WIDTH // 2 + 1 :] == 255).all()

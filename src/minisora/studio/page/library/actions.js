@@ -27,6 +27,16 @@ export function alter(id, change) {
 
 export const like = (id) => alter(id, ({ favourite }) => ({ favourite: !favourite }));
 
+/** Have a video made again in another format: the same request, so the same frames. */
+export async function madeAs({ id }, format) {
+  try {
+    putJob(await post(`/v1/videos/${id}/retry`, { format }));
+    say(t("item.as.sent", { format: format.toUpperCase() }));
+  } catch (error) {
+    failed(error);
+  }
+}
+
 /** Delete an item; a message offers to undo it. */
 export async function remove(item) {
   try {

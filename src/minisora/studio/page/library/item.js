@@ -4,13 +4,13 @@ import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, fileSize, language, number, t, tOr } from "../language.js";
-import { fieldsOf } from "../make/form.js";
-import { content, items, loadItem } from "../store.js";
+import { content, items, loadItem, server } from "../store.js";
 import { calm } from "../theme.js";
 import { failed } from "../toasts.js";
-import { NEXT, alter, continued, like, remove, settings, toggle } from "./actions.js";
+import { NEXT, alter, continued, like, madeAs, remove, settings, toggle } from "./actions.js";
 import { Lineage } from "./lineage.js";
 
+const OTHERS = ["gif", "webm"]; // formats besides that of the file
 const DRAWN = ["prompt", "typed", "board"]; // fields of a request that stand elsewhere
 
 export function ItemPage({ id }) {
@@ -78,7 +78,8 @@ function Downloads({ item, made, film }) {
   };
   return html`<a class="button" href="${content(item.id)}&download=true" download><${Icon} name="download" />${t("item.download")}</a>
     ${item.num_frames > 1 && html`<button class="quiet" onClick=${frame}>${t("item.frame")}</button>`}
-    ${made && item.num_frames > 1 && html`<a class="quiet" href="/v1/videos/${item.id}/content?variant=spritesheet&download=true" download>${t("item.sheet.download")}</a>`}`;
+    ${made && item.num_frames > 1 && html`<a class="quiet" href="/v1/videos/${item.id}/content?variant=spritesheet&download=true" download>${t("item.sheet.download")}</a>
+      ${OTHERS.filter((each) => !item.type.endsWith(each)).map((each) => html`<button key=${each} class="quiet" title=${t("item.as.help")} onClick=${() => madeAs(item, each)}>${t("item.as", { format: each.toUpperCase() })}</button>`)}`}`;
 }
 
 function Title({ item }) {
@@ -120,8 +121,8 @@ function Tags({ item }) {
 /** The request as it was made, which can be brought back. */
 function Settings({ video }) {
   const { verb, request, made, notes } = video.minisora;
-  const usual = Object.fromEntries(fieldsOf(verb).map(({ name, default: value }) => [name, value]));
-  const fields = Object.entries(request).filter(([name, value]) => value != null && value !== "" && value !== usual[name] && !DRAWN.includes(name));
+  const { properties } = server.value.verbs[verb].schema, isUsual = (name, value) => value == null || value === "" || value === properties[name]?.default;
+  const fields = Object.entries(request).filter(([name, value]) => !isUsual(name, value) && !DRAWN.includes(name));
   return html`<section aria-label=${t("item.settings")}><h2>${t("item.settings")}</h2>
     <dl class="settings">
       <div><dt>${t("item.verb")}</dt><dd>${t(`verb.${verb}`)}</dd></div>

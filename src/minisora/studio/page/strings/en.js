@@ -460,4 +460,7 @@ export default {
   "keys.frames.does": "When comparing: move both by a frame; play",
   "keys.move": "↑ ↓",
   "keys.move.does": "In the queue, on a job's handle: move it",
+  "item.as": "As {format}",
+  "item.as.help": "It is made again from the same settings, with the same frames.",
+  "item.as.sent": "It is made as {format}, and comes into the library.",
 };
