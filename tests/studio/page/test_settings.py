@@ -89,8 +89,8 @@ def test_language_and_theme_are_chosen(opened: Open, tmp_path: Path):
     with studio(tmp_path) as client:
         page = opened(client.port)
         shown(page, client.port, "settings")
-        page.get_by_label("Theme").select_option("dark")
-        page.get_by_label("Language").select_option("zh")
+        page.get_by_role("combobox", name="Theme").select_option("dark")
+        page.get_by_role("combobox", name="Language").select_option("zh")
         page.get_by_role("region", name="页面").wait_for()
         assert page.locator("html").get_attribute("data-theme") == "dark"
         assert page.locator("html").get_attribute("lang") == "zh"
