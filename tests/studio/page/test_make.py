@@ -203,7 +203,7 @@ def test_prompts_are_shown_as_they_are(client: Client, opened: Open, prompt: str
 def test_a_reload_in_the_middle_goes_on(client: Client, opened: Open):
     page = opened(client.port)
     write(page, "a red ball rolls to the left")
-    setting(page, "steps", "60")
+    setting(page, "steps", LONG_STEPS)
     make(page)
     page.locator("[data-state=running]").wait_for()
     page.reload()

@@ -54,7 +54,7 @@ def test_a_server_that_is_killed_and_started_again(opened: Open, model: Path, po
     with server(port, tmp_path / "s", model) as first:
         page = opened(port)
         write(page, "a red ball rolls to the left")
-        setting(page, "steps", "200")
+        setting(page, "steps", "600")
         make(page)
         page.locator("[data-state=running]").wait_for()
         first.send_signal(signal.SIGKILL)
