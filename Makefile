@@ -54,7 +54,7 @@ $(VENV)/.run: $(VENV)/constraints.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) -c $(VENV)/constraints.txt -e ".[train,eval,curate,scorers,ray,gym,heic,studio,postgresql,dev]"
+	@$(PIP) -c $(VENV)/constraints.txt -e ".[train,eval,curate,scorers,moderation,ray,gym,heic,studio,postgresql,dev]"
 	@touch $@
 
 clean:

@@ -15,10 +15,11 @@ from minisora.cli import app
 from minisora.errors import UsageError
 from minisora.generate import saved
 from minisora.generate.expanding import expanded
+from minisora.generate.fields import FieldError, about
 from minisora.generate.fitting import notes_on
 from minisora.generate.model import Model
 from minisora.generate.plan import Work
-from minisora.generate.request import FieldError, Sampled, about
+from minisora.generate.request import Sampled
 from minisora.generate.schedule import Schedule
 from minisora.generate.storyboard import Board, Shot, Storyboard
 from minisora.generate.verbs import VERBS, Animate, Edit, Generate, Image, Loop

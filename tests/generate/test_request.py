@@ -14,9 +14,9 @@ from PIL import Image as Pictures
 
 from minisora.errors import UsageError
 from minisora.generate import media, saved
+from minisora.generate.fields import FieldError, about, adapter
 from minisora.generate.media import Named
 from minisora.generate.model import Model
-from minisora.generate.request import FieldError, about, adapter
 from minisora.generate.storyboard import Board, Shot, Storyboard
 from minisora.generate.verbs import (
     VERBS,

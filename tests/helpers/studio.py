@@ -148,12 +148,18 @@ def left(folder: Path) -> set[str]:
 
 @contextmanager
 def studio(
-    folder: Path, settings: Settings | None = None, limits: Limits | None = None, *, model: Path | None = None
+    folder: Path,
+    settings: Settings | None = None,
+    limits: Limits | None = None,
+    *,
+    model: Path | None = None,
+    **more: Any,
 ) -> Iterator[Client]:
     """Run a whole studio in a folder, in a thread.
 
     model: a bundle for a worker process; None: a worker that computes nothing, for which a prompt
            of LONG lasts until it is cancelled
+    more:  settings of a studio with a model
     """
     settings, ready = settings or Settings(needs_token=False), threading.Event()
     ports, servers = list[int](), list[uvicorn.Server]()
@@ -168,7 +174,7 @@ def studio(
 
     async def run() -> None:
         if model is not None:
-            whole = server.Settings(folder=folder, models=(str(model),), limits=limits or Limits())
+            whole = server.Settings(folder=folder, models=(str(model),), limits=limits or Limits(), **more)
             async with server.opened(whole) as parts:
                 await serve(parts.dispatcher, parts.store, parts.blobs)
             return

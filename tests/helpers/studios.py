@@ -12,6 +12,7 @@ import torch
 
 from minisora.bundle import Bundle, Sampling, save
 from minisora.dit.model import DiT
+from minisora.generate.request import Request
 from minisora.generate.verbs import Generate
 from minisora.progress import Event
 from minisora.studio.blobs import Blobs
@@ -49,6 +50,8 @@ class Hands:
 
     done, hold (until cancelled), stuck (until stopped), die, fail, full
     """
+
+    together = 1 << 20
 
     def __init__(self, name: str = "hands", *, models: Sequence[str] = ("toybox",), seconds: float = 0.0) -> None:
         self.name, self.models, self.seconds = name, models, seconds
@@ -92,6 +95,9 @@ class Hands:
         if act == "fail":
             return Failure("invalid_request", "it cannot be")
         return await asyncio.to_thread(write, assignment)
+
+    def check(self, request: Request, form: str) -> None:
+        pass
 
     def cancel(self, job_id: str) -> None:
         if job_id in self._cancelled:

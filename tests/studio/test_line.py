@@ -69,9 +69,9 @@ def test_packs_hold_neighbours_of_one_kind():
     ]
     for each in jobs:
         line.put(each)
-    assert line.pack(jobs[0], 4) == jobs[:2] and line.pack(jobs[0], 1) == jobs[:1]
-    assert line.pack(jobs[2], 4) == jobs[2:3] and line.pack(jobs[3], 4) == jobs[3:4]
-    assert line.pack(jobs[4], 4) == jobs[4:5]
+    assert line.pack(jobs[0], 4, jobs) == jobs[:2] and line.pack(jobs[0], 1, jobs) == jobs[:1]
+    assert line.pack(jobs[2], 4, jobs) == jobs[2:3] and line.pack(jobs[3], 4, jobs) == jobs[3:4]
+    assert line.pack(jobs[4], 4, jobs) == jobs[4:5]
 
 
 @pytest.mark.parametrize("change", [{"model": "other"}, {"request": Image("x")}, {"request": Generate("x")}])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minisora.generate.fields import about
 from minisora.generate.media import Named, is_media
-from minisora.generate.request import about
 from minisora.generate.verbs import VERBS
 from minisora.studio.api.errors import Refusal
 from minisora.studio.api.form import display_name, put

@@ -261,6 +261,9 @@ def test_an_idempotency_key_makes_one_job(client: Client):
     assert one["id"] == other["id"]
     reused = client.post("/v1/videos", form={"prompt": "another"}, **keyed)
     assert (reused.status, reused.error["code"]) == (400, "idempotency_key_reused")
+    twins = [{"Idempotency-Key": f"twin {n}", "x-stainless-retry-count": "1"} for n in range(2)]
+    ids = [client.post("/v1/videos", form={"prompt": "twins", "seed": 1}, headers=each).json()["id"] for each in twins]
+    assert ids[0] != ids[1]  # two jobs of the same fields, each tried again
     for key in ("x" * 256, "é"):
         answer = client.post("/v1/videos", form={"prompt": "x"}, headers={"Idempotency-Key": key})
         assert answer.error["code"] == "invalid_idempotency_key"

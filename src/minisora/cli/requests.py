@@ -21,8 +21,9 @@ from minisora.cli.lists import ListOptions, PromptList, produce_list
 from minisora.cli.options import parameters, with_home
 from minisora.cli.produce import Force, ModelOptions, Output, produce
 from minisora.errors import UsageError
+from minisora.generate.fields import About, FieldError, about
 from minisora.generate.media import Stretch, files, is_clip, located
-from minisora.generate.request import About, FieldError, Request, Sampled, about
+from minisora.generate.request import Request, Sampled
 from minisora.generate.verbs import VERBS
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,7 +25,14 @@ class Options:
     database: Annotated[
         str, typer.Option(help="postgresql://USER:PASSWORD@HOST/NAME, instead of SQLite in the folder.")
     ] = ""
-    workers: Annotated[int, typer.Option(help="Processes that make videos, each with a model in memory.")] = 1
+    workers: Annotated[int, typer.Option(help="Workers that make videos, each with a model in memory.")] = 1
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Where these run: as processes here, or on Ray.")] = (
+        "local"
+    )
+    ray_address: Annotated[
+        str,
+        typer.Option(metavar="auto|HOST:PORT", help="Of a cluster to join; Ray starts on this machine without it."),
+    ] = ""
     model: Annotated[
         list[str] | None, typer.Option(help="A name from `minisora models`, or a folder; the first is the default.")
     ] = None
@@ -41,6 +48,15 @@ class Options:
     allow_origin: Annotated[
         list[str] | None, typer.Option(metavar="https://HOST", help="A site whose pages may call the server.")
     ] = None
+    settings: Annotated[
+        Path | None, typer.Option(metavar="TOML", help="Providers and webhooks; FOLDER/studio.toml if it is there.")
+    ] = None
+    moderation: Annotated[
+        str, typer.Option(metavar="open-nsfw|MODULE:NAME", help="Refuses prompts and frames; see docs/studio.md.")
+    ] = ""
+    mark: Annotated[
+        str, typer.Option(metavar="TEXT", help="Words in a corner of every frame, whatever clients ask for.")
+    ] = ""
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts to the log.")] = False
 
 
@@ -51,18 +67,26 @@ def studio(options: Options) -> None:
         from minisora.studio.api.serve import is_loopback
         from minisora.studio.api.settings import Settings as Interface
         from minisora.studio.server import Settings, serve
+        from minisora.studio.settings_file import read
     except ModuleNotFoundError as error:
         raise UsageError(f"the studio needs {error.name}. Install it: pip install 'minisora[studio]'.") from None
+    file = read(options.settings, options.folder)
     settings = Settings(
         folder=options.folder,
         database=options.database,
         workers=options.workers,
+        engine=options.engine,
+        ray_address=options.ray_address,
+        moderation=options.moderation,
+        mark=options.mark,
         models=tuple(options.model or ("toybox",)),
+        providers=file.providers,
     )
     interface = Interface(
         needs_token=options.token or not is_loopback(options.host),
         hosts=tuple(name.lower() for name in options.allow_host or ()),
         origins=tuple(options.allow_origin or ()),
         log_prompts=options.log_prompts,
+        webhooks=file.webhooks.allow,
     )
     serve(settings, interface, host=options.host, port=options.port, new_token=options.new_token)

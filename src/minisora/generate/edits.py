@@ -14,22 +14,9 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from minisora.errors import UsageError
 from minisora.generate import media
+from minisora.generate.fields import FieldError, Flag, option
 from minisora.generate.media import Picture
-from minisora.generate.request import (
-    AS_TEXT,
-    ClipFile,
-    FieldError,
-    Flag,
-    Plan,
-    Prompt,
-    Sampled,
-    Size,
-    Strength,
-    Typed,
-    numbers,
-    option,
-    verb,
-)
+from minisora.generate.request import AS_TEXT, ClipFile, Plan, Prompt, Sampled, Size, Strength, Typed, numbers, verb
 from minisora.generate.schedule import Schedule
 from minisora.lazy import Lazy
 

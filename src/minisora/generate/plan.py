@@ -6,6 +6,7 @@ Here: planning, running, the result. Not here: each verb's plan (verbs.py), samp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -21,6 +22,7 @@ from minisora.generate.fitting import sees_at_once
 from minisora.generate.request import Plan, Request
 from minisora.progress import OnEvent, Watch, no_listener
 from minisora.video import Stream, Video
+from minisora.video.mark import marked
 
 _HELD_BYTES = 256 << 20  # of frames: more are not held in memory while a file is written
 Made = TypeVar("Made", Video, Stream)
@@ -51,12 +53,16 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A request that is ready to run: every check that can fail early is done."""
+    """A request that is ready to run: every check that can fail early is done.
+
+    mark: words on every frame; empty for none
+    """
 
     bundle: Bundle | None
     request: Request
     plan: Plan
     watch: Watch
+    mark: str = ""
 
     @classmethod
     def of(cls, bundle: Bundle | None, request: Request, on_event: OnEvent = no_listener) -> Work:
@@ -73,7 +79,7 @@ class Work:
         plan = opened.plan(bundle)  # type: ignore[arg-type]  # as asserted
         if bundle is not None and request.needs_model:
             plan = replace(plan, notes=(*notes_on_upscaling(bundle), *notes, *plan.notes))
-        return cls(bundle, opened, plan, watch)
+        return cls(bundle, opened, plan, watch, mark=getattr(opened, "mark", ""))
 
     @property
     def is_long(self) -> bool:
@@ -83,6 +89,9 @@ class Work:
             return True
         return shape.num_frames * shape.height * shape.width * 3 > _HELD_BYTES
 
+    def _frames(self) -> Iterator[Tensor]:
+        return (marked(piece, self.mark) for piece in self.plan.frames(self.watch))
+
     def run(self) -> Result[Video]:
         """Make the video. Raises Stopped if Ctrl-C cuts it short."""
         plan, pieces, interrupted = self.plan, list[Tensor](), False
@@ -90,7 +99,7 @@ class Work:
         what = f"{shape.num_frames} frames of {shape.width}x{shape.height} in memory"
         check_memory(2 * shape.num_frames * shape.height * shape.width * 3, what)
         try:
-            for piece in plan.frames(self.watch):
+            for piece in self._frames():
                 pieces.append(piece)
         except KeyboardInterrupt:
             if not pieces:
@@ -106,7 +115,7 @@ class Work:
         """Make a stream: a video that is generated while it is saved, and not held in memory."""
         shape = self.plan.shape
         video = Stream(
-            self.plan.frames(self.watch),
+            self._frames(),
             *(shape.num_frames, shape.height, shape.width, shape.fps),
             sound=self.plan.sound,
             request=saved.written(self.request, self.bundle),

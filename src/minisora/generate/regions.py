@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from minisora.bundle import Bundle
 from minisora.errors import UsageError
 from minisora.generate.canvas import Condition, Shape
+from minisora.generate.fields import FieldError
 from minisora.generate.frames import Sampling, to_whole_latents
 from minisora.generate.media import display_name
-from minisora.generate.request import FieldError
 from minisora.generate.schedule import Schedule
 from minisora.generate.window import Settings
 from minisora.video import Video

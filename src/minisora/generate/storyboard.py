@@ -37,23 +37,9 @@ from pydantic import (
 
 from minisora.errors import UsageError
 from minisora.generate import media
+from minisora.generate.fields import UNKNOWN, Flag, about, first_mistake, option
 from minisora.generate.media import Picture
-from minisora.generate.request import (
-    UNKNOWN,
-    Candidates,
-    Flag,
-    Fps,
-    OneStage,
-    Plan,
-    Sampled,
-    Size,
-    Typed,
-    about,
-    check_first_frame,
-    first_mistake,
-    option,
-    verb,
-)
+from minisora.generate.request import Candidates, Fps, OneStage, Plan, Sampled, Size, Typed, check_first_frame, verb
 from minisora.generate.schedule import Schedule
 from minisora.lazy import Lazy
 from minisora.outside import as_path, is_text

@@ -21,13 +21,13 @@ from pydantic import BeforeValidator
 from minisora.errors import UsageError
 from minisora.generate import media
 from minisora.generate.edits import Edit, Inpaint, Outpaint
+from minisora.generate.fields import FieldError, Flag, option
 from minisora.generate.media import Clip, Picture
 from minisora.generate.request import (
     Candidates,
     ClipFile,
-    FieldError,
-    Flag,
     Fps,
+    Mark,
     OneStage,
     Plan,
     Prompt,
@@ -36,7 +36,6 @@ from minisora.generate.request import (
     Seconds,
     Strength,
     check_first_frame,
-    option,
     verb,
 )
 from minisora.generate.schedule import Schedule
@@ -335,6 +334,8 @@ class Reverse(Request):
 
     needs_model: ClassVar[bool] = False
     clip: Annotated[Clip, option("A video.")]
+    _: KW_ONLY
+    mark: Mark = ""
 
     def opened(self) -> Self:
         return replace(self, clip=media.clip(self.clip))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -39,6 +39,7 @@ from minisora.studio.jobs import (
 from minisora.studio.line import Line
 from minisora.studio.listeners import Listeners
 from minisora.studio.messages import Models
+from minisora.studio.moderation import Moderator, check_prompts
 from minisora.studio.results import Results
 from minisora.studio.running import Limits as Limits
 from minisora.studio.running import Runner, Running
@@ -46,6 +47,7 @@ from minisora.studio.store import Store
 from minisora.studio.workers import Worker
 
 Answer = TypeVar("Answer")
+Lane = tuple[Worker, ...]  # those who share jobs
 KEPT_SECONDS = 86400.0  # that a deleted job can be restored, and a blob that nothing names stays
 _PURGE_SECONDS = 3600.0
 _OUTLOOK_SECONDS = 1.0  # between updates of places in line
@@ -55,14 +57,22 @@ _MOST_RETRY, _USUAL_RETRY = 120, 10  # seconds; clients give up on longer ones
 class Dispatcher:
     """Runs jobs of a store on workers. All methods are called in one asyncio loop, and none blocks.
 
-    folder: for results, jobs/<id>
+    folder:    for results, jobs/<id>
+    moderator: asked about every prompt; None: all pass
 
     Methods that take an `owner` raise NotFound for another's job; None may see all.
     """
 
     def __init__(
-        self, store: Store, blobs: Blobs, folder: Path, workers: Sequence[Worker], limits: Limits | None = None
+        self,
+        store: Store,
+        blobs: Blobs,
+        folder: Path,
+        workers: Sequence[Worker],
+        limits: Limits | None = None,
+        moderator: Moderator | None = None,
     ) -> None:
+        self._moderator = moderator
         self._store, self._blobs, self._results = store, blobs, Results(folder)
         self._workers, self._limits = workers, limits or Limits()
         self._line, self._paused = Line(), dict[str, Job]()
@@ -121,19 +131,19 @@ class Dispatcher:
         With the key or the fingerprint of an earlier job (see NewJob) that one is returned.
 
         Raises QueueFull; UsageError for an unknown model, an unfit format or media that are no
-        blobs; StorageFull.
+        blobs; Blocked for a prompt that the moderator refuses; StorageFull, Unavailable.
         """
         model = new.model or next(iter(self.models))
         if model not in self.models:
             raise UsageError(f"there is no model {model!r}. Choose one of: {', '.join(self.models)}.")
-        format_for(new.request, new.format)
+        self._check_made(model, new.request, new.format)
         if new.deadline_seconds is not None and not 0 < new.deadline_seconds < float("inf"):
             raise UsageError(f"a deadline of {new.deadline_seconds:g} s cannot be. Give seconds above 0.")
-        await self._check_media(new.request)
+        await self._check(new.request)
         return await self._whole(self._accepted(replace(new, model=model)))
 
     async def _accepted(self, new: NewJob) -> Job:
-        if len(self._line) + len(self._paused) + self._accepting >= self._limits.waiting:
+        if self._is_full:
             earlier = await self._store.repeated(new)
             if earlier is None:
                 raise self._full()
@@ -147,6 +157,15 @@ class Dispatcher:
             self._place(job)
             self._tell(job)
         return job
+
+    def check_room(self) -> None:
+        """Raise QueueFull if a new job would be refused now."""
+        if self._is_full:
+            raise self._full()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._line) + len(self._paused) + self._accepting >= self._limits.waiting
 
     def _full(self) -> QueueFull:
         ends = [self.outlook(job_id).done_in for job_id in self._runner.running]
@@ -180,8 +199,8 @@ class Dispatcher:
         return await self._whole(self._changed(job_id, owner, [State.PAUSED], {"state": State.WAITING}))
 
     async def edit(self, job_id: str, owner: str | None, request: Request) -> Job:
-        """Replace the request of a waiting or paused job. Raises WrongState for any other."""
-        await self._check_media(request)
+        """Replace the request of a waiting or paused job; errors as of `submit`, and WrongState."""
+        await self._check(request)
         return await self._whole(self._changed(job_id, owner, [State.WAITING, State.PAUSED], {"request": request}))
 
     async def _changed(
@@ -190,7 +209,7 @@ class Dispatcher:
         async with self._changing:
             job = await self._store.job(job_id, owner)
             if "request" in changes:
-                format_for(changes["request"], job.format)
+                self._check_made(job.model, changes["request"], job.format)
             held = self._taken(job_id)
             if held is None:
                 raise WrongState(f"job {job_id} has begun, so it cannot be changed.", job)
@@ -255,16 +274,18 @@ class Dispatcher:
         return known.get(job_id, Outlook())
 
     def _expected(self) -> dict[str, Outlook]:
-        known, ahead = dict[str, Outlook](), 0.0
+        known = dict[str, Outlook]()
+        ahead, places = defaultdict[Lane, float](float), Counter[Lane]()  # seconds, jobs
         for job_id, run in self._runner.running.items():
             left = self._left(run)
-            ahead += left or 0.0
+            ahead[self._runner.lane(run.job.model)] += left or 0.0
             known[job_id] = Outlook(done_in=left)
-        for place, job in enumerate(self._line, 1):
-            seconds = self._runner.durations.expected(job)
-            starts_in = ahead / max(1, len(self._workers))
-            known[job.id] = Outlook(place=place, done_in=None if seconds is None else starts_in + seconds)
-            ahead += seconds or 0.0
+        for job in self._line:
+            lane, seconds = self._runner.lane(job.model), self._runner.durations.expected(job)
+            places[lane] += 1
+            starts_in = ahead[lane] / max(1, len(lane))
+            known[job.id] = Outlook(place=places[lane], done_in=None if seconds is None else starts_in + seconds)
+            ahead[lane] += seconds or 0.0
         return known
 
     def _left(self, run: Running) -> float | None:
@@ -321,8 +342,18 @@ class Dispatcher:
             self._place(job)
             raise
 
-    async def _check_media(self, request: Request) -> None:
-        """Raise UsageError for media that are no blobs; those that are stay for a day at least."""
+    def _check_made(self, model: str, request: Request, form: str) -> None:
+        """Raise UsageError for a request, or a format, that a model never makes."""
+        self._runner.lane(model)[0].check(request, form)
+        format_for(request, form)
+
+    async def _check(self, request: Request) -> None:
+        """Raise Blocked for a prompt that is refused, UsageError for media that are no blobs.
+
+        Those that are blobs stay for a day at least.
+        """
+        if self._moderator is not None:
+            await asyncio.to_thread(check_prompts, self._moderator, request)
         for one in named_media(request.to_data()):
             if not await asyncio.to_thread(self._blobs.hold, one["sha256"]):
                 raise UsageError(f"{one.get('name') or 'a clip'} is not among the files here. Upload it first.")
@@ -345,7 +376,7 @@ class Dispatcher:
         told: dict[str, int | None] = {}
         while True:
             await asyncio.sleep(_OUTLOOK_SECONDS)
-            places = {job.id: place for place, job in enumerate(self._line, 1)} if self._listeners else {}
+            places = {job.id: self.outlook(job.id).place for job in self._line} if self._listeners else {}
             for job in self._line:
                 if job.id in places and told.get(job.id) != places[job.id]:
                     self._listeners.tell(self.update_of(job))

@@ -9,10 +9,12 @@ Here: the values and the errors about them. Not here: keeping them (store.py), r
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from minisora.errors import DiskFull, UsageError
@@ -21,6 +23,7 @@ from minisora.generate.verbs import VERBS
 from minisora.progress import Event
 
 Value = TypeVar("Value")
+EVENTS = ("video.completed", "video.failed")  # that webhooks are told of
 STILL, MOVING = ("png",), ("mp4", "webm", "gif", "mkv")  # formats of one picture, and of a video
 
 
@@ -64,15 +67,20 @@ class StorageFull(DiskFull):
 
 
 class Unavailable(UsageError):
-    """The database does not answer for now."""
+    """The database, or the moderator, does not answer for now."""
+
+
+class Blocked(UsageError):
+    """The moderator refuses it."""
 
 
 @dataclass(frozen=True)
 class Failure:
     """Reason why a job failed.
 
-    code: invalid_request, worker_lost, deadline_exceeded, out_of_memory, storage_full or
-          internal_error; a job that was cancelled has none
+    code: invalid_request, worker_lost, deadline_exceeded, out_of_memory, storage_full,
+          model_not_found, moderation_blocked, moderation_failed, internal_error or a provider's
+          own; a job that was cancelled has none
     """
 
     code: str
@@ -112,6 +120,20 @@ class Made:
     def seconds(self) -> float:
         """Duration; the last frame is shown as long as the others."""
         return self.num_frames / self.fps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """Video that a provider makes, or has made, for a job.
+
+    provider: its alias
+    id:       of the video, there
+    key:      of the request that it was made of
+    """
+
+    provider: str
+    id: str
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +193,17 @@ class Job:
     client: Mapping[str, Any] = field(default_factory=dict)
     made: Made | None = None
     failure: Failure | None = None
+    remote: Remote | None = None
 
     def parsed(self) -> Request:
         """The request as a value. Raises UsageError if this version cannot read it."""
         return VERBS[self.verb].of_data(self.request)
+
+    @cached_property
+    def kind(self) -> str:
+        """Key that is equal for jobs which take about the same time."""
+        fields = {name: value for name, value in self.request.items() if name not in ("prompt", "seed")}
+        return json.dumps([self.model, self.verb, fields], sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +291,42 @@ class Token:
     bytes_kept: int | None = None
     calls_a_minute: int | None = None
     revoked_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Address that is told when jobs of an owner end.
+
+    events:  of EVENTS
+    secret:  whsec_..., with which deliveries are signed
+    last_at, last_outcome: of the newest try to deliver; None before the first
+    """
+
+    id: str
+    owner: str
+    url: str
+    events: tuple[str, ...]
+    secret: str = field(repr=False)
+    created_at: float = 0.0
+    last_at: float | None = None
+    last_outcome: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """An event for a webhook, until it is delivered.
+
+    body:    the bytes that are sent, as text
+    tries:   number of tries that failed
+    next_at: Unix time of the next
+    """
+
+    id: str
+    webhook_id: str
+    body: str
+    created_at: float
+    tries: int
+    next_at: float
 
 
 @dataclass(frozen=True)

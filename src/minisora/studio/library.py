@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from minisora.studio.database import Database
 from minisora.studio.jobs import Item, NotFound, Page, Token
-from minisora.studio.tables import items, jobs, parents, tags, tokens
+from minisora.studio.tables import items, jobs, parents, tags, tokens, webhooks
 
 CHANGEABLE = {"name", "favourite", "tags"}
 
@@ -148,6 +148,7 @@ class Tokens:
         def change(connection: Connection) -> None:
             live = update(tokens).where(same, tokens.c.revoked_at.is_(None))
             connection.execute(live.values(revoked_at=self._database.now()))
+            connection.execute(delete(webhooks).where(webhooks.c.owner == token_id))
 
         await self._database.write(change)
         if not (found := await self._found(same)):

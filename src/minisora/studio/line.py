@@ -9,7 +9,6 @@ Here: values in memory, no rows and no tasks. Not here: states (dispatch.py), wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 from minisora.studio.jobs import Job
@@ -70,9 +69,11 @@ class Line:
             self._order = [job for *_, job in sorted(ranked, key=lambda rank: rank[:4])]
         return self._order
 
-    def pack(self, first: Job, most: int) -> list[Job]:
-        """The job and those right behind it that may run with it; others are not passed over."""
-        order = self.order()
+    def pack(self, first: Job, most: int, order: Sequence[Job]) -> list[Job]:
+        """The job and those right behind it that may run with it; others are not passed over.
+
+        order: of the jobs that its worker may run
+        """
         behind, kind, pack = order[order.index(first) + 1 :], pack_kind(first), [first]
         for job in behind:
             if kind is None or len(pack) == most or pack_kind(job) != kind:
@@ -88,13 +89,7 @@ def pack_kind(job: Job) -> str | None:
     """
     if job.verb not in ("generate", "image") or job.request.get("preview") or job.attempts:
         return None
-    return _kind(job)
-
-
-def _kind(job: Job) -> str:
-    """Key of jobs that take about the same time."""
-    fields = {name: value for name, value in job.request.items() if name not in ("prompt", "seed")}
-    return json.dumps([job.model, job.verb, fields], sort_keys=True)
+    return job.kind
 
 
 class Durations:
@@ -117,4 +112,4 @@ class Durations:
 
 
 def _keys(job: Job) -> tuple[str, ...]:
-    return _kind(job), f"{job.model} {job.verb}", ""
+    return job.kind, f"{job.model} {job.verb}", ""

@@ -1,12 +1,12 @@
 """The code in a worker process: loads a model, runs packs of jobs, writes their results.
 
 The pipe to the server carries `Assignment`s and cancellations in, and `Hello`, `Report`s and a beat
-every second out. The main thread computes; another reads the pipe, so that a cancelled job stops at
-the next step of the sampler, or between two pieces of frames. The process never touches the
-database, and writes only into the folders of its assignments.
+every second out. One thread computes; another reads the pipe, so that a cancelled job stops at the
+next step of the sampler, or between two pieces of frames. The process never touches the database,
+and writes only into the folders of its assignments.
 
-Here: the pipe and the model. Importing it loads no torch. Not here: running a job (task.py),
-starting and watching the process (workers.py).
+Here: messages and the model. Importing it loads no torch. Not here: running a job (task.py), a
+process of this machine and its pipe (workers.py), an actor and its pipe (ray_actor.py).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from minisora.errors import UsageError
-from minisora.studio.messages import Assignment, Beat, Hello, Refused
+from minisora.studio.messages import Assignment, Beat, Hello, Refused, Setup
+from minisora.studio.moderation import moderator
 
 if TYPE_CHECKING:
     from minisora.generate.model import Model
@@ -31,16 +31,29 @@ BEAT_SECONDS = 1.0
 NICENESS = 10  # the server answers while workers compute
 
 
-def work(pipe: Connection, models: Sequence[str], workers: int) -> None:
-    """Body of the process. models: names or folders, the default first; workers: their number"""
+class Pipe(Protocol):
+    """The way to the server and back; both methods raise OSError or EOFError once it is gone."""
+
+    def send(self, message: Any, /) -> None: ...
+
+    def recv(self) -> Any: ...
+
+
+def work(pipe: Pipe, setup: Setup) -> None:
+    """Body of a process of this machine; see `serve`."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     from minisora.workers.process import become_worker
 
     become_worker()
+    serve(pipe, setup)
+
+
+def serve(pipe: Pipe, setup: Setup) -> None:
+    """Run what comes through a pipe until it closes; what a user can mend is sent as `Refused`."""
     with suppress(OSError):  # the server is gone
         try:
-            Process(pipe, models, workers).run()
+            Process(pipe, setup).run()
         except UsageError as error:
             pipe.send(Refused(str(error)))
 
@@ -48,11 +61,12 @@ def work(pipe: Connection, models: Sequence[str], workers: int) -> None:
 class Process:
     """State of the process: the pipe, the model, and which jobs are cancelled."""
 
-    def __init__(self, pipe: Connection, models: Sequence[str], workers: int) -> None:
-        self._pipe, self._sending, self.workers = pipe, threading.Lock(), workers
-        self._folders, facts = described(models)
+    def __init__(self, pipe: Pipe, setup: Setup) -> None:
+        self._pipe, self._sending, self.workers = pipe, threading.Lock(), setup.workers
+        self.moderator, self.mark = moderator(setup.moderation), setup.mark
+        self._folders, facts = described(setup.models)
         for name, folder in self._folders.items():
-            check_size(name, folder, workers)
+            check_size(name, folder, self.workers)
         self._model: Model | None = None
         self.loaded: str | None = None
         self.cancelled: set[str] = set()

@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from minisora.generate.request import adapter
+from minisora.generate.fields import adapter
 from minisora.studio.blobs import storage, sync_folder
 from minisora.studio.jobs import File, Made
 

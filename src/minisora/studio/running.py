@@ -90,6 +90,7 @@ class Runner:
         self.durations = Durations()
         self.models: Models = {}
         self._workers: Sequence[Worker] = ()
+        self._served: dict[str, Models] = {}  # by worker
         self._idle: set[str] = set()  # names of workers
         self._stays: dict[str, float] = {}  # by worker, until when it keeps its model
         self._more = asyncio.Event()
@@ -127,12 +128,15 @@ class Runner:
     async def start(self, workers: Sequence[Worker]) -> None:
         """Start the workers. Raises UsageError if one cannot do what it is for."""
         self._workers = workers
-        begun = await asyncio.gather(*(_begun(worker) for worker in workers), return_exceptions=True)
+        begun = await asyncio.gather(*(_started(worker) for worker in workers), return_exceptions=True)
         errors = [each for each in begun if isinstance(each, BaseException)]
         if errors:
             await asyncio.gather(*(worker.stop() for worker in workers))
             raise errors[0] if isinstance(errors[0], UsageError) else UsageError(f"no worker started: {errors[0]}.")
-        self.models = next(each for each in begun if not isinstance(each, BaseException))
+        for worker, models in zip(workers, begun, strict=True):
+            assert not isinstance(models, BaseException), models
+            self._served[worker.name] = models
+            self.models = {**self.models, **models}
         self._tasks = [asyncio.create_task(self._serve(worker)) for worker in workers]
 
     async def stop(self) -> None:
@@ -148,6 +152,11 @@ class Runner:
                 await asyncio.to_thread(self._results.discard, job.id, job.attempts)
                 await self._store.finish(job.id, run.end or State.WAITING, STOPPED)
             run.ended.set()
+
+    def lane(self, model: str) -> tuple[Worker, ...]:
+        """Workers that serve a model; the first one has those that none serves any longer."""
+        found = tuple(each for each in self._workers if model in self._served.get(each.name, ()))
+        return found or tuple(self._workers[:1])
 
     def wake(self) -> None:
         """Let idle workers look at the line."""
@@ -201,7 +210,7 @@ class Runner:
 
     def _choose(self, worker: Worker) -> list[Job]:
         """Next pack for a worker; empty if there is none, or if another has its model loaded."""
-        order = self._line.order()
+        order = [job for job in self._line.order() if worker in self.lane(job.model)]
         if not order:
             return []
         first, now = order[0], time.monotonic()
@@ -213,7 +222,7 @@ class Runner:
                 return []
         if worker.loaded != first.model:
             self._stays[worker.name] = now + _STAY_SECONDS
-        return self._line.pack(first, self._limits.together)
+        return self._line.pack(first, min(self._limits.together, worker.together), order)
 
     async def _run(self, worker: Worker, pack: Sequence[Job]) -> bool:
         """Run a pack to its end. returns  False if the worker was lost"""
@@ -235,7 +244,7 @@ class Runner:
             self._tell(job)
         ends: list[asyncio.Task[None]] = []
         try:
-            await worker.run([self._assignment(job) for job in begun], partial(self._report, ends))
+            await self._begun(worker, begun, partial(self._report, ends))
         except Exception as raised:  # WorkerLost, or a mistake of ours, which is to cost no other job
             error = raised
         finally:
@@ -253,14 +262,27 @@ class Runner:
                 await (self._lost(run) if isinstance(error, WorkerLost) else self._finish(run, INTERNAL))
         return error is None
 
-    def _assignment(self, job: Job) -> Assignment:
+    async def _begun(self, worker: Worker, pack: Sequence[Job], report: Callable[[Report], None]) -> None:
+        if (model := pack[0].model) in self.models:
+            await worker.run([await self._assignment(job) for job in pack], report)
+            return
+        for job in pack:  # of a server that had other models
+            report(
+                Report(job_id=job.id, outcome=Failure("model_not_found", f"there is no model {model!r} any longer."))
+            )
+
+    async def _assignment(self, job: Job) -> Assignment:
         media = {one["sha256"]: self._blobs.find(one["sha256"]) for one in named_media(job.request)}
         there = {sha256: path for sha256, path in media.items() if path is not None}
-        return Assignment(job=job, folder=self._results.unfinished(job.id, job.attempts), media=there)
+        remotes = await self._store.remotes(list(media)) if media else {}
+        folder = self._results.unfinished(job.id, job.attempts)
+        return Assignment(job=job, folder=folder, media=there, remotes=remotes)
 
     def _report(self, ends: list[asyncio.Task[None]], report: Report) -> None:
         run = self.running[report.job_id]
         run.has_begun = True
+        if report.remote is not None:
+            ends.append(self._track(_kept(partial(self._store.set_remote, run.job.id, report.remote))))
         if report.outcome is not None:
             ends.append(self._track(self._finish(run, report.outcome)))
             return
@@ -332,7 +354,7 @@ class Runner:
         return task
 
 
-async def _begun(worker: Worker) -> Models:
+async def _started(worker: Worker) -> Models:
     """Start a worker; again if it dies meanwhile. Raises UsageError, WorkerLost."""
     for _ in range(_MOST_STARTS):
         try:

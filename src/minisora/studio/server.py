@@ -5,6 +5,7 @@
     FOLDER/jobs/         results
     FOLDER/incoming/     files of clients while they come
     FOLDER/thumbnails/   of uploads, by SHA-256
+    FOLDER/studio.toml   settings of the operator, if there are some (settings_file.py)
 
 Here: opening and closing the parts. Not here: the parts, the interface (api/), the command
 (cli/studio.py).
@@ -14,22 +15,28 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 
 from minisora.errors import UsageError
+from minisora.generate.request import ASCII, LINE
 from minisora.studio.api import log
 from minisora.studio.api.app import create_app
 from minisora.studio.api.serve import administrators_token, config
 from minisora.studio.api.settings import Settings as Interface
 from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher, Limits
+from minisora.studio.messages import Setup
+from minisora.studio.moderation import moderator
+from minisora.studio.providers import provider_workers
+from minisora.studio.settings_file import Provider
 from minisora.studio.store import Store
-from minisora.studio.workers import ProcessWorker
+from minisora.studio.workers import ProcessWorker, Worker
 from minisora.workers.lock import one_run
 
 
@@ -38,13 +45,24 @@ class Settings:
     """Settings of a studio.
 
     database: an address; empty for SQLite in the folder
+    engine:   local: workers are processes of this machine; ray: actors on a cluster
+    ray_address: of a cluster that runs, or "auto" for the one of this machine; empty: a Ray of its
+              own, on this machine
     models:   names or folders of bundles, the default first
+    providers: servers that make videos, by alias
+    moderation: name of a moderator, see moderation.py; empty: everything passes
+    mark:     words on every frame, whatever clients ask for; empty for none
     """
 
     folder: Path
     database: str = ""
     workers: int = 1
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
     models: tuple[str, ...] = ("toybox",)
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    moderation: str = ""
+    mark: str = ""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -52,6 +70,10 @@ class Settings:
             raise UsageError(f"{self.workers} workers make no video. Start 1 or more.")
         if not self.models:
             raise UsageError("a studio needs a model. Name one.")
+        if self.ray_address and self.engine != "ray":
+            raise UsageError("--ray-address names a Ray cluster. Add --engine ray.")
+        if not LINE.fullmatch(self.mark):
+            raise UsageError(f"--mark: give {ASCII}.")
 
 
 @dataclass(frozen=True)
@@ -95,20 +117,36 @@ class _Server(uvicorn.Server):
 async def opened(settings: Settings) -> AsyncIterator[Studio]:
     """Run a studio for as long as the block lasts.
 
-    Raises UsageError if another runs in the folder, and if the database or a model does not open.
+    Raises UsageError if another runs in the folder, and if the database, a model or the moderator
+    does not open.
     """
     folder = settings.folder.resolve()
+    hook = moderator(settings.moderation)
     with one_run(folder, "or give another --folder"):
         store = Store(settings.database or f"sqlite:///{folder / 'studio.db'}")
         try:
             blobs = Blobs(folder / "files")
-            names = [f"worker {number}" for number in range(1, settings.workers + 1)]
-            workers = [ProcessWorker(name, settings.models, settings.workers) for name in names]
-            dispatcher = Dispatcher(store, blobs, folder / "jobs", workers, settings.limits)
-            await dispatcher.start()
-            try:
-                yield Studio(settings, store, blobs, dispatcher)
-            finally:
-                await dispatcher.stop()
+            with _workers(settings) as workers:
+                everyone = [*workers, *provider_workers(settings.providers)]
+                dispatcher = Dispatcher(store, blobs, folder / "jobs", everyone, settings.limits, hook)
+                await dispatcher.start()
+                try:
+                    yield Studio(settings, store, blobs, dispatcher)
+                finally:
+                    await dispatcher.stop()
         finally:
             await store.close()
+
+
+@contextmanager
+def _workers(settings: Settings) -> Iterator[Sequence[Worker]]:
+    """Workers, not started yet. Raises UsageError if the engine is not there."""
+    setup = Setup(models=settings.models, workers=settings.workers, moderation=settings.moderation, mark=settings.mark)
+    names = [f"worker {number}" for number in range(1, settings.workers + 1)]
+    if settings.engine == "local":
+        yield [ProcessWorker(name, setup) for name in names]
+        return
+    from minisora.studio.ray_workers import ray_workers
+
+    with ray_workers(names, setup, settings.ray_address or None) as workers:
+        yield workers

@@ -4,7 +4,7 @@ Methods that take an `owner` see that owner's rows only; None sees all. When a m
 returns, the change is on disk.
 
 Here: jobs and their attempts. Not here: connections (database.py), the library and tokens
-(library.py), the queue (dispatch.py), files (blobs.py, results.py).
+(library.py), webhooks (webhooks.py), the queue (dispatch.py), files (blobs.py, results.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
-from minisora.generate.request import Request, adapter
+from minisora.generate.fields import adapter
+from minisora.generate.request import Request
 from minisora.studio.database import Database
 from minisora.studio.jobs import (
     Attempt,
@@ -27,6 +28,7 @@ from minisora.studio.jobs import (
     NewJob,
     NotFound,
     Page,
+    Remote,
     State,
     Usage,
     WrongState,
@@ -36,14 +38,15 @@ from minisora.studio.jobs import (
 )
 from minisora.studio.library import Library, Tokens, in_order, insert_item, mark_deleted, owned
 from minisora.studio.tables import attempts, items, jobs, media
+from minisora.studio.webhooks import Webhooks, insert_deliveries
 
 UNFINISHED = (State.WAITING, State.PAUSED, State.RUNNING)
-_MADE, _FAILURE = adapter(Made), adapter(Failure)
+_MADE, _FAILURE, _REMOTE = adapter(Made), adapter(Failure), adapter(Remote)
 _NAME_LETTERS = 80  # of a prompt, as the name of its video
 
 
 class Store:
-    """Jobs; `library` and `tokens` have the rest.
+    """Jobs; `library`, `tokens` and `webhooks` have the rest.
 
     address: sqlite:///FILE or postgresql://...
 
@@ -55,6 +58,7 @@ class Store:
         self._database = Database(address)
         self.library = Library(self._database)
         self.tokens = Tokens(self._database)
+        self.webhooks = Webhooks(self._database)
 
     async def close(self) -> None:
         """Finish pending writes and close all connections."""
@@ -213,20 +217,32 @@ class Store:
             connection.execute(update(attempts).where(*this).values(ended))
             if isinstance(outcome, Made):
                 insert_item(connection, _item(connection, job, outcome, now))
-            return _job(connection, job_id)
+            return insert_deliveries(connection, _job(connection, job_id), now)
 
-        return await self._database.write(change)
+        return self.webhooks.told(await self._database.write(change))
 
     async def cancel(self, job_id: str) -> Job:
         """Mark a waiting or paused job as cancelled. Raises WrongState for any other."""
 
         def change(connection: Connection) -> Job:
             _expect(connection, job_id, [State.WAITING, State.PAUSED])
-            values = {"state": State.CANCELLED.value, "finished_at": self._database.now()}
+            values = {"state": State.CANCELLED.value, "finished_at": (now := self._database.now())}
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-            return _job(connection, job_id)
+            return insert_deliveries(connection, _job(connection, job_id), now)
 
-        return await self._database.write(change)
+        return self.webhooks.told(await self._database.write(change))
+
+    async def set_remote(self, job_id: str, remote: Remote) -> None:
+        """Keep which video of a provider is a job's."""
+        change = update(jobs).where(jobs.c.id == job_id).values(remote=_REMOTE.dump_python(remote))
+        await self._database.write(lambda connection: connection.execute(change) and None)
+
+    async def remotes(self, hashes: Collection[str]) -> dict[str, Remote]:
+        """Videos of providers, by the SHA-256 of their files."""
+        query = select(items.c.sha256, jobs.c.remote).join(jobs, jobs.c.id == items.c.id)
+        query = query.where(items.c.sha256.in_(hashes), jobs.c.remote.is_not(None)).order_by(jobs.c.created_at)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {sha256: _REMOTE.validate_python(remote) for sha256, remote in rows}
 
     async def attempts(self, job_id: str) -> list[Attempt]:
         """Attempts of a job, in order."""
@@ -350,12 +366,13 @@ def _check(job: Job, states: Collection[State]) -> None:
 
 def _of_row(row: Row[Any]) -> Job:
     values = {field.name: row._mapping[field.name] for field in fields(Job)}
-    made, failure = values.pop("made"), values.pop("failure")
+    made, failure, remote = (values.pop(name) for name in ("made", "failure", "remote"))
     values |= {"state": State(values["state"]), "key": values["key"] or ""}
     return Job(
         **values,
         made=None if made is None else _MADE.validate_python(made),
         failure=None if failure is None else _FAILURE.validate_python(failure),
+        remote=None if remote is None else _REMOTE.validate_python(remote),
     )
 
 

@@ -32,6 +32,7 @@ jobs = Table(
     Column("client", JSON, nullable=False),
     Column("made", JSON(none_as_null=True)),
     Column("failure", JSON(none_as_null=True)),
+    Column("remote", JSON(none_as_null=True)),
     Index("jobs_of_owner", "owner", "created_at", "id"),
     Index("jobs_in_order", "created_at", "id"),
     Index("jobs_by_state", "state"),
@@ -108,4 +109,31 @@ tokens = Table(
     Column("bytes_kept", BigInteger),
     Column("calls_a_minute", Integer),
     Column("revoked_at", Float),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("url", String, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("secret", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("last_at", Float),
+    Column("last_outcome", String),
+    Index("webhooks_of_owner", "owner", "created_at"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("webhook_id", String, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("body", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Index("deliveries_by_time", "next_at"),
+    Index("deliveries_of_webhook", "webhook_id", "created_at"),
 )

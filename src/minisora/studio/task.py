@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from minisora.device import check_memory
 from minisora.errors import DiskFull, UsageError
+from minisora.generate import media
 from minisora.generate.fitting import memory_bytes
 from minisora.generate.plan import Result, Work
 from minisora.generate.saved import with_media
@@ -31,11 +32,13 @@ from minisora.generate.together import sampled_together
 from minisora.generate.verbs import VERBS
 from minisora.progress import Event, Preview, Watch
 from minisora.studio.blobs import storage
-from minisora.studio.jobs import Failure, Made, State, named_media
+from minisora.studio.jobs import Blocked, Failure, Made, State, named_media
 from minisora.studio.messages import Assignment, Report
+from minisora.studio.moderation import ModerationFailed, asked, check_prompts, shown
 from minisora.studio.results import seal
-from minisora.video import Stream, Video
+from minisora.video import Stream, Video, origin
 from minisora.video.clip import MOST_TILES
+from minisora.video.mark import marked
 from minisora.video.sheet import evenly
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ class Task:
         self._process, self.job, self._folder = process, assignment.job, assignment.folder
         self._media, self._given = assignment.folder / "media", assignment.media
         self.group: Sequence[Task] = [self]
-        self.has_ended = False
+        self.has_ended, self._mark = False, ""
         self._progress, self._piecewise, self._num_frames = 0.0, False, 1
         self._sent = self._shown = -math.inf
 
@@ -76,6 +79,10 @@ class Task:
             yield
         except Cancelled:
             self.end(State.CANCELLED)
+        except Blocked as error:
+            self.end(Failure("moderation_blocked", str(error)))
+        except ModerationFailed as error:
+            self.end(Failure("moderation_failed", str(error)))
         except DiskFull:
             self.end(Failure("storage_full", "the disk of the server is full. Free some space, then try again."))
         except UsageError as error:
@@ -100,12 +107,21 @@ class Task:
         for sha256, path in self._given.items():
             (self._media / sha256).symlink_to(path)
         request = with_media(self.job.parsed(), self._media)
+        if self._process.moderator is not None:
+            request = request.opened()
+            for each in shown(request):
+                for piece in each.pieces():
+                    self._check()
+                    self._moderate(piece, media.display_name(each, "a clip"))
         work = Work.of(bundle, request, self.on_event)
+        if self._process.moderator is not None and getattr(request, "expand", None):
+            check_prompts(self._process.moderator, work.request)
         if bundle is not None:
             needed = self._process.workers * memory_bytes(bundle, work.plan.shape)
             check_memory(needed, f"a video of {self._process.workers} workers at once")
         self._piecewise, self._num_frames = work.is_long, work.plan.shape.num_frames
-        return replace(work, watch=replace(work.watch, on_preview=self.on_preview))
+        self._mark = self._process.mark or work.mark
+        return replace(work, watch=replace(work.watch, on_preview=self.on_preview), mark=self._mark)
 
     def finish(self, work: Work) -> Made:
         """Make the video, and write its files."""
@@ -114,7 +130,7 @@ class Task:
         result: Result[Any] = work.stream() if work.is_long else work.run()
         video, began = result.video, time.perf_counter()
         with storage():
-            notes = [*result.notes, *video.save(self._folder / f"video.{self.job.format}")]
+            notes = [*result.notes, *video.save(self._folder / f"video.{self.job.format}", keep=False)]
             variants = {"video": f"video.{self.job.format}", **_pictures(video, self._folder)}
             (self._folder / "request.json").write_text(video.request + "\n", encoding="utf-8")
             shutil.rmtree(self._media)
@@ -148,15 +164,28 @@ class Task:
         now = time.monotonic()
         if self._process.shows_previews and now - self._shown >= _PREVIEW_SECONDS:
             self._shown = now
-            picture = _picture(preview(0), _PREVIEW_SIDE)
+            frame = preview(0)
+            if self._reason(frame[None]) is not None:
+                return  # of a coarse estimate: the finished frames decide
+            picture = _picture(marked(frame[None], self._mark)[0], _PREVIEW_SIDE)
             self._process.send(Report(job_id=self.job.id, preview=_encoded(picture, "jpeg")))
 
     def _pieces(self, frames: Callable[[Watch], Iterator[Tensor]], watch: Watch) -> Iterator[Tensor]:
         done = 0
         for piece in frames(watch):
             done += len(piece)
+            self._moderate(piece, "the video")
             self.on_event(Event("decode", done, self._num_frames))
             yield piece
+
+    def _moderate(self, frames: Tensor, what: str) -> None:
+        """Raise Blocked for frames that are refused, ModerationFailed. what: for words"""
+        if (reason := self._reason(frames)) is not None:
+            raise Blocked(f"{self._named(what)} is refused: {reason}.")
+
+    def _reason(self, frames: Tensor) -> str | None:
+        hook = self._process.moderator
+        return None if hook is None else asked(hook.frames, frames.cpu().numpy())
 
     def _check(self) -> None:
         if self.is_cancelled:
@@ -214,6 +243,9 @@ def _picture(frame: Tensor, side: int) -> Image.Image:
 
 
 def _encoded(picture: Image.Image, form: str) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, format=form, quality=80)
+    """Encode a picture as jpeg or webp, with the mark of its origin."""
+    content, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = origin.mark()
+    how = {"comment": origin.mark()} if form == "jpeg" else {"exif": exif}
+    picture.save(content, format=form, quality=80, **how)
     return content.getvalue()

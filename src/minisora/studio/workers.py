@@ -1,7 +1,7 @@
 """Workers: what runs jobs, seen from the server.
 
 Here: the protocol of a worker, and processes of this machine. Not here: the code in the process
-(process.py), choosing jobs (dispatch.py).
+(process.py), actors on a cluster (ray_workers.py), choosing jobs (dispatch.py).
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ import multiprocessing
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from minisora.errors import UsageError
+from minisora.generate.request import Request
 from minisora.studio import process
-from minisora.studio.messages import Assignment, Beat, Hello, Models, Refused, Report
+from minisora.studio.messages import Assignment, Beat, Hello, Models, Outcome, Refused, Report, Setup
 
 SILENCE_SECONDS = 60.0  # without a beat, after which a process counts as lost
-_START_SECONDS = 600.0  # until it says hello: a busy machine is slow at importing
+START_SECONDS = 600.0  # until it says hello: a busy machine is slow at importing
 
 
 class WorkerLost(Exception):
@@ -30,9 +33,12 @@ class WorkerLost(Exception):
 
 
 class Worker(Protocol):
-    """Runs jobs, one pack at a time."""
+    """Runs jobs, one pack at a time. together: most jobs that it takes in one"""
 
     name: str
+
+    @property
+    def together(self) -> int: ...
 
     @property
     def loaded(self) -> str | None:
@@ -40,6 +46,9 @@ class Worker(Protocol):
 
     async def start(self) -> Models:
         """Begin; returns the models that it serves. Raises UsageError if it cannot."""
+
+    def check(self, request: Request, form: str) -> None:
+        """Raise UsageError for a request, or a format, that its models never make."""
 
     async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
         """Run jobs of one model; returns after the last outcome. Raises WorkerLost.
@@ -57,63 +66,58 @@ class Worker(Protocol):
         """End at once; a pack that runs is lost."""
 
 
-class ProcessWorker:
-    """A process of this machine, a child of the server at a lower priority.
+class MessageWorker(ABC):
+    """Base of workers that run process.py elsewhere, and are known by its messages alone."""
 
-    models:  names or folders of bundles, the default first
-    workers: number of processes that share the machine
-    """
+    together = 1 << 20  # as many as the dispatcher allows
 
-    def __init__(self, name: str, models: Sequence[str], workers: int) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.loaded: str | None = None
-        self._models, self._workers = models, workers
-        self._process: SpawnProcess | None = None
-        self._pipe: Connection | None = None
         self._heard: asyncio.Queue[Any] = asyncio.Queue()  # all but beats; None at its end
         self._heard_at = 0.0  # of time.monotonic()
-        self._sending = threading.Lock()
         self._shows_previews = False
-        self._cancelled: set[str] = set()
+        self._cancelled: set[str] = set()  # since the last pack was sent
+
+    @abstractmethod
+    async def start(self) -> Models: ...
+
+    @abstractmethod
+    async def stop(self) -> None: ...
 
     @property
-    def pid(self) -> int | None:
-        """Number of the process, if one was started."""
-        return None if self._process is None else self._process.pid
+    @abstractmethod
+    def is_alive(self) -> bool: ...
 
-    async def start(self) -> Models:
-        """Start the process. Raises UsageError for models that it cannot serve, WorkerLost."""
-        await self.stop()
-        heard = self._heard = asyncio.Queue[Any]()
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        made = context.Process(target=process.work, args=(theirs, self._models, self._workers), daemon=True)
-        await asyncio.to_thread(made.start)
-        theirs.close()
-        self._process, self._heard_at = made, time.monotonic()
-        loop = asyncio.get_running_loop()
+    @abstractmethod
+    def _send(self, message: Any) -> None:
+        """Send a message, unless the other end is gone, which its silence reports."""
 
-        def hear(message: Any) -> None:
-            loop.call_soon_threadsafe(self._hear, heard, message)
+    @abstractmethod
+    async def _ending(self) -> str:
+        """How the other end ended, as the predicate of a sentence."""
 
-        threading.Thread(target=_listen, args=(self._pipe, hear), daemon=True).start()
-        message = await self._next(_START_SECONDS)
-        if isinstance(message, Refused):
-            raise UsageError(message.message)
-        assert isinstance(message, Hello), message
-        self._send(("previews", self._shows_previews))
-        return message.models
+    async def _give(self, pack: Sequence[Assignment]) -> None:
+        """Send a pack."""
+        await asyncio.to_thread(self._send, ("run", list(pack)))
+
+    async def _take(self, assignment: Assignment, outcome: Outcome) -> Outcome:
+        """Bring the files of an outcome into the folder of its assignment. Raises WorkerLost."""
+        return outcome
+
+    def check(self, request: Request, form: str) -> None:  # noqa: B027  # no subclass has to
+        """Do nothing: what a model makes is known to its process."""
 
     async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
-        if self._process is None or not self._process.is_alive():
+        if not self.is_alive:
             try:
                 await self.start()
             except UsageError as error:  # it could at first
                 raise WorkerLost(str(error)) from error
-        await asyncio.to_thread(self._send, ("run", list(pack)))
-        pending = {assignment.job.id for assignment in pack}
-        for job_id in pending & self._cancelled:  # while the process started
-            self.cancel(job_id)
+        await self._give(pack)
+        pending = {assignment.job.id: assignment for assignment in pack}
+        for job_id in pending.keys() & self._cancelled:  # while the process started
+            self._send(("cancel", job_id))
         self._cancelled.clear()
         while pending:
             message = await self._next(SILENCE_SECONDS)
@@ -122,7 +126,8 @@ class ProcessWorker:
                 raise WorkerLost(f"{self.name} gave up: {message.message}")
             if isinstance(message, Report) and message.job_id in pending:
                 if message.outcome is not None:
-                    pending.remove(message.job_id)
+                    outcome = await self._take(pending.pop(message.job_id), message.outcome)
+                    message = replace(message, outcome=outcome)
                 report(message)
 
     def cancel(self, job_id: str) -> None:
@@ -133,11 +138,14 @@ class ProcessWorker:
         self._shows_previews = wanted
         self._send(("previews", wanted))
 
-    async def stop(self) -> None:
-        ended, self._process, self._pipe, self.loaded = self._process, None, None, None
-        if ended is not None:
-            ended.kill()
-            await asyncio.to_thread(ended.join)
+    async def _greeting(self) -> Models:
+        """First message: the models. Raises UsageError for those that cannot be served."""
+        message = await self._next(START_SECONDS)
+        if isinstance(message, Refused):
+            raise UsageError(message.message)
+        assert isinstance(message, Hello), message
+        self._send(("previews", self._shows_previews))
+        return message.models
 
     def _hear(self, heard: asyncio.Queue[Any], message: Any) -> None:
         """Take a message of the process, unless it is of an earlier one."""
@@ -160,16 +168,67 @@ class ProcessWorker:
                     await self.stop()
                     raise WorkerLost(f"{self.name} was not heard of for {patience:g} s") from None
         if message is None:
-            ended = self._process
-            if ended is not None:
-                await asyncio.to_thread(ended.join)
-            raise WorkerLost(f"{self.name} {_ending(None if ended is None else ended.exitcode)}")
+            raise WorkerLost(f"{self.name} {await self._ending()}")
         return message
 
+
+class ProcessWorker(MessageWorker):
+    """A process of this machine, a child of the server at a lower priority."""
+
+    def __init__(self, name: str, setup: Setup) -> None:
+        super().__init__(name)
+        self._setup = setup
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+        self._sending = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process, if one was started."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    async def start(self) -> Models:
+        """Start the process. Raises UsageError for models that it cannot serve, WorkerLost."""
+        await self.stop()
+        heard = self._heard = asyncio.Queue[Any]()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        made = context.Process(target=process.work, args=(theirs, self._setup), daemon=True)
+        await asyncio.to_thread(made.start)
+        theirs.close()
+        self._process, self._heard_at = made, time.monotonic()
+        loop = asyncio.get_running_loop()
+
+        def hear(message: Any) -> None:
+            loop.call_soon_threadsafe(self._hear, heard, message)
+
+        threading.Thread(target=_listen, args=(self._pipe, hear), daemon=True).start()
+        return await self._greeting()
+
+    async def stop(self) -> None:
+        ended, self._process, self._pipe, self.loaded = self._process, None, None, None
+        if ended is not None:
+            ended.kill()
+            await asyncio.to_thread(ended.join)
+
     def _send(self, message: Any) -> None:
-        with self._sending, suppress(OSError):  # it has ended, which its silence reports
+        with self._sending, suppress(OSError):
             if self._pipe is not None:
                 self._pipe.send(message)
+
+    async def _ending(self) -> str:
+        ended = self._process
+        if ended is None:
+            return "ended"
+        await asyncio.to_thread(ended.join)
+        status = ended.exitcode
+        if status is not None and status < 0:
+            return f"was ended by {signal.Signals(-status).name}"
+        return f"ended with status {status}"
 
 
 def _listen(pipe: Connection, hear: Callable[[Any], object]) -> None:
@@ -183,9 +242,3 @@ def _listen(pipe: Connection, hear: Callable[[Any], object]) -> None:
         pipe.close()  # here, as no other thread may close what this one reads
         with suppress(RuntimeError):
             hear(None)
-
-
-def _ending(status: int | None) -> str:
-    if status is not None and status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return "ended" if status is None else f"ended with status {status}"

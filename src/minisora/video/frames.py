@@ -142,7 +142,7 @@ def backwards(frames: Frames) -> Iterator[Tensor]:
         with tempfile.TemporaryFile() as kept:
             try:
                 for first in range(start, stop, size):
-                    kept.write(frames[first : min(first + size, stop)].numpy())
+                    kept.write(frames[first : min(first + size, stop)].numpy().tobytes())
                 kept.flush()
             except OSError as error:
                 raise cannot_write(Path(tempfile.gettempdir()), error) from error

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from minisora.errors import UsageError
@@ -216,18 +216,25 @@ def _within(shown: Iterator[Shown], start: float, stop: float) -> Iterator[Shown
 
 
 def read_comment(path: str | Path) -> str:
-    """Read the comment that `write_video` put into a file; empty if there is none.
+    """Read the comment that minisora put into a video or a picture; empty if there is none.
 
     Raises UsageError if the file cannot be read.
     """
     path = as_path(path)
     with decodable(path):
-        if path.suffix.lower() == ".png" and path.is_file():
+        if path.suffix.lower() in (".png", ".jpg", ".webp") and path.is_file():
             with Image.open(path) as picture:
-                return str(getattr(picture, "text", {}).get("Comment", ""))
+                return _comment(picture)
         with open_container(path) as container:
             tags = {name.lower(): value for name, value in container.metadata.items()}
             return tags.get("comment", "")
+
+
+def _comment(picture: Image.Image) -> str:
+    """Comment of a PNG or a JPEG, description of a WebP."""
+    found = getattr(picture, "text", {}).get("Comment") or picture.info.get("comment")
+    found = found or picture.getexif().get(ExifTags.Base.ImageDescription, "")
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
 
 
 def read_image(path: str | Path, *, background: Background = "white") -> Tensor:

@@ -4,7 +4,7 @@ Each actor runs the work in a process of its own (pool.py), so that a file that 
 quarantined and costs no actor. Results are collected in the order of the rows, and the driver
 writes all files, so the output has the same bytes as a local run's.
 
-Here: a stage on Ray, which is imported on use. Not here: stages (pool.py), the order of the work
+Here: a stage on Ray. Not here: connecting (ray_cluster.py), stages (pool.py), the order of the work
 (curate/runner.py).
 """
 
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from importlib import import_module
 
 import pyarrow as pa
 
 from minisora.errors import UsageError
 from minisora.workers.pool import Engine, Pool, Stage
+from minisora.workers.ray_cluster import connected
 
 _ROWS_OF_A_BLOCK = 8  # what an actor takes at a time
 _REFUSED, _REFUSED_END = "<refused>", "</refused>"  # about what a user can mend: Ray hands on the text of errors alone
@@ -31,7 +32,8 @@ def ray_engine(workers: int | None, timeout_seconds: float, address: str | None 
 
     Raises UsageError when Ray is not installed, or no cluster answers at the address.
     """
-    ray = _connected(workers or os.cpu_count() or 1, address)
+    ray = connected(address, num_cpus=(workers or os.cpu_count() or 1) + 1)
+    import_module("ray.data")
     size = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - (address is None))
 
     def engine(stage: Stage, rows: pa.Table) -> Iterator[pa.Table]:
@@ -72,19 +74,3 @@ class _Guarded:
             return pa.concat_tables(self._pool.run(rows))
         except UsageError as error:
             raise RuntimeError(f"{_REFUSED}{error}{_REFUSED_END}") from error
-
-
-def _connected(workers: int, address: str | None) -> Any:
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise UsageError("Ray is not installed. Run: pip install 'minisora[ray]', or leave out --engine ray.") from None
-    if not ray.is_initialized():
-        try:
-            options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers + 1}
-            ray.init(log_to_driver=False, include_dashboard=False if address is None else None, **options)
-        except Exception as error:  # Ray raises bare ones too
-            message = " ".join(str(error).split())[:200].rstrip(".")
-            raise UsageError(f"Ray cannot be reached at {address or 'this machine'}: {message}.") from error
-    return ray

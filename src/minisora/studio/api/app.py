@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 import minisora
 from minisora.errors import UsageError
-from minisora.studio.api import account, control, library, live, models, verbs, videos
+from minisora.studio.api import account, control, library, live, models, verbs, videos, webhooks
 from minisora.studio.api.auth import Access
 from minisora.studio.api.errors import MESSAGES, Refusal, body, invalid, refused
 from minisora.studio.api.guard import Guard
@@ -31,10 +31,12 @@ from minisora.studio.api.settings import Settings
 from minisora.studio.api.state import Admin, Known, Parts, Studio
 from minisora.studio.api.uploads import Uploads
 from minisora.studio.blobs import Blobs
+from minisora.studio.deliveries import Deliveries
 from minisora.studio.dispatch import Dispatcher
+from minisora.studio.outgoing import Outgoing, network
 from minisora.studio.store import Store
 
-ROUTERS = (verbs.router, videos.router, control.router, library.router, models.router, account.router)
+ROUTERS = (verbs.router, videos.router, control.router, library.router, models.router, account.router, webhooks.router)
 SWEEP_SECONDS = 3600.0
 
 
@@ -46,6 +48,7 @@ def create_app(
     folder: of the studio; for files while they are received, and thumbnails of uploads
     """
     settings, folder = settings or Settings(), folder.resolve()
+    outgoing = Outgoing([network(each) for each in settings.webhooks])
     incoming = folder / "incoming"
     shutil.rmtree(incoming, ignore_errors=True)  # of a server that was killed
     incoming.mkdir(parents=True)
@@ -58,6 +61,8 @@ def create_app(
         access=Access(store.tokens, settings.needs_token),
         metrics=Metrics(),
         incoming=incoming,
+        outgoing=outgoing,
+        deliveries=Deliveries(store.webhooks, outgoing),
     )
     app = FastAPI(
         title="minisora studio",
@@ -88,9 +93,13 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    sweeping = asyncio.create_task(_sweep(app.state.studio))
+    studio: Studio = app.state.studio
+    tasks = [asyncio.create_task(work) for work in (_sweep(studio), studio.deliveries.run())]
     yield
-    sweeping.cancel()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await studio.outgoing.close()
 
 
 async def _sweep(studio: Studio) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from minisora.errors import DiskFull, UsageError
-from minisora.generate.request import FieldError
-from minisora.studio.jobs import NotFound, QueueFull, Unavailable, WrongState
+from minisora.generate.fields import FieldError
+from minisora.studio.jobs import Blocked, NotFound, QueueFull, Unavailable, WrongState
 
 NOT_AGAIN = {"x-should-retry": "false"}
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -73,6 +73,8 @@ def refused(error: UsageError) -> Refusal:
         return wait(message, "queue_full", error.retry_after)
     if isinstance(error, NotFound):
         return Refusal(404, message, "not_found")
+    if isinstance(error, Blocked):
+        return Refusal(400, message, "moderation_blocked", "prompt")
     if isinstance(error, WrongState):  # 409 would be tried again
         return Refusal(409, message, "wrong_state", headers=NOT_AGAIN)
     if isinstance(error, DiskFull):

@@ -14,7 +14,8 @@ from typing import Any
 from minisora.generate.media import Named
 from minisora.studio.api.errors import Refusal, invalid
 from minisora.studio.api.form import Upload
-from minisora.studio.api.uploads import Inspected, Uploads
+from minisora.studio.api.inspection import Inspected
+from minisora.studio.api.uploads import Uploads
 from minisora.studio.jobs import NotFound, State, new_id
 from minisora.studio.store import Store
 

@@ -12,15 +12,17 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from minisora.studio.api.errors import Refusal
 from minisora.studio.api.schema import errors
-from minisora.studio.api.state import Known, Parts
+from minisora.studio.api.state import Known, Parts, unknown_model
 
 router = APIRouter(prefix="/v1/models", tags=["models"], responses=errors(401, 404, 429))
 
 
 class Model(BaseModel):
-    """A model. minisora: its facts, such as fps, seconds, size and digest"""
+    """A model.
+
+    minisora: its facts, such as fps, seconds, size and digest; of a provider's, its alias and verbs
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -47,9 +49,9 @@ async def listed(studio: Parts, caller: Known) -> Response:
     return JSONResponse(Models(data=found).model_dump(mode="json"))
 
 
-@router.get("/{name}", response_model=Model)
+@router.get("/{name:path}", response_model=Model)
 async def one(name: str, studio: Parts, caller: Known) -> Response:
-    """Get a model's facts."""
+    """Get a model's facts. A provider's has a slash in its name."""
     if name not in studio.dispatcher.models:
-        raise Refusal(404, f"there is no model {name[:80]!r} here. See GET /v1/models.", "model_not_found", "model")
+        raise unknown_model(name)
     return JSONResponse(_model(name, studio.dispatcher.models[name]).model_dump(mode="json"))

@@ -220,6 +220,7 @@ def _more(job: Job, update: Update) -> dict[str, Any]:
         "format": job.format,
         "request": shown_request(job.request, client.get("media", {})),
         "parent": job.parent,
+        "provider": None if job.remote is None else {"alias": job.remote.provider, "id": job.remote.id},
         "made": facts,
         "notes": notes,
         "timings": dict(made.timings) if made is not None else {},

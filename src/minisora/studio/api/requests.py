@@ -14,8 +14,9 @@ from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
+from minisora.generate.fields import about
 from minisora.generate.media import Named, is_clip, is_media
-from minisora.generate.request import Request, about
+from minisora.generate.request import Request
 from minisora.studio.api.errors import invalid
 from minisora.studio.api.form import Upload, parsed
 from minisora.studio.api.media import Media

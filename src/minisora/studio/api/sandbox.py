@@ -4,7 +4,7 @@ It has a bound on memory and time, writes no files, and on Linux no network wher
 process give it up. FFmpeg is told to open no other file and no address (video/open.py) in any case.
 The whole file is decoded, so that a damaged one is refused at the door.
 
-Here: what runs in that process; it imports no torch. Not here: starting it (uploads.py).
+Here: what runs in that process; it imports no torch. Not here: starting it (inspection.py).
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minisora.errors import UsageError
 from minisora.studio.api.settings import UploadBounds
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 THUMBNAIL_SIDE = 320
+MOST_TILES, MOST_COLUMNS, TILE, GAP = 48, 6, 128, 4  # of a contact sheet; pixels
+_PAPER = (24, 24, 24)
 _MOST_COMMENT = 1 << 18  # letters
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET of unshare(2)
 _DIE_WITH_PARENT, _NO_NEW_PRIVILEGES = 1, 38  # PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS of prctl(2)
@@ -34,12 +39,15 @@ _WEB_CODECS = {"vp8", "vp9", "av1"}
 
 
 def main() -> None:
-    """Inspect the file of the first argument within the bounds of the second, as JSON."""
+    """Inspect the file of the first argument within the bounds of the second, as JSON.
+
+    With a third argument, a contact sheet is drawn too.
+    """
     path, bounds = Path(sys.argv[1]), UploadBounds(**json.loads(sys.argv[2]))
     leave_network()
     limit(bounds)
     try:
-        found = inspect(path, bounds)
+        found = inspect(path, bounds, with_sheet=len(sys.argv) > 3)
     except UsageError as error:
         found = {"refused": str(error)}
     except MemoryError:
@@ -47,10 +55,11 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def command(path: Path, bounds: UploadBounds) -> list[str]:
+def command(path: Path, bounds: UploadBounds, *, with_sheet: bool = False) -> list[str]:
     """Command line of the process."""
     code = f"from {__name__} import main; main()"
-    return [sys.executable, "-B", "-P", "-c", code, str(path), json.dumps(asdict(bounds))]
+    more = ["sheet"] if with_sheet else []
+    return [sys.executable, "-B", "-P", "-c", code, str(path), json.dumps(asdict(bounds)), *more]
 
 
 def environment() -> dict[str, str]:
@@ -92,11 +101,12 @@ def limit(bounds: UploadBounds) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # FFmpeg starts a thread for each core
 
 
-def inspect(path: Path, bounds: UploadBounds) -> dict[str, Any]:
+def inspect(path: Path, bounds: UploadBounds, *, with_sheet: bool = False) -> dict[str, Any]:
     """Decode a whole file.
 
-    returns  kind (picture or video), type, width, height, fps, num_frames, thumbnail (JPEG in
-             base64) and request, the saved request in a file of ours or None
+    returns  kind (picture or video), type, width, height, fps, num_frames, thumbnail and sheet
+             (JPEG in base64; the sheet empty if it is not wanted) and request, the saved request in
+             a file of ours or None
 
     Raises UsageError for what is none, is damaged or exceeds the bounds.
     """
@@ -107,7 +117,7 @@ def inspect(path: Path, bounds: UploadBounds) -> dict[str, Any]:
     Image.MAX_IMAGE_PIXELS = bounds.pixels
     with decodable(path):
         about = _header(path, bounds)
-    count, lasted, rate, first = 0, 0.0, 1.0, None
+    count, lasted, rate, first, tiles = 0, 0.0, 1.0, None, Tiles()
     with closing(decode(path, 0.0, "white")) as shown:
         for frame in shown:
             count, lasted, rate = count + 1, frame.seconds + frame.duration, frame.rate
@@ -118,16 +128,56 @@ def inspect(path: Path, bounds: UploadBounds) -> dict[str, Any]:
             if first is None:
                 first = frame.pixels()
                 _check_size(path, first.shape[1], first.shape[0], bounds)
+            if with_sheet:
+                tiles.add(frame.pixels)
             if about["kind"] == "picture":
                 break
     assert first is not None  # decode gives one frame at least
     picture = Image.fromarray(first)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    small = io.BytesIO()
-    picture.save(small, "JPEG", quality=85)
+    pictures = {"thumbnail": _jpeg(picture), "sheet": _jpeg(tiles.sheet()) if with_sheet else ""}
     fps = count / lasted if about["kind"] == "video" and lasted > 0 else rate
     size = {"width": first.shape[1], "height": first.shape[0], "fps": fps, "num_frames": count}
-    return {**about, **size, "thumbnail": base64.b64encode(small.getvalue()).decode()}
+    return {**about, **size, **pictures}
+
+
+class Tiles:
+    """Evenly spaced frames of a video whose length is not known before."""
+
+    def __init__(self) -> None:
+        self._kept: list[Image.Image] = []
+        self._count, self._step = 0, 1
+
+    def add(self, pixels: Callable[[], Any]) -> None:
+        """Take the next frame, if it is one to keep. pixels: gives it, (H, W, 3) uint8"""
+        from PIL import Image
+
+        if self._count % self._step == 0:
+            tile = Image.fromarray(pixels())
+            tile.thumbnail((MOST_COLUMNS * TILE, TILE))
+            self._kept.append(tile)
+        self._count += 1
+        if len(self._kept) == 2 * MOST_TILES:
+            self._kept, self._step = self._kept[::2], 2 * self._step
+
+    def sheet(self) -> Image.Image:
+        """Lay the frames out in rows, as `Video.contact_sheet` does."""
+        from PIL import Image
+
+        last, most = len(self._kept) - 1, min(MOST_TILES, len(self._kept))
+        chosen = [self._kept[round(n * last / max(1, most - 1))] for n in range(most)]
+        (width, height), columns = chosen[0].size, min(MOST_COLUMNS, most)
+        rows = -(-most // columns)
+        sheet = Image.new("RGB", (GAP + columns * (width + GAP), GAP + rows * (height + GAP)), _PAPER)
+        for n, tile in enumerate(chosen):
+            sheet.paste(tile, (GAP + n % columns * (width + GAP), GAP + n // columns * (height + GAP)))
+        return sheet
+
+
+def _jpeg(picture: Image.Image) -> str:
+    small = io.BytesIO()
+    picture.save(small, "JPEG", quality=85)
+    return base64.b64encode(small.getvalue()).decode()
 
 
 def _header(path: Path, bounds: UploadBounds) -> dict[str, Any]:

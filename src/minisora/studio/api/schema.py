@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minisora.generate.request import Request, about, adapter
+from minisora.generate.fields import about, adapter
+from minisora.generate.request import Request
 from minisora.generate.verbs import VERBS, Generate
 from minisora.studio.api.bounds import EXPANDERS
 from minisora.studio.api.errors import MESSAGES
@@ -30,7 +31,10 @@ ITEM: Schema = {
     "additionalProperties": False,
 }
 OWN: Schema = {
-    "model": {"type": "string", "description": "A name of GET /v1/models; the default one for any other."},
+    "model": {
+        "type": "string",
+        "description": "A name of GET /v1/models, or a provider's alias; the default for others without a slash.",
+    },
     "format": {"type": "string", "description": "mp4, webm, gif or mkv; png of a picture."},
 }
 

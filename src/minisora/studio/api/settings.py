@@ -61,12 +61,14 @@ class Settings:
     hosts:       names by which clients may call the server, besides localhost and IP addresses
     origins:     of pages on other servers that may call this one, such as https://example.org
     log_prompts: write prompts to the log
+    webhooks:    networks that webhooks may go to though they are not public, such as 10.0.0.0/8
     """
 
     needs_token: bool = True
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     log_prompts: bool = False
+    webhooks: tuple[str, ...] = ()
     upload: UploadBounds = UploadBounds()
     body: BodyBounds = BodyBounds()
     video: VideoBounds = VideoBounds()

@@ -22,15 +22,22 @@ from minisora.studio.api.metrics import Metrics
 from minisora.studio.api.settings import Settings
 from minisora.studio.api.uploads import Uploads
 from minisora.studio.blobs import Blobs
+from minisora.studio.deliveries import Deliveries
 from minisora.studio.dispatch import Dispatcher
+from minisora.studio.outgoing import Outgoing
 from minisora.studio.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a model makes when nothing else is asked. size: (height, width)"""
+    """What a model makes when nothing else is asked.
+
+    size:     (height, width)
+    provider: alias of the one that has it; empty for a model of this server
+    """
 
     name: str
+    provider: str = ""
     fps: float = 8.0
     seconds: float = 2.0
     size: tuple[int, int] = (0, 0)
@@ -42,7 +49,11 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Studio:
-    """The parts. incoming: folder for files while they are received"""
+    """The parts.
+
+    incoming: folder for files while they are received
+    outgoing: for webhooks
+    """
 
     settings: Settings
     store: Store
@@ -52,6 +63,8 @@ class Studio:
     access: Access
     metrics: Metrics
     incoming: Path
+    outgoing: Outgoing
+    deliveries: Deliveries
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @asynccontextmanager
@@ -61,12 +74,20 @@ class Studio:
         async with lock:
             yield
 
-    def facts(self, model: object) -> Facts:
-        """Facts of a model by name; of the default one for a name that is not served."""
+    def facts(self, model: str) -> Facts:
+        """Facts of a model by name, or of a provider's first model by its alias.
+
+        An unknown name gets the default model: clients send their own. Raises Refusal for an
+        unknown one with a slash, which is of a provider.
+        """
         models = self.dispatcher.models
-        name = model if isinstance(model, str) and model in models else next(iter(models), "")
+        by_alias = (each for each, about in models.items() if model and about.get("provider") == model)
+        name = model if model in models else next(by_alias, None)
+        if name is None and "/" in model:
+            raise unknown_model(model)
+        name = next(iter(models), "") if name is None else name
         found: Mapping[str, Any] = models.get(name, {})
-        known = {key: found[key] for key in ("fps", "seconds") if key in found}
+        known = {key: found[key] for key in ("fps", "seconds", "provider") if key in found}
         height, width = found.get("size", (0, 0))
         return Facts(name=name, size=(height, width), **known)
 
@@ -74,6 +95,10 @@ class Studio:
 async def studio_of(connection: HTTPConnection) -> Studio:
     studio: Studio = connection.app.state.studio
     return studio
+
+
+def unknown_model(name: str) -> Refusal:
+    return Refusal(404, f"there is no model {name[:80]!r} here. See GET /v1/models.", "model_not_found", "model")
 
 
 Parts = Annotated[Studio, Depends(studio_of)]

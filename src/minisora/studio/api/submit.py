@@ -68,11 +68,12 @@ async def submit(studio: Studio, caller: Caller, call: Call, form: Form, compose
     if key and not _KEY.fullmatch(key):
         raise invalid("an Idempotency-Key has 1 to 255 ASCII characters.", code="invalid_idempotency_key")
     retries = call.headers.get("x-stainless-retry-count", "0")
-    is_retry = retries.isdecimal() and int(retries[:9]) > 0
+    is_retry = not key and retries.isdecimal() and int(retries[:9]) > 0
     since = time.time() - REPEATED_SECONDS if is_retry else None
     async with studio.turn(same):  # the first try may still be at work
         if (found := await _earlier(studio, caller, key, same, since)) is not None:
             return found
+        studio.dispatcher.check_room()  # before any work on the fields
         facts = studio.facts(own["model"])
         media = Media(studio.store, studio.uploads, caller.sees)
         draft = await compose(fields, media, facts)
@@ -80,7 +81,7 @@ async def submit(studio: Studio, caller: Caller, call: Call, form: Form, compose
         new = NewJob(
             owner=caller.owner,
             request=draft.request,
-            model=facts.name if draft.request.needs_model else "",
+            model=facts.name if draft.request.needs_model or facts.provider else "",
             format=own["format"],
             parent=draft.parent,
             key=key,
@@ -150,7 +151,7 @@ async def _earlier(studio: Studio, caller: Caller, key: str, same: str, since: f
 
 def _client(draft: Draft, media: Media, facts: Facts, model: str, call: str) -> dict[str, Any]:
     notes, size = list(media.notes), getattr(draft.request, "size", None)
-    if draft.request.needs_model and model and model != facts.name:
+    if draft.request.needs_model and model not in ("", facts.name, facts.provider):
         notes.append(f"{model} is not served here: {facts.name} makes the video")
     if size is not None and facts.size != (0, 0) and size != facts.size:
         notes.append(f"{facts.name} delivers {facts.shown_size} by itself; it is asked for {size[1]}x{size[0]}")

@@ -1,80 +1,36 @@
 """Files from clients: decoded once in a process of their own, then kept as items of the library.
 
-Here: starting that process, keeping what it accepts, thumbnails. Not here: what runs in it
-(sandbox.py), receiving files (form.py).
+Here: keeping what is accepted, thumbnails. Not here: decoding it (inspection.py, sandbox.py),
+receiving files (form.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
 
-from minisora.generate.request import adapter
 from minisora.studio.api.errors import Refusal
 from minisora.studio.api.form import Upload
-from minisora.studio.api.sandbox import command, environment
+from minisora.studio.api.inspection import Inspected, Inspector
 from minisora.studio.api.settings import UploadBounds
 from minisora.studio.blobs import Blobs, storage
 from minisora.studio.jobs import Item, new_id
 from minisora.studio.library import Library
-
-MOST_PROCESSES = 2
-_MOST_ANSWER = 1 << 20  # bytes
-_UNREADABLE = "cannot be decoded: it takes more memory or time than a file may, or it is damaged."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inspected:
-    """Facts of a decoded file; see `sandbox.inspect`.
-
-    type:    media type, from its content
-    request: saved request in it, unchecked
-    """
-
-    kind: Literal["picture", "video"]
-    type: str
-    width: int
-    height: int
-    fps: float
-    num_frames: int
-    thumbnail: bytes
-    request: Mapping[str, Any] | None = None
-
-
-_INSPECTED = adapter(Inspected)
 
 
 class Uploads:
     """Checks and keeps files. folder: for thumbnails, by SHA-256"""
 
     def __init__(self, folder: Path, blobs: Blobs, library: Library, bounds: UploadBounds) -> None:
-        self._folder, self._blobs, self._library, self._bounds = folder, blobs, library, bounds
-        self._free = asyncio.Semaphore(MOST_PROCESSES)
+        self._folder, self._blobs, self._library = folder, blobs, library
+        self._inspector = Inspector(bounds)
         folder.mkdir(parents=True, exist_ok=True)
 
     async def inspect(self, path: Path, name: str) -> Inspected:
-        """Decode a file in a process of its own. name: for messages
-
-        Raises Refusal for what is no video or picture, is damaged or exceeds the bounds.
-        """
-        async with self._free:
-            answer = await self._answer(path)
-        try:
-            found = json.loads(answer)
-            if "refused" in found:
-                message = str(found["refused"]).replace(str(path), name)
-                raise Refusal(400, message, "invalid_file")
-            found["thumbnail"] = base64.b64decode(found["thumbnail"])
-            inspected: Inspected = _INSPECTED.validate_python(found)
-        except (ValueError, KeyError, TypeError):
-            raise Refusal(400, f"{name} {_UNREADABLE}", "invalid_file") from None
-        return inspected
+        """Decode a file. name: for messages. Raises Refusal as `Inspector.inspect`."""
+        return await self._inspector.inspect(path, name)
 
     async def keep(self, upload: Upload, about: Inspected) -> None:
         """Keep a file's bytes; `add` makes it an item."""
@@ -122,30 +78,6 @@ class Uploads:
         for path in self._folder.glob("*.jpg"):
             if self._blobs.find(path.stem) is None:
                 path.unlink(missing_ok=True)
-
-    async def _answer(self, path: Path) -> bytes:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command(path, self._bounds),
-            env=environment(),
-            cwd=self._folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert process.stdout is not None
-        answer = bytearray()
-        try:
-            async with asyncio.timeout(self._bounds.decode_seconds):
-                while len(answer) < _MOST_ANSWER and (piece := await process.stdout.read(_MOST_ANSWER)):
-                    answer += piece
-            return bytes(answer)
-        except TimeoutError:
-            return b""
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
 
     def _thumbnail_path(self, sha256: str) -> Path:
         return self._folder / f"{sha256}.jpg"

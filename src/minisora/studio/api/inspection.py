@@ -1,0 +1,94 @@
+"""Decoding a file that others made, in a process of its own, to learn what it is.
+
+Here: starting that process, and reading its answer. Not here: what runs in it (sandbox.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from minisora.generate.fields import adapter
+from minisora.studio.api.errors import Refusal
+from minisora.studio.api.sandbox import command, environment
+from minisora.studio.api.settings import UploadBounds
+
+MOST_PROCESSES = 2
+_MOST_ANSWER = 4 << 20  # bytes
+_UNREADABLE = "cannot be decoded: it takes more memory or time than a file may, or it is damaged."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """Facts of a decoded file; see `sandbox.inspect`.
+
+    type:    media type, from its content
+    request: saved request in it, unchecked
+    """
+
+    kind: Literal["picture", "video"]
+    type: str
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+    thumbnail: bytes
+    sheet: bytes
+    request: Mapping[str, Any] | None = None
+
+
+_INSPECTED = adapter(Inspected)
+
+
+class Inspector:
+    """Inspects files, MOST_PROCESSES at once."""
+
+    def __init__(self, bounds: UploadBounds) -> None:
+        self._bounds, self._free = bounds, asyncio.Semaphore(MOST_PROCESSES)
+
+    async def inspect(self, path: Path, name: str, *, with_sheet: bool = False) -> Inspected:
+        """Decode a file in a process of its own. name: for messages
+
+        Raises Refusal for what is no video or picture, is damaged or exceeds the bounds.
+        """
+        async with self._free:
+            answer = await self._answer(path, with_sheet)
+        try:
+            found = json.loads(answer)
+            if "refused" in found:
+                message = str(found["refused"]).replace(str(path), name)
+                raise Refusal(400, message, "invalid_file")
+            found |= {each: base64.b64decode(found[each]) for each in ("thumbnail", "sheet")}
+            inspected: Inspected = _INSPECTED.validate_python(found)
+        except (ValueError, KeyError, TypeError):
+            raise Refusal(400, f"{name} {_UNREADABLE}", "invalid_file") from None
+        return inspected
+
+    async def _answer(self, path: Path, with_sheet: bool) -> bytes:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command(path, self._bounds, with_sheet=with_sheet),
+            env=environment(),
+            cwd=path.parent,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        answer = bytearray()
+        try:
+            async with asyncio.timeout(self._bounds.decode_seconds):
+                while len(answer) < _MOST_ANSWER and (piece := await process.stdout.read(_MOST_ANSWER)):
+                    answer += piece
+            return bytes(answer)
+        except TimeoutError:
+            return b""
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
