@@ -108,6 +108,9 @@ def test_the_page(tmp_path: Path, toybox: object):
             assert client.done(video["id"], 600)["status"] == "completed", video
         assert client.get("/v1/library?search=ball").json()["data"]
     assert process.returncode == 0
+    port = free_port()
+    with server(tmp_path, "minisora studio --folder backup", port):
+        assert Client(port).get("/v1/videos").json()["data"]
 
 
 @pytest.mark.timeout(600)

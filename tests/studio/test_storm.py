@@ -27,6 +27,7 @@ CLIENTS, JOBS = 100, 500
 WORKER_KILLS = (30, 90, 150, 290, 350)  # when so many jobs are done
 SERVER_KILLS = (210, 420)
 JOB = {"seconds": 1, "steps": 2, "seed": 7}
+COMING = 10.0  # seconds until the last client has come
 MOST_PATIENCE = 5  # seconds, where the server asks for more
 
 
@@ -90,6 +91,7 @@ class Storm:
 
     async def client(self, client: int) -> None:
         """Ask for some videos, then look at each until it is there; as often as the server says."""
+        await asyncio.sleep(COMING * client / CLIENTS)
         keys = [f"{client}-{n}" for n in range(JOBS // CLIENTS)]
         for key, video_id in [(key, await self.asked(key)) for key in keys]:
             while True:

@@ -59,13 +59,18 @@ class Deliveries:
     async def _look(self) -> None:
         """Begin what is due, then wait for more."""
         self._rows.more.clear()
-        if (free := MOST_AT_ONCE - len(self._busy)) > 0:
+        next_at = await self._next_at()
+        if next_at is not None and next_at <= time.time():
+            free = MOST_AT_ONCE - len(self._busy)
             for webhook, delivery in await self._rows.due(time.time(), tuple(self._busy), free):
                 self._busy[webhook.id] = asyncio.create_task(self._send(webhook, delivery))
-        next_at = await self._rows.next_at(tuple(self._busy)) if len(self._busy) < MOST_AT_ONCE else None
+            next_at = await self._next_at()
         seconds = _LOOK_SECONDS if next_at is None else min(_LOOK_SECONDS, max(0.0, next_at - time.time()))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._rows.more.wait(), seconds)
+
+    async def _next_at(self) -> float | None:
+        return await self._rows.next_at(tuple(self._busy)) if len(self._busy) < MOST_AT_ONCE else None
 
     async def _send(self, webhook: Webhook, delivery: Delivery) -> None:
         try:

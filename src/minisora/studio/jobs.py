@@ -9,10 +9,12 @@ Here: the values and the errors about them. Not here: keeping them (store.py), r
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from minisora.errors import DiskFull, UsageError
@@ -196,6 +198,12 @@ class Job:
     def parsed(self) -> Request:
         """The request as a value. Raises UsageError if this version cannot read it."""
         return VERBS[self.verb].of_data(self.request)
+
+    @cached_property
+    def kind(self) -> str:
+        """Key that is equal for jobs which take about the same time."""
+        fields = {name: value for name, value in self.request.items() if name not in ("prompt", "seed")}
+        return json.dumps([self.model, self.verb, fields], sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)

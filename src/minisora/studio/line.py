@@ -9,7 +9,6 @@ Here: values in memory, no rows and no tasks. Not here: states (dispatch.py), wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 from minisora.studio.jobs import Job
@@ -90,13 +89,7 @@ def pack_kind(job: Job) -> str | None:
     """
     if job.verb not in ("generate", "image") or job.request.get("preview") or job.attempts:
         return None
-    return _kind(job)
-
-
-def _kind(job: Job) -> str:
-    """Key of jobs that take about the same time."""
-    fields = {name: value for name, value in job.request.items() if name not in ("prompt", "seed")}
-    return json.dumps([job.model, job.verb, fields], sort_keys=True)
+    return job.kind
 
 
 class Durations:
@@ -119,4 +112,4 @@ class Durations:
 
 
 def _keys(job: Job) -> tuple[str, ...]:
-    return _kind(job), f"{job.model} {job.verb}", ""
+    return job.kind, f"{job.model} {job.verb}", ""

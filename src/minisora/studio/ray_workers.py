@@ -263,4 +263,6 @@ def share(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[dict[str, i
 
 
 def _shortened(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    """Beginning and end of an error of Ray, on one line; what an import lacks is at the end."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 400 else f"{text[:150]} ... {text[-250:]}"

@@ -130,7 +130,7 @@ class Task:
         result: Result[Any] = work.stream() if work.is_long else work.run()
         video, began = result.video, time.perf_counter()
         with storage():
-            notes = [*result.notes, *video.save(self._folder / f"video.{self.job.format}")]
+            notes = [*result.notes, *video.save(self._folder / f"video.{self.job.format}", keep=False)]
             variants = {"video": f"video.{self.job.format}", **_pictures(video, self._folder)}
             (self._folder / "request.json").write_text(video.request + "\n", encoding="utf-8")
             shutil.rmtree(self._media)

@@ -181,10 +181,10 @@ class Stream:
     made: int = 0
     some: dict[int, Tensor] = field(default_factory=dict)
 
-    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17) -> list[str]:
+    def save(self, path: str | Path, *, zoom: int = 1, crf: int = 17, keep: bool = True) -> list[str]:
         """Write a file; arguments, result and errors as in `write_video`.
 
-        The place is checked first; if it fails afterwards, the video is kept elsewhere. Ctrl-C
+        The place is checked first; if it fails afterwards, `keep` keeps the video elsewhere. Ctrl-C
         keeps the frames so far as a whole file: then `made` is less than `num_frames`.
         Before the first piece it leaves no file, and raises KeyboardInterrupt.
         """
@@ -198,7 +198,7 @@ class Stream:
             crf=crf,
             comment=self.request,
             mix=mix,
-            keep=True,
+            keep=keep,
         )
         return written + notes
 
