@@ -127,7 +127,7 @@ async def opened(settings: Settings) -> AsyncIterator[Studio]:
         try:
             blobs = Blobs(folder / "files")
             with _workers(settings) as workers:
-                everyone = [*workers, *provider_workers(settings.providers)]
+                everyone = [*workers, *provider_workers(settings.providers, hook)]
                 dispatcher = Dispatcher(store, blobs, folder / "jobs", everyone, settings.limits, hook)
                 await dispatcher.start()
                 try:
