@@ -1,10 +1,11 @@
 """Two studios, one of which is the other's provider, as processes that can be killed.
 
-python -m tests.helpers.providers FOLDER PORT MODEL [SETTINGS]   serves until it is killed
+python -m tests.helpers.providers FOLDER PORT MODEL MODERATOR   serves until it is killed
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -26,10 +27,14 @@ def free_port() -> int:
 
 
 class Server:
-    """A studio in a process. settings: lines of its settings file"""
+    """A studio in a process.
 
-    def __init__(self, folder: Path, model: Path, settings: str = "") -> None:
-        self.folder, self.port, self._model = folder, free_port(), model
+    settings:  lines of its settings file
+    moderator: in a module of its folder
+    """
+
+    def __init__(self, folder: Path, model: Path, settings: str = "", moderator: str = "") -> None:
+        self.folder, self.port, self._model, self._moderator = folder, free_port(), model, moderator
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir()
         (folder / "studio.toml").write_text(settings)
@@ -37,8 +42,11 @@ class Server:
 
     def start(self) -> Client:
         words = [sys.executable, "-m", "tests.helpers.providers", self.folder, str(self.port), self._model]
+        paths = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [*words, self._moderator], cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": paths}
+            )
         while True:
             assert self._process.poll() is None, self.log
             try:
@@ -58,8 +66,8 @@ class Server:
 
 
 if __name__ == "__main__":
-    folder, port, model = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    folder, port, model, moderator = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     file = read(None, folder)
-    settings = Settings(folder=folder, models=(model,), providers=file.providers)
+    settings = Settings(folder=folder, models=(model,), providers=file.providers, moderation=moderator)
     interface = Interface(needs_token=False, webhooks=file.webhooks.allow)
     serve(settings, interface, host="127.0.0.1", port=port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import multiprocessing
 import secrets
 import socket
 import threading
@@ -197,7 +198,10 @@ def studio(
     finally:
         servers[0].should_exit = True
         thread.join(60)
-        assert not thread.is_alive(), "the server did not stop"
+        if thread.is_alive():
+            for worker in multiprocessing.active_children():  # for which this process would wait at its end
+                worker.kill()
+            raise AssertionError("the server did not stop")
 
 
 def add_tokens(folder: Path, **tokens: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -465,3 +466,27 @@ def test_the_server_loads_no_torch():
     check = "import sys, minisora.studio.server; print([n for n in ('torch', 'av', 'PIL') if n in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_a_result_that_is_being_published_at_a_stop_ends_its_job(tmp_path, monkeypatch):
+    publishing = threading.Event()
+    publish = Results.publish
+
+    def slowly(self, job_id, attempt):
+        publishing.set()
+        time.sleep(0.3)
+        publish(self, job_id, attempt)
+
+    monkeypatch.setattr(Results, "publish", slowly)
+
+    async def go():
+        async with dispatching(tmp_path) as (dispatcher, _, _):
+            job = await dispatcher.submit(new())
+            await until(publishing.is_set)
+        store = Store(f"sqlite:///{tmp_path / 'studio.db'}")
+        ended = await store.job(job.id, None)
+        await store.close()
+        return ended
+
+    ended = asyncio.run(go())
+    assert (ended.state, ended.attempts) == (State.DONE, 1)

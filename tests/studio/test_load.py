@@ -62,7 +62,7 @@ async def loaded(dispatcher: Dispatcher) -> tuple[list, list[float], list[int]]:
 def check(jobs: list, seconds: list[float]) -> None:
     assert len(jobs) == len({job.id for job in jobs}) == JOBS and all(job.state == State.DONE for job in jobs)
     assert all(job.attempts == 1 for job in jobs)
-    assert seconds[int(0.99 * len(seconds))] < 2.0, seconds[-20:]  # 0.1 on a quiet machine
+    assert seconds[int(0.99 * len(seconds))] < 2.0, seconds[-20:]  # quiet: 0.31 (SQLite), 0.11; wanted: 0.2
 
 
 @pytest.mark.long

@@ -113,7 +113,7 @@ def ran(folder: Path, far: Far, request: Any = None, *, patience: float = 30.0, 
     )
 
     async def run() -> Job:
-        async with dispatching(folder, *provider_workers({"cloud": provider})) as (dispatcher, _, blobs):  # type: ignore[arg-type]
+        async with dispatching(folder, *provider_workers({"cloud": provider}, None)) as (dispatcher, _, blobs):  # type: ignore[arg-type]
             asked = request or Generate("a red ball", seconds=4.0, size=(720, 1280), seed=9)
             if file is not None:
                 sha256 = (await asyncio.to_thread(blobs.put, file)).sha256

@@ -24,7 +24,7 @@ class Pair:
     """The studio `home`, and `far`, its provider."""
 
     def __init__(self, folder: Path) -> None:
-        model = tiny_bundle(folder / "tiny")
+        self.model = model = tiny_bundle(folder / "tiny")
         self.far = Server(folder / "far", model)
         address = f'address = "http://127.0.0.1:{self.far.port}/v1"'
         cloud = f'[providers.cloud]\n{address}\nkey = "a-very-secret-key"\nmodels = ["tiny", "sora-2"]\n'
@@ -183,3 +183,39 @@ def test_our_server_is_killed_and_polls_the_same_video_on(pair: Pair):
     video = home.done(job["id"], 300)
     assert (video["error"], video["minisora"]["attempts"]) == (None, 2)
     assert [each["id"] for each in pair.there()] == [job["minisora"]["provider"]["id"]]
+
+
+RULES = """
+class House:
+    def prompt(self, text):
+        return None
+
+    def frames(self, frames):
+        return "it is too red" if frames[..., 0].mean() > 240 > frames[..., 1].mean() else self.answer
+
+    answer = None
+
+
+class Strict(House):
+    answer = "nothing is shown"
+"""
+
+
+def test_frames_that_a_provider_gets_and_gives_are_moderated(both: Pair, tmp_path: Path):
+    settings = (both.home.folder / "studio.toml").read_text()
+    red = io.BytesIO()
+    Image.new("RGB", (32, 32), (255, 0, 0)).save(red, "png")
+    for name, asked, said in (
+        ("House", {"form": {"prompt": "a ball", "input_reference": File(red.getvalue(), "red.png")}}, "red.png"),
+        ("Strict", {"data": {"prompt": "a ball"}}, "the video"),
+    ):
+        home = Server(tmp_path / name, both.model, settings, f"rules:{name}")
+        (home.folder / "rules.py").write_text(RULES)
+        client = home.start()
+        try:
+            body = {kind: {**fields, "model": "cloud", "seconds": "1", "steps": "2"} for kind, fields in asked.items()}
+            video = client.done(client.post("/v1/videos", **body).json()["id"], 300)
+            assert video["error"]["code"] == "moderation_blocked" and said in video["error"]["message"], video
+            assert client.get(f"/v1/videos/{video['id']}/content").status == 404
+        finally:
+            home.kill()

@@ -26,7 +26,7 @@ def test_the_command_says_what_to_install(monkeypatch):
     assert ended.exit_code == 2 and "pip install 'minisora[studio]'" in ended.output
 
 
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"models": ()}])
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"models": ()}, {"providers": {"toybox": None}}])
 def test_a_studio_of_nothing_is_refused(tmp_path, wrong):
     with pytest.raises(UsageError):
         Settings(folder=tmp_path, **wrong)

@@ -25,6 +25,7 @@ from minisora.studio import process, workers
 from minisora.studio import running as running_module
 from minisora.studio.dispatch import Limits
 from minisora.studio.jobs import NewJob, State
+from minisora.studio.messages import Setup
 from minisora.studio.server import Settings, Studio, opened
 from minisora.studio.workers import ProcessWorker
 from minisora.video import Video, read_image, read_video
@@ -256,3 +257,21 @@ def test_two_workers_and_two_models(tmp_path, model):
     ended, by = asyncio.run(go())
     assert all(each.state == State.DONE for each in ended) and set(by.values()) == {"worker 1", "worker 2"}
     assert [each.model for each in ended] == ["tiny", "other"] * 3
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_stop_is_not_lost_to_a_message_that_comes_with_it(turns: int):
+    async def waiting() -> tuple[bool, bool]:
+        worker = ProcessWorker("worker 1", Setup(models=("toybox",), workers=1))
+        worker._heard_at = time.monotonic()
+        task = asyncio.create_task(worker._next(60.0))
+        await asyncio.sleep(0.01)
+        worker._hear(worker._heard, "a message")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        accepted = task.cancel()
+        await asyncio.wait({task})
+        return accepted, task.cancelled()
+
+    accepted, ended = asyncio.run(waiting())
+    assert accepted == ended

@@ -67,7 +67,8 @@ class Deliveries:
             next_at = await self._next_at()
         seconds = _LOOK_SECONDS if next_at is None else min(_LOOK_SECONDS, max(0.0, next_at - time.time()))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rows.more.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._rows.more.wait()
 
     async def _next_at(self) -> float | None:
         return await self._rows.next_at(tuple(self._busy)) if len(self._busy) < MOST_AT_ONCE else None

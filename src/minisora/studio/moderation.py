@@ -2,16 +2,18 @@
 
 A moderator is `open-nsfw`, or an object of the operator's own, `package.module:attribute`: one with
 both methods of `Moderator`, or a class of such objects, called without arguments. The server asks
-it about prompts, a worker about frames, and about prompts that it made longer. Whatever it does but
-answer, nothing passes.
+it about prompts, and about frames that a provider gets and gives; a worker about other frames, and
+about prompts that it made longer. Whatever it does but answer, nothing passes.
 
-Here: the protocol, finding a moderator, asking it. Not here: who asks (dispatch.py, task.py).
+Here: the protocol, finding a moderator, asking it. Not here: who asks (dispatch.py, task.py,
+providers.py).
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +23,8 @@ from minisora.studio.api import log
 from minisora.studio.jobs import Blocked, Unavailable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -108,6 +112,19 @@ def check_prompts(hook: Moderator, request: Request) -> None:
     for text in _texts(request.to_data()):
         if (reason := asked(hook.prompt, text)) is not None:
             raise Blocked(f"the prompt is refused: {reason}.")
+
+
+def check_file(hook: Moderator, path: Path, what: str) -> None:
+    """Ask about every frame of a clip or picture. Raises Blocked, ModerationFailed, UsageError.
+
+    what: for words
+    """
+    from minisora.video import Source
+    from minisora.video.recording import Recording
+
+    for frame in Recording.open(Source(path, ""), 0.0, math.inf).pieces():
+        if (reason := asked(hook.frames, frame.numpy())) is not None:
+            raise Blocked(f"{what} is refused: {reason}.")
 
 
 def asked(question: Callable[[Any], str | None], about: Any) -> str | None:

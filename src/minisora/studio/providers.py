@@ -21,6 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -36,8 +37,9 @@ from minisora.studio.api.errors import Refusal
 from minisora.studio.api.inspection import Inspected, Inspector
 from minisora.studio.api.settings import UploadBounds
 from minisora.studio.blobs import storage
-from minisora.studio.jobs import Failure, Job, Made, Remote, State, StorageFull
+from minisora.studio.jobs import Blocked, Failure, Job, Made, Remote, State, StorageFull
 from minisora.studio.messages import Assignment, Models, Report
+from minisora.studio.moderation import ModerationFailed, Moderator, check_file
 from minisora.studio.outgoing import PRIVATE, Outgoing
 from minisora.studio.provider import Ask, ProviderError, Server, plain
 from minisora.studio.results import seal
@@ -68,9 +70,11 @@ class ProviderWorker:
     loaded: str | None = None
     together = 1
 
-    def __init__(self, name: str, server: Server, models: Sequence[str], inspector: Inspector) -> None:
+    def __init__(
+        self, name: str, server: Server, models: Sequence[str], inspector: Inspector, moderator: Moderator | None
+    ) -> None:
         self.name = name
-        self._server, self._models, self._inspector = server, models, inspector
+        self._server, self._models, self._inspector, self._moderator = server, models, inspector, moderator
         self._task: asyncio.Task[Made | Failure | State] | None = None
         self._errand: Errand | None = None
         self._cancelled: set[str] = set()
@@ -96,7 +100,7 @@ class ProviderWorker:
     async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
         (assignment,) = pack
         job_id = assignment.job.id
-        errand = self._errand = Errand(self._server, self._inspector, assignment, report)
+        errand = self._errand = Errand(self._server, self._inspector, self._moderator, assignment, report)
         if job_id in self._cancelled:
             errand.ended.set()
         report(Report(job_id=job_id))
@@ -126,13 +130,13 @@ class ProviderWorker:
             self._task.cancel()
 
 
-def provider_workers(providers: Mapping[str, Provider]) -> list[ProviderWorker]:
+def provider_workers(providers: Mapping[str, Provider], moderator: Moderator | None) -> list[ProviderWorker]:
     """Workers of providers by alias: for each as many as it makes jobs at once."""
     workers, inspector = list[ProviderWorker](), Inspector(UploadBounds())
     for alias, provider in providers.items():
         server = Server(alias, provider, Outgoing(PRIVATE if provider.allow_private else ()))
         names = [f"{alias} {number}" for number in range(1, provider.jobs + 1)]
-        workers += [ProviderWorker(name, server, provider.models, inspector) for name in names]
+        workers += [ProviderWorker(name, server, provider.models, inspector, moderator) for name in names]
     return workers
 
 
@@ -140,9 +144,14 @@ class Errand:
     """A job at a provider. ended: set to give it up; the video is then deleted there"""
 
     def __init__(
-        self, server: Server, inspector: Inspector, assignment: Assignment, report: Callable[[Report], None]
+        self,
+        server: Server,
+        inspector: Inspector,
+        moderator: Moderator | None,
+        assignment: Assignment,
+        report: Callable[[Report], None],
     ) -> None:
-        self._server, self._inspector, self._report = server, inspector, report
+        self._server, self._inspector, self._moderator, self._report = server, inspector, moderator, report
         self.job, self._folder, self._given = assignment.job, assignment.folder, assignment
         self.ended = asyncio.Event()
         self._remote: Remote | None = None
@@ -155,6 +164,8 @@ class Errand:
         began = time.perf_counter()
         try:
             self._request = self.job.parsed()
+            for one in _media(self._request).values():
+                await self._moderated(self._given.media[one.sha256], one.name or "a clip")
             video = await self._finished()
             found = await self._fetched()
             seconds = {self._server.alias: time.perf_counter() - began}
@@ -168,6 +179,10 @@ class Errand:
             return self._server.failed("invalid_video", refusal.message).failure
         except StorageFull as error:
             return Failure("storage_full", str(error))
+        except Blocked as error:
+            return Failure("moderation_blocked", str(error))
+        except ModerationFailed as error:
+            return Failure("moderation_failed", str(error))
         except UsageError as error:
             return Failure("invalid_request", str(error))
         finally:
@@ -268,7 +283,13 @@ class Errand:
             self._folder.mkdir()
         path, video_id = self._folder / _PART, quote(self._remote.id, safe="")
         await self._unless_ended(self._server.download(video_id, path, MOST_BYTES, self._pause))
-        return await self._unless_ended(self._inspector.inspect(path, "its content", with_sheet=True))
+        found = await self._unless_ended(self._inspector.inspect(path, "its content", with_sheet=True))
+        await self._moderated(path, "the video")
+        return found
+
+    async def _moderated(self, path: Path, what: str) -> None:
+        if self._moderator is not None:
+            await self._unless_ended(asyncio.to_thread(check_file, self._moderator, path, what))
 
     def _written(self, found: Inspected, video: Mapping[str, Any], seconds: Mapping[str, float]) -> Made:
         """Complete the files of the result. Raises ProviderError for content that is no video."""
@@ -324,7 +345,8 @@ class Errand:
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.ended.wait()
             raise _Ended
 
 

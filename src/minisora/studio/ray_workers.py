@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import minisora
 from minisora.errors import UsageError
@@ -32,7 +32,6 @@ from minisora.studio.results import seal
 from minisora.studio.workers import MessageWorker, WorkerLost
 from minisora.workers.ray_cluster import connected
 
-Answer = TypeVar("Answer")
 PIECE_BYTES = 4 << 20  # of a file, in one message
 ROOM_SECONDS = 300.0  # for a cluster to find room: one that grows takes minutes
 _ROOM_WARNING_SECONDS = 20.0
@@ -109,7 +108,7 @@ class RayWorker(MessageWorker):
             return
         if lives and listening is not None:
             leaving = ended.leave.options(concurrency_group="messages").remote()
-            await asyncio.wait([asyncio.ensure_future(_future(leaving))], timeout=_LEAVING_SECONDS)
+            await asyncio.wait([asyncio.ensure_future(leaving)], timeout=_LEAVING_SECONDS)
         await asyncio.to_thread(self._ray.kill, ended)
         if listening is not None:
             await asyncio.wait([listening], timeout=_LEAVING_SECONDS)
@@ -117,7 +116,7 @@ class RayWorker(MessageWorker):
     async def _placed(self, resources: Mapping[str, int]) -> Place:
         """Wait until the actor is on a node."""
         takes = " and ".join(f"{count} {name.removeprefix('num_').upper()[:3]}" for name, count in resources.items())
-        placing = asyncio.ensure_future(_future(self._call("place")))
+        placing = asyncio.ensure_future(self._call("place"))
         done, _ = await asyncio.wait([placing], timeout=_ROOM_WARNING_SECONDS)
         if not done:
             _log.warning("%s waits for a node with %s free", self.name, takes)
@@ -236,15 +235,12 @@ class RayWorker(MessageWorker):
         """Answer of the actor. Raises WorkerLost after its death, or if none comes in time."""
         seconds = workers.SILENCE_SECONDS if seconds is None else seconds
         try:
-            return await asyncio.wait_for(_future(reference), seconds)
+            async with asyncio.timeout(seconds):
+                return await reference
         except TimeoutError:
             raise WorkerLost(f"{self.name} was not heard of for {seconds:g} s") from None
         except self._ray.exceptions.RayError as error:
             raise WorkerLost(f"{self.name} was lost: {_shortened(error)}") from error
-
-
-async def _future(reference: Awaitable[Answer]) -> Answer:
-    return await reference
 
 
 def share(nodes: Sequence[Mapping[str, Any]], workers: int) -> tuple[dict[str, int], int]:

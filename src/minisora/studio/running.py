@@ -250,7 +250,9 @@ class Runner:
         finally:
             for timer in timers:
                 timer.cancel()
-        mistakes = [each for each in await asyncio.gather(*ends, return_exceptions=True) if each is not None]
+        if ends:
+            await asyncio.wait(ends)  # gather would cancel them with this one
+        mistakes = [each for each in (task.exception() for task in ends) if each is not None]
         if isinstance(error, WorkerLost):
             _log.warning("%s; its jobs were %s", error, ", ".join(job.id for job in begun))
         elif error is not None:

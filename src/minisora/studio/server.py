@@ -70,6 +70,8 @@ class Settings:
             raise UsageError(f"{self.workers} workers make no video. Start 1 or more.")
         if not self.models:
             raise UsageError("a studio needs a model. Name one.")
+        for name in {Path(model).name for model in self.models} & set(self.providers):
+            raise UsageError(f"{name} is a model here and the alias of a provider. Give the provider another alias.")
         if self.ray_address and self.engine != "ray":
             raise UsageError("--ray-address names a Ray cluster. Add --engine ray.")
         if not LINE.fullmatch(self.mark):
@@ -127,7 +129,7 @@ async def opened(settings: Settings) -> AsyncIterator[Studio]:
         try:
             blobs = Blobs(folder / "files")
             with _workers(settings) as workers:
-                everyone = [*workers, *provider_workers(settings.providers)]
+                everyone = [*workers, *provider_workers(settings.providers, hook)]
                 dispatcher = Dispatcher(store, blobs, folder / "jobs", everyone, settings.limits, hook)
                 await dispatcher.start()
                 try:

@@ -161,7 +161,8 @@ class MessageWorker(ABC):
         while True:
             left = self._heard_at + patience - time.monotonic()
             try:
-                message = await asyncio.wait_for(self._heard.get(), max(0.01, left))
+                async with asyncio.timeout(max(0.01, left)):
+                    message = await self._heard.get()
                 break
             except TimeoutError:
                 if time.monotonic() - self._heard_at >= patience:

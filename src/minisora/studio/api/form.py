@@ -175,7 +175,8 @@ async def _pieces(request: Request, most_bytes: int, idle_seconds: float) -> Asy
     stream, size = request.stream(), 0
     while True:
         try:
-            piece = await asyncio.wait_for(anext(stream), idle_seconds)
+            async with asyncio.timeout(idle_seconds):
+                piece = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:

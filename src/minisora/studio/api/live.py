@@ -67,7 +67,8 @@ async def _caller(socket: WebSocket, studio: Studio, offered: list[str]) -> Call
     secret = next((each.removeprefix(_TOKEN) for each in offered if each.startswith(_TOKEN)), None)
     if studio.access.needs_token and (secret or secret_of(socket)) is None:
         try:
-            message = json.loads(await asyncio.wait_for(socket.receive_text(), TOKEN_SECONDS))
+            async with asyncio.timeout(TOKEN_SECONDS):
+                message = json.loads(await socket.receive_text())
             secret = message["token"]
         except (TimeoutError, ValueError, KeyError, TypeError, RecursionError):
             raise Refusal(401, 'send {"token": "..."} first.', "invalid_api_key") from None
