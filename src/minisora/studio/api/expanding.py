@@ -38,7 +38,8 @@ class Proposals:
         texts = [part.text for part in prompt.parts]
         work = asyncio.get_running_loop().run_in_executor(self._pool, _expanded, texts, seed, gaps)
         try:
-            found = await asyncio.wait_for(work, MOST_SECONDS)
+            async with asyncio.timeout(MOST_SECONDS):
+                found = await work
         except (TimeoutError, BrokenProcessPool):
             self.close()
             raise Unavailable("expanding this prompt takes too long now. Try again, or use it as typed.") from None
