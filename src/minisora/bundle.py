@@ -113,17 +113,29 @@ class Bundle:
     @property
     def world(self) -> int:
         """Version of the training playroom (playroom.WORLD_VERSION); 1 if not recorded."""
-        return int(self.trained.get("world", 1))
+        return _world(self.trained)
 
     @property
     def world_name(self) -> str | None:
         """World whose captions it was trained on, "playroom"; None for another."""
-        return "playroom" if self.trained.get("captioner") == "playroom" else None
+        return _world_name(self.trained)
 
     @property
     def dense_captions(self) -> bool:
         """True if it was trained on dense captions too, as the recipes are from world 2 on."""
-        return self.world >= 2
+        return _dense_captions(self.trained)
+
+
+def _world(trained: Mapping[str, Any]) -> int:
+    return int(trained.get("world", 1))
+
+
+def _world_name(trained: Mapping[str, Any]) -> str | None:
+    return "playroom" if trained.get("captioner") == "playroom" else None
+
+
+def _dense_captions(trained: Mapping[str, Any]) -> bool:
+    return _world(trained) >= 2
 
 
 @lru_cache(maxsize=1)
@@ -154,12 +166,23 @@ def find(name_or_folder: str | Path) -> Path:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """Read what a bundle says of itself, without its weights: name, digest, sampling and trained.
+    """Read what a bundle says of itself, without its weights.
+
+    Returns name, digest, sampling and trained, and of the last world_name and dense_captions as
+    `Bundle` has them.
 
     Raises WeightsError for a file that cannot be read.
     """
     about = _about(folder)
-    return {**{key: about[key] for key in ("name", "sampling", "trained")}, "digest": _digest(about)}
+    trained = about["trained"]
+    captions = {"world_name": _world_name(trained), "dense_captions": _dense_captions(trained)}
+    return {
+        "name": about["name"],
+        "sampling": about["sampling"],
+        "trained": trained,
+        **captions,
+        "digest": _digest(about),
+    }
 
 
 def load(name_or_folder: str | Path, *, device: torch.device, dtype: torch.dtype) -> Bundle:

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,12 +155,14 @@ def studio(
     limits: Limits | None = None,
     *,
     model: Path | None = None,
+    acts: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Iterator[Client]:
     """Run a whole studio in a folder, in a thread.
 
     model: a bundle for a worker process; None: a worker that computes nothing, for which a prompt
            of LONG lasts until it is cancelled
+    acts:  what that worker does with other prompts
     more:  settings of a studio with a model
     """
     settings, ready = settings or Settings(needs_token=False), threading.Event()
@@ -180,7 +183,7 @@ def studio(
                 await serve(parts.dispatcher, parts.store, parts.blobs)
             return
         hands = Hands(models=("toybox",))
-        hands.acts[LONG["prompt"]] = "hold"
+        hands.acts |= {LONG["prompt"]: "hold", **(acts or {})}
         async with dispatching(folder, hands, limits=limits) as parts_of_hands:
             await serve(*parts_of_hands)
 
@@ -212,7 +215,8 @@ def add_tokens(folder: Path, **tokens: Mapping[str, Any]) -> dict[str, str]:
             await store.close()
 
     folder.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(add())
+    with ThreadPoolExecutor(1) as another:  # a browser's loop runs in this one
+        return another.submit(asyncio.run, add()).result()
 
 
 def clip(folder: Path, num_frames: int = 9, height: int = 64, width: int = 96, suffix: str = ".mp4") -> bytes:

@@ -28,7 +28,7 @@ from tests.helpers.tiny import DIT, VAE, Words
 FACTS = {"width": 96, "height": 64, "fps": 8.0, "num_frames": 17, "timings": {"denoise": 0.5}}
 
 
-def tiny_bundle(folder: Path, name: str = "tiny") -> Path:
+def tiny_bundle(folder: Path, name: str = "tiny", trained: Mapping[str, object] | None = None) -> Path:
     """Save a bundle that makes videos of 32x32 in two steps; its text encoder is the real one."""
     torch.manual_seed(0)
     vae, dit = VideoVAE(VAE), DiT(replace(DIT, text_width=384))
@@ -36,7 +36,7 @@ def tiny_bundle(folder: Path, name: str = "tiny") -> Path:
         for parameter in (*vae.parameters(), *dit.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.1)
     sampling = Sampling(fps=8.0, size=(32, 32), seconds=1.0, steps=2, guidance=2.0)
-    save(folder, Bundle(name, vae, dit, Words(), sampling))
+    save(folder, Bundle(name, vae, dit, Words(), sampling, dict(trained or {})))
     return folder
 
 

@@ -330,7 +330,7 @@ def test_ids_that_are_none(client: Client, name: str):
 
 def test_unknown_routes_and_methods(client: Client):
     for method, path, status in (
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/v1", 404),
         ("GET", "/v1/video", 404),
         ("POST", "/v1/videos/", 404),

@@ -25,6 +25,7 @@ from minisora.cli.console import say
 from minisora.cli.curate import curate
 from minisora.cli.evaluate import evaluate
 from minisora.cli.export import export
+from minisora.cli.gallery import gallery
 from minisora.cli.models import models
 from minisora.cli.options import with_home
 from minisora.cli.plan import plan
@@ -102,7 +103,7 @@ def minisora(
 
 
 add_verbs(app)
-for command in (models, world, curate, caption, train, runs, plan, evaluate, export, studio):
+for command in (models, world, curate, caption, train, runs, plan, evaluate, export, studio, gallery):
     app.command()(with_home(command))
 
 

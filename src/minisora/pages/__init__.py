@@ -1,11 +1,12 @@
-"""Reports as self-contained HTML files: templates, one style sheet, charts.
+"""Reports as self-contained HTML files, and galleries: templates, one style sheet, charts.
 
     write_page(path, "runs.html", title="toybox", charts=[charts.curves([...])])
 
-A page has no external links and embeds its pictures, so it can be sent as one file.
+A page has no external links and embeds its pictures, so it can be sent as one file; a gallery has
+its files beside it.
 
 Here: rendering a template to a file. Not here: charts as SVG (charts.py), the values of a page
-(curate/report.py, eval/page.py, runs/page.py).
+(curate/report.py, eval/page.py, runs/page.py, cli/gallery.py).
 """
 
 from __future__ import annotations

@@ -59,9 +59,14 @@ class Library:
         newest_first: bool = True,
         favourite: bool | None = None,
         tag: str | None = None,
+        sha256: str | None = None,
         deleted: bool = False,
     ) -> Page[Item]:
-        """List items by time of creation. deleted: only those that can be restored"""
+        """List items by time of creation.
+
+        sha256:  of the file
+        deleted: only those that can be restored
+        """
 
         def query(connection: Connection) -> Page[Item]:
             found = select(items).where(owned(items, owner))
@@ -70,6 +75,8 @@ class Library:
                 found = found.where(items.c.favourite == favourite)
             if tag is not None:
                 found = found.where(items.c.id.in_(select(tags.c.item_id).where(tags.c.tag == tag)))
+            if sha256 is not None:
+                found = found.where(items.c.sha256 == sha256)
             found = in_order(connection, found, items, owner, after=after, newest_first=newest_first)
             rows = connection.execute(found.limit(limit + 1)).all()
             return Page(_items(connection, rows[:limit]), len(rows) > limit)

@@ -148,7 +148,9 @@ def check_size(name: str, folder: Path, workers: int) -> None:
 def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping[str, Any]]]:
     """Folders and facts of models by their own names: sampling defaults, digest, when it was made.
 
-    size: (height, width) as delivered
+    size:  (height, width) as delivered
+    world: whose captions it was trained on; dense: on dense ones too
+    card:  its model card in Markdown; size_bytes: of its weights
 
     Raises UsageError for a model that is not there, and for two of one name.
     """
@@ -167,5 +169,16 @@ def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping
         factor = 1 if upscaler is None else upscaler.factor
         size, created = [factor * side for side in about["sampling"]["size"]], (folder / "bundle.json").stat().st_mtime
         folders[name] = folder
-        known[name] = {**about["sampling"], "size": size, "digest": about["digest"], "created": created}
+        captions = {"world": about["world_name"], "dense": about["dense_captions"]}
+        stored = {
+            "card": _card(folder),
+            "size_bytes": sum(each.stat().st_size for each in folder.glob("*.safetensors")),
+        }
+        made = {"digest": about["digest"], "created": created}
+        known[name] = {**about["sampling"], **captions, "size": size, **made, **stored}
     return folders, known
+
+
+def _card(folder: Path) -> str:
+    path = folder / "card.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""

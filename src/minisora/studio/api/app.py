@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 import minisora
 from minisora.errors import UsageError
-from minisora.studio.api import account, control, library, live, models, verbs, videos, webhooks
+from minisora.studio.api import account, control, expand, library, live, models, page, verbs, videos, webhooks
 from minisora.studio.api.auth import Access
 from minisora.studio.api.errors import MESSAGES, Refusal, body, invalid, refused
 from minisora.studio.api.guard import Guard
@@ -36,7 +36,10 @@ from minisora.studio.dispatch import Dispatcher
 from minisora.studio.outgoing import Outgoing, network
 from minisora.studio.store import Store
 
-ROUTERS = (verbs.router, videos.router, control.router, library.router, models.router, account.router, webhooks.router)
+ROUTERS = (
+    *(verbs.router, expand.router, videos.router, control.router, library.router),
+    *(models.router, account.router, webhooks.router, page.router),
+)
 SWEEP_SECONDS = 3600.0
 
 
@@ -100,6 +103,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await studio.outgoing.close()
+    studio.proposals.close()
 
 
 async def _sweep(studio: Studio) -> None:

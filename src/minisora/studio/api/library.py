@@ -50,13 +50,18 @@ class ItemChange(BaseModel):
 
 
 class Choice(BaseModel):
-    """Part of the library. search: words of an item's name or its tags"""
+    """Part of the library.
+
+    search: words of an item's name or its tags
+    sha256: of an item's file
+    """
 
     after: Annotated[str | None, Field(pattern=ID.pattern)] = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     order: Order = "desc"
     favourite: bool | None = None
     tag: Tag | None = None
+    sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
     deleted: bool = False
     search: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] = ""
 
@@ -79,6 +84,7 @@ async def listed(studio: Parts, caller: Known, chosen: Annotated[Choice, Query()
         newest_first=chosen.order == "desc",
         favourite=chosen.favourite,
         tag=chosen.tag,
+        sha256=chosen.sha256,
         deleted=chosen.deleted,
     )
     found, more = list[Item](), True

@@ -26,6 +26,7 @@ import minisora
 from minisora.studio.api import log, objects
 from minisora.studio.api.auth import Caller, secret_of
 from minisora.studio.api.errors import Refusal, body
+from minisora.studio.api.page import digest
 from minisora.studio.api.state import Parts, Studio
 from minisora.studio.jobs import State, Update
 
@@ -76,7 +77,7 @@ async def _caller(socket: WebSocket, studio: Studio, offered: list[str]) -> Call
 
 async def _send(socket: WebSocket, studio: Studio, caller: Caller) -> None:
     with studio.dispatcher.listen(caller.sees) as updates:
-        await socket.send_json({"type": "hello", "version": minisora.__version__})
+        await socket.send_json({"type": "hello", "version": minisora.__version__, "page": digest()})
         after: str | None = None
         while True:
             page = await studio.store.jobs(caller.sees, after=after, limit=100, newest_first=False, states=UNFINISHED)

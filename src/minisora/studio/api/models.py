@@ -21,7 +21,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"], responses=errors(401, 4
 class Model(BaseModel):
     """A model.
 
-    minisora: its facts, such as fps, seconds, size and digest; of a provider's, its alias and verbs
+    minisora: its facts, such as fps, seconds, size and digest; of a provider's, its alias and
+              verbs; of one model alone, the text of its card
     """
 
     id: str
@@ -45,13 +46,14 @@ def _model(name: str, facts: Mapping[str, Any]) -> Model:
 @router.get("", response_model=Models)
 async def listed(studio: Parts, caller: Known) -> Response:
     """List the models, the default one first."""
-    found = [_model(name, facts) for name, facts in studio.dispatcher.models.items()]
+    models = studio.dispatcher.models.items()
+    found = [_model(name, {key: facts[key] for key in facts if key != "card"}) for name, facts in models]
     return JSONResponse(Models(data=found).model_dump(mode="json"))
 
 
 @router.get("/{name:path}", response_model=Model)
 async def one(name: str, studio: Parts, caller: Known) -> Response:
-    """Get a model's facts. A provider's has a slash in its name."""
+    """Get a model's facts and its card. A provider's has a slash in its name."""
     if name not in studio.dispatcher.models:
         raise unknown_model(name)
     return JSONResponse(_model(name, studio.dispatcher.models[name]).model_dump(mode="json"))

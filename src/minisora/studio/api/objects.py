@@ -76,11 +76,15 @@ class Deleted(BaseModel):
 
 
 class LibraryItem(BaseModel):
-    """A clip or a picture of the library: an upload, or the video of a job with the same id."""
+    """A clip or a picture of the library: an upload, or the video of a job with the same id.
+
+    sha256: of its file
+    """
 
     id: str
     object: Literal["library.item"] = "library.item"
     name: str
+    sha256: str
     type: str
     size_bytes: int
     width: int
@@ -152,6 +156,7 @@ def item(value: Item) -> LibraryItem:
     return LibraryItem(
         id=value.id,
         name=value.name,
+        sha256=value.sha256,
         type=value.type,
         size_bytes=value.size_bytes,
         width=value.width,

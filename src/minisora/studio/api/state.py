@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from minisora.studio.api.auth import Access, Caller
 from minisora.studio.api.errors import Refusal
+from minisora.studio.api.expanding import Proposals
 from minisora.studio.api.metrics import Metrics
 from minisora.studio.api.settings import Settings
 from minisora.studio.api.uploads import Uploads
@@ -30,9 +31,10 @@ from minisora.studio.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a model makes when nothing else is asked.
+    """What a model makes when nothing else is asked, and knows.
 
     size:     (height, width)
+    world:    whose captions it was trained on, such as playroom; dense: on dense ones too
     provider: alias of the one that has it; empty for a model of this server
     """
 
@@ -41,6 +43,8 @@ class Facts:
     fps: float = 8.0
     seconds: float = 2.0
     size: tuple[int, int] = (0, 0)
+    world: str | None = None
+    dense: bool = False
 
     @property
     def shown_size(self) -> str:
@@ -65,6 +69,7 @@ class Studio:
     incoming: Path
     outgoing: Outgoing
     deliveries: Deliveries
+    proposals: Proposals = field(default_factory=Proposals)
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @asynccontextmanager
@@ -87,7 +92,7 @@ class Studio:
             raise unknown_model(model)
         name = next(iter(models), "") if name is None else name
         found: Mapping[str, Any] = models.get(name, {})
-        known = {key: found[key] for key in ("fps", "seconds", "provider") if key in found}
+        known = {key: found[key] for key in ("fps", "seconds", "world", "dense", "provider") if key in found}
         height, width = found.get("size", (0, 0))
         return Facts(name=name, size=(height, width), **known)
 

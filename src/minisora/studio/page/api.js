@@ -1,0 +1,119 @@
+/**
+ * Calls of the server, as they fail in practice.
+ *
+ * An answer that is an error becomes a Failure, whose message says what to do. A call that gets no
+ * answer is sent again until it gets one, so whoever makes something gives a key: one key, one
+ * thing. A call without a valid login waits for one.
+ */
+import { cell } from "./cell.js";
+
+export const lost = cell(false); // no answer from the server
+export const login = cell(null); // { message, done } while one is needed
+
+const FIRST_WAIT = 500, LONGEST_WAIT = 8000; // ms
+const LARGE = /\d{16}/;
+let again = null; // ends the wait for the next try
+
+export class Failure extends Error {
+  constructor(status, error, retryAfter = null) {
+    super(error?.message ?? "");
+    Object.assign(this, { status, code: error?.code ?? null, param: error?.param ?? null, retryAfter });
+  }
+}
+
+/** Call the server; returns the JSON of its answer. body: sent as JSON; key: of what is made */
+export async function call(method, path, { body, key, signal } = {}) {
+  const headers = {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (key) headers["Idempotency-Key"] = key;
+  const options = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
+  for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
+    let answer, text;
+    try {
+      answer = await fetch(path, options);
+      text = await answer.text();
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      lost.set(true);
+      await pause(wait);
+      continue;
+    }
+    lost.set(false);
+    const found = parsed(text);
+    if (answer.ok) return found;
+    const failure = new Failure(answer.status, found?.error, Number(answer.headers.get("retry-after")) || null);
+    if (answer.status !== 401) throw failure;
+    await loggedIn(failure.message);
+  }
+}
+
+export const get = (path, options) => call("GET", path, options);
+export const post = (path, body, key) => call("POST", path, { body, key });
+
+/** Send a file to the library; onProgress gets shares of it. Raises Failure, of status 0 without an answer. */
+export function upload(file, onProgress, signal) {
+  return new Promise((resolve, reject) => {
+    const form = new FormData(), request = new XMLHttpRequest();
+    form.append("file", file, file.name);
+    request.open("POST", "/v1/library");
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onerror = request.onabort = () => reject(new Failure(0, null));
+    request.onload = () => {
+      const found = parsed(request.responseText);
+      if (request.status < 300) resolve(found);
+      else if (request.status === 401) loggedIn(found?.error?.message).then(() => upload(file, onProgress, signal)).then(resolve, reject);
+      else reject(new Failure(request.status, found?.error));
+    };
+    signal?.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+/** Log in with a token's secret. Raises Failure. */
+export async function logIn(token) {
+  const answer = await fetch("/v1/login", {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
+  });
+  if (!answer.ok) throw new Failure(answer.status, parsed(await answer.text())?.error);
+  const { done } = login.value;
+  login.set(null);
+  done();
+}
+
+/** Wait for a login, which the page asks for once. */
+export function loggedIn(message) {
+  if (login.value === null) {
+    let done;
+    const promise = new Promise((resolve) => { done = resolve; });
+    login.set({ message, done, promise });
+  }
+  return login.value.promise;
+}
+
+/** A key that no other call has. */
+export function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((each) => each.toString(16).padStart(2, "0")).join("");
+}
+
+/** Try at once what waits for the server. */
+export function tryAgain() {
+  again?.();
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => {
+    const before = again;
+    const timer = setTimeout(resolve, milliseconds);
+    again = () => { before?.(); clearTimeout(timer); resolve(); };
+  });
+}
+
+/** Value of JSON; whole numbers that JavaScript's cannot hold, such as large seeds, as text. */
+export function parsed(text) {
+  const exact = (_, value, { source }) => (Number.isInteger(value) && !Number.isSafeInteger(value) ? source : value);
+  try {
+    return text ? JSON.parse(text, LARGE.test(text) && "rawJSON" in JSON ? exact : undefined) : null;
+  } catch {
+    return null;
+  }
+}

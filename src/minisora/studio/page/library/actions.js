@@ -1,0 +1,78 @@
+/** What can be done with an item of the library. */
+import { Failure, call, get, post } from "../api.js";
+import { cell } from "../cell.js";
+import { t } from "../language.js";
+import { bringBack, form, goOn } from "../make/form.js";
+import { dropJob, items, putItem, putJob } from "../store.js";
+import { failed, say } from "../toasts.js";
+import { found, insert, takeOut } from "./find.js";
+
+export const NEXT = ["extend", "loop", "connect", "edit", "inpaint", "outpaint", "interpolate", "reverse"];
+const turns = new Map(); // number of the last change of each item
+let sending = Promise.resolve(); // until the last change is there
+export const chosen = cell([]); // ids of at most two items, to be compared
+
+export function toggle(id) {
+  chosen.set((before) => (before.includes(id) ? before.filter((each) => each !== id) : [...before, id].slice(-2)));
+}
+
+/** Change an item, as it is known now; it is shown at once, and sent after the changes before. */
+export function alter(id, change) {
+  const before = items.value.get(id), changes = change(before), turn = (turns.get(id) ?? 0) + 1;
+  const put = (item) => { if (turns.get(id) === turn) putItem(item); }; // else a later change is shown
+  turns.set(id, turn);
+  putItem({ ...before, ...changes });
+  sending = sending.then(() => call("PATCH", `/v1/library/${id}`, { body: changes })).then(put, (error) => { put(before); failed(error); });
+}
+
+export const like = (id) => alter(id, ({ favourite }) => ({ favourite: !favourite }));
+
+/** Have a video made again in another format: the same request, so the same frames. */
+export async function madeAs({ id }, format) {
+  try {
+    putJob(await post(`/v1/videos/${id}/retry`, { format }));
+    say(t("item.as.sent", { format: format.toUpperCase() }));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** Delete an item; a message offers to undo it. */
+export async function remove(item) {
+  try {
+    await call("DELETE", `/v1/library/${item.id}`);
+  } catch (error) {
+    failed(error);
+    return;
+  }
+  const place = found.value.ids.includes(item.id) ? takeOut(item.id) : 0;
+  dropJob(item.id);
+  chosen.set((before) => before.filter((id) => id !== item.id));
+  say(t("library.deleted", { name: item.name }), { action: { label: t("undo"), act: () => restore(item, place) } });
+}
+
+async function restore({ id }, place) {
+  try {
+    insert(await post(`/v1/library/${id}/restore`, {}), place);
+    if (id.startsWith("video_")) putJob(await get(`/v1/videos/${id}`));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** Make is filled, and shown; what was there can be had back. */
+async function filled(fill) {
+  const before = form.value;
+  try {
+    await fill();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    failed(error);
+    return;
+  }
+  location.hash = "make";
+  say(t("library.filled"), { action: { label: t("undo"), act: () => form.set(before) } });
+}
+
+export const continued = (verb, item) => filled(() => goOn(verb, item.id));
+export const settings = ({ minisora: { verb, request }, model }) => filled(() => bringBack(verb, request, model));

@@ -1,0 +1,205 @@
+/**
+ * The form of Make: what is being asked for, kept over a reload; to requests and back.
+ *
+ * The timeline changes the same values as the fields. A storyboard is made of the same parts: each
+ * part of the prompt is a shot.
+ */
+import { get } from "../api.js";
+import { kept } from "../cell.js";
+import { items, loadItem, server } from "../store.js";
+import { parsed, written } from "./schedule.js";
+
+export const VERBS = ["generate", "animate", "extend", "connect", "loop", "edit", "inpaint", "outpaint", "interpolate", "reverse", "storyboard", "image"];
+const SLOTS = { // media of each verb: true if it cannot be without
+  generate: { preview: false }, animate: { picture: true }, extend: { clip: true }, connect: { one: true, other: true },
+  loop: { clip: false }, edit: { clip: true }, inpaint: { clip: true, mask: false }, outpaint: { clip: true },
+  interpolate: { clip: true }, reverse: { clip: true },
+};
+const PICTURES = ["picture", "mask"]; // slots that take pictures
+const DRAWN = ["prompt", "seconds", "after", "before", "at", "board", "typed", "typed_source"]; // not by a field
+export const OWN = { generate: [], edit: ["source", "strength"], inpaint: ["box", "colour"], outpaint: ["to", "corner"], interpolate: ["times"] };
+const SEEDS = 1_000_000; // that are drawn: short enough to read out
+const EMPTY = { verb: "generate", parts: [{ start: 0, text: "" }], part: 0, seconds: null, after: 2, before: 0, media: {}, pins: [], fields: {}, variants: 1, model: "" };
+
+export const form = kept("minisora.form", EMPTY);
+export const editing = kept("minisora.editing", null); // waiting job that the form changes: { id, verb }
+export const change = (values) => form.set((before) => ({ ...before, ...values }));
+
+/** Slots of a verb for media, by name: { needed, picture } */
+export const slotsOf = (verb) =>
+  Object.entries(SLOTS[verb] ?? {}).map(([name, needed]) => ({ name, needed, picture: PICTURES.includes(name) }));
+export const hasPrompt = (verb) => verb !== "reverse";
+export const hasLength = (verb) => ["generate", "animate", "connect", "loop", "storyboard"].includes(verb);
+export const hasPins = (verb) => ["animate", "storyboard"].includes(verb);
+
+/** True if the prompt may change along the time. */
+export function mayChange({ verb, media, fields }) {
+  return !(["image", "reverse"].includes(verb) || (verb === "loop" && !media.clip) || (verb === "edit" && fields.source));
+}
+
+/** Facts of the model that is asked: fps, seconds, size as [height, width], world. */
+export function modelOf({ model }) {
+  const models = server.value?.models ?? [];
+  return { fps: 8, seconds: 2, size: [64, 64], ...(models.find(({ id }) => id === model) ?? models[0])?.minisora };
+}
+
+export const secondsOf = (one) => one.seconds ?? modelOf(one).seconds;
+
+/** Length of a slot's stretch of its clip. */
+export const lengthOf = (medium) => (medium.stop ?? medium.seconds) - (medium.start ?? 0);
+
+/** Fields that a verb's form has besides the prompt, media and the timeline. */
+export function fieldsOf(verb) {
+  const about = server.value.verbs[verb], media = Object.keys(SLOTS[verb] ?? {});
+  const shown = about.fields.filter(({ name, hidden }) => !hidden && !DRAWN.includes(name) && !media.includes(name));
+  return shown.map((each) => ({ ...each, ...plain(about.schema.properties[each.name]) }));
+}
+
+/** Schema of a field's value, without null. */
+function plain(schema) {
+  return { default: schema.default, ...(schema.anyOf?.find(({ type }) => type !== "null") ?? schema) };
+}
+
+/** Keys of the strings that say what is still missing. */
+export function missing(one) {
+  const found = slotsOf(one.verb).filter(({ name, needed }) => needed && !one.media[name]?.id).map(({ name }) => `missing.${name}`);
+  if (hasPrompt(one.verb) && one.parts.some(({ text }) => !text.trim())) found.push("missing.prompt");
+  if (one.verb === "extend" && !(one.after + one.before > 0)) found.push("missing.length");
+  if (one.verb === "outpaint" && !one.fields.to) found.push("missing.to");
+  if (one.verb === "inpaint" && !one.media.mask?.id && !one.fields.box && !one.fields.colour) found.push("missing.region");
+  return found;
+}
+
+/** The request of a form, as it is sent. seed: of this variant */
+export function bodyOf(one, seed) {
+  const { verb } = one, body = {};
+  if (verb === "storyboard") body.board = { shots: shotsOf(one) };
+  else if (hasPrompt(verb)) body.prompt = written(mayChange(one) ? one.parts : one.parts.slice(0, 1));
+  if (hasLength(verb) && verb !== "storyboard") body.seconds = secondsOf(one);
+  if (verb === "extend") Object.assign(body, { after: one.after, before: one.before });
+  for (const { name, picture } of slotsOf(verb)) if (one.media[name]?.id) body[name] = reference(one.media[name], picture);
+  if (verb === "animate" && one.pins.length) body.at = Object.fromEntries(one.pins.map(({ moment, item }) => [moment, { id: item.id }]));
+  for (const field of fieldsOf(verb)) {
+    const value = typed(one.fields[field.name], field.type);
+    if (value !== undefined) body[field.name] = value;
+  }
+  if (seed !== undefined && verb !== "reverse") body.seed = seed;
+  if (one.model) body.model = one.model;
+  return body;
+}
+
+/** Requests of all variants: the seed that was given and those after it, or seeds drawn by chance. */
+export function bodiesOf(one) {
+  if (one.verb === "reverse") return [bodyOf(one)];
+  const given = typed(one.fields.seed, "integer");
+  const drawn = () => crypto.getRandomValues(new Uint32Array(1))[0] % SEEDS;
+  const after = (n) => (typeof given === "string" ? String(BigInt(given) + BigInt(n)) : given + n);
+  return Array.from({ length: one.variants }, (_, n) => bodyOf(one, given === undefined ? drawn() : after(n)));
+}
+
+/** Fields for a waiting job: those of the form, and null or the usual value for what it leaves out. */
+export function patchOf(one) {
+  const { model, ...body } = bodyOf(one), empty = {};
+  for (const { name, default: usual } of fieldsOf(one.verb)) empty[name] = usual ?? null;
+  for (const { name } of slotsOf(one.verb)) empty[name] = null;
+  return { ...empty, ...body };
+}
+
+function shotsOf(one) {
+  const end = secondsOf(one);
+  return one.parts.map(({ start, text, scene }, n) => {
+    const stop = one.parts[n + 1]?.start ?? end;
+    const inside = one.pins.filter(({ moment }) => moment >= start && (moment < stop || (stop === end && moment === end)));
+    const keyframes = Object.fromEntries(inside.map(({ moment, item }) => [moment - start, { id: item.id }]));
+    return { prompt: text.trim(), seconds: stop - start, same_scene: n > 0 && !scene, keyframes };
+  });
+}
+
+function reference({ id, start, stop }, picture) {
+  if (picture) return { id };
+  return { id, ...(start ? { start } : {}), ...(stop == null ? {} : { stop }) };
+}
+
+function typed(value, type) {
+  if (value === undefined || value === null || value === "") return undefined;
+  if (type === "integer" && /^\d+$/.test(value) && !Number.isSafeInteger(Number(value))) return String(value); // a number would lose digits
+  return type === "integer" || type === "number" ? Number(value) : value;
+}
+
+/** Bring a request into the form; media that are not in the library keep their name alone. */
+export async function bringBack(verb, request, model = "") {
+  const next = { ...EMPTY, verb, model, fields: {}, media: {}, pins: [] };
+  const { board, prompt } = request;
+  if (board) Object.assign(next, await ofShots(board.shots));
+  else if (prompt) next.parts = parsed(prompt);
+  for (const name of ["seconds", "after", "before"]) if (request[name] != null) next[name] = request[name];
+  for (const { name } of slotsOf(verb)) if (request[name]) next.media[name] = await medium(request[name]);
+  if (request.at && verb === "animate") next.pins = await pinsOf(request.at, 0);
+  for (const { name, default: usual } of fieldsOf(verb)) {
+    if (request[name] != null && (request[name] !== usual || name === "seed")) next.fields[name] = request[name];
+  }
+  form.set(next);
+}
+
+async function ofShots(shots) {
+  const parts = [], pins = [];
+  let start = 0;
+  for (const shot of shots) {
+    parts.push({ start, text: shot.prompt, scene: !shot.same_scene });
+    pins.push(...await pinsOf(shot.keyframes ?? {}, start));
+    start += shot.seconds;
+  }
+  return { parts, pins, seconds: start };
+}
+
+async function pinsOf(pictures, start) {
+  const found = Object.entries(pictures).map(async ([moment, one]) => ({ moment: start + Number(moment), item: await medium(one) }));
+  return (await Promise.all(found)).filter(({ item }) => item.id);
+}
+
+async function medium({ id, name, sha256, start, stop }) {
+  try {
+    const item = id ? await loadItem(id) : sha256 && (await get(`/v1/library?limit=1&sha256=${sha256}`)).data[0];
+    return item ? { ...slotOf(item), start: start || 0, stop: stop ?? null } : { name };
+  } catch {
+    return { name };
+  }
+}
+
+/** An item of the library as the value of a slot. */
+export function slotOf({ id, name, type, width, height, fps, num_frames: frames, seconds }) {
+  return { id, name, type, width, height, fps, frames, seconds, start: 0, stop: null };
+}
+
+/** Put an item where the verb takes one; another verb is chosen if it takes none of the kind. */
+export function place(item, slot = null) {
+  const one = form.value, picture = item.type.startsWith("image/");
+  const fits = slotsOf(one.verb).filter((each) => each.picture === picture && each.name !== "preview");
+  const free = fits.find(({ name }) => !one.media[name]?.id) ?? fits[0];
+  if (slot || free) change({ media: { ...one.media, [slot ?? free.name]: slotOf(item) } });
+  else change({ verb: picture ? "animate" : "extend", media: { [picture ? "picture" : "clip"]: slotOf(item) } });
+}
+
+/** Choose a verb; its media are those of the same name, or of the same kind. */
+export function choose(verb) {
+  const { media, pins } = form.value;
+  const have = Object.entries(media).filter(([, each]) => each?.id);
+  const taken = {};
+  for (const { name, picture } of slotsOf(verb)) {
+    const found = media[name]?.id ? media[name] : have.find(([other, each]) =>
+      name !== "preview" && name !== "mask" && name !== "other" && !(other in taken) && each.type.startsWith("image/") === picture)?.[1];
+    if (found) taken[name] = found;
+  }
+  change({ verb, media: taken, pins: hasPins(verb) ? pins : [] });
+}
+
+/** Go on from a finished video with a verb. */
+export async function goOn(verb, id) {
+  const item = items.value.get(id) ?? await loadItem(id);
+  const slot = { connect: "one", generate: "preview", animate: "picture" }[verb] ?? "clip";
+  const request = item.is_upload ? {} : (await get(`/v1/videos/${id}`)).minisora.request;
+  const parts = request.prompt ? parsed(request.prompt) : form.value.parts;
+  form.set({ ...EMPTY, verb, parts: verb === "generate" ? parts : parts.slice(-1).map((each) => ({ ...each, start: 0 })),
+    model: form.value.model, media: { [slot]: slotOf(item) },
+    fields: verb === "generate" ? { seed: request.seed } : {} });
+}

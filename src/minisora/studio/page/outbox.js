@@ -1,0 +1,50 @@
+/**
+ * Requests on their way to the server. They are kept by the browser until the server has them, each
+ * with its key, so that neither a lost connection nor a reload loses one or makes it twice.
+ */
+import { call, newKey, tryAgain } from "./api.js";
+import { cell, kept } from "./cell.js";
+import { putJob } from "./store.js";
+import { failed } from "./toasts.js";
+
+export const outbox = kept("minisora.outbox", []); // { key, verb, body }, the oldest first
+export const sent = cell(new Map()); // ids of the jobs, by key
+let sending = null; // { key, control } of the request that is on its way
+
+/** Send requests of a verb, one after the other. Returns their keys. */
+export function send(verb, bodies) {
+  const added = bodies.map((body) => ({ key: newKey(), verb, body }));
+  outbox.set((before) => [...before, ...added]);
+  sendAll();
+  return added.map(({ key }) => key);
+}
+
+/** Take a request back that the server does not have yet. */
+export function takeBack(key) {
+  drop(key);
+  if (sending?.key !== key) return;
+  sending.control.abort();
+  tryAgain();
+}
+
+const drop = (key) => outbox.set((before) => before.filter((each) => each.key !== key));
+
+/** Send what waits; refused requests leave the outbox with a message. */
+export async function sendAll() {
+  if (sending) return;
+  while (outbox.value.length) {
+    const { key, verb, body } = outbox.value[0], control = new AbortController();
+    sending = { key, control };
+    try {
+      const video = await call("POST", `/v1/videos/${verb}`, { body, key, signal: control.signal });
+      putJob(video);
+      sent.set((before) => new Map(before).set(key, video.id));
+    } catch (error) {
+      if (control.signal.aborted) continue;
+      failed(error);
+      if (error.status === 429) outbox.set((before) => before.filter((each) => each.key === key)); // nor the others
+    }
+    drop(key);
+  }
+  sending = null;
+}

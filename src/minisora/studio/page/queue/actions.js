@@ -1,0 +1,42 @@
+/** What can be done with a job of the queue. */
+import { Failure, call, get, post } from "../api.js";
+import { bringBack, editing } from "../make/form.js";
+import { dropJob, putJob } from "../store.js";
+import { failed } from "../toasts.js";
+
+const UNFINISHED = "/v1/videos?limit=100&state=waiting&state=paused&state=running";
+
+/** Do something to a job by its own route: cancel, pause, resume, retry. */
+export const act = (id, name) => post(`/v1/videos/${id}/${name}`, {}).then(putJob, failed);
+
+/** Move a waiting job before another, or to the end; all places are asked for again. */
+export async function move(id, before) {
+  try {
+    putJob(await post(`/v1/videos/${id}/move`, { before }));
+    (await get(UNFINISHED)).data.forEach((each) => putJob(each));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+export async function forget(id) {
+  try {
+    await call("DELETE", `/v1/videos/${id}`);
+    dropJob(id);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** Bring a job's request into Make. changes: the job itself is changed there, if it still waits */
+export async function inMake({ id, model, minisora: { verb, request } }, changes) {
+  try {
+    await bringBack(verb, request, model);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    failed(error);
+    return;
+  }
+  editing.set(changes ? { id, verb } : null);
+  location.hash = "make";
+}

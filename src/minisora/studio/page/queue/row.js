@@ -1,0 +1,40 @@
+/** A job of the queue, with what can be done with it. */
+import { html } from "../html.js";
+import { Icon } from "../icons.js";
+import { duration, number, t, tOr } from "../language.js";
+import { NoisyPicture } from "../make/noise.js";
+import { sentence } from "../toasts.js";
+import { act, forget, inMake } from "./actions.js";
+
+/** grip: handlers of what it is dragged by; mark: classes while something is dragged */
+export function Row({ job: { video, preview }, grip = null, mark = "" }) {
+  const { state, verb, place } = video.minisora, name = video.prompt || t(`verb.${verb}`);
+  return html`<li class="job ${state} ${mark}" data-id=${video.id} data-state=${state}>
+    ${grip && html`<button class="icon grip" aria-label=${t("queue.move", { prompt: name })} title=${t("queue.move.help")} ...${grip}><${Icon} name="grip" /></button>`}
+    <div class="small-screen"><${NoisyPicture} level=${state === "running" ? 1 - video.progress / 100 : 1} source=${preview} moves=${state === "running"} /></div>
+    <div class="what">
+      <p class="name" dir="auto" title=${name}>${name}</p>
+      <p class="small facts"><span class="verb">${t(`verb.${verb}`)}</span>${place != null && state === "waiting" ? `${t("draft.place", { n: place })} · ` : ""}<${Stage} video=${video} /></p>
+      ${state === "running" && html`<progress max="100" value=${video.progress} aria-label=${t("draft.progress")}></progress>`}
+    </div>
+    <div class="row"><${Buttons} video=${video} name=${name} /></div>
+  </li>`;
+}
+
+function Stage({ video }) {
+  const { state, stage, done_in: left } = video.minisora;
+  if (state === "failed") return html`<span class="wrong" dir="auto">${sentence(video.error.message)}</span>`;
+  const now = state === "running" && stage ? `${tOr(`stage.${stage.name}`, stage.name)}${stage.total > 1 ? ` ${number(stage.done)}/${number(stage.total)}` : ""}` : t(`state.${state}`);
+  const time = left == null || left < 0.5 ? "" : t("draft.left", { n: duration(left) });
+  return [now, time].filter(Boolean).join(" · ");
+}
+
+function Buttons({ video, name }) {
+  const { id, minisora: { state } } = video;
+  const button = (label, onClick) => html`<button class="quiet" aria-label=${t("queue.of", { what: t(label), prompt: name })} onClick=${onClick}>${t(label)}</button>`;
+  const copy = button("queue.copy", () => inMake(video, false));
+  if (state === "running") return html`${copy}${button("cancel", () => act(id, "cancel"))}`;
+  if (state === "failed" || state === "cancelled") return html`${button("queue.retry", () => act(id, "retry"))}${copy}${button("queue.forget", () => forget(id))}`;
+  return html`${button(state === "paused" ? "queue.resume" : "queue.pause", () => act(id, state === "paused" ? "resume" : "pause"))}
+    ${button("queue.edit", () => inMake(video, true))}${copy}${button("cancel", () => act(id, "cancel"))}`;
+}

@@ -1,0 +1,60 @@
+/**
+ * What the server has, as far as the page knows: its verbs, models, rights, jobs and items.
+ *
+ * Jobs come from the live channel (live.js) and from the first page of their list; items of the
+ * library as they are asked for.
+ */
+import { get } from "./api.js";
+import { cell } from "./cell.js";
+
+export const SHOWN = 40; // jobs of the list
+export const server = cell(null); // { verbs, models, me }: null until they have come
+export const jobs = cell(new Map()); // by id: { video, preview }
+export const items = cell(new Map()); // by id
+
+export const isFinal = (video) => ["done", "failed", "cancelled"].includes(video.minisora.state);
+export const content = (id, variant = "video") => `/v1/library/${id}/content?variant=${variant}`;
+
+/** Load what holds as long as the server runs. */
+export async function loadServer() {
+  const [verbs, models, me] = await Promise.all([get("/v1/verbs"), get("/v1/models"), get("/v1/me")]);
+  server.set({ verbs: Object.fromEntries(verbs.data.map((each) => [each.name, each])), models: models.data, me });
+}
+
+/** Put a job in, as it is now. preview: undefined keeps the one before */
+export function putJob(video, preview) {
+  jobs.set((before) => {
+    const known = before.get(video.id);
+    if (known && isFinal(known.video) && !isFinal(video)) return before; // an answer that was overtaken
+    return new Map(before).set(video.id, { video, preview: isFinal(video) ? null : preview ?? known?.preview ?? null });
+  });
+}
+
+export function dropJob(id) {
+  jobs.set((before) => {
+    const after = new Map(before);
+    after.delete(id);
+    return after;
+  });
+}
+
+/** Load the newest jobs; those that ended while nobody listened are among them, or asked for. */
+export async function loadJobs() {
+  const page = await get(`/v1/videos?limit=${SHOWN}`);
+  const seen = new Set(page.data.map((each) => each.id));
+  page.data.forEach((each) => putJob(each));
+  const open = [...jobs.value.values()].filter(({ video }) => !isFinal(video) && !seen.has(video.id));
+  await Promise.all(open.map(({ video }) => get(`/v1/videos/${video.id}`).then(putJob, () => dropJob(video.id))));
+}
+
+/** An item of the library. Raises Failure for one that is not there. */
+export async function loadItem(id) {
+  if (!items.value.has(id)) putItem(await get(`/v1/library/${id}`));
+  return items.value.get(id);
+}
+
+export const putItem = (item) => putItems([item]);
+
+export function putItems(list) {
+  items.set((before) => new Map([...before, ...list.map((item) => [item.id, item])]));
+}

@@ -1,0 +1,42 @@
+/** Short messages at the edge of the page; screen readers say them too. */
+import { Failure } from "./api.js";
+import { cell, useCell } from "./cell.js";
+import { html } from "./html.js";
+import { t } from "./language.js";
+
+export const toasts = cell([]);
+const SHOWN_MS = 8000, MOST = 4;
+let count = 0;
+
+/** Show a message. action: { label, act }, a button beside it */
+export function say(text, { kind = "note", action = null } = {}) {
+  const id = ++count;
+  toasts.set((before) => [...before.filter((each) => each.text !== text), { id, text, kind, action }].slice(-MOST));
+  if (kind === "note") setTimeout(() => close(id), action ? 2 * SHOWN_MS : SHOWN_MS);
+}
+
+/** Show an error of a call, with what to do about it. */
+export function failed(error, action = null) {
+  if (!(error instanceof Failure)) throw error;
+  const again = error.retryAfter ? ` ${t("error.retry", { n: error.retryAfter })}` : "";
+  say(sentence(error.message || t(error.status ? "error.unknown" : "error.noAnswer")) + again, { kind: "error", action });
+}
+
+/** A message of the server as a sentence; names of files and fields stay as they are. */
+export const sentence = (text) => (/^[a-z]+\s/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
+
+function close(id) {
+  toasts.set((before) => before.filter((each) => each.id !== id));
+}
+
+export function Toasts() {
+  const shown = useCell(toasts);
+  return html`<div class="toasts" role="status" aria-live="polite">
+    ${shown.map(({ id, text, kind, action }) => html`
+      <div class="toast ${kind}" key=${id}>
+        <span dir="auto">${text}</span>
+        ${action && html`<button class="text" onClick=${() => { action.act(); close(id); }}>${action.label}</button>`}
+        <button class="icon" aria-label=${t("close")} onClick=${() => close(id)}>×</button>
+      </div>`)}
+  </div>`;
+}

@@ -1,0 +1,236 @@
+"""The library of the page: thousands of items, one item, two side by side."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.page import Open, drop, make, shown, until, write
+from tests.helpers.studio import Client, File, clip, studio
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+MANY = 5_000
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Any:
+    """A studio that makes nothing."""
+    with studio(tmp_path / "studio") as found:
+        yield found
+
+
+def upload(client: Client, content: bytes, name: str) -> str:
+    item_id: str = client.post("/v1/library", form={"file": File(content, name)}).json()["id"]
+    return item_id
+
+
+def made(client: Client, verb: str, **body: Any) -> str:
+    video_id: str = client.post(f"/v1/videos/{verb}", data=body).json()["id"]
+    assert client.done(video_id, 240)["status"] == "completed"
+    return video_id
+
+
+def names(page: Page) -> list[str]:
+    return page.locator(".card .name").all_inner_texts()
+
+
+def multiply(folder: Path, item_id: str) -> None:
+    """Write rows like an item's into a database, older than it."""
+    with sqlite3.connect(folder / "studio.db") as database:
+        columns = [row[1] for row in database.execute("pragma table_info(items)")]
+        row = dict(
+            zip(columns, database.execute("select * from items where id = ?", (item_id,)).fetchone(), strict=True)
+        )
+        rows = [
+            {**row, "id": f"upload_{n:032x}", "name": f"clip {n}", "created_at": row["created_at"] - n}
+            for n in range(1, MANY)
+        ]
+        marks = ", ".join(f":{name}" for name in columns)
+        database.executemany(f"insert into items ({', '.join(columns)}) values ({marks})", rows)
+
+
+def test_thousands_of_items_are_scrolled_through(empty: Client, opened: Open, tmp_path: Path):
+    multiply(tmp_path / "studio", upload(empty, clip(tmp_path), "clip 0.mp4"))
+    page = opened(empty.port)
+    shown(page, empty.port, "library")
+    page.locator(".card").first.wait_for()
+    page.evaluate(
+        """() => { window.shift = 0;
+        new PerformanceObserver((list) => list.getEntries().forEach((each) => { window.shift += each.value }))
+            .observe({ type: "layout-shift", buffered: true }) }"""
+    )
+    seen = set[str]()
+    last = f"clip {MANY - 1}"
+    for _ in range(2000):
+        seen |= set(names(page))
+        assert page.locator(".card").count() < 150
+        if last in seen:
+            break
+        page.mouse.wheel(0, 3000)
+        page.wait_for_timeout(30)
+    assert last in seen
+    place = page.locator(".cell").last.get_attribute("aria-posinset")
+    assert int(place or 0) > MANY - 100
+    assert page.evaluate("window.shift") < 0.01
+    page.locator(".card a").last.click()
+    page.locator(".item video").wait_for()
+    before = page.evaluate("scrollY")
+    page.go_back()
+    page.locator(".card").first.wait_for()
+    assert page.evaluate("scrollY") > before + 1000  # where the list was left
+
+
+def test_search_favourites_and_tags(empty: Client, opened: Open, tmp_path: Path):
+    content = clip(tmp_path)
+    ids = {name: upload(empty, content, name) for name in ("beach.mp4", "<b>hills.mp4", "river.mp4")}
+    page = opened(empty.port)
+    shown(page, empty.port, "library")
+    until(lambda: len(names(page)) == 3)
+    assert "<b>hills.mp4" in names(page) and page.locator(".card .name b").count() == 0
+    page.get_by_role("button", name="Favourite: beach.mp4").click()
+    until(lambda: empty.get(f"/v1/library/{ids['beach.mp4']}").json()["favourite"])
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    until(lambda: names(page) == ["beach.mp4"])
+    page.get_by_role("button", name="Favourites", exact=True).click()
+    until(lambda: len(names(page)) == 3)
+    page.get_by_role("link", name="river.mp4").click()
+    page.get_by_label("Add a tag").fill("water & <i>more")
+    page.get_by_label("Add a tag").press("Enter")
+    page.get_by_label("Add a tag").fill("calm")
+    page.get_by_label("Add a tag").press("Enter")
+    page.get_by_role("button", name="Remove the tag calm").click()
+    until(lambda: empty.get(f"/v1/library/{ids['river.mp4']}").json()["tags"] == ["water & <i>more"])
+    page.get_by_role("link", name="‹ Library").click()
+    page.get_by_role("button", name="water & <i>more").click()
+    until(lambda: names(page) == ["river.mp4"])
+    page.get_by_role("button", name="water & <i>more").click()
+    page.get_by_role("searchbox").fill("HILLS")
+    until(lambda: names(page) == ["<b>hills.mp4"])
+    page.get_by_role("searchbox").fill("nothing of this kind")
+    page.get_by_role("button", name="Show all").click()
+    until(lambda: len(names(page)) == 3)
+
+
+def test_an_item_is_deleted_and_comes_back(empty: Client, opened: Open, tmp_path: Path):
+    content = clip(tmp_path)
+    ids = [upload(empty, content, f"{n}.mp4") for n in range(3)]
+    page = opened(empty.port)
+    shown(page, empty.port, "library")
+    page.get_by_role("link", name="1.mp4").click()
+    page.get_by_role("button", name="Delete").click()
+    until(lambda: names(page) == ["2.mp4", "0.mp4"])
+    assert empty.get(f"/v1/library/{ids[1]}").status == 404
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    until(lambda: names(page) == ["2.mp4", "1.mp4", "0.mp4"])
+    assert empty.get(f"/v1/library/{ids[1]}").status == 200
+
+
+def test_files_are_dropped_and_an_empty_library_says_what_next(empty: Client, opened: Open, tmp_path: Path):
+    page = opened(empty.port)
+    shown(page, empty.port, "library")
+    page.get_by_text("Nothing here yet").wait_for()
+    drop(page, "main", clip(tmp_path), "walk.mp4", "video/mp4")
+    until(lambda: names(page) == ["walk.mp4"])
+    drop(page, "main", b"no video " * 50, "notes.txt", "text/plain")
+    page.locator(".toast.error").wait_for()
+    assert names(page) == ["walk.mp4"]
+
+
+def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp_path: Path):
+    first = made(client, "generate", prompt="a red ball <b>rolls</b>", seconds=1, steps=2, seed=1)
+    longer = made(client, "extend", prompt="it stops", clip={"id": first}, after=1, steps=2, seed=1)
+    back = made(client, "reverse", clip={"id": longer})
+    page = opened(client.port)
+    shown(page, client.port, f"library/{longer}")
+    tree = page.locator(".tree")
+    tree.wait_for()
+    assert {each.get_attribute("href") for each in tree.locator("a").all()} == {
+        f"#library/{i}" for i in (first, longer, back)
+    }
+    places = {each.get_attribute("href"): (each.bounding_box() or {})["x"] for each in tree.locator("a").all()}
+    assert places[f"#library/{first}"] < places[f"#library/{longer}"] < places[f"#library/{back}"]
+    until(
+        lambda: page.evaluate(
+            "(() => { const v = document.querySelector('.item video'); return v.loop && v.currentTime > 0 })()"
+        )
+    )
+    text = page.locator(".about").inner_text()
+    assert "Extend a clip" in text and "it stops" in text and "a red ball <b>rolls</b>" in text
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download", exact=True).click()
+    with av.open(download.value.path()) as container:
+        assert sum(1 for _ in container.decode(video=0)) == client.get(f"/v1/library/{longer}").json()["num_frames"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="This frame as PNG").click()
+    with Image.open(download.value.path()) as picture:
+        assert picture.size == (32, 32)
+    page.get_by_role("button", name="As GIF").click()
+    page.get_by_text("is made as GIF").wait_for()
+    newest = client.get("/v1/videos?limit=1").json()["data"][0]["id"]
+    assert client.done(newest, 240)["minisora"]["format"] == "gif"
+    with Image.open(io.BytesIO(client.get(f"/v1/library/{newest}/content").body)) as moving:
+        assert moving.format == "GIF" and getattr(moving, "n_frames", 1) > 9
+    page.get_by_role("button", name="Contact sheet").click()
+    until(lambda: page.evaluate("document.querySelector('.sheet')?.naturalWidth > 0"))
+    page.get_by_role("button", name="Close it to a loop").click()
+    page.locator(".slot.filled").wait_for()
+    write(page, "the ball comes back")
+    sent = make(page)
+    assert sent["path"] == "/v1/videos/loop" and sent["clip"] == {"id": longer}
+
+
+def position(page: Page) -> list[float]:
+    found: list[float] = page.evaluate("[...document.querySelectorAll('.pair video')].map((each) => each.currentTime)")
+    return found
+
+
+def test_two_are_compared_frame_by_frame(empty: Client, opened: Open, tmp_path: Path):
+    one = upload(empty, clip(tmp_path, num_frames=9), "one.mp4")
+    other = upload(empty, clip(tmp_path, num_frames=17), "other.mp4")
+    page = opened(empty.port)
+    shown(page, empty.port, "library")
+    page.get_by_role("button", name="Choose to compare: one.mp4").click()
+    page.get_by_role("button", name="Choose to compare: other.mp4").click()
+    page.get_by_role("link", name="Compare", exact=True).click()
+    slider = page.get_by_label("Frame of both")
+    until(lambda: page.evaluate("[...document.querySelectorAll('.pair video')].every((each) => each.readyState >= 2)"))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    until(lambda: position(page) == [2.5 / 8, 2.5 / 8])
+    assert "Frame 3 of 17" in page.locator(".moment").inner_text()
+    page.keyboard.press("ArrowLeft")
+    until(lambda: position(page) == [1.5 / 8, 1.5 / 8])
+    slider.fill("7")
+    until(lambda: position(page) == [7.5 / 8, 7.5 / 8])
+    assert brightness(page, 0) == pytest.approx(brightness(page, 1), abs=3)
+    slider.fill("14")
+    until(lambda: position(page)[1] == 14.5 / 8 and position(page)[0] < 9 / 8)  # the shorter one stays at its end
+    page.get_by_role("link", name="Swap").click()
+    until(lambda: page.locator(".pair figcaption a").all_inner_texts() == ["other.mp4", "one.mp4"])
+    assert page.url.endswith(f"{other}/{one}")
+    page.get_by_role("button", name="Play both").click()
+    until(lambda: min(position(page)) > 0.2)
+    page.get_by_role("button", name="Pause").click()
+
+
+def brightness(page: Page, n: int) -> float:
+    pixels = page.evaluate(
+        """(n) => { const video = document.querySelectorAll(".pair video")[n];
+        const canvas = document.createElement("canvas");
+        canvas.width = canvas.height = 16;
+        const context = canvas.getContext("2d");
+        context.drawImage(video, 0, 0, 16, 16);
+        return [...context.getImageData(0, 0, 16, 16).data] }""",
+        n,
+    )
+    return float(np.mean(pixels))
