@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as Call
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from minisora.generate.media import Clip
 from minisora.studio.api import objects
 from minisora.studio.api.auth import Caller
 from minisora.studio.api.errors import Refusal, invalid
@@ -107,7 +108,7 @@ async def upload(call: Call, studio: Parts, caller: Known) -> Response:
         if not isinstance(file, Upload) or len(form.fields) > 1:
             raise invalid("send one file, as the part `file` of a multipart form.", "file")
         media = Media(studio.store, studio.uploads, caller.sees)
-        await media.named(file, "file", clip=True)
+        await media.named(file, "file", Clip)
         item_id, _, about = media.new[file.sha256]
         async with studio.turn(f"quota {caller.owner}"):
             await check_quota(studio, caller, file.size_bytes, jobs=0)
