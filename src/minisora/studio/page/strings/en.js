@@ -469,6 +469,5 @@ export default {
   "keys.move": "↑ ↓",
   "keys.move.does": "In the queue, on a job's handle: move it",
   "item.as": "As {format}",
-  "item.as.help": "It is made again from the same settings, with the same frames.",
-  "item.as.sent": "It is made as {format}, and comes into the library.",
+  "item.as.busy": "Converting…",
 };

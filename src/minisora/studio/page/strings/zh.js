@@ -469,6 +469,5 @@ export default {
   "keys.move": "↑ ↓",
   "keys.move.does": "队列中，在任务的把手上：移动它",
   "item.as": "存为 {format}",
-  "item.as.help": "按相同设置重新生成，画面完全相同。",
-  "item.as.sent": "正在生成 {format}，完成后会出现在资料库。",
+  "item.as.busy": "正在转换…",
 };
