@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +57,8 @@ class Inspector:
         Raises Refusal for what is no video or picture, is damaged or exceeds the bounds.
         """
         async with self._free:
-            answer = await self._answer(path, with_sheet)
+            words = command(path, self._bounds, with_sheet=with_sheet)
+            answer = await output_of(words, folder=path.parent, seconds=self._bounds.decode_seconds)
         try:
             found = json.loads(answer)
             if "refused" in found:
@@ -69,26 +70,30 @@ class Inspector:
             raise Refusal(400, f"{name} {_UNREADABLE}", "invalid_file") from None
         return inspected
 
-    async def _answer(self, path: Path, with_sheet: bool) -> bytes:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command(path, self._bounds, with_sheet=with_sheet),
-            env=environment(),
-            cwd=path.parent,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert process.stdout is not None
-        answer = bytearray()
-        try:
-            async with asyncio.timeout(self._bounds.decode_seconds):
-                while len(answer) < _MOST_ANSWER and (piece := await process.stdout.read(_MOST_ANSWER)):
-                    answer += piece
-            return bytes(answer)
-        except TimeoutError:
-            return b""
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+
+async def output_of(words: Sequence[str], *, folder: Path, seconds: float) -> bytes:
+    """Run a process of ours that handles files of others; nothing if it takes longer.
+
+    words: its command line; folder: in which it runs
+    """
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        env=environment(),
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    answer = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while len(answer) < _MOST_ANSWER and (piece := await process.stdout.read(_MOST_ANSWER)):
+                answer += piece
+        return bytes(answer)
+    except TimeoutError:
+        return b""
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

@@ -14,15 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as Call
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from minisora.generate.media import Clip
 from minisora.studio.api import objects
 from minisora.studio.api.auth import Caller
+from minisora.studio.api.downloads import As
 from minisora.studio.api.errors import Refusal, invalid
 from minisora.studio.api.form import Upload, read_form, read_model
 from minisora.studio.api.media import ID, Media
 from minisora.studio.api.schema import FILE, errors, json_body
 from minisora.studio.api.state import Known, Parts, Studio
 from minisora.studio.api.submit import check_quota, kept_files
-from minisora.studio.api.videos import Order, file_answer
+from minisora.studio.api.videos import Order, converted, file_answer
 from minisora.studio.jobs import Item, NotFound
 
 router = APIRouter(prefix="/v1/library", tags=["library"], responses=errors(400, 401, 403, 404, 413, 415, 429))
@@ -107,7 +109,7 @@ async def upload(call: Call, studio: Parts, caller: Known) -> Response:
         if not isinstance(file, Upload) or len(form.fields) > 1:
             raise invalid("send one file, as the part `file` of a multipart form.", "file")
         media = Media(studio.store, studio.uploads, caller.sees)
-        await media.named(file, "file", clip=True)
+        await media.named(file, "file", Clip)
         item_id, _, about = media.new[file.sha256]
         async with studio.turn(f"quota {caller.owner}"):
             await check_quota(studio, caller, file.size_bytes, jobs=0)
@@ -167,11 +169,14 @@ async def content(
     call: Call,
     studio: Parts,
     caller: Known,
+    chosen: As,
     variant: Literal["video", "thumbnail"] = "video",
     download: bool = False,
 ) -> Response:
     """Get an item's file, or a picture of it; ranges are answered."""
     item = await _item(studio, caller, item_id)
+    if chosen.is_other(item, variant):
+        return await converted(call, studio, item, chosen, download=download)
     if variant == "thumbnail":
         if item.is_upload:
             path, kind = await studio.uploads.thumbnail(item), "image/jpeg"

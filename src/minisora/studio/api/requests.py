@@ -93,7 +93,7 @@ def _stretched(value: Any, span: Mapping[str, Any]) -> Any:
 async def _read(hint: Any, value: Any, name: str, media: Media) -> Any:
     """Value of a field, its media replaced by blobs; other values are left to pydantic."""
     if is_media(hint):
-        return await media.named(value, name, clip=is_clip(hint))
+        return await media.named(value, name, hint)
     for each in _alternatives(hint):
         holds = _holds_media(each)
         if isinstance(value, str) and value.lstrip().startswith(("{", "[")) and _is_container(each):

@@ -21,9 +21,9 @@ export class Failure extends Error {
   }
 }
 
-/** Call the server; returns the JSON of its answer. body: sent as JSON; key: of what is made */
-export async function call(method, path, { body, key, signal } = {}) {
-  const headers = {};
+/** Call the server; returns the JSON of its answer. body: sent as JSON; key: of what is made; range: of bytes that are enough */
+export async function call(method, path, { body, key, signal, range } = {}) {
+  const headers = range ? { Range: range } : {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   const options = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };

@@ -3,7 +3,7 @@ import { Failure, call, get, post } from "../api.js";
 import { cell } from "../cell.js";
 import { t } from "../language.js";
 import { bringBack, form, goOn } from "../make/form.js";
-import { dropJob, items, putItem, putJob } from "../store.js";
+import { content, dropJob, items, putItem, putJob } from "../store.js";
 import { failed, say } from "../toasts.js";
 import { found, insert, takeOut } from "./find.js";
 
@@ -27,14 +27,16 @@ export function alter(id, change) {
 
 export const like = (id) => alter(id, ({ favourite }) => ({ favourite: !favourite }));
 
-/** Have a video made again in another format: the same request, so the same frames. */
-export async function madeAs({ id }, format) {
+/** Download an item in another format. at: seconds, of the frame that a png is of */
+export async function download({ id }, format, at) {
+  const path = `${content(id)}&format=${format}${at === undefined ? "" : `&at=${at.toFixed(3)}`}`;
   try {
-    putJob(await post(`/v1/videos/${id}/retry`, { format }));
-    say(t("item.as.sent", { format: format.toUpperCase() }));
+    await get(path, { range: "bytes=0-0" }); // the answer comes when it is converted, or says why it is not
   } catch (error) {
     failed(error);
+    return;
   }
+  Object.assign(document.createElement("a"), { href: `${path}&download=true`, download: "" }).click();
 }
 
 /** Delete an item; a message offers to undo it. */

@@ -16,6 +16,7 @@ const SLOTS = { // media of each verb: true if it cannot be without
   interpolate: { clip: true }, reverse: { clip: true },
 };
 const PICTURES = ["picture", "mask"]; // slots that take pictures
+const EITHER = ["mask"]; // of these, slots that take clips too
 const DRAWN = ["prompt", "seconds", "after", "before", "at", "board", "typed", "typed_source"]; // not by a field
 export const OWN = { generate: [], edit: ["source", "strength"], inpaint: ["box", "colour"], outpaint: ["to", "corner"], interpolate: ["times"] };
 const SEEDS = 1_000_000; // that are drawn: short enough to read out
@@ -25,9 +26,10 @@ export const form = kept("minisora.form", EMPTY);
 export const editing = kept("minisora.editing", null); // waiting job that the form changes: { id, verb }
 export const change = (values) => form.set((before) => ({ ...before, ...values }));
 
-/** Slots of a verb for media, by name: { needed, picture } */
+/** Slots of a verb for media, by name: { needed, picture, either }; either: pictures and clips */
 export const slotsOf = (verb) =>
-  Object.entries(SLOTS[verb] ?? {}).map(([name, needed]) => ({ name, needed, picture: PICTURES.includes(name) }));
+  Object.entries(SLOTS[verb] ?? {}).map(([name, needed]) => ({ name, needed, picture: PICTURES.includes(name), either: EITHER.includes(name) }));
+export const isPicture = ({ type, num_frames, frames = num_frames }) => type.startsWith("image/") && frames === 1;
 export const hasPrompt = (verb) => verb !== "reverse";
 export const hasLength = (verb) => ["generate", "animate", "connect", "loop", "storyboard"].includes(verb);
 export const hasPins = (verb) => ["animate", "storyboard"].includes(verb);
@@ -77,7 +79,7 @@ export function bodyOf(one, seed) {
   else if (hasPrompt(verb)) body.prompt = written(mayChange(one) ? one.parts : one.parts.slice(0, 1));
   if (hasLength(verb) && verb !== "storyboard") body.seconds = secondsOf(one);
   if (verb === "extend") Object.assign(body, { after: one.after, before: one.before });
-  for (const { name, picture } of slotsOf(verb)) if (one.media[name]?.id) body[name] = reference(one.media[name], picture);
+  for (const { name, picture } of slotsOf(verb)) if (one.media[name]?.id) body[name] = reference(one.media[name], picture, one.media.clip);
   if (verb === "animate" && one.pins.length) body.at = Object.fromEntries(one.pins.map(({ moment, item }) => [moment, { id: item.id }]));
   for (const field of fieldsOf(verb)) {
     const value = typed(one.fields[field.name], field.type);
@@ -115,8 +117,11 @@ function shotsOf(one) {
   });
 }
 
-function reference({ id, start, stop }, picture) {
-  if (picture) return { id };
+/** A medium as the server takes it. clip: a mask over time of all of it has its stretch */
+function reference(medium, picture, clip) {
+  const { id } = medium, isWhole = clip && Math.abs(medium.seconds - clip.seconds) < 0.5 / clip.fps;
+  if (picture && isPicture(medium)) return { id };
+  const { start, stop } = picture && isWhole ? clip : medium;
   return { id, ...(start ? { start } : {}), ...(stop == null ? {} : { stop }) };
 }
 
@@ -173,7 +178,7 @@ export function slotOf({ id, name, type, width, height, fps, num_frames: frames,
 
 /** Put an item where the verb takes one; another verb is chosen if it takes none of the kind. */
 export function place(item, slot = null) {
-  const one = form.value, picture = item.type.startsWith("image/");
+  const one = form.value, picture = isPicture(item);
   const fits = slotsOf(one.verb).filter((each) => each.picture === picture && each.name !== "preview");
   const free = fits.find(({ name }) => !one.media[name]?.id) ?? fits[0];
   if (slot || free) change({ media: { ...one.media, [slot ?? free.name]: slotOf(item) } });
@@ -187,7 +192,7 @@ export function choose(verb) {
   const taken = {};
   for (const { name, picture } of slotsOf(verb)) {
     const found = media[name]?.id ? media[name] : have.find(([other, each]) =>
-      name !== "preview" && name !== "mask" && name !== "other" && !(other in taken) && each.type.startsWith("image/") === picture)?.[1];
+      name !== "preview" && name !== "mask" && name !== "other" && !(other in taken) && isPicture(each) === picture)?.[1];
     if (found) taken[name] = found;
   }
   change({ verb, media: taken, pins: hasPins(verb) ? pins : [] });
