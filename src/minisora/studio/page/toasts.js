@@ -12,7 +12,21 @@ let count = 0;
 export function say(text, { kind = "note", action = null } = {}) {
   const id = ++count;
   toasts.set((before) => [...before.filter((each) => each.text !== text), { id, text, kind, action }].slice(-MOST));
-  if (kind === "note") setTimeout(() => close(id), action ? 2 * SHOWN_MS : SHOWN_MS);
+  if (kind === "note") closeLater(id, action ? 2 * SHOWN_MS : SHOWN_MS);
+}
+
+/** Close a message after a time, but not while one is about to press its button. */
+function closeLater(id, milliseconds) {
+  setTimeout(() => (document.querySelector(".toasts:is(:hover, :focus-within)") ? closeLater(id, SHOWN_MS) : close(id)), milliseconds);
+}
+
+/** Do what the newest message offers; false if none offers anything. */
+export function undoLast() {
+  const last = toasts.value.findLast(({ action }) => action);
+  if (!last) return false;
+  close(last.id);
+  last.action.act();
+  return true;
 }
 
 /** Show an error of a call, with what to do about it. */

@@ -47,8 +47,8 @@ function List() {
   return html`<div class="library">
     <h1 class="hidden">${t("nav.library")}</h1>
     <${Filters} asked=${asked} />
-    ${empty ? html`<${Empty} asked=${asked} />` : html`<${Grid} ids=${ids} Card=${Card} label=${t("nav.library")} onEnd=${() => more && load()} />`}
     <${Chosen} />
+    ${empty ? html`<${Empty} asked=${asked} />` : html`<${Grid} ids=${ids} Card=${Card} label=${t("nav.library")} onEnd=${() => more && load()} />`}
     <${Drop} text=${t("library.drop")} onItem=${(item) => insert(item)} />
   </div>`;
 }

@@ -93,7 +93,7 @@ function Before({ video, onWatch }) {
     }
   };
   return html`<div class="row">
-    <button class="quiet" disabled=${stopped} onClick=${cancel}>${t(stopped ? "cancelling" : "cancel")}</button>
+    <button class="quiet" aria-disabled=${stopped} onClick=${() => stopped || cancel()}>${t(stopped ? "cancelling" : "cancel")}</button>
     <button class="quiet" onClick=${() => shownInForm(video).then(() => onWatch(video.id))}>${t("draft.watch")}</button>
   </div>`;
 }

@@ -95,8 +95,9 @@ function Verbs({ chosen }) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    choose(VERBS[(VERBS.indexOf(chosen) + step + VERBS.length) % VERBS.length]);
-    event.currentTarget.querySelector("[aria-checked=true]")?.focus();
+    const next = (VERBS.indexOf(chosen) + step + VERBS.length) % VERBS.length;
+    choose(VERBS[next]);
+    event.currentTarget.querySelectorAll("[role=radio]")[next].focus();
   };
   return html`<div class="verbs" role="radiogroup" aria-label=${t("verbs")} onKeyDown=${press}>
     ${VERBS.map((verb) => html`<button key=${verb} role="radio" aria-checked=${verb === chosen} tabindex=${verb === chosen ? 0 : -1}
