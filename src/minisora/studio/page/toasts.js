@@ -36,6 +36,9 @@ export function failed(error, action = null) {
   say(sentence(error.message || t(error.status ? "error.unknown" : "error.noAnswer")) + again, { kind: "error", action });
 }
 
+/** Show that the server did not answer. */
+export const unheard = () => say(t("error.noAnswer"), { kind: "error" });
+
 /** A message of the server as a sentence; names of files and fields stay as they are. */
 export const sentence = (text) => (/^[a-z]+\s/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
 
