@@ -15,6 +15,8 @@ from minisora.studio.server import Settings, opened
 from tests.helpers.studios import Hands, dispatching, new, tiny_bundle
 
 CLIENTS, JOBS = 100, 500
+ANSWER_SECONDS = 0.2  # p99
+TRIES = 3  # of which one has to be so fast: other programs run too
 
 
 async def answered(seconds: list[float], work):
@@ -25,11 +27,11 @@ async def answered(seconds: list[float], work):
         seconds.append(time.perf_counter() - began)
 
 
-async def client(dispatcher: Dispatcher, number: int, seconds: list[float], refused: list[int]) -> list:
+async def client(dispatcher: Dispatcher, name: str, seconds: list[float], refused: list[int]) -> list:
     """Submit a share of the jobs, again where the line is full; poll each to its end."""
     jobs = []
     for n in range(JOBS // CLIENTS):
-        asked = NewJob(owner=f"client {number}", request=Generate("a red ball", seed=1000 * number + n), key=f"{n}")
+        asked = NewJob(owner=name, request=Generate("a red ball", seed=n), key=f"{n}")
         while True:
             try:
                 job = await answered(seconds, dispatcher.submit(asked))
@@ -45,7 +47,7 @@ async def client(dispatcher: Dispatcher, number: int, seconds: list[float], refu
     return jobs
 
 
-async def loaded(dispatcher: Dispatcher) -> tuple[list, list[float], list[int]]:
+async def loaded(dispatcher: Dispatcher, turn: int) -> tuple[list, list[float], list[int]]:
     seconds, refused = list[float](), list[int]()
     with dispatcher.listen(None) as updates:
 
@@ -54,30 +56,37 @@ async def loaded(dispatcher: Dispatcher) -> tuple[list, list[float], list[int]]:
                 pass
 
         looking = asyncio.create_task(look())
-        each = await asyncio.gather(*(client(dispatcher, number, seconds, refused) for number in range(CLIENTS)))
+        names = [f"client {number} of turn {turn}" for number in range(CLIENTS)]
+        each = await asyncio.gather(*(client(dispatcher, name, seconds, refused) for name in names))
         looking.cancel()
     return [job for jobs in each for job in jobs], sorted(seconds), refused
 
 
-def check(jobs: list, seconds: list[float]) -> None:
+def check(jobs: list) -> None:
     assert len(jobs) == len({job.id for job in jobs}) == JOBS and all(job.state == State.DONE for job in jobs)
     assert all(job.attempts == 1 for job in jobs)
-    assert seconds[int(0.99 * len(seconds))] < 2.0, seconds[-20:]  # quiet: 0.31 (SQLite), 0.11; wanted: 0.2
+    assert len({job.started_at for job in jobs}) < JOBS  # packs
 
 
 @pytest.mark.long
 def test_a_hundred_clients_while_a_process_computes(tmp_path, address):
     model = tiny_bundle(tmp_path / "tiny")
 
-    async def go():
+    async def go() -> list[float]:
         settings = Settings(folder=tmp_path / "studio", database=address, models=(str(model),))
         async with opened(settings) as studio:
-            return await loaded(studio.dispatcher)
+            found = []
+            for turn in range(TRIES):
+                jobs, seconds, _ = await loaded(studio.dispatcher, turn)
+                check(jobs)
+                median, most = (seconds[int(share * len(seconds))] for share in (0.5, 0.99))
+                print(f"median {1e3 * median:.1f} ms, p99 {1e3 * most:.1f} ms")
+                found.append(most)
+                if most < ANSWER_SECONDS:
+                    break
+            return found
 
-    jobs, seconds, _ = asyncio.run(go())
-    print(f"median {1e3 * seconds[len(seconds) // 2]:.1f} ms, p99 {1e3 * seconds[int(0.99 * len(seconds))]:.1f} ms")
-    check(jobs, seconds)
-    assert len({job.started_at for job in jobs}) < JOBS  # packs
+    assert min(found := asyncio.run(go())) < ANSWER_SECONDS, found
 
 
 def test_a_long_line_is_shown_in_no_time(tmp_path):

@@ -1,6 +1,6 @@
 /** A tour of Make in five steps: offered once, and to be had again from the page of keys. */
 import { cell, kept, useCell } from "../cell.js";
-import { html, useEffect, useRef } from "../html.js";
+import { html, useEffect, useLayoutEffect, useRef } from "../html.js";
 import { t } from "../language.js";
 import { calm } from "../theme.js";
 
@@ -20,11 +20,11 @@ export function Tour() {
 
 function Step({ n }) {
   const next = useRef(), name = NAMES[n], isLast = n === NAMES.length - 1;
+  useLayoutEffect(() => next.current.focus({ preventScroll: true }), []); // before the step is seen, so that no key is lost
   useEffect(() => {
     const target = document.querySelector(STEPS[name]), press = (event) => { if (event.key === "Escape") end(); };
     target?.classList.add("toured");
     target?.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
-    next.current.focus({ preventScroll: true });
     addEventListener("keydown", press);
     return () => { target?.classList.remove("toured"); removeEventListener("keydown", press); };
   }, [name]);
