@@ -9,7 +9,7 @@ import { useCell } from "../cell.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, t } from "../language.js";
-import { Drop, take } from "../make/media.js";
+import { Drop, offer, take } from "../make/media.js";
 import { content, isFinal, items, jobs } from "../store.js";
 import { calm } from "../theme.js";
 import { chosen, like, toggle } from "./actions.js";
@@ -28,6 +28,8 @@ export function Library({ path: [what, one, other] }) {
   if (what) return html`<${ItemPage} key=${what} id=${what} />`;
   return html`<${List} />`;
 }
+
+const added = (item) => { insert(item); offer(item); };
 
 function List() {
   const { ids, more } = useCell(found), asked = useCell(wanted), known = useCell(jobs);
@@ -49,7 +51,7 @@ function List() {
     <${Filters} asked=${asked} />
     <${Chosen} />
     ${empty ? html`<${Empty} asked=${asked} />` : html`<${Grid} ids=${ids} Card=${Card} label=${t("nav.library")} onEnd=${() => more && load()} />`}
-    <${Drop} text=${t("library.drop")} onItem=${(item) => insert(item)} />
+    <${Drop} text=${t("library.drop")} onItem=${added} />
   </div>`;
 }
 
@@ -69,7 +71,7 @@ function Filters({ asked }) {
     ${offered.map((tag) => html`<button key=${tag} class="chip" aria-pressed="false" dir="auto" onClick=${() => want({ tag })}>${tag}</button>`)}
     <button class="add" onClick=${() => input.current.click()}><${Icon} name="upload" />${t("library.add")}</button>
     <input ref=${input} type="file" hidden multiple accept="video/*,image/*" aria-label=${t("library.add")}
-      onChange=${(event) => { take([...event.target.files], { onItem: (item) => insert(item) }); event.target.value = ""; }} />
+      onChange=${(event) => { take([...event.target.files], { onItem: added }); event.target.value = ""; }} />
   </div>`;
 }
 

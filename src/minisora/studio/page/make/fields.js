@@ -15,7 +15,7 @@ export function OwnFields({ form }) {
 
 export function Advanced({ form, models }) {
   const own = OWN[form.verb] ?? [], rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
-  const found = fieldsOf(form.verb).filter(({ name }) => !own.includes(name)).sort((a, b) => rank(a.name) - rank(b.name));
+  const found = fieldsOf(form.verb).filter(({ name, hidden }) => !own.includes(name) && !hidden).sort((a, b) => rank(a.name) - rank(b.name));
   const set = found.filter(({ name }) => !["", undefined].includes(form.fields[name])).length;
   return html`<details class="advanced">
     <summary>${t("advanced")}${set > 0 && html` <span class="badge">${set}</span>`}</summary>

@@ -1,7 +1,7 @@
 /**
  * Make: what is wanted, drawn as levels, asked for, and watched.
  *
- *   form.js      values of the form, to requests and back; schedule.js: prompts that change
+ *   form.js      values of the form, to requests; back.js: and back; schedule.js: prompts that change
  *   levels.js    a form as stretches with levels; draw.js, noise.js, frames.js: their picture
  *   timeline.js  the timeline; handle.js: what is moved on it
  *   prompt.js, media.js, mask.js, fields.js   the fields
