@@ -1,7 +1,7 @@
 /** Fields of a verb as the server describes them: kind, bounds, unit and help of each. */
 import { html } from "../html.js";
 import { t, tOr } from "../language.js";
-import { OWN, change, fieldsOf } from "./form.js";
+import { OWN, change, fieldsOf, makes } from "./form.js";
 
 const FIRST = ["size", "seed", "steps", "guidance", "candidates"]; // the others follow as the server has them
 const OF_MODEL = ["size", "steps", "guidance", "candidates", "fps"]; // where the model has a value of its own
@@ -21,7 +21,7 @@ export function Advanced({ form, models }) {
     <summary>${t("advanced")}${set > 0 && html` <span class="badge">${set}</span>`}</summary>
     <div class="fields">
       ${models.length > 1 && html`<label>${t("field.model")}<select value=${form.model} onChange=${(event) => change({ model: event.target.value })}>
-        ${models.map(({ id }, n) => html`<option key=${id} value=${n ? id : ""}>${id}</option>`)}</select></label>`}
+        ${models.map((each, n) => html`<option key=${each.id} value=${n ? each.id : ""} disabled=${!makes(each, form.verb)}>${each.id}</option>`)}</select></label>`}
       ${found.map((each) => html`<${Field} key=${each.name} field=${each} form=${form} />`)}
     </div>
     ${set > 0 && html`<button class="quiet" onClick=${() => change({ fields: {} })}>${t("advanced.clear")}</button>`}

@@ -39,10 +39,15 @@ export function mayChange({ verb, media, fields }) {
 }
 
 /** Facts of the model that is asked: fps, seconds, size as [height, width], world. */
-export function modelOf({ model }) {
-  const models = server.value?.models ?? [];
-  return { fps: 8, seconds: 2, size: [64, 64], ...(models.find(({ id }) => id === model) ?? models[0])?.minisora };
+export const modelOf = (one) => ({ fps: 8, seconds: 2, size: [64, 64], ...chosen(one).minisora });
+
+function chosen({ model }) {
+  const { models } = server.value;
+  return models.find(({ id }) => id === model) ?? models[0];
 }
+
+/** True if a model makes what a verb asks for; a provider's makes some verbs alone. */
+export const makes = ({ minisora: { verbs } }, verb) => verb === "reverse" || !verbs || verbs.includes(verb);
 
 export const secondsOf = (one) => one.seconds ?? modelOf(one).seconds;
 
@@ -68,6 +73,7 @@ export function missing(one) {
   if (one.verb === "extend" && !(one.after + one.before > 0)) found.push("missing.length");
   if (one.verb === "outpaint" && !one.fields.to) found.push("missing.to");
   if (one.verb === "inpaint" && !one.media.mask?.id && !one.fields.box && !one.fields.colour) found.push("missing.region");
+  if (!makes(chosen(one), one.verb)) found.push("missing.model");
   return found;
 }
 
@@ -85,7 +91,7 @@ export function bodyOf(one, seed) {
     if (value !== undefined) body[field.name] = value;
   }
   if (seed !== undefined && verb !== "reverse") body.seed = seed;
-  if (one.model) body.model = one.model;
+  if (one.model && verb !== "reverse") body.model = one.model;
   return body;
 }
 
@@ -159,13 +165,20 @@ export function choose(verb) {
   change({ verb, media: taken, pins: hasPins(verb) ? pins : [] });
 }
 
+/** The model that made a video if it makes the verb too, else the one that is chosen, or the first. */
+function modelFor(verb, name) {
+  const { models } = server.value, fitting = (id) => models.findIndex((each) => each.id === id && makes(each, verb));
+  const at = [fitting(name), fitting(form.value.model)].find((each) => each >= 0);
+  return at > 0 ? models[at].id : "";
+}
+
 /** Go on from a finished video with a verb. */
 export async function goOn(verb, id) {
   const item = items.value.get(id) ?? await loadItem(id);
   const slot = { connect: "one", generate: "preview", animate: "picture" }[verb] ?? "clip";
-  const request = item.is_upload ? {} : (await get(`/v1/videos/${id}`)).minisora.request;
+  const { request, made } = item.is_upload ? { request: {} } : (await get(`/v1/videos/${id}`)).minisora;
   const parts = request.prompt ? parsed(request.prompt) : form.value.parts;
   form.set({ ...EMPTY, verb, parts: verb === "generate" ? parts : parts.slice(-1).map((each) => ({ ...each, start: 0 })),
-    model: form.value.model, media: { [slot]: slotOf(item) },
+    model: modelFor(verb, made?.model), media: { [slot]: slotOf(item) },
     fields: verb === "generate" ? { seed: request.seed } : {} });
 }

@@ -25,6 +25,7 @@ import { Timeline } from "./timeline.js";
 import { Tour } from "./tour.js";
 
 const MOST_VARIANTS = 8;
+const MENDED_AT = { "missing.prompt": "#prompt", "missing.model": ".advanced summary" }; // the others in their slot
 const watched = cell(null); // { id or key, asked }: job that the timeline shows, as long as the same is asked
 const asked = (one) => JSON.stringify(bodyOf(one));
 
@@ -35,7 +36,7 @@ export function Make() {
   const model = modelOf(one), plan = planOf(one, model), lacking = missing(one), edited = useEdited(one);
   const go = () => {
     setTried(lacking.length > 0);
-    if (lacking.length) return document.querySelector(lacking[0] === "missing.prompt" ? "#prompt" : ".slot button")?.focus();
+    if (lacking.length) return document.querySelector(MENDED_AT[lacking[0]] ?? ".slot button")?.focus();
     if (edited?.waits) return save(edited.id, one);
     editing.set(null);
     const [key] = send(one.verb, bodiesOf(one));

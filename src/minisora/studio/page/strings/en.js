@@ -200,6 +200,8 @@ export default {
   "missing.length": "Drag an end of the timeline: nothing is added yet.",
   "missing.to": "Say how large the frame is to be.",
   "missing.region": "Give a region, a colour or a mask.",
+  "item.provider": "Provider",
+  "missing.model": "The chosen model does not make this: choose another under “All settings”.",
   "advanced": "All settings",
   "advanced.clear": "Back to the model's own",
   "field.none": "no",

@@ -200,6 +200,8 @@ export default {
   "missing.length": "请拖动时间线的一端：还没有增加任何内容。",
   "missing.to": "请给出画面的大小。",
   "missing.region": "请给出区域、颜色或蒙版。",
+  "item.provider": "服务提供方",
+  "missing.model": "所选模型不支持这一操作：请在“全部设置”中另选一个。",
   "advanced": "全部设置",
   "advanced.clear": "恢复模型默认值",
   "field.none": "否",
