@@ -30,7 +30,9 @@ export async function keep(file) {
     return item;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    if (!control.signal.aborted) failed(error, { label: t("file.again"), act: () => take([file]) });
+    const again = { label: t("file.again"), act: () => take([file]) };
+    if (error.status) failed(error, again);
+    else if (!control.signal.aborted) say(t("file.unsent", { name: file.name }), { kind: "error", action: again });
     return null;
   } finally {
     sending.set((before) => before.filter((each) => each.id !== entry.id));

@@ -108,6 +108,7 @@ export default {
   "file.drop": "Drop clips and pictures. A video made by minisora brings its settings back.",
   "file.large": "{name} is too large: a file may have {n} MiB. Cut it, or make it smaller.",
   "file.again": "Try again",
+  "file.unsent": "{name} could not be sent: the connection breaks off, or the file cannot be read.",
   "file.settings": "{name} was made by minisora: its settings are in the form now.",
   "file.instead": "Use the video itself instead",
   "file.unread": "The video itself is in the form.",

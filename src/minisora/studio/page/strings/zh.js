@@ -108,6 +108,7 @@ export default {
   "file.drop": "放下片段和图片。由 minisora 生成的视频会带回它的设置。",
   "file.large": "{name} 太大：文件最大为 {n} MiB。请剪短或压缩它。",
   "file.again": "重试",
+  "file.unsent": "无法发送 {name}：连接中断，或文件无法读取。",
   "file.settings": "{name} 由 minisora 生成：它的设置已填入表单。",
   "file.instead": "改为使用视频本身",
   "file.unread": "视频本身已放入表单。",
