@@ -293,6 +293,9 @@ def test_expected_times_come_from_like_jobs(tmp_path):
             seconds = [dispatcher.outlook(job.id).done_in for job in waiting]  # 0.5 s each, as FACTS says
             assert 0.5 <= seconds[0] <= 1.0
             assert [b - a for a, b in pairwise(seconds)] == pytest.approx([0.5, 0.5])
+            await asyncio.sleep(0.6)
+            assert dispatcher.outlook(held.id).done_in >= 0.6  # late, at half: as long as it ran
+            assert dispatcher.outlook(waiting[0].id).done_in >= 1.1
             await dispatcher.cancel(held.id, "one")
 
     asyncio.run(go())

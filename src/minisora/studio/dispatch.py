@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -278,22 +279,23 @@ class Dispatcher:
         ahead, places = defaultdict[Lane, float](float), Counter[Lane]()  # seconds, jobs
         for job_id, run in self._runner.running.items():
             left = self._left(run)
-            ahead[self._runner.lane(run.job.model)] += left or 0.0
+            ahead[self._runner.lane(run.job.model)] += inf if left is None else left
             known[job_id] = Outlook(done_in=left)
         for job in self._line:
             lane, seconds = self._runner.lane(job.model), self._runner.durations.expected(job)
             places[lane] += 1
             starts_in = ahead[lane] / max(1, len(lane))
-            known[job.id] = Outlook(place=places[lane], done_in=None if seconds is None else starts_in + seconds)
-            ahead[lane] += seconds or 0.0
+            done_in = inf if seconds is None else starts_in + seconds
+            known[job.id] = Outlook(place=places[lane], done_in=done_in if isfinite(done_in) else None)
+            ahead[lane] += inf if seconds is None else seconds
         return known
 
     def _left(self, run: Running) -> float | None:
         """Expected seconds until a running job is done."""
         seconds, ran = self._runner.durations.expected(run.job), time.monotonic() - run.began
-        if seconds is None:
-            return None if run.progress == 0 else ran * (1 - run.progress) / run.progress
-        return max(0.0, seconds - ran)
+        if seconds is not None and ran < seconds:
+            return seconds - ran
+        return None if run.progress == 0 else ran * (1 - run.progress) / run.progress
 
     def result(self, job: Job, variant: str) -> Path:
         """File of a done job: video, thumbnail, spritesheet or request. Raises NotFound."""
