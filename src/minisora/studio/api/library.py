@@ -6,21 +6,25 @@ Here: list, search, upload, change, lineage, content, delete and its undo. Not h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as Call
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from minisora.generate.media import Clip
+from minisora.errors import UsageError
+from minisora.generate import saved
+from minisora.generate.media import Clip, Named
 from minisora.studio.api import objects
 from minisora.studio.api.auth import Caller
 from minisora.studio.api.downloads import As
 from minisora.studio.api.errors import Refusal, invalid
 from minisora.studio.api.form import Upload, read_form, read_model
 from minisora.studio.api.media import ID, Media
+from minisora.studio.api.requests import media_of
 from minisora.studio.api.schema import FILE, errors, json_body
 from minisora.studio.api.state import Known, Parts, Studio
 from minisora.studio.api.submit import check_quota, kept_files
@@ -103,7 +107,10 @@ async def listed(studio: Parts, caller: Known, chosen: Annotated[Choice, Query()
 
 @router.post("", response_model=objects.LibraryItem, openapi_extra=_FILES)
 async def upload(call: Call, studio: Parts, caller: Known) -> Response:
-    """Keep a video or a picture. The answer has the request in it, if it was made here."""
+    """Keep a video or a picture.
+
+    If minisora made it, the answer has its `request`, or says in `unread` why it is of no use here.
+    """
     async with read_form(call, studio.incoming, studio.settings) as form:
         file = form.fields.get("file")
         if not isinstance(file, Upload) or len(form.fields) > 1:
@@ -115,7 +122,9 @@ async def upload(call: Call, studio: Parts, caller: Known) -> Response:
             await check_quota(studio, caller, file.size_bytes, jobs=0)
             async with kept_files(studio, media):
                 item = await studio.uploads.add(file, about, item_id, caller.owner)
-    return JSONResponse({**objects.item(item).model_dump(), "request": about.request})
+    unread = "" if about.request is None else _unread(about.request, item.name)
+    brought = {"request": None if unread else about.request, "unread": unread or None}
+    return JSONResponse({**objects.item(item).model_dump(), **brought})
 
 
 @router.get("/{item_id}", response_model=objects.LibraryItem)
@@ -189,6 +198,17 @@ async def content(
     if blob is None:
         raise Refusal(404, f"the file of {item.id} is gone.", "not_found")
     return file_answer(call, blob, item.type, item.sha256, _file_name(item), download=download)
+
+
+def _unread(request: Mapping[str, Any], name: str) -> str:
+    """Reason why a saved request cannot be used by this version; empty if it can."""
+    try:
+        found = saved.parsed(request, name).request
+    except UsageError as error:
+        return str(error)
+    if all(isinstance(each, Named) for each in media_of(found)):
+        return ""
+    return f"{name} names files by their paths. Make it again from its own request, which names them by content."
 
 
 def _file_name(item: Item) -> str:

@@ -2,7 +2,8 @@
 import { Failure, call, get, post } from "../api.js";
 import { cell } from "../cell.js";
 import { t } from "../language.js";
-import { bringBack, form, goOn } from "../make/form.js";
+import { bringBack, told, usedBy } from "../make/back.js";
+import { form, goOn } from "../make/form.js";
 import { content, dropJob, items, putItem, putJob } from "../store.js";
 import { failed, say } from "../toasts.js";
 import { found, insert, takeOut } from "./find.js";
@@ -62,19 +63,20 @@ async function restore({ id }, place) {
   }
 }
 
-/** Make is filled, and shown; what was there can be had back. */
+/** Make is filled, and shown; what was there can be had back. fill: may return what it lacks */
 async function filled(fill) {
   const before = form.value;
+  let lacking;
   try {
-    await fill();
+    lacking = await fill() ?? [];
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     failed(error);
     return;
   }
   location.hash = "make";
-  say(t("library.filled"), { action: { label: t("undo"), act: () => form.set(before) } });
+  told(t("library.filled"), lacking, { label: t("undo"), act: () => form.set(before) });
 }
 
 export const continued = (verb, item) => filled(() => goOn(verb, item.id));
-export const settings = ({ minisora: { verb, request }, model }) => filled(() => bringBack(verb, request, model));
+export const settings = (video) => filled(() => bringBack(video.minisora.verb, video.minisora.request, usedBy(video)));

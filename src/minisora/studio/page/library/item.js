@@ -119,13 +119,14 @@ function Tags({ item }) {
 
 /** The request as it was made, which can be brought back. */
 function Settings({ video }) {
-  const { verb, request, made, notes } = video.minisora;
+  const { verb, request, made, notes, provider } = video.minisora;
   const { properties } = server.value.verbs[verb].schema, isUsual = (name, value) => value == null || value === "" || value === properties[name]?.default;
   const fields = Object.entries(request).filter(([name, value]) => !isUsual(name, value) && !DRAWN.includes(name));
   return html`<section aria-label=${t("item.settings")}><h2>${t("item.settings")}</h2>
     <dl class="settings">
       <div><dt>${t("item.verb")}</dt><dd>${t(`verb.${verb}`)}</dd></div>
       <div><dt>${t("field.model")}</dt><dd>${made?.model ?? video.model}</dd></div>
+      ${provider && html`<div><dt>${t("item.provider")}</dt><dd dir="auto">${provider.alias}</dd></div>`}
       ${fields.map(([name, value]) => html`<div key=${name}><dt>${tOr(`field.${name}`, tOr(`slot.${name}`, name.replaceAll("_", " ")))}</dt><dd dir="auto"><${Value} value=${value} /></dd></div>`)}
     </dl>
     ${notes.length > 0 && html`<ul class="notes">${notes.map((each) => html`<li key=${each} dir="auto">${each}</li>`)}</ul>`}

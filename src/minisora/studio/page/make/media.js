@@ -7,7 +7,8 @@ import { Icon } from "../icons.js";
 import { duration, number, t } from "../language.js";
 import { content, items, putItem, server } from "../store.js";
 import { failed, say } from "../toasts.js";
-import { bringBack, change, form, isPicture, place, slotOf, slotsOf } from "./form.js";
+import { bringBack, told } from "./back.js";
+import { change, form, isPicture, place, slotOf, slotsOf } from "./form.js";
 import { MaskEditor } from "./mask.js";
 
 const PAGE = 60; // items of the library at a time
@@ -29,7 +30,9 @@ export async function keep(file) {
     return item;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    if (!control.signal.aborted) failed(error, { label: t("file.again"), act: () => take([file]) });
+    const again = { label: t("file.again"), act: () => take([file]) };
+    if (error.status) failed(error, again);
+    else if (!control.signal.aborted) say(t("file.unsent", { name: file.name }), { kind: "error", action: again });
     return null;
   } finally {
     sending.set((before) => before.filter((each) => each.id !== entry.id));
@@ -41,20 +44,33 @@ export async function take(files, { slot = null, onItem = null } = {}) {
   for (const file of files) {
     const item = await keep(file);
     if (!item) continue;
-    const saved = item.request;
     if (onItem) onItem(item);
-    else if (!slot && saved?.verb && saved.verb in server.value.verbs) {
-      const before = form.value;
-      await bringBack(saved.verb, saved.request);
-      const undo = () => { form.set(before); place(item); };
-      say(t("file.settings", { name: item.name }), { action: { label: t("file.instead"), act: undo } });
-    } else place(item, slot);
+    else if (!slot && item.request) await settingsOf(item);
+    else {
+      place(item, slot);
+      if (item.unread && !slot) say(`${item.unread} ${t("file.unread")}`, { kind: "error" });
+    }
   }
+}
+
+/** Bring the settings of a file of ours into the form. */
+async function settingsOf(item) {
+  const before = form.value, { verb, request, model } = item.request;
+  const lacking = await bringBack(verb, request, model);
+  const instead = () => { form.set(before); place(item); };
+  told(t("file.settings", { name: item.name }), lacking, { label: t("file.instead"), act: instead });
+}
+
+/** Offer to show the settings of a file of ours that was brought into the library. */
+export function offer(item) {
+  if (!item.request) return;
+  const show = () => { location.hash = "make"; settingsOf(item); };
+  say(t("file.ours", { name: item.name }), { action: { label: t("file.ours.show"), act: show } });
 }
 
 /** Slots of the chosen verb. */
 export function Slots({ form: one }) {
-  const slots = slotsOf(one.verb).filter(({ name }) => name !== "preview" || one.media.preview?.id);
+  const slots = slotsOf(one.verb).filter(({ name }) => name !== "preview" || one.media.preview);
   return slots.length > 0 && html`<div class="slots">${slots.map((each) => html`<${Slot} key=${each.name} slot=${each} medium=${one.media[each.name]} media=${one.media} />`)}</div>`;
 }
 
@@ -94,7 +110,7 @@ function Slot({ slot: { name, needed, picture, either }, medium, media }) {
   </div>
     ${drawing && html`<${MaskEditor} clip=${media.clip} mask=${medium} onClose=${() => setDrawing(false)} onMask=${masked} />`}
     ${picking && html`<${Picker} picture=${picture} either=${either} onClose=${() => setPicking(false)}
-      onPick=${(item) => { change({ media: { ...media, [name]: slotOf(item) } }); setPicking(false); }} />`}`;
+      onPick=${(item) => { place(item, name); setPicking(false); }} />`}`;
 }
 
 const accepted = (picture, either) => (either ? "image/*,video/*" : picture ? "image/*" : "video/*,image/gif");
