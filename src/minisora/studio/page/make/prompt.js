@@ -62,8 +62,9 @@ export function Prompt({ form, model, onSend }) {
 
 function labelOf(form, parts, n) {
   const end = parts[n + 1]?.start ?? (form.verb === "extend" ? null : secondsOf(form));
-  const values = { n: n + 1, from: number(parts[n].start), to: end == null ? "" : number(end) };
-  return t(form.verb === "storyboard" ? "prompt.shot" : "prompt.part", values);
+  const from = number(parts[n].start);
+  if (end == null) return t("prompt.last", { from });
+  return t(form.verb === "storyboard" ? "prompt.shot" : "prompt.part", { n: n + 1, from, to: number(end) });
 }
 
 function Proposal({ proposal, onUse, onClose }) {

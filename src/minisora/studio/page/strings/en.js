@@ -124,6 +124,7 @@ export default {
   "missing.preview": "Choose the draft again, or remove it.",
   "prompt": "Prompt",
   "prompt.part": "Prompt from {from} s to {to} s",
+  "prompt.last": "Prompt from {from} s on",
   "prompt.shot": "Shot {n}: {from} s to {to} s",
   "prompt.placeholder": "a large red ball rolls to the left on grass",
   "prompt.count": "{n} characters",
