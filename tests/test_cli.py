@@ -205,6 +205,21 @@ def test_a_colour_is_painted_over_where_it_is_ever_seen(model, tmp_path):
     assert "does not lie inside the clip, 48x32" in refused("inpaint", "clip.mkv", "sand", "--box", "40,0,20,20")
 
 
+def test_a_mask_over_time_is_a_file(model, tmp_path):
+    clip, masks = torch.full((5, 32, 48, 3), 90, dtype=torch.uint8), torch.zeros(5, 32, 48, 3, dtype=torch.uint8)
+    masks[2:, 8:16, 12:20] = 255
+    for name, frames in (("clip.mkv", clip), ("mask.gif", masks), ("short.gif", masks[:4])):
+        Video(frames, 10.0).save(tmp_path / name)
+    words = ("inpaint", "clip.mkv", "sand", "--size", "48x32", "-o", "out.mkv")
+    result = run(*words, "--mask", "mask.gif")
+    assert result.exit_code == 0, result.stderr
+    changed = (read_video(tmp_path / "out.mkv").frames != 90).any(-1)
+    assert changed[2:].any() and not changed[:2].any() and not changed[:, :8].any() and not changed[:, :, 20:].any()
+    assert "short.gif lasts 0.4 s, the clip 0.5 s. Give a mask as long as the clip" in refused(
+        *words, "--mask", "short.gif"
+    )
+
+
 def test_a_request_is_saved_and_makes_the_same_frames_again(model, tmp_path):
     Video(torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8), 8.0).save(tmp_path / "clip.mkv")
     words = ("extend", "clip.mkv", "it rolls", "--after", "0.5", "--seed", "3", "-o", "out.mkv")

@@ -64,6 +64,7 @@ OTHERS = [
     Generate("a ball", small=True, one_stage=True),
     Animate(PICTURE, "a ball"),
     Inpaint(CLIP, "a ball", mask=PICTURE),
+    Inpaint(CLIP, "a ball", mask=CLIP),
     Inpaint(CLIP, "a ball", colour=(250, 0, 7)),
     Edit(CLIP, "a ball", source="a cube", sampler="euler"),
     Storyboard(Board((Shot(prompt="a ball", seconds=1),)), candidates=1),

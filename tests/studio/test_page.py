@@ -85,7 +85,8 @@ def test_the_page(tmp_path: Path, toybox: object):
     port, before = free_port(), [line for line in calls if "$TOKEN" not in line and line not in WITH_SETTINGS]
     with server(tmp_path, start, port) as process:
         needs = {line for line in before if "ball.mp4" in line}
-        for line in [line for line in before if line not in needs]:
+        by_id = [line for line in before if "$ID" in line]
+        for line in [line for line in before if line not in needs and line not in by_id]:
             answer = run(line, tmp_path, port)
             assert "error" not in json.loads(answer or "{}") or json.loads(answer)["error"] is None, (line, answer)
         program = python_with("openai-new", "openai>=2.54,<4")
@@ -106,7 +107,10 @@ def test_the_page(tmp_path: Path, toybox: object):
         client = Client(port)
         for video in client.get("/v1/videos?limit=100").json()["data"]:
             assert client.done(video["id"], 600)["status"] == "completed", video
-        assert client.get("/v1/library?search=ball").json()["data"]
+        found = client.get("/v1/library?search=ball").json()["data"]
+        for line in by_id:
+            run(line, tmp_path, port, ID=next(item["id"] for item in found if not item["is_upload"]))
+        assert len(read_video(tmp_path / "ball.gif").frames) > 1 == len(read_video(tmp_path / "frame.png").frames)
     assert process.returncode == 0
     port = free_port()
     with server(tmp_path, "minisora studio --folder backup", port):

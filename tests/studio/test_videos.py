@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from minisora.generate.verbs import VERBS
+from minisora.video import read_video, write_video
 from tests.helpers.studio import Client, File, clip, studio
 from tests.helpers.studios import tiny_bundle
 
@@ -279,7 +281,8 @@ def test_models(client: Client):
     listed = client.get("/v1/models").json()
     assert listed["object"] == "list" and listed["data"]
     for model in listed["data"]:
-        assert client.get(f"/v1/models/{model['id']}").json() == model
+        one = client.get(f"/v1/models/{model['id']}").json()
+        assert isinstance(one["minisora"].pop("card"), str) and one == model  # the list has no cards
         assert model["object"] == "model" and isinstance(model["created"], int) and model["owned_by"] == "minisora"
     assert client.get("/v1/models/sora-2").error["code"] == "model_not_found"
 
@@ -291,6 +294,33 @@ def test_every_verb_has_a_route_and_a_description(client: Client):
     for name in VERBS:
         body = paths[f"/v1/videos/{name}"]["post"]["requestBody"]["content"]
         assert set(described[name]["schema"]["properties"]) <= set(body["application/json"]["schema"]["properties"])
+
+
+def test_a_mask_over_time_is_a_clip(client: Client, tmp_path: Path):
+    """By file and by id; of a stretch of the clip, the same stretch of the mask."""
+    masks = torch.zeros(9, 64, 96, 3, dtype=torch.uint8)
+    masks[4:, 20:40, 30:60] = 255
+    write_video(tmp_path / "mask.mkv", masks, fps=8.0)
+    mask = File((tmp_path / "mask.mkv").read_bytes(), "mask.mkv")
+    fields = {"clip": File(clip(tmp_path, suffix=".mkv"), "a.mkv"), "prompt": "a ball", "format": "mkv"}
+    fields |= {"size": "96x64", "steps": "1"}
+    whole = client.done(video_of(client.post("/v1/videos/inpaint", form={**fields, "mask": mask}))["id"])
+    used = whole["minisora"]["request"]["mask"]
+    assert whole["seconds"] == "1.125" and used["name"] == "mask.mkv"
+    part = {**fields, "start": "0.25", "stop": "0.75", "mask[id]": used["id"], "mask[start]": "0.25"}
+    cut = client.done(video_of(client.post("/v1/videos/inpaint", form={**part, "mask[stop]": "0.75"}))["id"])
+    assert cut["seconds"] == "0.5"
+    for video, first, stop in ((whole, 0, 9), (cut, 2, 6)):
+        assert video["status"] == "completed", video["error"]
+        (tmp_path / "made.mkv").write_bytes(client.get(f"/v1/videos/{video['id']}/content").body)
+        made = read_video(tmp_path / "made.mkv").frames
+        given, outside = torch.arange(first, stop) * 20, masks[first:stop, :, :, 0] == 0
+        assert (made == given.view(-1, 1, 1, 1))[outside].all() and not (made == given.view(-1, 1, 1, 1))[
+            ~outside
+        ].all()
+    unequal = client.done(video_of(client.post("/v1/videos/inpaint", form=part))["id"])
+    assert unequal["status"] == "failed"
+    assert "mask.mkv lasts 0.875 s, the clip 0.5 s. Give a mask as long as" in unequal["error"]["message"]
 
 
 def test_verbs_take_files_ids_and_stretches(client: Client, finished: dict[str, Any], tmp_path: Path):

@@ -32,6 +32,8 @@ from minisora.video import Shape as Shape
 from minisora.video import to_float
 from minisora.video.frames import Frames
 
+Region = Tensor | Frames  # (H, W) bool, or (T, H, W), in memory or read when sliced
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -41,31 +43,44 @@ class Condition:
     at:      output frame at which they begin
     noise:   level of their tokens: 0 keeps them exactly, 1 frees them; between, they are noised in
              part (SDEdit)
-    region:  (H, W) bool, True where the condition applies; None: everywhere. A token that lies
-             partly outside is free
+    region:  (H, W) bool, True where the condition applies, or (T, H, W) of each frame; None:
+             everywhere. A token that lies partly outside in any of its frames is free
     """
 
     media: Frames
     at: int = 0
     noise: float = 0.0
-    region: Tensor | None = None
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         if not len(self.media):
             raise UsageError("a condition of no frames holds nothing. Leave it out.")
         if not 0 <= self.noise <= 1:
             raise UsageError(f"a condition's noise is between 0 (kept) and 1 (free), not {self.noise:g}.")
-        if self.region is not None and self.region.shape != self.media.shape[1:3]:
-            (rows, columns), (height, width) = self.region.shape, self.media.shape[1:3]
+        if self.region is None:
+            return
+        (rows, columns), (height, width) = self.region.shape[-2:], self.media.shape[1:3]
+        if (rows, columns) != (height, width):
             raise UsageError(
                 f"a region of {columns}x{rows} does not fit media of {width}x{height}. Resize one of them."
             )
-        if self.region is not None and not self.region.any():
+        if len(self.region.shape) == 3 and len(self.region) != len(self.media):
+            raise UsageError(f"a region of {len(self.region)} frames does not fit media of {len(self.media)}.")
+        if isinstance(self.region, Tensor) and not self.region.any():
             raise UsageError("the region of a condition is empty: it holds nothing. Leave the condition out.")
 
     @property
     def end(self) -> int:
         return self.at + len(self.media)
+
+    def holds(self, first: int, stop: int) -> Tensor | None:
+        """Pixels that it holds in output frames first..stop, as `in_frames`; None: all."""
+        return None if self.region is None else in_frames(self.region, first - self.at, stop - self.at)
+
+
+def in_frames(region: Region, first: int, stop: int) -> Tensor:
+    """Region in frames first..stop: (n, H, W) bool; (1, H, W) if it is one for all frames."""
+    return region[first:stop] if len(region.shape) == 3 else region[None]  # type: ignore[index]  # it is a tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +166,9 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
     levels = torch.ones(t, rows, columns, device=device)
     extra_frames: list[tuple[Tensor, Tensor, float]] = []  # latent, levels, seconds
     for condition in (*noised, *clean):
-        level = _levels(condition, rows, columns, bundle.token_size).to(device)
+
+        def level_of(first: int, stop: int, condition: Condition = condition) -> Tensor:
+            return _levels(condition, first, stop, (rows, columns), bundle.token_size).to(device)
 
         def cells_of(first: int, stop: int, condition: Condition = condition) -> Tensor:
             """Frames of the output, first..stop, padded to whole tokens."""
@@ -161,7 +178,7 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
         filled, left = _latents_of(condition, strides)
         for latent in filled:
             span = strides.span(latent)
-            frames = cells_of(span.start, span.stop)
+            frames, level = cells_of(span.start, span.stop), level_of(span.start, span.stop)
             holds = level <= levels[latent]
             cells = holds.repeat_interleave(patch[1], 0).repeat_interleave(patch[2], 1)
             known[:, latent] = torch.where(cells[..., None], _encode(codec, frames), known[:, latent])
@@ -169,7 +186,7 @@ def build(bundle: Bundle, shape: Shape, conditions: Sequence[Condition] = ()) ->
         if condition.noise < 1:
             for frame in left:
                 z = _encode(codec, cells_of(frame, frame + 1))
-                extra_frames.append((z, level, frame / shape.fps))
+                extra_frames.append((z, level_of(frame, frame + 1), frame / shape.fps))
     time_rate = bundle.sampling.time_rate
     blocks = [known, *(z[:, None] for z, _, _ in extra_frames)]
     moments = torch.tensor([n * group_seconds for n in range(t)] + [seconds for _, _, seconds in extra_frames])
@@ -229,15 +246,18 @@ def _latents_of(condition: Condition, strides: Strides) -> tuple[list[int], list
     return filled, [frame for frame in frames if strides.latent_of(frame) not in filled]
 
 
-def _levels(condition: Condition, rows: int, columns: int, cell: tuple[int, int]) -> Tensor:
-    """Level of each token, (rows, columns): `noise` if the region covers the whole token, else 1.
+def _levels(condition: Condition, first: int, stop: int, grid: tuple[int, int], cell: tuple[int, int]) -> Tensor:
+    """Level of each token of one latent: `noise` if the region covers it in all frames, else 1.
 
-    cell: height and width of a token in pixels
+    first, stop: output frames of the latent
+    grid:        rows and columns of tokens, the shape of the result
+    cell:        height and width of a token in pixels
     """
-    if condition.region is None:
-        return torch.full((rows, columns), condition.noise)
-    holds = _on_grid(condition.region[None, :, :, None], rows * cell[0], columns * cell[1])[..., 0]
-    whole = F.max_pool2d(1 - holds.float(), cell)[0] == 0
+    region = condition.holds(first, stop)
+    if region is None:
+        return torch.full(grid, condition.noise)
+    holds = _on_grid(region[..., None], grid[0] * cell[0], grid[1] * cell[1])[..., 0]
+    whole = F.max_pool2d(1 - holds.float(), cell).amax(0) == 0
     return torch.where(whole, condition.noise, 1.0)
 
 

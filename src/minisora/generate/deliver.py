@@ -123,13 +123,14 @@ def reduced(bundle: Bundle, conditions: Sequence[Condition], shape: Shape) -> li
     if made == shape:
         return list(conditions)
     small, size = [], (made.height, made.width)
+
+    def covered(region: Tensor) -> Tensor:  # cubic filters overshoot at edges, and reach beyond them
+        return resize(region[..., None].float(), *size)[..., 0] > 0.999
+
     for condition in conditions:
         check_fits(condition, shape)
-        region = condition.region
-        if region is not None:
-            covered = resize(region[None, :, :, None].float(), made.height, made.width)
-            region = covered[0, :, :, 0] > 0.999  # cubic filters overshoot at edges, and reach beyond them
-        if region is None or region.any():
+        region = None if condition.region is None else derived(condition.region, size, covered)
+        if not isinstance(region, Tensor) or region.any():
             media = derived(condition.media, size, partial(resize, height=made.height, width=made.width))
             small.append(replace(condition, media=media, region=region))
     return small

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from minisora.errors import UsageError
 from minisora.generate import media
 from minisora.generate.fields import FieldError, Flag, option
-from minisora.generate.media import Picture
+from minisora.generate.media import Mask
 from minisora.generate.request import AS_TEXT, ClipFile, Plan, Prompt, Sampled, Size, Strength, Typed, numbers, verb
 from minisora.generate.schedule import Schedule
 from minisora.lazy import Lazy
@@ -23,13 +23,11 @@ from minisora.lazy import Lazy
 if TYPE_CHECKING:
     from typing import Self
 
-    from torch import Tensor
-
     from minisora.bundle import Bundle
     from minisora.generate import canvas, fitting, frames, regions
-    from minisora.video import frames as sizes
+    from minisora.video import Video
+    from minisora.video.recording import Recording
 else:  # so that a command's help does not import torch
-    sizes = Lazy("minisora.video.frames")
     canvas, fitting, frames, regions = (
         Lazy(f"minisora.generate.{name}") for name in ("canvas", "fitting", "frames", "regions")
     )
@@ -93,7 +91,8 @@ class Edit(Sampled):
 class Inpaint(Sampled):
     """A region of a clip regenerated; the rest is kept.
 
-    Boxes and masks are in pixels of the file, and fitted with it.
+    Boxes and masks are in pixels of the file, and fitted with it. A mask may be a clip: its frames
+    are those of the clip's moments.
     """
 
     clip: ClipFile
@@ -110,7 +109,14 @@ class Inpaint(Sampled):
         ]
         | None
     ) = None
-    mask: Annotated[Picture, option("White where to regenerate."), Flag(metavar="PNG")] | None = None
+    mask: (
+        Annotated[
+            Mask,
+            option("White where to regenerate: a picture, or a clip as long as the clip, frame by frame."),
+            Flag(metavar="FILE"),
+        ]
+        | None
+    ) = None
     colour: (
         Annotated[
             tuple[int, int, int],
@@ -128,24 +134,26 @@ class Inpaint(Sampled):
             raise FieldError("say which part: {box} X,Y,WIDTH,HEIGHT, {mask} FILE or {colour} R,G,B.")
 
     def opened(self) -> Self:
-        mask = None if self.mask is None else media.picture(self.mask)
+        mask = None if self.mask is None else media.clip(self.mask)
         opened = replace(self, clip=media.clip(self.clip), mask=mask)
-        opened._hole()
+        opened._region()
         return opened
 
     def plan(self, bundle: Bundle) -> Plan:
         video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, bundle.sampling.fps, "the clip")
         shape, prompt = fitting.around(bundle, video, len(video.frames)), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)
-        hole = sizes.fit(self._hole(), shape.height, shape.width)[0].float().mean(-1) > 127.5
+        hole = regions.hole_of(self._region(), video)
         sampling = regions.inpainting(bundle, video.frames, hole, shape, prompt, self.settings(bundle))
         return sampling.plan([*notes, *fit_notes], video.sound)
 
-    def _hole(self) -> Tensor:
-        """Mask of the region to regenerate: (H, W, 3) uint8 of the clip's size, white inside."""
+    def _region(self) -> Video | Recording:
+        """Mask of the region to regenerate, of the clip's size."""
         clip = media.clip(self.clip)
         if self.mask is not None:
-            return regions.of_mask(clip, media.picture(self.mask))
+            mask = media.clip(self.mask)
+            regions.check_mask(clip, mask)
+            return mask
         if self.box is not None:
             return regions.of_box(clip, self.box)
         assert self.colour is not None

@@ -159,9 +159,11 @@ _AS_MEDIA = (
 if TYPE_CHECKING:
     Clip = str | Path | Stretch | Video | Recording | Named
     Picture = str | Path | Tensor | Video | Named
+    Mask = Clip | Tensor
 else:
     Clip = Annotated[Any, *_AS_MEDIA, Stretch]
     Picture = Annotated[Any, *_AS_MEDIA]
+    Mask = Annotated[Any, *_AS_MEDIA, "mask"]
 
 
 def is_media(hint: Any) -> bool:
@@ -171,13 +173,22 @@ def is_media(hint: Any) -> bool:
 
 
 def is_clip(hint: Any) -> bool:
-    """True if a field takes a clip, of which a stretch may be named."""
+    """True if a field takes a clip that is seen, of which a stretch may be named."""
+    return _is_marked(hint, Stretch)
+
+
+def takes_stretch(hint: Any) -> bool:
+    """True if a stretch may be named: of a clip, or of a mask, which may be a picture as well."""
+    return is_clip(hint) or _is_marked(hint, "mask")
+
+
+def _is_marked(hint: Any, mark: object) -> bool:
     inner = [hint, *getattr(hint, "__args__", ())]
-    return any(Stretch in getattr(each, "__metadata__", ()) for each in inner)
+    return any(mark in getattr(each, "__metadata__", ()) for each in inner)
 
 
-def clip(value: Clip) -> Video | Recording:
-    """Open a clip; a Video is returned unchanged.
+def clip(value: Mask) -> Video | Recording:
+    """Open a clip, or a picture as one of one frame; a Video is returned unchanged.
 
     Raises UsageError for a file that cannot be read.
     """
@@ -186,7 +197,7 @@ def clip(value: Clip) -> Video | Recording:
 
     if isinstance(value, Video | Recording):
         return value
-    place = value if isinstance(value, Stretch) else Stretch(_path(value))
+    place = value if isinstance(value, Stretch) else Stretch(_path(value))  # type: ignore[arg-type]  # as in `picture`
     source = Source(place.path, _of_file(place.path))
     return Recording.open(source, place.start, math.inf if place.stop is None else place.stop)
 

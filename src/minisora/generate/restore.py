@@ -89,16 +89,19 @@ def _finished(frames: Tensor, start: int, held: Sequence[Condition], lost: dict[
         if first < end:
             span = result[first - start : end - start]
             media = condition.media[first - condition.at : end - condition.at]
-            region = condition.region
+            region = condition.holds(first, end)
             span.copy_(media if region is None else _around(span, media, region))
     return result
 
 
 def _around(frames: Tensor, media: Tensor, region: Tensor) -> Tensor:
-    """Exact pixels inside the region; outside, generated ones blended towards them at its edge."""
-    holds = region.float()[None, None]
+    """Exact pixels inside the region; outside, generated ones blended towards them at its edge.
+
+    region: (n, H, W) bool, or (1, H, W) for all frames
+    """
+    holds = region.float()[:, None]
     lost = (media.float() - frames.float()).permute(0, 3, 1, 2) * holds
-    lost *= lost.abs().sum((1, 2, 3), keepdim=True) <= MOST_LOST * lost.shape[1] * holds.sum()
+    lost *= lost.abs().sum((1, 2, 3), keepdim=True) <= MOST_LOST * lost.shape[1] * holds.sum((1, 2, 3), keepdim=True)
 
     def mean_near(x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2 * EDGE + 1, 1, EDGE, count_include_pad=False)
@@ -106,7 +109,7 @@ def _around(frames: Tensor, media: Tensor, region: Tensor) -> Tensor:
     near = mean_near(holds)  # a half at a straight edge
     added = mean_near(lost) / near.clamp(min=1e-6) * (2 * near).clamp(max=1)
     met = (frames.float() + added.permute(0, 2, 3, 1)).round().clamp(0, 255).to(torch.uint8)
-    return torch.where(region[None, :, :, None], media, met)
+    return torch.where(region[..., None], media, met)
 
 
 def _neighbours(here: int, lost: dict[int, Lost]) -> list[int]:

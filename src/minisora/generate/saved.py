@@ -71,14 +71,18 @@ def read(path: Path) -> Saved:
         data = None
     if not isinstance(data, dict) or "verb" not in data or "format" not in data:
         raise _none(path)
-    return _parsed(data, path)
+    return parsed(data, path)
 
 
-def _none(path: Path) -> UsageError:
+def _none(path: Path | str) -> UsageError:
     return UsageError(f"{path} holds no request. Give a file of --save-request, or a video that minisora made.")
 
 
-def _parsed(data: Mapping[str, Any], path: Path) -> Saved:
+def parsed(data: Mapping[str, Any], path: Path | str) -> Saved:
+    """Request of JSON that a file holds. path: or another name of it, for messages
+
+    Raises UsageError as `read`.
+    """
     from minisora.generate.verbs import VERBS
 
     if data["format"] != FORMAT:

@@ -5,6 +5,7 @@
     FOLDER/jobs/         results
     FOLDER/incoming/     files of clients while they come
     FOLDER/thumbnails/   of uploads, by SHA-256
+    FOLDER/downloads/    of the library in other formats
     FOLDER/studio.toml   settings of the operator, if there are some (settings_file.py)
 
 Here: opening and closing the parts. Not here: the parts, the interface (api/), the command

@@ -42,7 +42,10 @@ _RUN_BYTES = 512 << 20  # of frames on the disk, to be read backwards
 
 
 class Frames(Protocol):
-    """(T, H, W, 3) uint8: a tensor, or frames that are read when they are sliced (recording.py)."""
+    """(T, H, W, 3) uint8: a tensor, or frames that are read when they are sliced (recording.py).
+
+    Masks over time are (T, H, W) bool.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -71,11 +74,11 @@ class Computed:
 def derived(frames: Frames, size: tuple[int, int], change: Callable[[Tensor], Tensor]) -> Frames:
     """Change frames, each by itself: a tensor now, others when they are sliced.
 
-    change: (n, H, W, 3) -> (n, *size, 3)
+    change: (n, H, W, 3) -> (n, *size, 3), or (n, H, W) -> (n, *size)
     """
     if isinstance(frames, Tensor):
         return change(frames)
-    return Computed((len(frames), *size, 3), lambda first, stop: change(frames[first:stop]))
+    return Computed((len(frames), *size, *frames.shape[3:]), lambda first, stop: change(frames[first:stop]))
 
 
 def padded(frames: Frames, more: int) -> Frames:
@@ -84,7 +87,7 @@ def padded(frames: Frames, more: int) -> Frames:
 
     def read(first: int, stop: int) -> Tensor:
         some = frames[min(first, count - 1) : min(stop, count)]
-        return torch.cat([some, some[-1:].expand(max(0, stop - first - len(some)), -1, -1, -1)])
+        return torch.cat([some, some[-1:].expand(max(0, stop - first - len(some)), *some.shape[1:])])
 
     whole = Computed((count + more, *frames.shape[1:]), read)
     return whole[:] if isinstance(frames, Tensor) else whole
@@ -154,8 +157,7 @@ def backwards(frames: Frames) -> Iterator[Tensor]:
 
 
 def _at_once(frames: Frames) -> int:
-    _, height, width, channels = frames.shape
-    return max(1, _PIECE_BYTES // (height * width * channels))
+    return max(1, _PIECE_BYTES // math.prod(frames.shape[1:]))
 
 
 def to_float(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

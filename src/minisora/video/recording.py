@@ -67,6 +67,11 @@ class Recording:
         return self.about.fps
 
     @property
+    def seconds(self) -> float:
+        """Duration, as the file says."""
+        return min(self.stop, self.about.seconds) - self.start
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return self.about.notes
 
@@ -85,8 +90,7 @@ class Recording:
         """
         height, width = size or (self.height, self.width)
         each = None if (height, width) == (self.height, self.width) else partial(_fitted, height=height, width=width)
-        seconds = min(self.stop, self.about.seconds) - self.start
-        if seconds * (fps or self.fps) * height * width * 3 <= _HELD_BYTES:
+        if self.seconds * (fps or self.fps) * height * width * 3 <= _HELD_BYTES:
             return read_frames(self.source.path, fps=fps, start=self.start, stop=self.stop, each=each)
         times = scan(self.source.path)
         start, stop = self.start, min(self.stop, times.seconds)

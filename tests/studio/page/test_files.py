@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from minisora.studio.api.page import digest, page_files
+from minisora.studio.api.packed import LEAST_BYTES
+from minisora.studio.api.page import digest
+from tests.helpers.page import Open
 from tests.helpers.studio import Client, studio
 
 PAGE = Path(__file__).parents[3] / "src" / "minisora" / "studio" / "page"
@@ -78,8 +81,30 @@ def test_nothing_else_can_be_reached(client: Client, path: str):
     assert answer.status == 404 and answer.error["message"]
 
 
-def test_first_load_is_small():
-    assert sum(map(len, page_files().values())) < FIRST_LOAD_BYTES
+@pytest.mark.long
+def test_first_load_is_small(client: Client, opened: Open):
+    """Of the page, its answers from the server, and one language; packed, and as they are."""
+    page = opened(client.port)
+    page.locator("#prompt").wait_for()
+    page.wait_for_load_state("networkidle")
+    loaded = page.evaluate(
+        """["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
+        .map(({ name, transferSize, decodedBodySize }) => [name, transferSize, decodedBodySize])"""
+    )
+    names = [name for name, _, _ in loaded]
+    assert len(names) == len(set(names)) > 40 and not any(name.endswith("zh.js") for name in names)
+    assert sum(whole for _, _, whole in loaded) < FIRST_LOAD_BYTES
+    assert sum(sent for _, sent, _ in loaded) < FIRST_LOAD_BYTES / 2
+
+
+def test_texts_are_packed_for_those_who_take_it(client: Client):
+    for path in ("/", f"/page/{digest()}/main.js", "/v1/verbs"):
+        plain = client.get(path)
+        for wish, packed in {"gzip, br": True, "br;q=1, gzip;q=0.5": True, "gzip;q=0": False, "x-gzip": False}.items():
+            answer = client.get(path, headers={"Accept-Encoding": wish})
+            assert answer.headers["vary"] == "accept-encoding"
+            assert ("content-encoding" in answer.headers) is (packed and len(plain.body) >= LEAST_BYTES), (path, wish)
+            assert (gzip.decompress(answer.body) if "content-encoding" in answer.headers else answer.body) == plain.body
 
 
 def test_files_stay_short():

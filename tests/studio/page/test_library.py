@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minisora.video import read_frames
 from tests.helpers.page import Open, drop, make, shown, until, write
 from tests.helpers.studio import Client, File, clip, studio
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 MANY = 5_000
+MOST_ELEMENTS = 1_500  # of the page, however many items
 pytestmark = pytest.mark.long
 
 
@@ -44,15 +46,29 @@ def names(page: Page) -> list[str]:
     return page.locator(".card .name").all_inner_texts()
 
 
+def sha(n: int) -> str:
+    return hashlib.sha256(str(n).encode()).hexdigest()
+
+
 def multiply(folder: Path, item_id: str) -> None:
-    """Write rows like an item's into a database, older than it."""
+    """Write rows like an item's into a database, older than it, each with its own thumbnail."""
+    for n in range(1, MANY):
+        Image.new("RGB", (96, 64 + n % 64), (n % 256, n // 20, 128)).save(
+            folder / "thumbnails" / f"{sha(n)}.jpg", "JPEG"
+        )
     with sqlite3.connect(folder / "studio.db") as database:
         columns = [row[1] for row in database.execute("pragma table_info(items)")]
         row = dict(
             zip(columns, database.execute("select * from items where id = ?", (item_id,)).fetchone(), strict=True)
         )
         rows = [
-            {**row, "id": f"upload_{n:032x}", "name": f"clip {n}", "created_at": row["created_at"] - n}
+            {
+                **row,
+                "id": f"upload_{n:032x}",
+                "name": f"clip {n}",
+                "created_at": row["created_at"] - n,
+                "sha256": sha(n),
+            }
             for n in range(1, MANY)
         ]
         marks = ", ".join(f":{name}" for name in columns)
@@ -73,7 +89,7 @@ def test_thousands_of_items_are_scrolled_through(empty: Client, opened: Open, tm
     last = f"clip {MANY - 1}"
     for _ in range(2000):
         seen |= set(names(page))
-        assert page.locator(".card").count() < 150
+        assert page.evaluate("document.getElementsByTagName('*').length") < MOST_ELEMENTS
         if last in seen:
             break
         page.mouse.wheel(0, 3000)
@@ -81,7 +97,7 @@ def test_thousands_of_items_are_scrolled_through(empty: Client, opened: Open, tm
     assert last in seen
     place = page.locator(".cell").last.get_attribute("aria-posinset")
     assert int(place or 0) > MANY - 100
-    assert page.evaluate("window.shift") < 0.01
+    assert page.evaluate("window.shift") == 0
     page.locator(".card a").last.click()
     page.locator(".item video").wait_for()
     before = page.evaluate("scrollY")
@@ -170,16 +186,20 @@ def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp
         page.get_by_role("link", name="Download", exact=True).click()
     with av.open(download.value.path()) as container:
         assert sum(1 for _ in container.decode(video=0)) == client.get(f"/v1/library/{longer}").json()["num_frames"]
+    own, _ = read_frames(download.value.path())
+    page.evaluate("(() => { const v = document.querySelector('.item video'); v.pause(); v.currentTime = 5.5 / 8 })()")
     with page.expect_download() as download:
         page.get_by_role("button", name="This frame as PNG").click()
     with Image.open(download.value.path()) as picture:
-        assert picture.size == (32, 32)
-    page.get_by_role("button", name="As GIF").click()
-    page.get_by_text("is made as GIF").wait_for()
-    newest = client.get("/v1/videos?limit=1").json()["data"][0]["id"]
-    assert client.done(newest, 240)["minisora"]["format"] == "gif"
-    with Image.open(io.BytesIO(client.get(f"/v1/library/{newest}/content").body)) as moving:
-        assert moving.format == "GIF" and getattr(moving, "n_frames", 1) > 9
+        assert (np.asarray(picture) == own[5].numpy()).all()
+    jobs = client.get("/v1/videos").json()["data"]
+    for form in ("GIF", "WEBM"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"As {form}").click()
+        moving, fps = read_frames(download.value.path())
+        assert moving.shape == own.shape and fps == 8.0
+        assert download.value.suggested_filename == f"{longer}.{form.lower()}"
+    assert client.get("/v1/videos").json()["data"] == jobs
     page.get_by_role("button", name="Contact sheet").click()
     until(lambda: page.evaluate("document.querySelector('.sheet')?.naturalWidth > 0"))
     page.get_by_role("button", name="Close it to a loop").click()
@@ -212,7 +232,7 @@ def test_two_are_compared_frame_by_frame(empty: Client, opened: Open, tmp_path: 
     until(lambda: position(page) == [1.5 / 8, 1.5 / 8])
     slider.fill("7")
     until(lambda: position(page) == [7.5 / 8, 7.5 / 8])
-    assert brightness(page, 0) == pytest.approx(brightness(page, 1), abs=3)
+    until(lambda: brightness(page, 0) == pytest.approx(brightness(page, 1), abs=3))
     slider.fill("14")
     until(lambda: position(page)[1] == 14.5 / 8 and position(page)[0] < 9 / 8)  # the shorter one stays at its end
     page.get_by_role("link", name="Swap").click()

@@ -24,6 +24,7 @@ import minisora
 from minisora.errors import UsageError
 from minisora.studio.api import account, control, expand, library, live, models, page, verbs, videos, webhooks
 from minisora.studio.api.auth import Access
+from minisora.studio.api.downloads import Downloads
 from minisora.studio.api.errors import MESSAGES, Refusal, body, invalid, refused
 from minisora.studio.api.guard import Guard
 from minisora.studio.api.metrics import Metrics
@@ -48,7 +49,7 @@ def create_app(
 ) -> FastAPI:
     """Make the application of parts that run.
 
-    folder: of the studio; for files while they are received, and thumbnails of uploads
+    folder: of the studio; for files while they are received, and thumbnails of uploads, downloads
     """
     settings, folder = settings or Settings(), folder.resolve()
     outgoing = Outgoing([network(each) for each in settings.webhooks])
@@ -61,6 +62,7 @@ def create_app(
         blobs=blobs,
         dispatcher=dispatcher,
         uploads=Uploads(folder / "thumbnails", blobs, store.library, settings.upload),
+        downloads=Downloads(folder / "downloads", blobs, settings.download),
         access=Access(store.tokens, settings.needs_token),
         metrics=Metrics(),
         incoming=incoming,
@@ -102,14 +104,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await studio.downloads.close()
     await studio.outgoing.close()
     studio.proposals.close()
 
 
 async def _sweep(studio: Studio) -> None:
-    """Remove thumbnails of files that are gone, again and again."""
+    """Remove thumbnails and downloads of files that are gone, again and again."""
     while True:
         await asyncio.to_thread(studio.uploads.sweep)
+        await asyncio.to_thread(studio.downloads.sweep)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -6,23 +6,29 @@ Here: list, search, upload, change, lineage, content, delete and its undo. Not h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request as Call
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from minisora.errors import UsageError
+from minisora.generate import saved
+from minisora.generate.media import Clip, Named
 from minisora.studio.api import objects
 from minisora.studio.api.auth import Caller
+from minisora.studio.api.downloads import As
 from minisora.studio.api.errors import Refusal, invalid
 from minisora.studio.api.form import Upload, read_form, read_model
 from minisora.studio.api.media import ID, Media
+from minisora.studio.api.requests import media_of
 from minisora.studio.api.schema import FILE, errors, json_body
 from minisora.studio.api.state import Known, Parts, Studio
 from minisora.studio.api.submit import check_quota, kept_files
-from minisora.studio.api.videos import Order, file_answer
+from minisora.studio.api.videos import Order, converted, file_answer
 from minisora.studio.jobs import Item, NotFound
 
 router = APIRouter(prefix="/v1/library", tags=["library"], responses=errors(400, 401, 403, 404, 413, 415, 429))
@@ -101,19 +107,24 @@ async def listed(studio: Parts, caller: Known, chosen: Annotated[Choice, Query()
 
 @router.post("", response_model=objects.LibraryItem, openapi_extra=_FILES)
 async def upload(call: Call, studio: Parts, caller: Known) -> Response:
-    """Keep a video or a picture. The answer has the request in it, if it was made here."""
+    """Keep a video or a picture.
+
+    If minisora made it, the answer has its `request`, or says in `unread` why it is of no use here.
+    """
     async with read_form(call, studio.incoming, studio.settings) as form:
         file = form.fields.get("file")
         if not isinstance(file, Upload) or len(form.fields) > 1:
             raise invalid("send one file, as the part `file` of a multipart form.", "file")
         media = Media(studio.store, studio.uploads, caller.sees)
-        await media.named(file, "file", clip=True)
+        await media.named(file, "file", Clip)
         item_id, _, about = media.new[file.sha256]
         async with studio.turn(f"quota {caller.owner}"):
             await check_quota(studio, caller, file.size_bytes, jobs=0)
             async with kept_files(studio, media):
                 item = await studio.uploads.add(file, about, item_id, caller.owner)
-    return JSONResponse({**objects.item(item).model_dump(), "request": about.request})
+    unread = "" if about.request is None else _unread(about.request, item.name)
+    brought = {"request": None if unread else about.request, "unread": unread or None}
+    return JSONResponse({**objects.item(item).model_dump(), **brought})
 
 
 @router.get("/{item_id}", response_model=objects.LibraryItem)
@@ -167,11 +178,14 @@ async def content(
     call: Call,
     studio: Parts,
     caller: Known,
+    chosen: As,
     variant: Literal["video", "thumbnail"] = "video",
     download: bool = False,
 ) -> Response:
     """Get an item's file, or a picture of it; ranges are answered."""
     item = await _item(studio, caller, item_id)
+    if chosen.is_other(item, variant):
+        return await converted(call, studio, item, chosen, download=download)
     if variant == "thumbnail":
         if item.is_upload:
             path, kind = await studio.uploads.thumbnail(item), "image/jpeg"
@@ -184,6 +198,17 @@ async def content(
     if blob is None:
         raise Refusal(404, f"the file of {item.id} is gone.", "not_found")
     return file_answer(call, blob, item.type, item.sha256, _file_name(item), download=download)
+
+
+def _unread(request: Mapping[str, Any], name: str) -> str:
+    """Reason why a saved request cannot be used by this version; empty if it can."""
+    try:
+        found = saved.parsed(request, name).request
+    except UsageError as error:
+        return str(error)
+    if all(isinstance(each, Named) for each in media_of(found)):
+        return ""
+    return f"{name} names files by their paths. Make it again from its own request, which names them by content."
 
 
 def _file_name(item: Item) -> str:

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 import minisora
 from minisora.studio.api.errors import Refusal
+from minisora.studio.api.packed import packed_answer
 
 router = APIRouter(include_in_schema=False)
 TYPES = {
@@ -66,10 +67,10 @@ async def file(version: str, name: str, call: Call) -> Response:
 
 
 def _answer(call: Call, kind: str, content: bytes, keep: str) -> Response:
-    headers = {"etag": f'"{digest()}"', "cache-control": keep}
+    headers = {"etag": f'W/"{digest()}"', "cache-control": keep}
     if headers["etag"] in (each.strip() for each in call.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type=TYPES[kind])
+    return packed_answer(call, content, TYPES[kind], headers)
 
 
 def _read(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:

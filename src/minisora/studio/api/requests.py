@@ -51,7 +51,7 @@ async def request_of(kind: type[Kind], given: Mapping[str, Any], media: Media, f
         for name, value in values.items()
     }
     request = kind.of_data(read)
-    assert all(isinstance(each, Named) for each in _media_of(request)), kind
+    assert all(isinstance(each, Named) for each in media_of(request)), kind
     return request
 
 
@@ -93,7 +93,7 @@ def _stretched(value: Any, span: Mapping[str, Any]) -> Any:
 async def _read(hint: Any, value: Any, name: str, media: Media) -> Any:
     """Value of a field, its media replaced by blobs; other values are left to pydantic."""
     if is_media(hint):
-        return await media.named(value, name, clip=is_clip(hint))
+        return await media.named(value, name, hint)
     for each in _alternatives(hint):
         holds = _holds_media(each)
         if isinstance(value, str) and value.lstrip().startswith(("{", "[")) and _is_container(each):
@@ -144,18 +144,18 @@ def _in_order(value: Mapping[str, Any], name: str) -> list[Any]:
     return [value[str(n)] for n in range(len(value))]
 
 
-def _media_of(value: Any) -> Iterator[Any]:
+def media_of(value: Any) -> Iterator[Any]:
     """Media of a request, at any depth."""
     if isinstance(value, Mapping):
         for each in value.values():
-            yield from _media_of(each)
+            yield from media_of(each)
     elif isinstance(value, tuple):
         for each in value:
-            yield from _media_of(each)
+            yield from media_of(each)
     elif isinstance(value, Named) or not is_dataclass(value):
         if not isinstance(value, str | int | float | bool | None):
             yield value
     else:
         for each in fields(value):
             if each.init:
-                yield from _media_of(getattr(value, each.name))
+                yield from media_of(getattr(value, each.name))

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minisora.errors import UsageError
-from minisora.studio.api.settings import UploadBounds
+from minisora.studio.api.settings import DownloadBounds, UploadBounds
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,8 +82,8 @@ def leave_network() -> bool:
     return any(system.unshare(flags) == 0 for flags in (_NEW_USER | _NEW_NETWORK, _NEW_NETWORK))
 
 
-def limit(bounds: UploadBounds) -> None:
-    """Bound this process's memory, time, files and threads."""
+def limit(bounds: UploadBounds | DownloadBounds, file_bytes: int = 0) -> None:
+    """Bound this process's memory, time, files and threads. file_bytes: that it may write to one"""
     if sys.platform == "win32":
         return
     import resource
@@ -92,7 +92,7 @@ def limit(bounds: UploadBounds) -> None:
     for kind, most in (
         (resource.RLIMIT_AS, bounds.decode_bytes),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
     ):

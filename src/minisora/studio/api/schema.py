@@ -81,7 +81,7 @@ def verbs() -> list[dict[str, Any]]:
             "help": (kind.__doc__ or "").strip(),
             "needs_model": kind.needs_model,
             "moving": kind.moving,
-            "schema": _schema(kind),
+            "schema": _bare(_schema(kind)),
             "fields": [
                 {"name": field, "help": one.help, "unit": one.unit, "give": one.give, "hidden": one.flag.hidden}
                 for field, one in about(kind).items()
@@ -98,6 +98,16 @@ def _body(fields: Schema, required: Sequence[str], media: set[str]) -> Schema:
     form = {**json, "properties": {name: FILE if name in media else value for name, value in fields.items()}}
     content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": json}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _bare(schema: Any) -> Any:
+    """Schema without its texts, which the fields have."""
+    if isinstance(schema, list):
+        return [_bare(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    texts = [name for name in ("title", "description") if isinstance(schema.get(name), str)]
+    return {name: _bare(each) for name, each in schema.items() if name not in texts}
 
 
 def _is_media(schema: Schema) -> bool:

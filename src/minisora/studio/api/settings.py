@@ -26,6 +26,21 @@ class UploadBounds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DownloadBounds:
+    """Bounds of files that are converted for a download.
+
+    decode_bytes, decode_seconds: memory and time of the process that converts one
+    file_bytes: of a file that it writes, on the way too: a gif's frames wait on the disk as pixels
+    kept_bytes: of all that are kept
+    """
+
+    decode_bytes: int = 4 << 30
+    decode_seconds: float = 600.0
+    file_bytes: int = 2 << 30
+    kept_bytes: int = 4 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
 class BodyBounds:
     """Bounds of one body.
 
@@ -70,5 +85,6 @@ class Settings:
     log_prompts: bool = False
     webhooks: tuple[str, ...] = ()
     upload: UploadBounds = UploadBounds()
+    download: DownloadBounds = DownloadBounds()
     body: BodyBounds = BodyBounds()
     video: VideoBounds = VideoBounds()

@@ -17,6 +17,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from minisora.studio.api.auth import Access, Caller
+from minisora.studio.api.downloads import Downloads
 from minisora.studio.api.errors import Refusal
 from minisora.studio.api.expanding import Proposals
 from minisora.studio.api.metrics import Metrics
@@ -64,6 +65,7 @@ class Studio:
     blobs: Blobs
     dispatcher: Dispatcher
     uploads: Uploads
+    downloads: Downloads
     access: Access
     metrics: Metrics
     incoming: Path

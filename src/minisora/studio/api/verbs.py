@@ -5,7 +5,7 @@ Here: one route for each verb. Not here: the verbs (generate/), OpenAI's own rou
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,6 +17,7 @@ from minisora.generate.verbs import VERBS
 from minisora.studio.api import objects
 from minisora.studio.api.form import read_form
 from minisora.studio.api.media import Media
+from minisora.studio.api.packed import packed_answer
 from minisora.studio.api.requests import request_of
 from minisora.studio.api.schema import body_of, errors, verbs
 from minisora.studio.api.state import Facts, Known, Parts
@@ -27,9 +28,14 @@ router = APIRouter(tags=["verbs"], responses=errors(400, 401, 403, 404, 413, 415
 
 
 @router.get("/v1/verbs")
-async def described(caller: Known) -> Response:
+async def described(call: Call, caller: Known) -> Response:
     """List the verbs with their fields, each with its help, unit and bounds."""
-    return JSONResponse({"object": "list", "data": verbs()})
+    return packed_answer(call, _described(), "application/json")
+
+
+@cache
+def _described() -> bytes:
+    return bytes(JSONResponse({"object": "list", "data": verbs()}).body)
 
 
 async def compose(kind: type[Request], fields: dict[str, Any], media: Media, facts: Facts) -> Draft:

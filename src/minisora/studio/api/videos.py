@@ -27,6 +27,7 @@ from minisora.generate.edits import Edit
 from minisora.generate.request import Request
 from minisora.generate.verbs import Animate, Extend, Generate
 from minisora.studio.api import objects
+from minisora.studio.api.downloads import As, Chosen
 from minisora.studio.api.errors import Refusal, invalid
 from minisora.studio.api.form import Form, read_form
 from minisora.studio.api.media import ID, Media
@@ -34,7 +35,8 @@ from minisora.studio.api.requests import request_of
 from minisora.studio.api.schema import body_of, create_body, errors
 from minisora.studio.api.state import Facts, Known, Parts, Studio
 from minisora.studio.api.submit import Compose, Draft, submit
-from minisora.studio.jobs import Job, NotFound, State
+from minisora.studio.jobs import Item, Job, NotFound, State
+from minisora.studio.results import TYPES
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=errors(400, 401, 403, 404, 413, 415, 429))
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,", re.ASCII)
@@ -119,7 +121,13 @@ async def delete(video_id: str, studio: Parts, caller: Known) -> Response:
 @router.head("/{video_id}/content", include_in_schema=False)
 @router.get("/{video_id}/content", response_class=FileResponse, responses={200: {"content": {"video/mp4": {}}}})
 async def content(
-    video_id: str, call: Call, studio: Parts, caller: Known, variant: Variant = "video", download: bool = False
+    video_id: str,
+    call: Call,
+    studio: Parts,
+    caller: Known,
+    chosen: As,
+    variant: Variant = "video",
+    download: bool = False,
 ) -> Response:
     """Get a finished video's file, or a picture of it; ranges are answered."""
     job = await job_of(studio, caller.sees, video_id)
@@ -127,17 +135,31 @@ async def content(
         raise Refusal(404, f"{video_id} is {objects.STATUS[job.state]}: it has no content.", "video_not_ready")
     if variant not in job.made.files:
         raise Refusal(404, f"{video_id} has no {variant}.", "not_found", "variant")
+    item = await studio.store.library.item(job.id, caller.sees)
+    if chosen.is_other(item, variant):
+        return await converted(call, studio, item, chosen, download=download)
     file = job.made.files[variant]
     path = studio.dispatcher.result(job, variant)
     name = f"{job.id}{path.suffix}" if variant == "video" else f"{job.id}-{variant}{path.suffix}"
     return file_answer(call, path, file.type, file.sha256, name, download=download)
 
 
-def file_answer(call: Call, path: Path, kind: str, sha256: str, name: str, *, download: bool) -> Response:
-    """Answer with a file; with 304 if the client has it already. name: of a download"""
+async def converted(call: Call, studio: Studio, item: Item, chosen: Chosen, *, download: bool) -> Response:
+    """Answer with an item in another format."""
+    path, form = await studio.downloads.find(item, chosen), str(chosen.format)
+    etag = f"{path.stem}-{path.stat().st_mtime_ns:x}-{form}"  # made again, it may have other bytes
+    return file_answer(call, path, TYPES[form], etag, f"{item.id}.{form}", download=download)
+
+
+def file_answer(call: Call, path: Path, kind: str, tag: str, name: str, *, download: bool) -> Response:
+    """Answer with a file; with 304 if the client has it already.
+
+    tag:  changes with its bytes
+    name: of a download
+    """
     if not path.is_file():
         raise Refusal(404, "the file is gone.", "not_found")
-    etag = f'"{sha256}"'
+    etag = f'"{tag}"'
     headers = {"etag": etag, "cache-control": "private, no-cache"}
     if etag in (each.strip() for each in call.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)

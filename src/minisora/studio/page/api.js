@@ -11,6 +11,7 @@ export const lost = cell(false); // no answer from the server
 export const login = cell(null); // { message, done } while one is needed
 
 const FIRST_WAIT = 500, LONGEST_WAIT = 8000; // ms
+const TRIES = 3; // of a file, while the server answers
 const LARGE = /\d{16}/;
 let again = null; // ends the wait for the next try
 
@@ -21,9 +22,9 @@ export class Failure extends Error {
   }
 }
 
-/** Call the server; returns the JSON of its answer. body: sent as JSON; key: of what is made */
-export async function call(method, path, { body, key, signal } = {}) {
-  const headers = {};
+/** Call the server; returns the JSON of its answer. body: sent as JSON; key: of what is made; range: of bytes that are enough */
+export async function call(method, path, { body, key, signal, range } = {}) {
+  const headers = range ? { Range: range } : {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   const options = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
@@ -50,18 +51,21 @@ export async function call(method, path, { body, key, signal } = {}) {
 export const get = (path, options) => call("GET", path, options);
 export const post = (path, body, key) => call("POST", path, { body, key });
 
-/** Send a file to the library; onProgress gets shares of it. Raises Failure, of status 0 without an answer. */
-export function upload(file, onProgress, signal) {
+/** Send a file to the library; onProgress gets shares of it. Raises Failure, of status 0 if it does not get through or is stopped. */
+export function upload(file, onProgress, signal, tries = TRIES) {
   return new Promise((resolve, reject) => {
+    const refuse = (error) => reject(error instanceof Failure ? error : new Failure(0, null));
+    const anew = (waited, left) => waited.then(() => upload(file, onProgress, signal, left)).then(resolve, refuse);
     const form = new FormData(), request = new XMLHttpRequest();
     form.append("file", file, file.name);
     request.open("POST", "/v1/library");
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.onerror = request.onabort = () => reject(new Failure(0, null));
+    request.onabort = refuse;
+    request.onerror = () => (tries > 1 ? anew(get("/v1/me", { signal }), tries - 1) : refuse()); // as soon as the server answers
     request.onload = () => {
       const found = parsed(request.responseText);
       if (request.status < 300) resolve(found);
-      else if (request.status === 401) loggedIn(found?.error?.message).then(() => upload(file, onProgress, signal)).then(resolve, reject);
+      else if (request.status === 401) anew(loggedIn(found?.error?.message), tries);
       else reject(new Failure(request.status, found?.error));
     };
     signal?.addEventListener("abort", () => request.abort());

@@ -1,22 +1,27 @@
-/** Words of the page in the chosen language: the browser's own, until another is chosen. */
+/** Words of the page in the chosen language: the browser's own, until another is chosen. One is loaded at a time. */
 import { kept } from "./cell.js";
-import en from "./strings/en.js";
-import zh from "./strings/zh.js";
 
-const STRINGS = { en, zh };
-const own = navigator.languages.map((each) => each.slice(0, 2)).find((each) => each in STRINGS) ?? "en";
-export const LANGUAGES = Object.keys(STRINGS);
+export const LANGUAGES = ["en", "zh"];
+const own = navigator.languages.map((each) => each.slice(0, 2)).find((each) => LANGUAGES.includes(each)) ?? "en";
 export const language = kept("minisora.language", own);
+const load = async (name) => (await import(`./strings/${name}.js`)).default;
+let words = await load(LANGUAGES.includes(language.value) ? language.value : own);
+
+/** Change the language. Raises TypeError if its words do not come. */
+export async function speak(name) {
+  words = await load(name);
+  language.set(name);
+}
 
 /** Text of a key, its {names} replaced by values. */
 export function t(key, values = {}) {
-  const text = STRINGS[language.value]?.[key] ?? en[key] ?? key;
+  const text = words[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (found, name) => values[name] ?? found);
 }
 
 /** Text of a key if there is one, else another text, such as the server's. */
 export function tOr(key, other) {
-  return key in en ? t(key) : other;
+  return key in words ? t(key) : other;
 }
 
 /** A number with at most so many digits after the point. */

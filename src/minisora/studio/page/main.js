@@ -6,6 +6,7 @@
  *   html.js        elements and hooks; dialog.js, toasts.js, icons.js, markdown.js: parts for all views
  *   cell.js        values that components follow, some kept over a reload
  *   language.js    words; strings/: one file of them for each language, and no words elsewhere
+ *   focus.js       what has the focus when its element goes away
  *   theme.js       light and dark; style.css has all colours as variables
  *   api.js         calls of the server, errors, login, lost connections
  *   store.js       jobs, items, verbs and models; live.js keeps jobs up to date
@@ -30,6 +31,7 @@ import { Settings } from "./settings/settings.js";
 import { Shell } from "./shell.js";
 import { loadServer, server } from "./store.js";
 import { failed } from "./toasts.js";
+import "./focus.js";
 import "./theme.js";
 
 const VIEWS = { make: Make, library: Library, queue: Queue, models: Models, settings: Settings };

@@ -4,20 +4,24 @@ import { useCell } from "./cell.js";
 import { Dialog } from "./dialog.js";
 import { html, useEffect, useState } from "./html.js";
 import { Icon } from "./icons.js";
-import { LANGUAGES, language, t } from "./language.js";
+import { LANGUAGES, language, speak, t } from "./language.js";
 import { otherVersion } from "./live.js";
 import { step } from "./make/tour.js";
 import { THEMES, theme } from "./theme.js";
-import { Toasts, sentence } from "./toasts.js";
+import { Toasts, sentence, undoLast, unheard } from "./toasts.js";
 
 const ICONS = { system: "half", light: "sun", dark: "moon" };
-const KEYS = ["go", "generate", "step", "leap", "ends", "remove", "frames", "move", "help"];
+const KEYS = ["go", "generate", "step", "leap", "ends", "remove", "frames", "move", "grid", "undo", "help"];
 
 export function Shell({ name, views, children }) {
   const [keys, setKeys] = useState(false);
   useEffect(() => {
     const press = (event) => {
-      if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.matches("input, textarea, select") || event.target.closest("dialog") || event.altKey) return;
+      if (event.ctrlKey || event.metaKey) {
+        if (event.key === "z" && undoLast()) event.preventDefault();
+        return;
+      }
       if (event.key === "?") setKeys(true);
       const at = Number(event.key) - 1;
       if (views[at]) location.hash = views[at];
@@ -36,8 +40,8 @@ export function Shell({ name, views, children }) {
       <div class="tools"><${Tools} onKeys=${() => setKeys(true)} /></div>
     </header>
     <${Banners} />
-    <main tabindex="-1">${children}</main>
     <${Toasts} />
+    <main tabindex="-1">${children}</main>
     <${Login} />
     ${keys && html`<${Keys} onClose=${() => setKeys(false)} />`}`;
 }
@@ -53,7 +57,7 @@ function Tools({ onKeys }) {
   const other = next(LANGUAGES, words), nextTheme = next(THEMES, chosen);
   return html`
     <button class="icon" lang=${other} aria-label=${t("language.next")} title=${t("language.next")}
-      onClick=${() => language.set(other)}>${t("language.short")}</button>
+      onClick=${() => speak(other).catch(unheard)}>${t("language.short")}</button>
     <button class="icon" aria-label=${t(`theme.${chosen}`)} title=${t(`theme.${chosen}`)} data-theme-choice=${chosen}
       onClick=${() => theme.set(nextTheme)}><${Icon} name=${ICONS[chosen]} /></button>
     <button class="icon" aria-label=${t("keys.title")} title=${t("keys.title")} onClick=${onKeys}>?</button>`;

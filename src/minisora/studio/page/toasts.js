@@ -12,7 +12,21 @@ let count = 0;
 export function say(text, { kind = "note", action = null } = {}) {
   const id = ++count;
   toasts.set((before) => [...before.filter((each) => each.text !== text), { id, text, kind, action }].slice(-MOST));
-  if (kind === "note") setTimeout(() => close(id), action ? 2 * SHOWN_MS : SHOWN_MS);
+  if (kind === "note") closeLater(id, action ? 2 * SHOWN_MS : SHOWN_MS);
+}
+
+/** Close a message after a time, but not while one is about to press its button. */
+function closeLater(id, milliseconds) {
+  setTimeout(() => (document.querySelector(".toasts:is(:hover, :focus-within)") ? closeLater(id, SHOWN_MS) : close(id)), milliseconds);
+}
+
+/** Do what the newest message offers; false if none offers anything. */
+export function undoLast() {
+  const last = toasts.value.findLast(({ action }) => action);
+  if (!last) return false;
+  close(last.id);
+  last.action.act();
+  return true;
 }
 
 /** Show an error of a call, with what to do about it. */
@@ -21,6 +35,9 @@ export function failed(error, action = null) {
   const again = error.retryAfter ? ` ${t("error.retry", { n: error.retryAfter })}` : "";
   say(sentence(error.message || t(error.status ? "error.unknown" : "error.noAnswer")) + again, { kind: "error", action });
 }
+
+/** Show that the server did not answer. */
+export const unheard = () => say(t("error.noAnswer"), { kind: "error" });
 
 /** A message of the server as a sentence; names of files and fields stay as they are. */
 export const sentence = (text) => (/^[a-z]+\s/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);

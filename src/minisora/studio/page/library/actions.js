@@ -2,8 +2,9 @@
 import { Failure, call, get, post } from "../api.js";
 import { cell } from "../cell.js";
 import { t } from "../language.js";
-import { bringBack, form, goOn } from "../make/form.js";
-import { dropJob, items, putItem, putJob } from "../store.js";
+import { bringBack, told, usedBy } from "../make/back.js";
+import { form, goOn } from "../make/form.js";
+import { content, dropJob, items, putItem, putJob } from "../store.js";
 import { failed, say } from "../toasts.js";
 import { found, insert, takeOut } from "./find.js";
 
@@ -27,14 +28,16 @@ export function alter(id, change) {
 
 export const like = (id) => alter(id, ({ favourite }) => ({ favourite: !favourite }));
 
-/** Have a video made again in another format: the same request, so the same frames. */
-export async function madeAs({ id }, format) {
+/** Download an item in another format. at: seconds, of the frame that a png is of */
+export async function download({ id }, format, at) {
+  const path = `${content(id)}&format=${format}${at === undefined ? "" : `&at=${at.toFixed(3)}`}`;
   try {
-    putJob(await post(`/v1/videos/${id}/retry`, { format }));
-    say(t("item.as.sent", { format: format.toUpperCase() }));
+    await get(path, { range: "bytes=0-0" }); // the answer comes when it is converted, or says why it is not
   } catch (error) {
     failed(error);
+    return;
   }
+  Object.assign(document.createElement("a"), { href: `${path}&download=true`, download: "" }).click();
 }
 
 /** Delete an item; a message offers to undo it. */
@@ -60,19 +63,20 @@ async function restore({ id }, place) {
   }
 }
 
-/** Make is filled, and shown; what was there can be had back. */
+/** Make is filled, and shown; what was there can be had back. fill: may return what it lacks */
 async function filled(fill) {
   const before = form.value;
+  let lacking;
   try {
-    await fill();
+    lacking = await fill() ?? [];
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     failed(error);
     return;
   }
   location.hash = "make";
-  say(t("library.filled"), { action: { label: t("undo"), act: () => form.set(before) } });
+  told(t("library.filled"), lacking, { label: t("undo"), act: () => form.set(before) });
 }
 
 export const continued = (verb, item) => filled(() => goOn(verb, item.id));
-export const settings = ({ minisora: { verb, request }, model }) => filled(() => bringBack(verb, request, model));
+export const settings = (video) => filled(() => bringBack(video.minisora.verb, video.minisora.request, usedBy(video)));

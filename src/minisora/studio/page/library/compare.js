@@ -17,14 +17,16 @@ export function Compare({ one, other }) {
 
 function Both({ pair }) {
   const [frame, setFrame] = useState(0), [plays, setPlays] = useState(false), films = [useRef(), useRef()];
+  const now = useRef(0); // the frame, before it is drawn: keys may come faster
   const rate = Math.max(...pair.map(({ fps }) => fps)), seconds = Math.max(...pair.map((item) => item.seconds));
   const last = Math.max(0, Math.round(seconds * rate) - 1);
   const videos = () => films.map(({ current }) => current).filter((each) => each instanceof HTMLVideoElement);
+  const show = (to) => { now.current = to; setFrame(to); };
   const seek = (next) => {
     const to = Math.min(last, Math.max(0, next));
     videos().forEach((each) => { each.pause(); each.currentTime = Math.min((to + 0.5) / rate, Math.max(0, each.duration - 0.5 / rate) || 0); });
     setPlays(false);
-    setFrame(to);
+    show(to);
   };
   useEffect(() => {
     if (!plays) return undefined;
@@ -33,16 +35,16 @@ function Both({ pair }) {
     if (longest.currentTime >= longest.duration - 1 / rate) all.forEach((each) => { each.currentTime = 0; });
     all.forEach((each) => each.play());
     let due = requestAnimationFrame(function step() {
-      const now = longest.currentTime;
-      all.filter((each) => each !== longest && each.duration > now && Math.abs(each.currentTime - now) > NEAR).forEach((each) => { each.currentTime = now; });
-      setFrame(Math.min(last, Math.floor(now * rate)));
+      const time = longest.currentTime;
+      all.filter((each) => each !== longest && each.duration > time && Math.abs(each.currentTime - time) > NEAR).forEach((each) => { each.currentTime = time; });
+      show(Math.min(last, Math.floor(time * rate)));
       if (longest.ended) { all.forEach((each) => { each.currentTime = 0; each.play(); }); }
       due = requestAnimationFrame(step);
     });
     return () => { cancelAnimationFrame(due); all.forEach((each) => each.pause()); };
   }, [plays]);
   const press = (event) => {
-    const next = { ArrowLeft: frame - 1, ArrowRight: frame + 1, Home: 0, End: last }[event.key];
+    const next = { ArrowLeft: now.current - 1, ArrowRight: now.current + 1, Home: 0, End: last }[event.key];
     if (event.key === " " && !event.target.closest("button, a")) setPlays(!plays);
     else if (next !== undefined) seek(next);
     else return;

@@ -7,10 +7,10 @@ import { duration, fileSize, language, number, t, tOr } from "../language.js";
 import { content, items, loadItem, server } from "../store.js";
 import { calm } from "../theme.js";
 import { failed } from "../toasts.js";
-import { NEXT, alter, continued, like, madeAs, remove, settings, toggle } from "./actions.js";
+import { NEXT, alter, continued, download, like, remove, settings, toggle } from "./actions.js";
 import { Lineage } from "./lineage.js";
 
-const OTHERS = ["gif", "webm"]; // formats besides that of the file
+const OTHERS = ["mp4", "gif", "webm"]; // formats besides that of the file
 const DRAWN = ["prompt", "typed", "board"]; // fields of a request that stand elsewhere
 
 export function ItemPage({ id }) {
@@ -64,22 +64,21 @@ function Film({ item, film }) {
     loop muted playsinline controls autoplay=${!calm.matches} aria-label=${item.name}></video>`;
 }
 
-/** The file, its contact sheet, and the frame that is shown. */
+/** The file, also in other formats, the frame that is shown, and the contact sheet. */
 function Downloads({ item, made, film }) {
-  const frame = () => {
-    const { current: shown } = film, canvas = document.createElement("canvas");
-    Object.assign(canvas, { width: item.width, height: item.height });
-    canvas.getContext("2d").drawImage(shown, 0, 0, item.width, item.height);
-    canvas.toBlob((blob) => {
-      const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${item.id}.png` });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    });
+  const [busy, setBusy] = useState(null); // format that is being converted
+  const take = async (format, at) => {
+    setBusy(format);
+    await download(item, format, at);
+    setBusy(null);
   };
+  const frame = () => take("png", Math.min(film.current.currentTime, item.seconds - 0.5 / item.fps));
+  const as = (format, label, act) => html`<button key=${format} class="quiet" disabled=${busy !== null} aria-busy=${busy === format} onClick=${act}>
+    ${busy === format ? t("item.as.busy") : label}</button>`;
   return html`<a class="button" href="${content(item.id)}&download=true" download><${Icon} name="download" />${t("item.download")}</a>
-    ${item.num_frames > 1 && html`<button class="quiet" onClick=${frame}>${t("item.frame")}</button>`}
-    ${made && item.num_frames > 1 && html`<a class="quiet" href="/v1/videos/${item.id}/content?variant=spritesheet&download=true" download>${t("item.sheet.download")}</a>
-      ${OTHERS.filter((each) => !item.type.endsWith(each)).map((each) => html`<button key=${each} class="quiet" title=${t("item.as.help")} onClick=${() => madeAs(item, each)}>${t("item.as", { format: each.toUpperCase() })}</button>`)}`}`;
+    ${item.num_frames > 1 && OTHERS.filter((each) => !item.type.endsWith(`/${each}`)).map((each) => as(each, t("item.as", { format: each.toUpperCase() }), () => take(each)))}
+    ${item.type.startsWith("video/") && as("png", t("item.frame"), frame)}
+    ${made && item.num_frames > 1 && html`<a class="quiet" href="/v1/videos/${item.id}/content?variant=spritesheet&download=true" download>${t("item.sheet.download")}</a>`}`;
 }
 
 function Title({ item }) {
@@ -120,13 +119,14 @@ function Tags({ item }) {
 
 /** The request as it was made, which can be brought back. */
 function Settings({ video }) {
-  const { verb, request, made, notes } = video.minisora;
+  const { verb, request, made, notes, provider } = video.minisora;
   const { properties } = server.value.verbs[verb].schema, isUsual = (name, value) => value == null || value === "" || value === properties[name]?.default;
   const fields = Object.entries(request).filter(([name, value]) => !isUsual(name, value) && !DRAWN.includes(name));
   return html`<section aria-label=${t("item.settings")}><h2>${t("item.settings")}</h2>
     <dl class="settings">
       <div><dt>${t("item.verb")}</dt><dd>${t(`verb.${verb}`)}</dd></div>
       <div><dt>${t("field.model")}</dt><dd>${made?.model ?? video.model}</dd></div>
+      ${provider && html`<div><dt>${t("item.provider")}</dt><dd dir="auto">${provider.alias}</dd></div>`}
       ${fields.map(([name, value]) => html`<div key=${name}><dt>${tOr(`field.${name}`, tOr(`slot.${name}`, name.replaceAll("_", " ")))}</dt><dd dir="auto"><${Value} value=${value} /></dd></div>`)}
     </dl>
     ${notes.length > 0 && html`<ul class="notes">${notes.map((each) => html`<li key=${each} dir="auto">${each}</li>`)}</ul>`}

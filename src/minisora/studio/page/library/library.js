@@ -9,7 +9,7 @@ import { useCell } from "../cell.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, t } from "../language.js";
-import { Drop, take } from "../make/media.js";
+import { Drop, offer, take } from "../make/media.js";
 import { content, isFinal, items, jobs } from "../store.js";
 import { calm } from "../theme.js";
 import { chosen, like, toggle } from "./actions.js";
@@ -29,6 +29,8 @@ export function Library({ path: [what, one, other] }) {
   return html`<${List} />`;
 }
 
+const added = (item) => { insert(item); offer(item); };
+
 function List() {
   const { ids, more } = useCell(found), asked = useCell(wanted), known = useCell(jobs);
   const finished = [...known.values()].filter(({ video }) => isFinal(video)).length, loaded = useRef(false);
@@ -47,9 +49,9 @@ function List() {
   return html`<div class="library">
     <h1 class="hidden">${t("nav.library")}</h1>
     <${Filters} asked=${asked} />
-    ${empty ? html`<${Empty} asked=${asked} />` : html`<${Grid} ids=${ids} Card=${Card} label=${t("nav.library")} onEnd=${() => more && load()} />`}
     <${Chosen} />
-    <${Drop} text=${t("library.drop")} onItem=${(item) => insert(item)} />
+    ${empty ? html`<${Empty} asked=${asked} />` : html`<${Grid} ids=${ids} Card=${Card} label=${t("nav.library")} onEnd=${() => more && load()} />`}
+    <${Drop} text=${t("library.drop")} onItem=${added} />
   </div>`;
 }
 
@@ -69,7 +71,7 @@ function Filters({ asked }) {
     ${offered.map((tag) => html`<button key=${tag} class="chip" aria-pressed="false" dir="auto" onClick=${() => want({ tag })}>${tag}</button>`)}
     <button class="add" onClick=${() => input.current.click()}><${Icon} name="upload" />${t("library.add")}</button>
     <input ref=${input} type="file" hidden multiple accept="video/*,image/*" aria-label=${t("library.add")}
-      onChange=${(event) => { take([...event.target.files], { onItem: (item) => insert(item) }); event.target.value = ""; }} />
+      onChange=${(event) => { take([...event.target.files], { onItem: added }); event.target.value = ""; }} />
   </div>`;
 }
 

@@ -6,8 +6,9 @@ import { duration, number, t, tOr } from "../language.js";
 import { outbox, takeBack } from "../outbox.js";
 import { content, isFinal, jobs, putJob } from "../store.js";
 import { calm } from "../theme.js";
-import { failed, say, sentence } from "../toasts.js";
-import { bringBack, form, goOn } from "./form.js";
+import { failed, sentence } from "../toasts.js";
+import { bringBack, told, usedBy } from "./back.js";
+import { form, goOn } from "./form.js";
 import { NoisyPicture } from "./noise.js";
 
 const MOST = 24; // drafts on the page; the library has all
@@ -93,16 +94,16 @@ function Before({ video, onWatch }) {
     }
   };
   return html`<div class="row">
-    <button class="quiet" disabled=${stopped} onClick=${cancel}>${t(stopped ? "cancelling" : "cancel")}</button>
+    <button class="quiet" aria-disabled=${stopped} onClick=${() => stopped || cancel()}>${t(stopped ? "cancelling" : "cancel")}</button>
     <button class="quiet" onClick=${() => shownInForm(video).then(() => onWatch(video.id))}>${t("draft.watch")}</button>
   </div>`;
 }
 
 /** Bring a draft's request into the form; what was there can be had back. */
-async function shownInForm({ minisora: { verb, request } }) {
-  const before = form.value;
-  await bringBack(verb, request);
-  say(t("draft.shown"), { action: { label: t("undo"), act: () => form.set(before) } });
+async function shownInForm(video) {
+  const before = form.value, { verb, request } = video.minisora;
+  const lacking = await bringBack(verb, request, usedBy(video));
+  told(t("draft.shown"), lacking, { label: t("undo"), act: () => form.set(before) });
 }
 
 function After({ video }) {

@@ -1,7 +1,7 @@
 /** Fields of a verb as the server describes them: kind, bounds, unit and help of each. */
 import { html } from "../html.js";
 import { t, tOr } from "../language.js";
-import { OWN, change, fieldsOf } from "./form.js";
+import { OWN, change, fieldsOf, makes } from "./form.js";
 
 const FIRST = ["size", "seed", "steps", "guidance", "candidates"]; // the others follow as the server has them
 const OF_MODEL = ["size", "steps", "guidance", "candidates", "fps"]; // where the model has a value of its own
@@ -15,13 +15,13 @@ export function OwnFields({ form }) {
 
 export function Advanced({ form, models }) {
   const own = OWN[form.verb] ?? [], rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
-  const found = fieldsOf(form.verb).filter(({ name }) => !own.includes(name)).sort((a, b) => rank(a.name) - rank(b.name));
+  const found = fieldsOf(form.verb).filter(({ name, hidden }) => !own.includes(name) && !hidden).sort((a, b) => rank(a.name) - rank(b.name));
   const set = found.filter(({ name }) => !["", undefined].includes(form.fields[name])).length;
   return html`<details class="advanced">
     <summary>${t("advanced")}${set > 0 && html` <span class="badge">${set}</span>`}</summary>
     <div class="fields">
       ${models.length > 1 && html`<label>${t("field.model")}<select value=${form.model} onChange=${(event) => change({ model: event.target.value })}>
-        ${models.map(({ id }, n) => html`<option key=${id} value=${n ? id : ""}>${id}</option>`)}</select></label>`}
+        ${models.map((each, n) => html`<option key=${each.id} value=${n ? each.id : ""} disabled=${!makes(each, form.verb)}>${each.id}</option>`)}</select></label>`}
       ${found.map((each) => html`<${Field} key=${each.name} field=${each} form=${form} />`)}
     </div>
     ${set > 0 && html`<button class="quiet" onClick=${() => change({ fields: {} })}>${t("advanced.clear")}</button>`}

@@ -1,5 +1,6 @@
 /**
- * The form of Make: what is being asked for, kept over a reload; to requests and back.
+ * The form of Make: what is being asked for, kept over a reload; and as requests. Not here: requests
+ * brought back into it (back.js).
  *
  * The timeline changes the same values as the fields. A storyboard is made of the same parts: each
  * part of the prompt is a shot.
@@ -16,6 +17,7 @@ const SLOTS = { // media of each verb: true if it cannot be without
   interpolate: { clip: true }, reverse: { clip: true },
 };
 const PICTURES = ["picture", "mask"]; // slots that take pictures
+const EITHER = ["mask"]; // of these, slots that take clips too
 const DRAWN = ["prompt", "seconds", "after", "before", "at", "board", "typed", "typed_source"]; // not by a field
 export const OWN = { generate: [], edit: ["source", "strength"], inpaint: ["box", "colour"], outpaint: ["to", "corner"], interpolate: ["times"] };
 const SEEDS = 1_000_000; // that are drawn: short enough to read out
@@ -25,9 +27,10 @@ export const form = kept("minisora.form", EMPTY);
 export const editing = kept("minisora.editing", null); // waiting job that the form changes: { id, verb }
 export const change = (values) => form.set((before) => ({ ...before, ...values }));
 
-/** Slots of a verb for media, by name: { needed, picture } */
+/** Slots of a verb for media, by name: { needed, picture, either }; either: pictures and clips */
 export const slotsOf = (verb) =>
-  Object.entries(SLOTS[verb] ?? {}).map(([name, needed]) => ({ name, needed, picture: PICTURES.includes(name) }));
+  Object.entries(SLOTS[verb] ?? {}).map(([name, needed]) => ({ name, needed, picture: PICTURES.includes(name), either: EITHER.includes(name) }));
+export const isPicture = ({ type, num_frames, frames = num_frames }) => type.startsWith("image/") && frames === 1;
 export const hasPrompt = (verb) => verb !== "reverse";
 export const hasLength = (verb) => ["generate", "animate", "connect", "loop", "storyboard"].includes(verb);
 export const hasPins = (verb) => ["animate", "storyboard"].includes(verb);
@@ -38,20 +41,25 @@ export function mayChange({ verb, media, fields }) {
 }
 
 /** Facts of the model that is asked: fps, seconds, size as [height, width], world. */
-export function modelOf({ model }) {
-  const models = server.value?.models ?? [];
-  return { fps: 8, seconds: 2, size: [64, 64], ...(models.find(({ id }) => id === model) ?? models[0])?.minisora };
+export const modelOf = (one) => ({ fps: 8, seconds: 2, size: [64, 64], ...chosen(one).minisora });
+
+function chosen({ model }) {
+  const { models } = server.value;
+  return models.find(({ id }) => id === model) ?? models[0];
 }
+
+/** True if a model makes what a verb asks for; a provider's makes some verbs alone. */
+export const makes = ({ minisora: { verbs } }, verb) => verb === "reverse" || !verbs || verbs.includes(verb);
 
 export const secondsOf = (one) => one.seconds ?? modelOf(one).seconds;
 
 /** Length of a slot's stretch of its clip. */
 export const lengthOf = (medium) => (medium.stop ?? medium.seconds) - (medium.start ?? 0);
 
-/** Fields that a verb's form has besides the prompt, media and the timeline. */
+/** Fields that a verb's form has besides the prompt, media and the timeline; hidden ones are kept, not offered. */
 export function fieldsOf(verb) {
   const about = server.value.verbs[verb], media = Object.keys(SLOTS[verb] ?? {});
-  const shown = about.fields.filter(({ name, hidden }) => !hidden && !DRAWN.includes(name) && !media.includes(name));
+  const shown = about.fields.filter(({ name }) => !DRAWN.includes(name) && !media.includes(name));
   return shown.map((each) => ({ ...each, ...plain(about.schema.properties[each.name]) }));
 }
 
@@ -62,29 +70,30 @@ function plain(schema) {
 
 /** Keys of the strings that say what is still missing. */
 export function missing(one) {
-  const found = slotsOf(one.verb).filter(({ name, needed }) => needed && !one.media[name]?.id).map(({ name }) => `missing.${name}`);
+  const found = slotsOf(one.verb).filter(({ name, needed }) => (needed || one.media[name]) && !one.media[name]?.id).map(({ name }) => `missing.${name}`);
   if (hasPrompt(one.verb) && one.parts.some(({ text }) => !text.trim())) found.push("missing.prompt");
   if (one.verb === "extend" && !(one.after + one.before > 0)) found.push("missing.length");
   if (one.verb === "outpaint" && !one.fields.to) found.push("missing.to");
   if (one.verb === "inpaint" && !one.media.mask?.id && !one.fields.box && !one.fields.colour) found.push("missing.region");
+  if (!makes(chosen(one), one.verb)) found.push("missing.model");
   return found;
 }
 
 /** The request of a form, as it is sent. seed: of this variant */
 export function bodyOf(one, seed) {
   const { verb } = one, body = {};
-  if (verb === "storyboard") body.board = { shots: shotsOf(one) };
+  if (verb === "storyboard") body.board = { shots: shotsOf(one), ...(one.fps ? { fps: one.fps } : {}) };
   else if (hasPrompt(verb)) body.prompt = written(mayChange(one) ? one.parts : one.parts.slice(0, 1));
   if (hasLength(verb) && verb !== "storyboard") body.seconds = secondsOf(one);
   if (verb === "extend") Object.assign(body, { after: one.after, before: one.before });
-  for (const { name, picture } of slotsOf(verb)) if (one.media[name]?.id) body[name] = reference(one.media[name], picture);
+  for (const { name, picture } of slotsOf(verb)) if (one.media[name]?.id) body[name] = reference(one.media[name], picture, one.media.clip);
   if (verb === "animate" && one.pins.length) body.at = Object.fromEntries(one.pins.map(({ moment, item }) => [moment, { id: item.id }]));
   for (const field of fieldsOf(verb)) {
     const value = typed(one.fields[field.name], field.type);
     if (value !== undefined) body[field.name] = value;
   }
   if (seed !== undefined && verb !== "reverse") body.seed = seed;
-  if (one.model) body.model = one.model;
+  if (one.model && verb !== "reverse") body.model = one.model;
   return body;
 }
 
@@ -115,8 +124,11 @@ function shotsOf(one) {
   });
 }
 
-function reference({ id, start, stop }, picture) {
-  if (picture) return { id };
+/** A medium as the server takes it. clip: a mask over time of all of it has its stretch */
+function reference(medium, picture, clip) {
+  const { id } = medium, isWhole = clip && Math.abs(medium.seconds - clip.seconds) < 0.5 / clip.fps;
+  if (picture && isPicture(medium)) return { id };
+  const { start, stop } = picture && isWhole ? clip : medium;
   return { id, ...(start ? { start } : {}), ...(stop == null ? {} : { stop }) };
 }
 
@@ -126,57 +138,22 @@ function typed(value, type) {
   return type === "integer" || type === "number" ? Number(value) : value;
 }
 
-/** Bring a request into the form; media that are not in the library keep their name alone. */
-export async function bringBack(verb, request, model = "") {
-  const next = { ...EMPTY, verb, model, fields: {}, media: {}, pins: [] };
-  const { board, prompt } = request;
-  if (board) Object.assign(next, await ofShots(board.shots));
-  else if (prompt) next.parts = parsed(prompt);
-  for (const name of ["seconds", "after", "before"]) if (request[name] != null) next[name] = request[name];
-  for (const { name } of slotsOf(verb)) if (request[name]) next.media[name] = await medium(request[name]);
-  if (request.at && verb === "animate") next.pins = await pinsOf(request.at, 0);
-  for (const { name, default: usual } of fieldsOf(verb)) {
-    if (request[name] != null && (request[name] !== usual || name === "seed")) next.fields[name] = request[name];
-  }
-  form.set(next);
-}
+/** An empty form of a verb. */
+export const blank = (verb) => ({ ...EMPTY, verb, fields: {}, media: {}, pins: [] });
 
-async function ofShots(shots) {
-  const parts = [], pins = [];
-  let start = 0;
-  for (const shot of shots) {
-    parts.push({ start, text: shot.prompt, scene: !shot.same_scene });
-    pins.push(...await pinsOf(shot.keyframes ?? {}, start));
-    start += shot.seconds;
-  }
-  return { parts, pins, seconds: start };
-}
-
-async function pinsOf(pictures, start) {
-  const found = Object.entries(pictures).map(async ([moment, one]) => ({ moment: start + Number(moment), item: await medium(one) }));
-  return (await Promise.all(found)).filter(({ item }) => item.id);
-}
-
-async function medium({ id, name, sha256, start, stop }) {
-  try {
-    const item = id ? await loadItem(id) : sha256 && (await get(`/v1/library?limit=1&sha256=${sha256}`)).data[0];
-    return item ? { ...slotOf(item), start: start || 0, stop: stop ?? null } : { name };
-  } catch {
-    return { name };
-  }
-}
-
-/** An item of the library as the value of a slot. */
-export function slotOf({ id, name, type, width, height, fps, num_frames: frames, seconds }) {
-  return { id, name, type, width, height, fps, frames, seconds, start: 0, stop: null };
+/** An item of the library as the value of a slot. before: what was there; a file that was missed gets its stretch */
+export function slotOf({ id, name, type, width, height, fps, num_frames: frames, seconds, sha256 }, before = null) {
+  const { start, stop } = before && !before.id && before.sha256 === sha256 ? before : { start: 0, stop: null };
+  return { id, name, type, width, height, fps, frames, seconds, start, stop };
 }
 
 /** Put an item where the verb takes one; another verb is chosen if it takes none of the kind. */
 export function place(item, slot = null) {
-  const one = form.value, picture = item.type.startsWith("image/");
+  const one = form.value, picture = isPicture(item);
   const fits = slotsOf(one.verb).filter((each) => each.picture === picture && each.name !== "preview");
   const free = fits.find(({ name }) => !one.media[name]?.id) ?? fits[0];
-  if (slot || free) change({ media: { ...one.media, [slot ?? free.name]: slotOf(item) } });
+  const name = slot ?? free?.name;
+  if (name) change({ media: { ...one.media, [name]: slotOf(item, one.media[name]) } });
   else change({ verb: picture ? "animate" : "extend", media: { [picture ? "picture" : "clip"]: slotOf(item) } });
 }
 
@@ -187,19 +164,26 @@ export function choose(verb) {
   const taken = {};
   for (const { name, picture } of slotsOf(verb)) {
     const found = media[name]?.id ? media[name] : have.find(([other, each]) =>
-      name !== "preview" && name !== "mask" && name !== "other" && !(other in taken) && each.type.startsWith("image/") === picture)?.[1];
+      name !== "preview" && name !== "mask" && name !== "other" && !(other in taken) && isPicture(each) === picture)?.[1];
     if (found) taken[name] = found;
   }
   change({ verb, media: taken, pins: hasPins(verb) ? pins : [] });
+}
+
+/** The model that made a video if it makes the verb too, else the one that is chosen, or the first. */
+function modelFor(verb, name) {
+  const { models } = server.value, fitting = (id) => models.findIndex((each) => each.id === id && makes(each, verb));
+  const at = [fitting(name), fitting(form.value.model)].find((each) => each >= 0);
+  return at > 0 ? models[at].id : "";
 }
 
 /** Go on from a finished video with a verb. */
 export async function goOn(verb, id) {
   const item = items.value.get(id) ?? await loadItem(id);
   const slot = { connect: "one", generate: "preview", animate: "picture" }[verb] ?? "clip";
-  const request = item.is_upload ? {} : (await get(`/v1/videos/${id}`)).minisora.request;
+  const { request, made } = item.is_upload ? { request: {} } : (await get(`/v1/videos/${id}`)).minisora;
   const parts = request.prompt ? parsed(request.prompt) : form.value.parts;
   form.set({ ...EMPTY, verb, parts: verb === "generate" ? parts : parts.slice(-1).map((each) => ({ ...each, start: 0 })),
-    model: form.value.model, media: { [slot]: slotOf(item) },
+    model: modelFor(verb, made?.model), media: { [slot]: slotOf(item) },
     fields: verb === "generate" ? { seed: request.seed } : {} });
 }

@@ -37,7 +37,7 @@ const made = (length, why = "made") => ({ length, level: 1, why });
 const PLANS = {
   generate(form) {
     const length = secondsOf(form), small = form.media.preview;
-    if (!small) return whole(form, [made(length, "made.all")]);
+    if (!small?.id) return whole(form, [made(length, "made.all")]);
     return whole(form, [{ ...given(small, "enlarged"), length, level: Number(form.fields.strength ?? 0.7) }]);
   },
   image: (form, { fps }) => ({ stretches: inLine([made(1 / fps, "made.image")]) }),

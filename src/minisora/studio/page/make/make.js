@@ -1,7 +1,7 @@
 /**
  * Make: what is wanted, drawn as levels, asked for, and watched.
  *
- *   form.js      values of the form, to requests and back; schedule.js: prompts that change
+ *   form.js      values of the form, to requests; back.js: and back; schedule.js: prompts that change
  *   levels.js    a form as stretches with levels; draw.js, noise.js, frames.js: their picture
  *   timeline.js  the timeline; handle.js: what is moved on it
  *   prompt.js, media.js, mask.js, fields.js   the fields
@@ -25,6 +25,7 @@ import { Timeline } from "./timeline.js";
 import { Tour } from "./tour.js";
 
 const MOST_VARIANTS = 8;
+const MENDED_AT = { "missing.prompt": "#prompt", "missing.model": ".advanced summary" }; // the others in their slot
 const watched = cell(null); // { id or key, asked }: job that the timeline shows, as long as the same is asked
 const asked = (one) => JSON.stringify(bodyOf(one));
 
@@ -35,7 +36,7 @@ export function Make() {
   const model = modelOf(one), plan = planOf(one, model), lacking = missing(one), edited = useEdited(one);
   const go = () => {
     setTried(lacking.length > 0);
-    if (lacking.length) return document.querySelector(lacking[0] === "missing.prompt" ? "#prompt" : ".slot button")?.focus();
+    if (lacking.length) return document.querySelector(MENDED_AT[lacking[0]] ?? ".slot button")?.focus();
     if (edited?.waits) return save(edited.id, one);
     editing.set(null);
     const [key] = send(one.verb, bodiesOf(one));
@@ -95,8 +96,9 @@ function Verbs({ chosen }) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    choose(VERBS[(VERBS.indexOf(chosen) + step + VERBS.length) % VERBS.length]);
-    event.currentTarget.querySelector("[aria-checked=true]")?.focus();
+    const next = (VERBS.indexOf(chosen) + step + VERBS.length) % VERBS.length;
+    choose(VERBS[next]);
+    event.currentTarget.querySelectorAll("[role=radio]")[next].focus();
   };
   return html`<div class="verbs" role="radiogroup" aria-label=${t("verbs")} onKeyDown=${press}>
     ${VERBS.map((verb) => html`<button key=${verb} role="radio" aria-checked=${verb === chosen} tabindex=${verb === chosen ? 0 : -1}

@@ -1,71 +1,88 @@
 /**
- * The mask of a region, drawn on the frames of its clip. It holds for the whole clip, as the verb
- * takes it, so one may paint on one frame and look at another.
+ * The mask of a region, drawn on the frames of its clip.
  *
- * The mask is a canvas of the clip's own pixels; it is kept as a PNG, white where it is repainted.
+ * A drawing holds from its frame until that of the next; there is one from the first frame on, so
+ * whoever draws once has drawn for the whole clip. Drawings are of the clip's own pixels; they are
+ * kept as one PNG, an animated one if there are several, white where it is repainted (png.js).
  */
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { Dialog } from "../dialog.js";
 import { Icon } from "../icons.js";
 import { number, t } from "../language.js";
 import { content } from "../store.js";
 import { keep } from "./media.js";
+import { between, middle, moved } from "./box.js";
+import { png } from "./png.js";
 
 const TOOLS = { brush: "pencil", eraser: "eraser", box: "box" };
 const MOST_UNDONE = 40, HALF = 128;
 const PAINT = "rgb(255 64 96)";
+const EMPTY = [{ from: 0, image: null }]; // drawings: image: as painted, null: nothing is
+let last = null; // drawings of the mask that was used last: { mask, clip, drawings }, the first two as ids
 
-/** clip: a slot's medium; onMask: gets the item of the finished mask */
-export function MaskEditor({ clip, onMask, onClose }) {
-  const { width, height, fps } = clip, last = Math.max(0, clip.frames - 1);
-  const canvas = useRef(), film = useRef(), before = useRef([]), held = useRef(null);
+/** clip, mask: media of slots, the mask if there is one; onMask: gets the item of the finished mask */
+export function MaskEditor({ clip, mask, onMask, onClose }) {
+  const { width, height, fps } = clip, final = Math.max(0, clip.frames - 1);
+  const canvas = useRef(), film = useRef(), before = useRef([]), held = useRef(null), latest = useRef(middle(width, height));
+  const [drawings, setDrawings] = useState(() => (last?.clip === clip.id && last.mask === mask?.id ? last.drawings : EMPTY));
   const [tool, setTool] = useState("brush"), [size, setSize] = useState(Math.max(2, Math.round(Math.min(width, height) / 6)));
-  const [frame, setFrame] = useState(0), [box, setBox] = useState(null), [painted, setPainted] = useState(false), [busy, setBusy] = useState(false);
+  const [frame, setFrame] = useState(0), [box, setBox] = useState(null), [busy, setBusy] = useState(false);
+  const at = drawings.findLastIndex(({ from }) => from <= frame), { from, image } = drawings[at];
   const context = () => canvas.current.getContext("2d", { willReadFrequently: true });
-  const remember = () => { before.current = [...before.current, context().getImageData(0, 0, width, height)].slice(-MOST_UNDONE); };
-  const seen = () => setPainted(context().getImageData(0, 0, width, height).data.some((value, at) => at % 4 === 3 && value >= HALF));
+  const show = () => (image ? context().putImageData(image, 0, 0) : context().clearRect(0, 0, width, height));
+  useLayoutEffect(show, [image]);
+  useEffect(() => { if (film.current) film.current.currentTime = (frame + 0.5) / fps; }, [frame]);
+
+  const put = (next) => {
+    before.current = [...before.current, { drawings, frame }].slice(-MOST_UNDONE);
+    setDrawings(next);
+  };
+  const paint = () => {
+    const painted = context().getImageData(0, 0, width, height);
+    put(drawings.with(at, { from, image: painted.data.some((value, n) => n % 4 === 3 && value >= HALF) ? painted : null }));
+  };
   const undo = () => {
-    const image = before.current.pop();
-    if (image) context().putImageData(image, 0, 0);
-    seen();
+    const found = before.current.pop();
+    if (!found) return;
+    setDrawings(found.drawings);
+    setFrame(found.frame);
   };
-  const clear = () => { remember(); context().clearRect(0, 0, width, height); setBox(null); seen(); };
+  const clear = () => { setBox(null); put(drawings.with(at, { from, image: null })); };
+  const anew = () => put(drawings.toSpliced(at + 1, 0, { from: frame, image: null }));
+  const drop = () => put(drawings.toSpliced(at, 1));
   const invert = () => {
-    remember();
-    const image = context().getImageData(0, 0, width, height);
-    for (let at = 0; at < image.data.length; at += 4) image.data.set([255, 64, 96, image.data[at + 3] >= HALF ? 0 : 255], at);
-    context().putImageData(image, 0, 0);
-    seen();
+    const turned = context().getImageData(0, 0, width, height);
+    for (let n = 0; n < turned.data.length; n += 4) turned.data.set([255, 64, 96, turned.data[n + 3] >= HALF ? 0 : 255], n);
+    context().putImageData(turned, 0, 0);
+    paint();
   };
-  const stroke = (from, to) => {
+  const stroke = (start, end) => {
     const pen = context();
     pen.globalCompositeOperation = tool === "eraser" ? "destination-out" : "source-over";
     Object.assign(pen, { strokeStyle: PAINT, lineWidth: size, lineCap: "round" });
     pen.beginPath();
-    pen.moveTo(...from);
-    pen.lineTo(to[0] + 0.01, to[1]);
+    pen.moveTo(...start);
+    pen.lineTo(end[0] + 0.01, end[1]);
     pen.stroke();
     pen.globalCompositeOperation = "source-over";
   };
   const fill = (one) => {
-    if (!one?.[2] || !one[3]) return;
-    remember();
+    setBox(null);
+    if (!one[2] || !one[3]) return;
+    latest.current = one;
     context().fillStyle = PAINT;
     context().fillRect(...one);
-    setBox(null);
-    seen();
+    paint();
   };
   const place = ({ clientX, clientY }) => {
-    const at = canvas.current.getBoundingClientRect();
-    return [((clientX - at.left) / at.width) * width, ((clientY - at.top) / at.height) * height];
+    const around = canvas.current.getBoundingClientRect();
+    return [((clientX - around.left) / around.width) * width, ((clientY - around.top) / around.height) * height];
   };
   const down = (event) => {
     if (event.button) return;
     event.currentTarget.setPointerCapture(event.pointerId);
     held.current = place(event);
-    if (tool === "box") return;
-    remember();
-    stroke(held.current, held.current);
+    if (tool !== "box") stroke(held.current, held.current);
   };
   const move = (event) => {
     if (!held.current) return;
@@ -76,25 +93,27 @@ export function MaskEditor({ clip, onMask, onClose }) {
   };
   const up = (event) => {
     if (held.current && tool === "box") fill(between(held.current, place(event), width, height));
-    else if (held.current) seen();
+    else if (held.current) paint();
     held.current = null;
   };
   const press = (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "z") { event.preventDefault(); undo(); return; }
     if (event.target !== canvas.current) return;
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (step) { setTool("box"); setBox((one) => moved(one ?? middle(width, height), step, event.shiftKey, width, height)); }
+    if (step) { setTool("box"); setBox((one) => moved(one ?? latest.current, step, event.shiftKey, width, height)); }
     else if (event.key === "Enter" && box) fill(box);
     else return;
     event.preventDefault();
   };
-  useEffect(() => { if (film.current) film.current.currentTime = (frame + 0.5) / fps; }, [frame]);
   const done = async () => {
     setBusy(true);
-    const item = await keep(new File([await png(context().getImageData(0, 0, width, height))], t("mask.file"), { type: "image/png" }));
+    const item = await keep(await fileOf(drawings, clip));
     setBusy(false);
-    if (item) onMask(item);
+    if (!item) return;
+    last = { mask: item.id, clip: clip.id, drawings };
+    onMask(item);
   };
+  const isEmpty = drawings.every((one) => !one.image);
   const shown = box && t("mask.box", { left: box[0], top: box[1], width: box[2], height: box[3] });
   return html`<${Dialog} wide title=${t("mask.title")} onClose=${onClose}>
     <div class="mask" onKeyDown=${press}>
@@ -106,41 +125,41 @@ export function MaskEditor({ clip, onMask, onClose }) {
         <button class="quiet" onClick=${invert}>${t("mask.invert")}</button>
         <button class="quiet" onClick=${clear}>${t("mask.clear")}</button>
       </div>
-      <div class="board" style=${{ aspectRatio: `${width} / ${height}`, maxWidth: `calc(58vh * ${width / height})` }}>
+      <div class="board" style=${{ aspectRatio: `${width} / ${height}`, maxWidth: `calc(52vh * ${width / height})` }}>
         ${clip.type.startsWith("video/") ? html`<video ref=${film} src=${content(clip.id)} muted playsinline preload="auto" tabindex="-1" aria-hidden="true"></video>`
           : html`<img src=${content(clip.id)} alt="" />`}
         <canvas ref=${canvas} width=${width} height=${height} tabindex="0" role="img" aria-label=${t("mask.board")} aria-describedby="mask-help"
           onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${up}></canvas>
         ${box && html`<div class="frame" style=${{ left: `${100 * box[0] / width}%`, top: `${100 * box[1] / height}%`, width: `${100 * box[2] / width}%`, height: `${100 * box[3] / height}%` }}></div>`}
       </div>
-      ${last > 0 && html`<label class="row">${t("mask.frame", { n: frame + 1, all: last + 1, s: number(frame / fps, 2) })}
-        <input type="range" class="long" min="0" max=${last} value=${frame} onInput=${(event) => setFrame(Number(event.target.value))} /></label>`}
-      <p class="small" id="mask-help">${t("mask.help")} <span role="status">${shown}</span></p>
-      <div class="row"><button class="main" disabled=${!painted || busy} onClick=${done}>${t("mask.done")}</button>
-        ${!painted && html`<span class="small">${t("mask.empty")}</span>`}</div>
+      ${final > 0 && html`<${Moments} drawings=${drawings} at=${at} frame=${frame} clip=${clip} onFrame=${setFrame} onNew=${anew} onRemove=${drop} />`}
+      <p class="small" id="mask-help">${t(final > 0 ? "mask.help.time" : "mask.help")} ${t("mask.help.keys")} <span role="status">${shown}</span></p>
+      <div class="row"><button class="main" disabled=${isEmpty || busy} onClick=${done}>${t("mask.done")}</button>
+        ${isEmpty && html`<span class="small">${t("mask.empty")}</span>`}</div>
     </div>
   <//>`;
 }
 
-const middle = (width, height) => [Math.round(width / 4), Math.round(height / 4), Math.round(width / 2), Math.round(height / 2)];
-
-/** Rectangle [left, top, width, height] between two points, in whole pixels of the clip. */
-function between([x, y], [u, v], width, height) {
-  const [left, right] = [x, u].sort((a, b) => a - b).map((each) => Math.min(width, Math.max(0, Math.round(each))));
-  const [top, bottom] = [y, v].sort((a, b) => a - b).map((each) => Math.min(height, Math.max(0, Math.round(each))));
-  return [left, top, right - left, bottom - top];
+/** The frame that is shown, and the drawings along the clip. */
+function Moments({ drawings, at, frame, clip: { frames, fps }, onFrame, onNew, onRemove }) {
+  const seconds = (n) => t("unit.seconds", { n: number(n / fps, 2) });
+  return html`<div class="moments">
+    <label>${t("mask.frame", { n: frame + 1, all: frames, s: number(frame / fps, 2) })}
+      <input type="range" class="long" min="0" max=${frames - 1} value=${frame} onInput=${(event) => onFrame(Number(event.target.value))} /></label>
+    <div class="drawings" role="group" aria-label=${t("mask.drawings")}>${drawings.map(({ from, image }, n) => html`<button key=${from} class=${image ? "painted" : ""}
+      style=${{ flexGrow: (drawings[n + 1]?.from ?? frames) - from }} aria-pressed=${n === at} onClick=${() => onFrame(from)}
+      aria-label=${t(image ? "mask.drawing" : "mask.drawing.empty", { s: seconds(from) })}>${seconds(from)}</button>`)}</div>
+    <div class="row">
+      <button class="quiet" disabled=${drawings[at].from === frame} onClick=${onNew}><${Icon} name="plus" />${t("mask.new")}</button>
+      <button class="quiet" disabled=${at === 0} onClick=${onRemove}>${t("mask.remove")}</button>
+    </div>
+  </div>`;
 }
 
-/** A rectangle moved by a pixel, or with its lower right corner moved. */
-function moved([left, top, wide, high], [x, y], resize, width, height) {
-  if (resize) return [left, top, Math.min(width - left, Math.max(1, wide + x)), Math.min(height - top, Math.max(1, high + y))];
-  return [Math.min(width - wide, Math.max(0, left + x)), Math.min(height - high, Math.max(0, top + y)), wide, high];
-}
-
-/** PNG of a mask: white where it was painted, black elsewhere. */
-function png(image) {
-  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
-  for (let at = 0; at < image.data.length; at += 4) image.data.fill(image.data[at + 3] >= HALF ? 255 : 0, at, at + 3).fill(255, at + 3, at + 4);
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+/** File of a mask: white where it was painted, black elsewhere. */
+async function fileOf(drawings, { width, height, fps, frames }) {
+  const moment = (frame) => Math.round((1000 * frame) / fps);
+  const grey = (image) => Uint8Array.from({ length: width * height }, (_, n) => (image && image.data[4 * n + 3] >= HALF ? 255 : 0));
+  const content = await png(drawings.map(({ from, image }) => ({ grey: grey(image), from: moment(from) })), { width, height, end: moment(frames) });
+  return new File([content], t("mask.file"), { type: content.type });
 }

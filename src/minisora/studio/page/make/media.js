@@ -7,7 +7,8 @@ import { Icon } from "../icons.js";
 import { duration, number, t } from "../language.js";
 import { content, items, putItem, server } from "../store.js";
 import { failed, say } from "../toasts.js";
-import { bringBack, change, form, place, slotOf, slotsOf } from "./form.js";
+import { bringBack, told } from "./back.js";
+import { change, form, isPicture, place, slotOf, slotsOf } from "./form.js";
 import { MaskEditor } from "./mask.js";
 
 const PAGE = 60; // items of the library at a time
@@ -29,7 +30,9 @@ export async function keep(file) {
     return item;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    if (!control.signal.aborted) failed(error, { label: t("file.again"), act: () => take([file]) });
+    const again = { label: t("file.again"), act: () => take([file]) };
+    if (error.status) failed(error, again);
+    else if (!control.signal.aborted) say(t("file.unsent", { name: file.name }), { kind: "error", action: again });
     return null;
   } finally {
     sending.set((before) => before.filter((each) => each.id !== entry.id));
@@ -41,24 +44,37 @@ export async function take(files, { slot = null, onItem = null } = {}) {
   for (const file of files) {
     const item = await keep(file);
     if (!item) continue;
-    const saved = item.request;
     if (onItem) onItem(item);
-    else if (!slot && saved?.verb && saved.verb in server.value.verbs) {
-      const before = form.value;
-      await bringBack(saved.verb, saved.request);
-      const undo = () => { form.set(before); place(item); };
-      say(t("file.settings", { name: item.name }), { action: { label: t("file.instead"), act: undo } });
-    } else place(item, slot);
+    else if (!slot && item.request) await settingsOf(item);
+    else {
+      place(item, slot);
+      if (item.unread && !slot) say(`${item.unread} ${t("file.unread")}`, { kind: "error" });
+    }
   }
+}
+
+/** Bring the settings of a file of ours into the form. */
+async function settingsOf(item) {
+  const before = form.value, { verb, request, model } = item.request;
+  const lacking = await bringBack(verb, request, model);
+  const instead = () => { form.set(before); place(item); };
+  told(t("file.settings", { name: item.name }), lacking, { label: t("file.instead"), act: instead });
+}
+
+/** Offer to show the settings of a file of ours that was brought into the library. */
+export function offer(item) {
+  if (!item.request) return;
+  const show = () => { location.hash = "make"; settingsOf(item); };
+  say(t("file.ours", { name: item.name }), { action: { label: t("file.ours.show"), act: show } });
 }
 
 /** Slots of the chosen verb. */
 export function Slots({ form: one }) {
-  const slots = slotsOf(one.verb).filter(({ name }) => name !== "preview" || one.media.preview?.id);
+  const slots = slotsOf(one.verb).filter(({ name }) => name !== "preview" || one.media.preview);
   return slots.length > 0 && html`<div class="slots">${slots.map((each) => html`<${Slot} key=${each.name} slot=${each} medium=${one.media[each.name]} media=${one.media} />`)}</div>`;
 }
 
-function Slot({ slot: { name, needed, picture }, medium, media }) {
+function Slot({ slot: { name, needed, picture, either }, medium, media }) {
   const [picking, setPicking] = useState(false), [drawing, setDrawing] = useState(false), [over, setOver] = useState(false), input = useRef();
   const files = (list) => take([...list].slice(0, 1), { slot: name });
   const drop = (event) => {
@@ -81,7 +97,7 @@ function Slot({ slot: { name, needed, picture }, medium, media }) {
       <strong>${label}</strong>${!needed && !medium?.id && html` <span class="optional">${t("slot.optional")}</span>`}
       ${medium?.id ? html`<span class="small" dir="auto">${medium.name}</span>
           <span class="small">${medium.width} × ${medium.height}${medium.frames > 1 ? ` · ${duration(medium.seconds)}` : ""}</span>`
-        : html`<span class="small">${medium?.name ? t("slot.again", { name: medium.name }) : t(picture ? "slot.drop.picture" : "slot.drop.clip")}</span>`}
+        : html`<span class="small">${medium?.name ? t("slot.again", { name: medium.name }) : t(either ? "slot.drop.either" : picture ? "slot.drop.picture" : "slot.drop.clip")}</span>`}
       <div class="row">
         ${name === "mask" && media.clip?.id && html`<button class="quiet strong" onClick=${() => setDrawing(true)}><${Icon} name="pencil" />${t("mask.draw")}</button>`}
         <button class="quiet" onClick=${() => input.current.click()}><${Icon} name="upload" />${t("slot.file")}</button>
@@ -89,16 +105,18 @@ function Slot({ slot: { name, needed, picture }, medium, media }) {
         ${medium && html`<button class="quiet" onClick=${() => change({ media: { ...media, [name]: undefined } })}>${t("slot.remove")}</button>`}
       </div>
     </div>
-    <input ref=${input} type="file" hidden accept=${picture ? "image/*" : "video/*,image/gif"} aria-label=${label}
+    <input ref=${input} type="file" hidden accept=${accepted(picture, either)} aria-label=${label}
       onChange=${(event) => { files(event.target.files); event.target.value = ""; }} />
   </div>
-    ${drawing && html`<${MaskEditor} clip=${media.clip} onClose=${() => setDrawing(false)} onMask=${masked} />`}
-    ${picking && html`<${Picker} picture=${picture} onClose=${() => setPicking(false)}
-      onPick=${(item) => { change({ media: { ...media, [name]: slotOf(item) } }); setPicking(false); }} />`}`;
+    ${drawing && html`<${MaskEditor} clip=${media.clip} mask=${medium} onClose=${() => setDrawing(false)} onMask=${masked} />`}
+    ${picking && html`<${Picker} picture=${picture} either=${either} onClose=${() => setPicking(false)}
+      onPick=${(item) => { place(item, name); setPicking(false); }} />`}`;
 }
 
-/** Choose an item of the library, or a file. */
-export function Picker({ picture, onPick, onClose }) {
+const accepted = (picture, either) => (either ? "image/*,video/*" : picture ? "image/*" : "video/*,image/gif");
+
+/** Choose an item of the library, or a file. either: pictures and clips */
+export function Picker({ picture, either = false, onPick, onClose }) {
   const [found, setFound] = useState(null), [words, setWords] = useState(""), input = useRef();
   useCell(items);
   useEffect(() => {
@@ -107,12 +125,12 @@ export function Picker({ picture, onPick, onClose }) {
       .then(({ data }) => { data.forEach(putItem); setFound(data); }, (error) => { if (!control.signal.aborted) failed(error); });
     return () => control.abort();
   }, [words]);
-  const fitting = found?.filter(({ type }) => type.startsWith("image/") === picture) ?? [];
+  const fitting = found?.filter((item) => either || isPicture(item) === picture) ?? [];
   return html`<${Dialog} wide title=${t(picture ? "pick.picture" : "pick.clip")} onClose=${onClose}>
     <div class="row">
       <input type="search" aria-label=${t("pick.search")} placeholder=${t("pick.search")} value=${words} onInput=${(event) => setWords(event.target.value)} />
       <button onClick=${() => input.current.click()}><${Icon} name="upload" />${t("slot.file")}</button>
-      <input ref=${input} type="file" hidden accept=${picture ? "image/*" : "video/*,image/gif"} aria-label=${t("slot.file")}
+      <input ref=${input} type="file" hidden accept=${accepted(picture, either)} aria-label=${t("slot.file")}
         onChange=${(event) => take([...event.target.files], { onItem: onPick })} />
     </div>
     <div class="picks">${fitting.map((item) => html`<button key=${item.id} class="pick" onClick=${() => onPick(item)}>

@@ -1,6 +1,6 @@
 /** The prompt, with examples of what the model knows and the expander's proposal beside it. */
 import { Failure, post } from "../api.js";
-import { html, useState } from "../html.js";
+import { html, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { number, t } from "../language.js";
 import { failed } from "../toasts.js";
@@ -10,11 +10,12 @@ import { parsed, without, written } from "./schedule.js";
 const EXAMPLES = 6;
 
 export function Prompt({ form, model, onSend }) {
-  const [proposal, setProposal] = useState(null), [asking, setAsking] = useState(false);
+  const [proposal, setProposal] = useState(null), [asking, setAsking] = useState(false), area = useRef();
   const parts = mayChange(form) ? form.parts : form.parts.slice(0, 1);
   const n = Math.min(form.part, parts.length - 1), { text } = parts[n];
   const put = (next) => change({ parts: form.parts.map((each, other) => (other === n ? { ...each, text: next } : each)) });
   const ask = async () => {
+    if (asking) return;
     setAsking(true);
     try {
       const seed = Number(form.fields.seed) || 0, given = Object.values(form.media).some((each) => each?.id) || form.pins.length > 0;
@@ -26,6 +27,7 @@ export function Prompt({ form, model, onSend }) {
     }
   };
   const use = () => {
+    area.current.focus();
     const found = parsed(proposal.prompt);
     change({ parts: found.map((each, other) => ({ ...form.parts[other], ...each })), part: Math.min(n, found.length - 1) });
     setProposal(null);
@@ -39,29 +41,30 @@ export function Prompt({ form, model, onSend }) {
   };
   return html`<div class="prompt">
     <label for="prompt">${parts.length > 1 ? labelOf(form, parts, n) : t("prompt")}</label>
-    <textarea id="prompt" dir="auto" rows="3" placeholder=${t("prompt.placeholder")} value=${text} onKeyDown=${press} onBlur=${paste}
+    <textarea id="prompt" ref=${area} dir="auto" rows="3" placeholder=${t("prompt.placeholder")} value=${text} onKeyDown=${press} onBlur=${paste}
       onInput=${(event) => put(event.target.value)} aria-describedby="prompt-help"></textarea>
     ${form.verb === "storyboard" && n > 0 && html`<label class="check"><input type="checkbox" checked=${!parts[n].scene}
       onChange=${(event) => change({ parts: parts.map((each, other) => (other === n ? { ...each, scene: !event.target.checked } : each)) })} />
       ${t("part.same")}</label>`}
     <div class="row">
-      ${model.world === "playroom" && html`<button class="quiet" disabled=${asking || !text.trim()} onClick=${ask}>
+      ${model.world === "playroom" && html`<button class="quiet" disabled=${!text.trim()} aria-disabled=${asking} onClick=${ask}>
         <${Icon} name="spark" />${t(asking ? "expand.asking" : "expand.ask")}</button>`}
       ${parts.length > 1 && html`<button class="quiet" onClick=${() => change({ parts: without(parts, n), part: Math.max(0, n - 1) })}>${t("part.remove")}</button>`}
       <span class="count" id="prompt-help">${t("prompt.count", { n: number(text.length) })}</span>
     </div>
-    ${proposal && html`<${Proposal} proposal=${proposal} onUse=${use} onClose=${() => setProposal(null)} />`}
+    ${proposal && html`<${Proposal} proposal=${proposal} onUse=${use} onClose=${() => { area.current.focus(); setProposal(null); }} />`}
     ${!text.trim() && html`<div class="examples"><span>${t("examples")}</span>
       ${Array.from({ length: EXAMPLES }, (_, each) => html`<button key=${each} class="chip" title=${t(`example.${each + 1}.prompt`)}
-        onClick=${() => put(t(`example.${each + 1}.prompt`))}>${t(`example.${each + 1}`)}</button>`)}
+        onClick=${() => { area.current.focus(); put(t(`example.${each + 1}.prompt`)); }}>${t(`example.${each + 1}`)}</button>`)}
     </div>`}
   </div>`;
 }
 
 function labelOf(form, parts, n) {
   const end = parts[n + 1]?.start ?? (form.verb === "extend" ? null : secondsOf(form));
-  const values = { n: n + 1, from: number(parts[n].start), to: end == null ? "" : number(end) };
-  return t(form.verb === "storyboard" ? "prompt.shot" : "prompt.part", values);
+  const from = number(parts[n].start);
+  if (end == null) return t("prompt.last", { from });
+  return t(form.verb === "storyboard" ? "prompt.shot" : "prompt.part", { n: n + 1, from, to: number(end) });
 }
 
 function Proposal({ proposal, onUse, onClose }) {

@@ -1,7 +1,9 @@
 /** What can be done with a job of the queue. */
 import { Failure, call, get, post } from "../api.js";
-import { bringBack, editing } from "../make/form.js";
+import { bringBack, told, usedBy } from "../make/back.js";
+import { editing } from "../make/form.js";
 import { dropJob, putJob } from "../store.js";
+import { t } from "../language.js";
 import { failed } from "../toasts.js";
 
 const UNFINISHED = "/v1/videos?limit=100&state=waiting&state=paused&state=running";
@@ -29,9 +31,11 @@ export async function forget(id) {
 }
 
 /** Bring a job's request into Make. changes: the job itself is changed there, if it still waits */
-export async function inMake({ id, model, minisora: { verb, request } }, changes) {
+export async function inMake(video, changes) {
+  const { id, minisora: { verb, request } } = video;
+  let lacking;
   try {
-    await bringBack(verb, request, model);
+    lacking = await bringBack(verb, request, usedBy(video));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     failed(error);
@@ -39,4 +43,5 @@ export async function inMake({ id, model, minisora: { verb, request } }, changes
   }
   editing.set(changes ? { id, verb } : null);
   location.hash = "make";
+  if (lacking.length) told(t("draft.shown"), lacking);
 }

@@ -2,10 +2,10 @@
 import { get, login, post } from "../api.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useState } from "../html.js";
-import { duration, fileSize, LANGUAGES, language, number, t } from "../language.js";
+import { duration, fileSize, LANGUAGES, language, number, speak, t } from "../language.js";
 import { server } from "../store.js";
 import { THEMES, theme } from "../theme.js";
-import { failed } from "../toasts.js";
+import { failed, unheard } from "../toasts.js";
 import { Tokens } from "./tokens.js";
 import { Webhooks } from "./webhooks.js";
 
@@ -47,7 +47,7 @@ function Me({ me: { token, usage, needs_token: needed, bounds } }) {
 function Looks() {
   const words = useCell(language), shown = useCell(theme);
   return html`<section aria-label=${t("looks")}><h2>${t("looks")}</h2><div class="fields">
-    <label>${t("looks.language")}<select value=${words} onChange=${(event) => language.set(event.target.value)}>
+    <label>${t("looks.language")}<select value=${words} onChange=${(event) => speak(event.target.value).catch(unheard)}>
       ${LANGUAGES.map((each) => html`<option key=${each} value=${each} lang=${each}>${t(`language.${each}`)}</option>`)}</select></label>
     <label>${t("looks.theme")}<select value=${shown} onChange=${(event) => theme.set(event.target.value)}>
       ${THEMES.map((each) => html`<option key=${each} value=${each}>${t(`looks.theme.${each}`)}</option>`)}</select></label>
