@@ -151,6 +151,17 @@ def test_an_item_is_deleted_and_comes_back(empty: Client, opened: Open, tmp_path
     assert empty.get(f"/v1/library/{ids[1]}").status == 200
 
 
+def test_one_that_is_deleted_from_its_own_address_comes_back_to_its_place(empty: Client, opened: Open, tmp_path: Path):
+    content = clip(tmp_path)
+    ids = [upload(empty, content, f"{n}.mp4") for n in range(3)]
+    page = opened(empty.port)
+    shown(page, empty.port, f"library/{ids[1]}")
+    page.get_by_role("button", name="Delete").click()
+    until(lambda: names(page) == ["2.mp4", "0.mp4"])
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    until(lambda: names(page) == ["2.mp4", "1.mp4", "0.mp4"])
+
+
 def test_files_are_dropped_and_an_empty_library_says_what_next(empty: Client, opened: Open, tmp_path: Path):
     page = opened(empty.port)
     shown(page, empty.port, "library")

@@ -6,7 +6,7 @@ import { bringBack, told, usedBy } from "../make/back.js";
 import { form, goOn } from "../make/form.js";
 import { content, dropJob, items, putItem, putJob } from "../store.js";
 import { failed, say } from "../toasts.js";
-import { found, insert, takeOut } from "./find.js";
+import { found, insert, load, takeOut } from "./find.js";
 
 export const NEXT = ["extend", "loop", "connect", "edit", "inpaint", "outpaint", "interpolate", "reverse"];
 const turns = new Map(); // number of the last change of each item
@@ -42,13 +42,14 @@ export async function download({ id }, format, at) {
 
 /** Delete an item; a message offers to undo it. */
 export async function remove(item) {
+  const place = found.value.ids.indexOf(item.id); // the list may come anew without it before the answer does
   try {
     await call("DELETE", `/v1/library/${item.id}`);
   } catch (error) {
     failed(error);
     return;
   }
-  const place = found.value.ids.includes(item.id) ? takeOut(item.id) : 0;
+  takeOut(item.id);
   dropJob(item.id);
   chosen.set((before) => before.filter((id) => id !== item.id));
   say(t("library.deleted", { name: item.name }), { action: { label: t("undo"), act: () => restore(item, place) } });
@@ -57,6 +58,7 @@ export async function remove(item) {
 async function restore({ id }, place) {
   try {
     insert(await post(`/v1/library/${id}/restore`, {}), place);
+    if (place < 0) load(true); // it was deleted before the list was there, which knows its place
     if (id.startsWith("video_")) putJob(await get(`/v1/videos/${id}`));
   } catch (error) {
     failed(error);

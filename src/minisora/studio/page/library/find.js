@@ -55,14 +55,17 @@ export async function loadNew() {
 /** Put an item at the front, or back at its place. */
 export function insert(item, at = 0) {
   putItems([item]);
-  found.set((before) => ({ ...before, ids: before.ids.toSpliced(Math.max(0, at), 0, item.id) }));
+  const others = found.value.ids.filter((id) => id !== item.id);
+  changed(others.toSpliced(Math.max(0, at), 0, item.id));
 }
 
-/** Take an item out; returns its place. */
-export function takeOut(id) {
-  const at = found.value.ids.indexOf(id);
-  found.set((before) => ({ ...before, ids: before.ids.filter((each) => each !== id) }));
-  return at;
+/** Take an item out. */
+export const takeOut = (id) => changed(found.value.ids.filter((each) => each !== id));
+
+/** Show other items; a list that is on its way does not know of the change, and is asked for again. */
+function changed(ids) {
+  found.set((before) => ({ ...before, ids }));
+  if (loading) load(true);
 }
 
 /** Tags of the items that are known, the most used first. */
