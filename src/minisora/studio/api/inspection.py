@@ -52,6 +52,7 @@ _HEADS = {
     b"Rar!": "a RAR archive",
     b"ID3": "sound alone",
 }
+_MARKUP = {"svg": "a drawing in SVG", "html": "a web page"}
 
 
 class Inspector:
@@ -122,4 +123,4 @@ def _other_kind(path: Path) -> str:
         return ""
     if any(ord(letter) < 32 and letter not in "\t\n\f\r" for letter in text) or not text.strip():
         return ""
-    return "a drawing in SVG" if "<svg" in text else "a web page" if "<html" in text else "a text"
+    return next((kind for tag, kind in _MARKUP.items() if f"<{tag}" in text), "a text")
