@@ -1,14 +1,17 @@
 /** A dialog over the page: the browser's own, which keeps the focus inside and closes with Escape. */
-import { html, useEffect, useRef } from "./html.js";
+import { html, useLayoutEffect, useRef } from "./html.js";
 import { t } from "./language.js";
 
 /** onClose: null: it stays until its task is done */
 export function Dialog({ title, onClose, children, wide = false }) {
   const at = useRef();
-  useEffect(() => {
-    const before = document.activeElement;
-    at.current.showModal();
-    return () => before?.focus?.();
+  useLayoutEffect(() => { // its end comes before the dialog is taken away, so that the focus is back by then
+    const dialog = at.current, before = document.activeElement;
+    dialog.showModal();
+    return () => {
+      dialog.close();
+      (before === document.body ? document.querySelector("main") : before)?.focus({ preventScroll: true });
+    };
   }, []);
   const cancel = (event) => { event.preventDefault(); onClose?.(); };
   const outside = (event) => { if (event.target === at.current) onClose?.(); };

@@ -37,7 +37,9 @@ function keep(records) {
     if (next) { next.focus(); return; }
     if (part.matches(PARTS)) break;
   }
-  (earlier.find(canHave) ?? document.querySelector("main")).focus();
+  const other = earlier.find(canHave);
+  if (other) other.focus();
+  else document.querySelector("main").focus({ preventScroll: true });
 }
 
 addEventListener("focusin", ({ target }) => { had = [target, ...had.filter((each) => each !== target)].slice(0, MOST); });

@@ -35,6 +35,9 @@ export function duration(seconds) {
   return t("unit.seconds", { n: number(seconds, seconds < 10 ? 1 : 0) });
 }
 
+/** A moment, to a hundredth of a second. */
+export const moment = (seconds) => t("unit.seconds", { n: number(seconds, 2) });
+
 /** Size of a file: 12 kB, 3.4 MB. */
 export function fileSize(bytes) {
   if (bytes < 1e6) return t("unit.kilobytes", { n: number(bytes / 1e3, 0) });

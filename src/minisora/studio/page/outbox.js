@@ -2,13 +2,13 @@
  * Requests on their way to the server. They are kept by the browser until the server has them, each
  * with its key, so that neither a lost connection nor a reload loses one or makes it twice.
  */
-import { call, newKey, tryAgain } from "./api.js";
+import { call, newKey, post, tryAgain } from "./api.js";
 import { cell, kept } from "./cell.js";
 import { putJob } from "./store.js";
 import { failed } from "./toasts.js";
 
 export const outbox = kept("minisora.outbox", []); // { key, verb, body }, the oldest first
-export const sent = cell(new Map()); // ids of the jobs, by key
+export const sent = cell(new Map()); // ids of the jobs, by key; by the id of a job, that of the one made in its place
 let sending = null; // { key, control } of the request that is on its way
 
 /** Send requests of a verb, one after the other. Returns their keys. */
@@ -47,4 +47,20 @@ export async function sendAll() {
     drop(key);
   }
   sending = null;
+}
+
+/** Ask for the same as a job that came to nothing; whoever followed it follows the new one. */
+export async function again(id) {
+  try {
+    const video = await post(`/v1/videos/${id}/retry`, {});
+    putJob(video);
+    sent.set((before) => new Map(before).set(id, video.id));
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** Id of the last job that was made of a key, or in place of a job. */
+export function follower(made, name) {
+  return made.has(name) ? follower(made, made.get(name)) : name;
 }

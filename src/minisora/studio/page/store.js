@@ -42,7 +42,7 @@ export function dropJob(id) {
 export async function loadJobs() {
   const page = await get(`/v1/videos?limit=${SHOWN}`);
   const seen = new Set(page.data.map((each) => each.id));
-  page.data.forEach((each) => putJob(each));
+  page.data.toReversed().forEach((each) => putJob(each)); // as they came
   const open = [...jobs.value.values()].filter(({ video }) => !isFinal(video) && !seen.has(video.id));
   await Promise.all(open.map(({ video }) => get(`/v1/videos/${video.id}`).then(putJob, () => dropJob(video.id))));
 }

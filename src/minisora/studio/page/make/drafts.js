@@ -1,15 +1,17 @@
 /** Drafts: what was asked for, while it is made and after; of each, what can be done next. */
 import { Failure, post } from "../api.js";
 import { cell, useCell } from "../cell.js";
-import { html, useState } from "../html.js";
-import { duration, number, t, tOr } from "../language.js";
-import { outbox, takeBack } from "../outbox.js";
+import { html, useRef, useState } from "../html.js";
+import { Icon } from "../icons.js";
+import { duration, t } from "../language.js";
+import { again, outbox, takeBack } from "../outbox.js";
 import { content, isFinal, jobs, putJob } from "../store.js";
 import { calm } from "../theme.js";
 import { failed, sentence } from "../toasts.js";
 import { bringBack, told, usedBy } from "./back.js";
 import { form, goOn } from "./form.js";
 import { NoisyPicture } from "./noise.js";
+import { Progress } from "./watched.js";
 
 const MOST = 24; // drafts on the page; the library has all
 const NEXT = ["extend", "loop", "edit", "connect", "interpolate", "reverse", "inpaint", "outpaint"];
@@ -17,7 +19,7 @@ const ending = cell(new Set()); // jobs that were told to stop, before the serve
 
 export function Drafts({ onWatch }) {
   const waiting = useCell(outbox), known = useCell(jobs);
-  const videos = [...known.values()].sort((a, b) => b.video.created_at - a.video.created_at || (a.video.id < b.video.id ? 1 : -1)).slice(0, MOST);
+  const videos = [...known.values()].reverse().sort((a, b) => b.video.created_at - a.video.created_at).slice(0, MOST); // of one second, as they came
   const groups = grouped(videos);
   return html`<section class="drafts" aria-label=${t("drafts")}>
     <h2>${t("drafts")}</h2>
@@ -27,19 +29,14 @@ export function Drafts({ onWatch }) {
       <h3><span class="verb">${t(`verb.${verb}`)}</span> <span dir="auto" title=${prompt}>${prompt}</span></h3>
       <div class="cards">${drafts.map((each) => html`<${Draft} key=${each.video.id} draft=${each} onWatch=${onWatch} />`)}</div>
     </div>`)}
+    ${known.size > MOST && html`<p class="small">${t("drafts.more", { n: MOST })} <a href="#library">${t("drafts.all")}</a></p>`}
   </section>`;
 }
 
-/** Drafts of one request, which differ in their seeds, stand together. */
+/** Drafts of one request, which differ in their seeds, stand together, where the newest of them would. */
 function grouped(videos) {
-  const groups = [];
-  for (const draft of videos) {
-    const { verb, request } = draft.video.minisora, same = JSON.stringify([verb, { ...request, seed: 0 }]);
-    const last = groups.at(-1);
-    if (last?.same === same) last.drafts.unshift(draft);
-    else groups.push({ same, verb, prompt: draft.video.prompt ?? "", drafts: [draft] });
-  }
-  return groups.map((each) => ({ ...each, key: each.drafts[0].video.id }));
+  const groups = Map.groupBy(videos, ({ video: { minisora: { verb, request } } }) => JSON.stringify([verb, { ...request, seed: 0 }]));
+  return [...groups].map(([key, drafts]) => ({ key, drafts, verb: drafts[0].video.minisora.verb, prompt: drafts[0].video.prompt ?? "" }));
 }
 
 /** A request that the server does not have yet. */
@@ -65,19 +62,24 @@ function Draft({ draft: { video, preview }, onWatch }) {
   </article>`;
 }
 
-function Screen({ video }) {
-  const { id, minisora: { verb, format, made } } = video;
-  if (verb === "image" || ["gif", "png"].includes(format)) return html`<img src=${content(id)} alt=${video.prompt ?? ""} width=${made.width} height=${made.height} />`;
-  return html`<video src=${content(id)} poster=${content(id, "thumbnail")} width=${made.width} height=${made.height} loop muted playsinline
-    autoplay=${!calm.matches} controls=${calm.matches} aria-label=${video.prompt ?? ""} onClick=${({ target }) => (target.paused ? target.play() : target.pause())}></video>`;
+/** What was made, as a link to its page. */
+function Screen({ video: { id, prompt, minisora: { verb, format, made } } }) {
+  const film = useRef(), [plays, setPlays] = useState(false);
+  const moves = verb !== "image" && !["gif", "png"].includes(format), size = { width: made.width, height: made.height };
+  const turn = () => (plays ? film.current.pause() : film.current.play());
+  return html`<a href="#library/${id}" aria-label=${t("draft.open", { prompt: prompt ?? t(`verb.${verb}`) })}>${moves
+    ? html`<video ref=${film} src=${content(id)} poster=${content(id, "thumbnail")} ...${size} loop muted playsinline autoplay=${!calm.matches}
+        onPlay=${() => setPlays(true)} onPause=${() => setPlays(false)}></video>`
+    : html`<img src=${content(id)} alt="" ...${size} />`}</a>
+    ${moves && html`<button class="icon turn" aria-label=${t(plays ? "draft.pause" : "draft.play")} onClick=${turn}><${Icon} name=${plays ? "pause" : "play"} /></button>`}`;
 }
 
 function Stage({ video }) {
-  const { state, place, done_in: left, stage, request } = video.minisora;
+  const { state, place, done_in: left, request } = video.minisora;
   const seed = request.seed == null ? "" : t("draft.seed", { n: request.seed });
   const time = left == null || left < 0.5 ? "" : t("draft.left", { n: duration(left) });
   if (state === "waiting") return [place == null ? t("state.waiting") : t("draft.place", { n: place }), time, seed].filter(Boolean).join(" · ");
-  if (state === "running") return [stage ? `${tOr(`stage.${stage.name}`, stage.name)} ${stage.total > 1 ? `${number(stage.done)}/${number(stage.total)}` : ""}` : t("state.running"), time].filter(Boolean).join(" · ");
+  if (state === "running") return html`<${Progress} video=${video} />${time && ` · ${time}`}`;
   if (state === "failed") return html`<span class="wrong">${sentence(video.error.message)}</span>`;
   return [t(`state.${state}`), state === "done" && video.minisora.made.num_frames > 1 ? duration(video.minisora.made.seconds) : "", seed].filter(Boolean).join(" · ");
 }
@@ -110,13 +112,13 @@ function After({ video }) {
   const { state, verb, request, notes } = video.minisora, [open, setOpen] = useState(false);
   const settings = () => shownInForm(video).then(() => scrollTo({ top: 0, behavior: calm.matches ? "auto" : "smooth" }));
   const next = (name) => { setOpen(false); goOn(name, video.id).catch(failed); scrollTo({ top: 0 }); };
-  const again = () => post(`/v1/videos/${video.id}/retry`, {}).then(putJob, failed);
-  const choices = verb === "image" ? ["animate"] : NEXT;
+  const choices = verb === "image" ? ["animate"] : NEXT, original = (request.clip ?? request.preview)?.id;
   return html`<div class="row">
       ${state === "done" ? html`<button class="quiet strong" aria-expanded=${open} onClick=${() => setOpen(!open)}>${t("draft.go")}</button>`
-        : html`<button class="quiet" onClick=${again}>${t("draft.again")}</button>`}
+        : html`<button class="quiet" onClick=${() => again(video.id)}>${t("draft.again")}</button>`}
       <button class="quiet" onClick=${settings}>${t("draft.settings")}</button>
       ${state === "done" && html`<a class="quiet" href="${content(video.id)}&download=true" download>${t("draft.download")}</a>`}
+      ${state === "done" && original && html`<a class="quiet" href="#library/compare/${original}/${video.id}">${t("draft.compare")}</a>`}
     </div>
     ${open && html`<div class="next">${choices.map((each) => html`<button key=${each} class="chip" onClick=${() => next(each)}>${t(`go.${each}`)}</button>`)}
       ${request.small && html`<button class="chip" onClick=${() => next("generate")}>${t("go.generate")}</button>`}</div>`}

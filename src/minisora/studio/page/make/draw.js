@@ -1,8 +1,10 @@
 /** The picture of a plan: frames where there are some, noise over them by their level. */
 import { frameAt } from "./frames.js";
+import { holeOf } from "./hole.js";
 import { cover, layNoise, prepared } from "./noise.js";
 
 const GAP = 1; // CSS pixels between two frames of the film
+const sheet = document.createElement("canvas"); // noise with a hole's shape
 
 /**
  * span:    seconds that the canvas is wide
@@ -32,7 +34,7 @@ function drawStretch(context, one, left, width, height, { fps, aspect, scale, ru
     context.clip();
     if (picture) placed(context, picture, one, x, wide, height, running);
     layNoise(context, x, 0, wide, height, picture || one.region ? noiseOf(one, n, fallen) : 1, turn);
-    if (one.region && !running?.medium) layRegion(context, one, x, wide, height, running, turn);
+    if (one.region && !running?.medium) layRegion(context, one, x, wide, height, { running, turn, moment });
     context.restore();
   }
 }
@@ -54,10 +56,10 @@ function noiseOf({ region }, n, fallen) {
   return region?.every && n % region.every === 0 ? 0 : fallen;
 }
 
-function layRegion(context, { region }, x, wide, height, running, turn) {
-  const level = 1 - (running?.share ?? 0);
+function layRegion(context, { region, medium, offset }, x, wide, height, { running, turn, moment }) {
+  const level = 1 - (running?.share ?? 0), hole = medium && holeOf(region, medium, moment + (offset ?? 0));
+  if (hole) layThrough(context, hole, x, wide, height, level, turn);
   if (region.box) layNoise(context, x + region.box[0] * wide, region.box[1] * height, region.box[2] * wide, region.box[3] * height, level, turn);
-  if (region.all) layNoise(context, x, 0, wide, height, 0.5 * level, turn);
   if (region.around) {
     const [left, top, w, h] = region.around;
     layNoise(context, x, 0, wide, top * height, level, turn);
@@ -65,4 +67,15 @@ function layRegion(context, { region }, x, wide, height, running, turn) {
     layNoise(context, x, top * height, left * wide, h * height, level, turn);
     layNoise(context, x + (left + w) * wide, top * height, (1 - left - w) * wide, h * height, level, turn);
   }
+}
+
+/** Noise where a picture of a hole is opaque. */
+function layThrough(context, hole, x, wide, height, level, turn) {
+  sheet.width = Math.max(1, Math.ceil(wide));
+  sheet.height = Math.ceil(height);
+  const pen = sheet.getContext("2d");
+  layNoise(pen, 0, 0, wide, height, level, turn);
+  pen.globalCompositeOperation = "destination-in";
+  cover(pen, hole, 0, 0, wide, height);
+  context.drawImage(sheet, x, 0);
 }

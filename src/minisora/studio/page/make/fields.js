@@ -1,9 +1,12 @@
 /** Fields of a verb as the server describes them: kind, bounds, unit and help of each. */
-import { html } from "../html.js";
+import { html, useState } from "../html.js";
+import { Icon } from "../icons.js";
 import { t, tOr } from "../language.js";
+import { unheard } from "../toasts.js";
 import { OWN, change, fieldsOf, makes } from "./form.js";
 
 const FIRST = ["size", "seed", "steps", "guidance", "candidates"]; // the others follow as the server has them
+const ON_FRAME = { box: "box", colour: "dropper" }; // that are shown on a frame of the clip, with their icons
 const OF_MODEL = ["size", "steps", "guidance", "candidates", "fps"]; // where the model has a value of its own
 
 /** Fields that belong to the verb alone; they stand with the prompt. */
@@ -37,9 +40,23 @@ function Field({ field, form }) {
     return html`<label class="check"><input id=${id} type="checkbox" checked=${value ?? field.default} aria-describedby="${id}-help"
       onChange=${(event) => put(event.target.checked)} />${label}<span class="small" id="${id}-help">${help}</span></label>`;
   }
-  return html`<label for=${id}><span>${label}${unit && html` <span class="unit">${tOr(`unit.${unit}`, unit)}</span>`}</span>
+  return html`<div class="field"><label for=${id}><span>${label}${unit && html` <span class="unit">${tOr(`unit.${unit}`, unit)}</span>`}</span>
     <${Input} field=${field} id=${id} value=${value ?? ""} put=${put} />
-    <span class="small" id="${id}-help">${help}</span></label>`;
+    <span class="small" id="${id}-help">${help}</span></label>
+    ${form.verb === "inpaint" && name in ON_FRAME && html`<${OnFrame} name=${name} form=${form} />`}</div>`;
+}
+
+/** A field that is filled by drawing on the clip; of what says the region, the last counts. */
+function OnFrame({ name, form: { media, fields } }) {
+  const [Editor, setEditor] = useState(null), clip = media.clip?.id ? media.clip : null;
+  const use = (value) => {
+    const { box, colour, ...others } = fields;
+    change({ fields: { ...others, [name]: value }, media: { ...media, mask: undefined } });
+    setEditor(null);
+  };
+  const open = () => import("./region.js").then(({ RegionEditor }) => setEditor(() => RegionEditor), unheard);
+  return html`<button class="quiet" disabled=${!clip} title=${clip ? undefined : t("missing.clip")} onClick=${open}><${Icon} name=${ON_FRAME[name]} />${t(`region.${name}.do`)}</button>
+    ${Editor && html`<${Editor} name=${name} clip=${clip} value=${fields[name]} onUse=${use} onClose=${() => setEditor(null)} />`}`;
 }
 
 /** What holds where nothing is written. */

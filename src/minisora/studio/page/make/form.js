@@ -20,12 +20,13 @@ const PICTURES = ["picture", "mask"]; // slots that take pictures
 const EITHER = ["mask"]; // of these, slots that take clips too
 const DRAWN = ["prompt", "seconds", "after", "before", "at", "board", "typed", "typed_source"]; // not by a field
 export const OWN = { generate: [], edit: ["source", "strength"], inpaint: ["box", "colour"], outpaint: ["to", "corner"], interpolate: ["times"] };
+const ABSENT = 1; // seconds, as which a clip is drawn that is still to be chosen
 const SEEDS = 1_000_000; // that are drawn: short enough to read out
 const EMPTY = { verb: "generate", parts: [{ start: 0, text: "" }], part: 0, seconds: null, after: 2, before: 0, media: {}, pins: [], fields: {}, variants: 1, model: "" };
 
 export const form = kept("minisora.form", EMPTY);
 export const editing = kept("minisora.editing", null); // waiting job that the form changes: { id, verb }
-export const change = (values) => form.set((before) => ({ ...before, ...values }));
+export const change = (values) => form.set((before) => followed(before, { ...before, ...values }));
 
 /** Slots of a verb for media, by name: { needed, picture, either }; either: pictures and clips */
 export const slotsOf = (verb) =>
@@ -53,8 +54,32 @@ export const makes = ({ minisora: { verbs } }, verb) => verb === "reverse" || !v
 
 export const secondsOf = (one) => one.seconds ?? modelOf(one).seconds;
 
-/** Length of a slot's stretch of its clip. */
-export const lengthOf = (medium) => (medium.stop ?? medium.seconds) - (medium.start ?? 0);
+/** Length of a slot's stretch of its clip; of a clip that is still to be chosen, as it is drawn. */
+export const lengthOf = (medium) => (medium?.id ? (medium.stop ?? medium.seconds) - (medium.start ?? 0) : ABSENT);
+
+/** Stretches [from, to] of the result that the prompt speaks of: those between given clips, or all of it. */
+export function madeOf(one) {
+  const { verb, media: { clip, one: first }, before, after } = one;
+  const following = (start, length) => [start, start + length];
+  if (verb === "extend") return [[0, before], following(before + lengthOf(clip), after)];
+  if (verb === "connect") return [following(lengthOf(first), secondsOf(one))];
+  if (verb === "loop" && clip?.id) return [following(lengthOf(clip), secondsOf(one))];
+  return [[0, Infinity]];
+}
+
+/** The form with its prompt's parts where they were in what is made, though given clips are longer or shorter now. */
+function followed(was, now) {
+  if (was.verb !== now.verb || was.parts !== now.parts || now.parts.length < 2) return now;
+  const old = madeOf(was), made = madeOf(now);
+  if (JSON.stringify(old) === JSON.stringify(made)) return now;
+  const parts = now.parts.flatMap((part) => {
+    const n = old.findIndex(([from, to]) => from <= part.start && part.start < to);
+    if (n < 0 || part.start === 0) return [part];
+    const start = Number((made[n][0] + part.start - old[n][0]).toFixed(6));
+    return start < made[n][1] ? [{ ...part, start }] : [];
+  });
+  return { ...now, parts, part: Math.min(now.part, parts.length - 1) };
+}
 
 /** Fields that a verb's form has besides the prompt, media and the timeline; hidden ones are kept, not offered. */
 export function fieldsOf(verb) {
@@ -184,6 +209,6 @@ export async function goOn(verb, id) {
   const { request, made } = item.is_upload ? { request: {} } : (await get(`/v1/videos/${id}`)).minisora;
   const parts = request.prompt ? parsed(request.prompt) : form.value.parts;
   form.set({ ...EMPTY, verb, parts: verb === "generate" ? parts : parts.slice(-1).map((each) => ({ ...each, start: 0 })),
-    model: modelFor(verb, made?.model), media: { [slot]: slotOf(item) },
+    model: modelFor(verb, made?.model), media: { [slot]: { ...slotOf(item), said: request.prompt && parts.at(-1).text } },
     fields: verb === "generate" ? { seed: request.seed } : {} });
 }

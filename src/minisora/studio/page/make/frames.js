@@ -1,6 +1,9 @@
 /** Pictures of media for the timeline: a few frames of each clip, read by the browser once. */
 import { content } from "../store.js";
 
+/** Address of a clip as a film to look up frames in. converted: by the server, for what browsers show but do not seek, or do not play */
+export const film = ({ id, type }, converted = !type.startsWith("video/")) => content(id) + (converted ? "&format=mp4" : "");
+
 const MOST = 24, HEIGHT = 112; // frames of a clip; pixels
 const strips = new Map();
 const listeners = new Set();
@@ -19,19 +22,25 @@ export function frameAt(medium, seconds) {
   return frames[Math.max(0, Math.min(frames.length - 1, near))] ?? (thumbnail.complete && thumbnail.naturalWidth ? thumbnail : null);
 }
 
+/** All pictures of a medium that are there; the same list until there are others. */
+export function framesOf(medium) {
+  const { frames, thumbnail, alone } = stripOf(medium);
+  return frames.length || !thumbnail.complete || !thumbnail.naturalWidth ? frames : alone;
+}
+
 function stripOf(medium) {
   if (!strips.has(medium.id)) {
-    const strip = { frames: [], thumbnail: new Image() };
+    const thumbnail = new Image(), strip = { frames: [], thumbnail, alone: [thumbnail] };
     strips.set(medium.id, strip);
     strip.thumbnail.onload = come;
     strip.thumbnail.src = content(medium.id, "thumbnail");
-    if (medium.type.startsWith("video/")) read(medium).then((frames) => { strip.frames = frames; come(); }, () => {}); // the thumbnail stays
+    if (medium.frames > 1) read(medium, film(medium)).catch(() => read(medium, film(medium, true))).then((frames) => { strip.frames = frames; come(); }, () => {}); // the thumbnail stays
   }
   return strips.get(medium.id);
 }
 
-async function read(medium) {
-  const video = Object.assign(document.createElement("video"), { muted: true, preload: "auto", src: content(medium.id) });
+async function read(medium, source) {
+  const video = Object.assign(document.createElement("video"), { muted: true, preload: "auto", src: source });
   await event(video, "loadeddata");
   const count = Math.min(MOST, medium.frames), frames = [];
   for (let n = 0; n < count; n++) {

@@ -66,7 +66,7 @@ const PLANS = {
     const level = Number(form.fields.strength ?? EDIT);
     return onClip(form, (clip) => ({ ...given(clip, form.fields.source ? "edited.source" : "edited"), level }));
   },
-  inpaint: (form) => onClip(form, (clip) => ({ ...given(clip, "inpainted"), region: boxOf(form, clip) })),
+  inpaint: (form) => onClip(form, (clip) => ({ ...given(clip, "inpainted"), region: regionOf(form, clip) })),
   outpaint: (form) => onClip(form, (clip) => ({ ...given(clip, "outpainted"), region: { around: frameOf(form, clip) } })),
   interpolate(form) {
     const times = Number(form.fields.times ?? 2);
@@ -93,12 +93,15 @@ function onClip(form, stretch) {
   return { stretches: inLine([clip?.id ? stretch(clip) : absent("clip")]) };
 }
 
-const absent = (name) => ({ length: 1, level: 0, why: `missing.${name}`, absent: true });
+const absent = (name) => ({ length: lengthOf(null), level: 0, why: `missing.${name}`, absent: true });
 
-/** Region of `box`, "left,top,width,height" in pixels, as shares of the frame. */
-function boxOf(form, { width, height }) {
-  const [left, top, wide, high] = String(form.fields.box ?? "").split(",").map(Number);
-  return high > 0 ? { box: [left / width, top / height, wide / width, high / height] } : { all: true };
+/** What is made anew of a clip: by its mask, all near a colour, or a box as shares of the frame; empty while it is not said. */
+function regionOf({ media: { mask }, fields }, { width, height }) {
+  const numbers = (text) => String(text ?? "").split(",").map(Number);
+  if (mask?.id) return { mask };
+  const [left, top, wide, high] = numbers(fields.box), colour = numbers(fields.colour);
+  if (high > 0) return { box: [left / width, top / height, wide / width, high / height] };
+  return colour.length === 3 ? { colour } : {};
 }
 
 /** Place of the clip in the larger frame, as shares of it. */

@@ -5,29 +5,29 @@
  *   levels.js    a form as stretches with levels; draw.js, noise.js, frames.js: their picture
  *   timeline.js  the timeline; handle.js: what is moved on it
  *   prompt.js, media.js, mask.js, fields.js   the fields
+ *   send.js      the row that asks for it; watched.js: the job that is looked at meanwhile
  *   drafts.js    what was asked for; tour.js: a first look at all of it
  */
 import { call } from "../api.js";
-import { cell, useCell } from "../cell.js";
-import { html, useEffect, useState } from "../html.js";
+import { useCell } from "../cell.js";
+import { html, useLayoutEffect, useRef, useState } from "../html.js";
 import { t } from "../language.js";
-import { send, sent } from "../outbox.js";
-import { jobs, loadItem, putJob, server } from "../store.js";
+import { send } from "../outbox.js";
+import { jobs, putJob, server } from "../store.js";
 import { theme } from "../theme.js";
 import { failed, say } from "../toasts.js";
 import { Drafts } from "./drafts.js";
 import { Advanced, OwnFields } from "./fields.js";
-import { VERBS, bodiesOf, bodyOf, change, choose, editing, form, hasPrompt, missing, modelOf, patchOf, slotOf } from "./form.js";
+import { VERBS, bodiesOf, change, choose, editing, form, hasPrompt, missing, modelOf, patchOf, slotOf } from "./form.js";
 import { planOf } from "./levels.js";
 import { Drop, Picker, Slots } from "./media.js";
 import { Prompt } from "./prompt.js";
+import { Send } from "./send.js";
 import { Timeline } from "./timeline.js";
 import { Tour } from "./tour.js";
+import { useRunning, watch } from "./watched.js";
 
-const MOST_VARIANTS = 8;
 const MENDED_AT = { "missing.prompt": "#prompt", "missing.model": ".advanced summary" }; // the others in their slot
-const watched = cell(null); // { id or key, asked }: job that the timeline shows, as long as the same is asked
-const asked = (one) => JSON.stringify(bodyOf(one));
 
 export function Make() {
   const one = useCell(form), { models } = useCell(server), running = useRunning(one);
@@ -40,7 +40,7 @@ export function Make() {
     if (edited?.waits) return save(edited.id, one);
     editing.set(null);
     const [key] = send(one.verb, bodiesOf(one));
-    return watched.set({ key, asked: asked(one) });
+    return watch({ key }, one);
   };
   const pin = (item) => {
     change({ pins: [...one.pins, { moment: plan.seconds - (one.verb === "animate" ? 1 / model.fps : 0), item: slotOf(item) }] });
@@ -58,14 +58,9 @@ export function Make() {
       <${OwnFields} form=${one} />
       <${Timeline} form=${one} plan=${plan} model=${model} running=${running} onPin=${() => setPinning(true)} />
       <${Advanced} form=${one} models=${models} />
-      <div class="row send">
-        ${one.verb !== "reverse" && !edited?.waits && html`<label class="variants">${t("variants")}<input type="number" min="1" max=${MOST_VARIANTS} value=${one.variants}
-          onChange=${(event) => change({ variants: Math.min(MOST_VARIANTS, Math.max(1, Math.round(Number(event.target.value)) || 1)) })} /></label>`}
-        <button class="main" onClick=${go}>${edited?.waits ? t("editing.save") : t(one.variants > 1 && one.verb !== "reverse" ? "send.many" : "send", { n: one.variants })}</button>
-        ${tried && lacking.length > 0 && html`<p class="wrong" role="alert">${lacking.map((each) => t(each)).join(" ")}</p>`}
-      </div>
+      <${Send} form=${one} saves=${Boolean(edited?.waits)} lacking=${tried ? lacking : []} onGo=${go} />
     </div>
-    <${Drafts} onWatch=${(id) => watched.set({ id, asked: asked(form.value) })} />
+    <${Drafts} onWatch=${(id) => watch({ id }, form.value)} />
     <${Drop} />
     ${pinning && html`<${Picker} picture onPick=${pin} onClose=${() => setPinning(false)} />`}
   </div>`;
@@ -92,6 +87,11 @@ async function save(id, one) {
 }
 
 function Verbs({ chosen }) {
+  const at = useRef();
+  useLayoutEffect(() => {
+    const one = at.current.querySelector("[aria-checked=true]");
+    at.current.scrollTo({ left: one.offsetLeft - (at.current.clientWidth - one.offsetWidth) / 2 }); // where they stand in one line
+  }, [chosen]);
   const press = (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
@@ -100,30 +100,10 @@ function Verbs({ chosen }) {
     choose(VERBS[next]);
     event.currentTarget.querySelectorAll("[role=radio]")[next].focus();
   };
-  return html`<div class="verbs" role="radiogroup" aria-label=${t("verbs")} onKeyDown=${press}>
+  return html`<div class="choices"><div class="verbs" role="radiogroup" ref=${at} aria-label=${t("verbs")} onKeyDown=${press}>
     ${VERBS.map((verb) => html`<button key=${verb} role="radio" aria-checked=${verb === chosen} tabindex=${verb === chosen ? 0 : -1}
       title=${t(`verb.${verb}.help`)} onClick=${() => choose(verb)}>${t(`verb.${verb}`)}</button>`)}
+    </div>
     <p class="help">${t(`verb.${chosen}.help`)}</p>
   </div>`;
-}
-
-/** How far the watched job is: { share, preview, medium }; null once the form was changed. */
-function useRunning(one) {
-  const now = useCell(watched), known = useCell(jobs), ids = useCell(sent);
-  const [picture, setPicture] = useState(null), [medium, setMedium] = useState(null);
-  const id = now?.id ?? ids.get(now?.key), job = known.get(id);
-  const source = job?.preview ?? null, state = job?.video.minisora.state;
-  useEffect(() => {
-    if (!source) { setPicture(null); return; }
-    const image = new Image();
-    image.onload = () => setPicture(image);
-    image.src = source;
-  }, [source]);
-  useEffect(() => {
-    setMedium(null);
-    if (state === "done") loadItem(id).then((item) => setMedium({ ...slotOf(item), of: id }), () => {}); // the form stays as it is
-  }, [id, state]);
-  if (!job || now.asked !== asked(one) || ["failed", "cancelled"].includes(state)) return null;
-  if (state === "done" && medium?.of === id) return { share: 1, preview: null, medium };
-  return { share: job.video.progress / 100, preview: picture, medium: null };
 }

@@ -5,11 +5,11 @@
  * whoever draws once has drawn for the whole clip. Drawings are of the clip's own pixels; they are
  * kept as one PNG, an animated one if there are several, white where it is repainted (png.js).
  */
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
+import { html, useLayoutEffect, useRef, useState } from "../html.js";
 import { Dialog } from "../dialog.js";
 import { Icon } from "../icons.js";
 import { number, t } from "../language.js";
-import { content } from "../store.js";
+import { Frame, Moment, Rectangle, fitting, placeOn } from "./board.js";
 import { keep } from "./media.js";
 import { between, middle, moved } from "./box.js";
 import { png } from "./png.js";
@@ -22,8 +22,8 @@ let last = null; // drawings of the mask that was used last: { mask, clip, drawi
 
 /** clip, mask: media of slots, the mask if there is one; onMask: gets the item of the finished mask */
 export function MaskEditor({ clip, mask, onMask, onClose }) {
-  const { width, height, fps } = clip, final = Math.max(0, clip.frames - 1);
-  const canvas = useRef(), film = useRef(), before = useRef([]), held = useRef(null), latest = useRef(middle(width, height));
+  const { width, height } = clip, final = Math.max(0, clip.frames - 1);
+  const canvas = useRef(), before = useRef([]), held = useRef(null), latest = useRef(middle(width, height));
   const [drawings, setDrawings] = useState(() => (last?.clip === clip.id && last.mask === mask?.id ? last.drawings : EMPTY));
   const [tool, setTool] = useState("brush"), [size, setSize] = useState(Math.max(2, Math.round(Math.min(width, height) / 6)));
   const [frame, setFrame] = useState(0), [box, setBox] = useState(null), [busy, setBusy] = useState(false);
@@ -31,7 +31,6 @@ export function MaskEditor({ clip, mask, onMask, onClose }) {
   const context = () => canvas.current.getContext("2d", { willReadFrequently: true });
   const show = () => (image ? context().putImageData(image, 0, 0) : context().clearRect(0, 0, width, height));
   useLayoutEffect(show, [image]);
-  useEffect(() => { if (film.current) film.current.currentTime = (frame + 0.5) / fps; }, [frame]);
 
   const put = (next) => {
     before.current = [...before.current, { drawings, frame }].slice(-MOST_UNDONE);
@@ -74,10 +73,7 @@ export function MaskEditor({ clip, mask, onMask, onClose }) {
     context().fillRect(...one);
     paint();
   };
-  const place = ({ clientX, clientY }) => {
-    const around = canvas.current.getBoundingClientRect();
-    return [((clientX - around.left) / around.width) * width, ((clientY - around.top) / around.height) * height];
-  };
+  const place = (event) => placeOn(event, canvas.current, clip);
   const down = (event) => {
     if (event.button) return;
     event.currentTarget.setPointerCapture(event.pointerId);
@@ -125,12 +121,11 @@ export function MaskEditor({ clip, mask, onMask, onClose }) {
         <button class="quiet" onClick=${invert}>${t("mask.invert")}</button>
         <button class="quiet" onClick=${clear}>${t("mask.clear")}</button>
       </div>
-      <div class="board" style=${{ aspectRatio: `${width} / ${height}`, maxWidth: `calc(52vh * ${width / height})` }}>
-        ${clip.type.startsWith("video/") ? html`<video ref=${film} src=${content(clip.id)} muted playsinline preload="auto" tabindex="-1" aria-hidden="true"></video>`
-          : html`<img src=${content(clip.id)} alt="" />`}
+      <div class="board" style=${fitting(clip)}>
+        <${Frame} clip=${clip} frame=${frame} />
         <canvas ref=${canvas} width=${width} height=${height} tabindex="0" role="img" aria-label=${t("mask.board")} aria-describedby="mask-help"
           onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${up}></canvas>
-        ${box && html`<div class="frame" style=${{ left: `${100 * box[0] / width}%`, top: `${100 * box[1] / height}%`, width: `${100 * box[2] / width}%`, height: `${100 * box[3] / height}%` }}></div>`}
+        ${box && html`<${Rectangle} box=${box} clip=${clip} />`}
       </div>
       ${final > 0 && html`<${Moments} drawings=${drawings} at=${at} frame=${frame} clip=${clip} onFrame=${setFrame} onNew=${anew} onRemove=${drop} />`}
       <p class="small" id="mask-help">${t(final > 0 ? "mask.help.time" : "mask.help")} ${t("mask.help.keys")} <span role="status">${shown}</span></p>
@@ -141,11 +136,10 @@ export function MaskEditor({ clip, mask, onMask, onClose }) {
 }
 
 /** The frame that is shown, and the drawings along the clip. */
-function Moments({ drawings, at, frame, clip: { frames, fps }, onFrame, onNew, onRemove }) {
-  const seconds = (n) => t("unit.seconds", { n: number(n / fps, 2) });
+function Moments({ drawings, at, frame, clip, onFrame, onNew, onRemove }) {
+  const { frames, fps } = clip, seconds = (n) => t("unit.seconds", { n: number(n / fps, 2) });
   return html`<div class="moments">
-    <label>${t("mask.frame", { n: frame + 1, all: frames, s: number(frame / fps, 2) })}
-      <input type="range" class="long" min="0" max=${frames - 1} value=${frame} onInput=${(event) => onFrame(Number(event.target.value))} /></label>
+    <${Moment} clip=${clip} frame=${frame} onFrame=${onFrame} />
     <div class="drawings" role="group" aria-label=${t("mask.drawings")}>${drawings.map(({ from, image }, n) => html`<button key=${from} class=${image ? "painted" : ""}
       style=${{ flexGrow: (drawings[n + 1]?.from ?? frames) - from }} aria-pressed=${n === at} onClick=${() => onFrame(from)}
       aria-label=${t(image ? "mask.drawing" : "mask.drawing.empty", { s: seconds(from) })}>${seconds(from)}</button>`)}</div>

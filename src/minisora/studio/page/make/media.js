@@ -6,10 +6,9 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, number, t } from "../language.js";
 import { content, items, putItem, server } from "../store.js";
-import { failed, say } from "../toasts.js";
+import { failed, say, unheard } from "../toasts.js";
 import { bringBack, told } from "./back.js";
 import { change, form, isPicture, place, slotOf, slotsOf } from "./form.js";
-import { MaskEditor } from "./mask.js";
 
 const PAGE = 60; // items of the library at a time
 export const sending = cell([]); // files on their way: { id, name, share, stop }
@@ -75,7 +74,7 @@ export function Slots({ form: one }) {
 }
 
 function Slot({ slot: { name, needed, picture, either }, medium, media }) {
-  const [picking, setPicking] = useState(false), [drawing, setDrawing] = useState(false), [over, setOver] = useState(false), input = useRef();
+  const [picking, setPicking] = useState(false), [Editor, setEditor] = useState(null), [over, setOver] = useState(false), input = useRef();
   const files = (list) => take([...list].slice(0, 1), { slot: name });
   const drop = (event) => {
     event.preventDefault();
@@ -88,18 +87,18 @@ function Slot({ slot: { name, needed, picture, either }, medium, media }) {
   const masked = (item) => {
     const { box, colour, ...fields } = form.value.fields; // one of the three says the region
     change({ media: { ...media, mask: slotOf(item) }, fields });
-    setDrawing(false);
+    setEditor(null);
   };
   return html`<div class="slot ${over ? "over" : ""} ${medium?.id ? "filled" : ""}" role="group" aria-label=${label} data-slot=${name}
     onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)} onDrop=${drop}>
-    ${medium?.id ? html`<img src=${content(medium.id, "thumbnail")} alt="" width=${medium.width} height=${medium.height} />` : html`<span class="empty"><${Icon} name=${picture ? "pin" : "film"} /></span>`}
+    ${medium?.id ? html`<img src=${content(medium.id, "thumbnail")} alt="" width=${medium.width} height=${medium.height} />` : html`<span class="empty"><${Icon} name=${name === "mask" ? "mask" : picture ? "picture" : "film"} /></span>`}
     <div>
       <strong>${label}</strong>${!needed && !medium?.id && html` <span class="optional">${t("slot.optional")}</span>`}
       ${medium?.id ? html`<span class="small" dir="auto">${medium.name}</span>
           <span class="small">${medium.width} × ${medium.height}${medium.frames > 1 ? ` · ${duration(medium.seconds)}` : ""}</span>`
         : html`<span class="small">${medium?.name ? t("slot.again", { name: medium.name }) : t(either ? "slot.drop.either" : picture ? "slot.drop.picture" : "slot.drop.clip")}</span>`}
       <div class="row">
-        ${name === "mask" && media.clip?.id && html`<button class="quiet strong" onClick=${() => setDrawing(true)}><${Icon} name="pencil" />${t("mask.draw")}</button>`}
+        ${name === "mask" && media.clip?.id && html`<button class="quiet strong" onClick=${() => import("./mask.js").then(({ MaskEditor }) => setEditor(() => MaskEditor), unheard)}><${Icon} name="pencil" />${t("mask.draw")}</button>`}
         <button class="quiet" onClick=${() => input.current.click()}><${Icon} name="upload" />${t("slot.file")}</button>
         <button class="quiet" onClick=${() => setPicking(true)}>${t("slot.library")}</button>
         ${medium && html`<button class="quiet" onClick=${() => change({ media: { ...media, [name]: undefined } })}>${t("slot.remove")}</button>`}
@@ -108,7 +107,7 @@ function Slot({ slot: { name, needed, picture, either }, medium, media }) {
     <input ref=${input} type="file" hidden accept=${accepted(picture, either)} aria-label=${label}
       onChange=${(event) => { files(event.target.files); event.target.value = ""; }} />
   </div>
-    ${drawing && html`<${MaskEditor} clip=${media.clip} mask=${medium} onClose=${() => setDrawing(false)} onMask=${masked} />`}
+    ${Editor && html`<${Editor} clip=${media.clip} mask=${medium} onClose=${() => setEditor(null)} onMask=${masked} />`}
     ${picking && html`<${Picker} picture=${picture} either=${either} onClose=${() => setPicking(false)}
       onPick=${(item) => { place(item, name); setPicking(false); }} />`}`;
 }

@@ -2,17 +2,18 @@
 import { Failure, post } from "../api.js";
 import { html, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { number, t } from "../language.js";
+import { number, t, tOr } from "../language.js";
 import { failed } from "../toasts.js";
 import { change, mayChange, secondsOf } from "./form.js";
 import { parsed, without, written } from "./schedule.js";
 
 const EXAMPLES = 6;
+const ADDED = ["extend", "connect", "loop"]; // verbs whose prompt is for what is added to a clip, which has words of its own
 
 export function Prompt({ form, model, onSend }) {
   const [proposal, setProposal] = useState(null), [asking, setAsking] = useState(false), area = useRef();
   const parts = mayChange(form) ? form.parts : form.parts.slice(0, 1);
-  const n = Math.min(form.part, parts.length - 1), { text } = parts[n];
+  const n = Math.min(form.part, parts.length - 1), { text } = parts[n], clip = form.media.clip ?? form.media.one;
   const put = (next) => change({ parts: form.parts.map((each, other) => (other === n ? { ...each, text: next } : each)) });
   const ask = async () => {
     if (asking) return;
@@ -40,9 +41,10 @@ export function Prompt({ form, model, onSend }) {
     if (found.length > 1 && parts.length === 1 && mayChange(form)) change({ parts: found, part: 0 });
   };
   return html`<div class="prompt">
-    <label for="prompt">${parts.length > 1 ? labelOf(form, parts, n) : t("prompt")}</label>
+    <label for="prompt">${parts.length > 1 ? labelOf(form, parts, n) : tOr(`prompt.of.${form.verb}${form.verb === "loop" && clip?.id ? ".clip" : ""}`, t("prompt"))}</label>
+    ${ADDED.includes(form.verb) && clip?.said && html`<p class="small" id="prompt-own">${text.trim() === clip.said.trim() ? t("prompt.taken") : html`${t("prompt.own")} <q dir="auto">${clip.said}</q>`}</p>`}
     <textarea id="prompt" ref=${area} dir="auto" rows="3" placeholder=${t("prompt.placeholder")} value=${text} onKeyDown=${press} onBlur=${paste}
-      onInput=${(event) => put(event.target.value)} aria-describedby="prompt-help"></textarea>
+      onInput=${(event) => put(event.target.value)} aria-describedby="prompt-own prompt-help"></textarea>
     ${form.verb === "storyboard" && n > 0 && html`<label class="check"><input type="checkbox" checked=${!parts[n].scene}
       onChange=${(event) => change({ parts: parts.map((each, other) => (other === n ? { ...each, scene: !event.target.checked } : each)) })} />
       ${t("part.same")}</label>`}

@@ -6,7 +6,7 @@
  */
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { number, t } from "../language.js";
+import { moment as at, number, t } from "../language.js";
 import { server } from "../store.js";
 import { isDark } from "../theme.js";
 import { drawPlan } from "./draw.js";
@@ -14,12 +14,11 @@ import { change, hasPins, lengthOf, mayChange, secondsOf, slotsOf } from "./form
 import { frameAt, onFrames } from "./frames.js";
 import { Handle } from "./handle.js";
 import { layNoise, prepared, useShimmer } from "./noise.js";
-import { cut, without } from "./schedule.js";
+import { Parts, split } from "./parts.js";
 
 const ROOM = 1.2; // of the track, to drag the end to the right
 const SHADES = 12; // of the legend
-
-const at = (seconds) => t("unit.seconds", { n: number(seconds, 2) });
+const NARROW = 640; // CSS pixels of a window
 
 /** plan: of levels.js; running: of draw.js; onPin: asks for a picture to place */
 export function Timeline({ form, plan, model, running, onPin }) {
@@ -42,10 +41,11 @@ export function Timeline({ form, plan, model, running, onPin }) {
       ${form.verb === "edit" && form.media.clip?.id && html`<${Strength} form=${form} />`}
       ${hasPins(form.verb) && form.pins.map((pin, n) => html`<${Pin} key=${n} pin=${pin} n=${n} form=${form} plan=${plan} moved=${moved} />`)}
     </div>
+    ${form.verb === "loop" && html`<p class="return" style=${{ width: `${100 * plan.seconds / span}%` }}><span>${t("loop.return")}</span></p>`}
     ${mayChange(form) && html`<${Parts} form=${form} plan=${plan} span=${span} moved=${moved} />`}
     <p class="sentence">${shown ? sentenceOf(shown, running) : t(`verb.${form.verb}.levels`)}</p>
     <div class="row">
-      ${mayChange(form) && html`<button class="quiet" onClick=${() => split(form, plan, model)}><${Icon} name="cut" />
+      ${mayChange(form) && html`<button class="quiet" onClick=${() => split(form, plan.seconds, model.fps)}><${Icon} name="cut" />
         ${t(form.verb === "storyboard" ? "part.shot" : "part.add")}</button>`}
       ${hasPins(form.verb) && html`<button class="quiet" onClick=${onPin}><${Icon} name="pin" />${t("pin.add")}</button>`}
       <${Legend} />
@@ -63,14 +63,8 @@ function shortened(form, name, value) {
   return { seconds: value, parts, pins, part: Math.min(form.part, parts.length - 1) };
 }
 
-function split(form, plan, { fps }) {
-  const { parts, part } = form, end = parts[part + 1]?.start ?? plan.seconds;
-  const middle = Math.round(((parts[part].start + end) / 2) * fps) / fps;
-  if (middle > parts[part].start && middle < end) change({ parts: cut(parts, middle), part: part + 1 });
-}
-
 function Ruler({ span, seconds }) {
-  const step = [0.25, 0.5, 1, 2, 5, 10, 20, 30, 60].find((each) => span / each <= 9) ?? 60;
+  const most = innerWidth < NARROW ? 5 : 9, step = [0.25, 0.5, 1, 2, 5, 10, 20, 30, 60].find((each) => span / each <= most) ?? 60;
   const ticks = Array.from({ length: Math.floor(span / step) + 1 }, (_, n) => n * step);
   return html`<div class="ruler" aria-hidden="true">
     ${ticks.map((each) => html`<span key=${each} class=${each > seconds + 1e-6 ? "beyond" : ""} style=${{ left: `${100 * each / span}%` }}>${at(each)}</span>`)}
@@ -139,22 +133,6 @@ function Pin({ pin, n, form, plan, moved }) {
   <//>`;
 }
 
-/** What is said along the time; a part is chosen to be written, its start is moved. */
-function Parts({ form, plan, span, moved }) {
-  const { parts, part } = form, end = (n) => Math.max(parts[n + 1]?.start ?? plan.seconds, parts[n].start);
-  const start = (n) => (moment) => change({ parts: parts.map((each, other) => (other === n ? { ...each, start: moment } : each)) });
-  const remove = (n) => change({ parts: without(parts, n), part: Math.max(0, Math.min(part, parts.length - 2)) });
-  return html`<div class="track parts">
-    ${parts.map(({ start: from, text }, n) => html`<button key=${n} class="part" aria-pressed=${n === part} dir="auto"
-      style=${{ left: `${100 * from / span}%`, width: `${100 * (end(n) - from) / span}%` }}
-      aria-label=${t("part.label", { from: at(from), text: text || t("part.empty") })}
-      onClick=${() => { change({ part: n }); document.getElementById("prompt")?.focus(); }}>${text || t("part.empty")}</button>`)}
-    ${parts.map(({ start: from }, n) => n > 0 && html`<${Handle} key=${`h${n}`} ...${moved} name="part" label=${t("handle.part", { n: n + 1 })}
-      text=${at(from)} at=${from} value=${from} least=${parts[n - 1].start + moved.step} most=${end(n) - moved.step}
-      onChange=${start(n)} onRemove=${() => remove(n)} />`)}
-  </div>`;
-}
-
 /** A given clip as it is in its file, with the stretch that is used. */
 function Trim({ name, medium, media, fps }) {
   const canvas = useRef();
@@ -185,5 +163,5 @@ function Legend() {
     const { context, width, height } = prepared(canvas.current);
     for (let n = 0; n < SHADES; n++) layNoise(context, n * width / SHADES, 0, width / SHADES, height, n / (SHADES - 1));
   }, [isDark()]);
-  return html`<span class="legend"><span>${t("legend.clean")}</span><canvas ref=${canvas} aria-hidden="true"></canvas><span>${t("legend.noise")}</span></span>`;
+  return html`<span class="legend" title=${t("legend.help")}><span>${t("legend.kept")}</span><canvas ref=${canvas} aria-hidden="true"></canvas><span>${t("legend.made")}</span></span>`;
 }

@@ -2,6 +2,7 @@
 import { Failure, call, get, post } from "../api.js";
 import { bringBack, told, usedBy } from "../make/back.js";
 import { editing } from "../make/form.js";
+import { again } from "../outbox.js";
 import { dropJob, putJob } from "../store.js";
 import { t } from "../language.js";
 import { failed } from "../toasts.js";
@@ -9,7 +10,7 @@ import { failed } from "../toasts.js";
 const UNFINISHED = "/v1/videos?limit=100&state=waiting&state=paused&state=running";
 
 /** Do something to a job by its own route: cancel, pause, resume, retry. */
-export const act = (id, name) => post(`/v1/videos/${id}/${name}`, {}).then(putJob, failed);
+export const act = (id, name) => (name === "retry" ? again(id) : post(`/v1/videos/${id}/${name}`, {}).then(putJob, failed));
 
 /** Move a waiting job before another, or to the end; all places are asked for again. */
 export async function move(id, before) {
