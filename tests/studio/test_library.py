@@ -35,6 +35,22 @@ def listed(client: Client, query: str) -> list[str]:
     return [item["name"] for item in client.get(f"/v1/library?{query}").json()["data"]]
 
 
+def test_an_upload_with_a_key_is_kept_once(client: Client, tmp_path: Path):
+    """Its answer may have been lost; meanwhile it may even have been deleted."""
+    content, key = clip(tmp_path, num_frames=5), {"Idempotency-Key": "walk 1"}
+
+    def send(content: bytes) -> Any:
+        return client.call("POST", "/v1/library", form={"file": File(content, "once.mp4")}, headers=key)
+
+    first = send(content).json()
+    assert send(content).json() == first and listed(client, "search=once") == ["once.mp4"]
+    client.call("DELETE", f"/v1/library/{first['id']}")
+    assert send(content).json() == first and listed(client, "search=once") == ["once.mp4"]
+    other = send(clip(tmp_path, num_frames=9))
+    assert other.status == 400 and other.json()["error"]["code"] == "idempotency_key_reused"
+    assert upload(client, content, "once.mp4")["id"] != first["id"]  # without a key, each is its own
+
+
 def test_an_upload_is_found_changed_deleted_and_restored(client: Client, tmp_path: Path):
     content = clip(tmp_path)
     item = upload(client, content, "..\\..\\A walk\x00 <b>in the park.mp4")

@@ -6,6 +6,7 @@ Here: list, search, upload, change, lineage, content, delete and its undo. Not h
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -27,7 +28,7 @@ from minisora.studio.api.media import ID, Media
 from minisora.studio.api.requests import media_of
 from minisora.studio.api.schema import FILE, errors, json_body
 from minisora.studio.api.state import Known, Parts, Studio
-from minisora.studio.api.submit import check_quota, kept_files
+from minisora.studio.api.submit import check_quota, kept_files, key_of, key_reused, sender
 from minisora.studio.api.videos import Order, converted, file_answer
 from minisora.studio.jobs import Item, NotFound
 
@@ -107,7 +108,7 @@ async def listed(studio: Parts, caller: Known, chosen: Annotated[Choice, Query()
 
 @router.post("", response_model=objects.LibraryItem, openapi_extra=_FILES)
 async def upload(call: Call, studio: Parts, caller: Known) -> Response:
-    """Keep a video or a picture.
+    """Keep a video or a picture; sent again with its Idempotency-Key, it is kept once.
 
     If minisora made it, the answer has its `request`, or says in `unread` why it is of no use here.
     """
@@ -117,11 +118,15 @@ async def upload(call: Call, studio: Parts, caller: Known) -> Response:
             raise invalid("send one file, as the part `file` of a multipart form.", "file")
         media = Media(studio.store, studio.uploads, caller.sees)
         await media.named(file, "file", Clip)
-        item_id, _, about = media.new[file.sha256]
+        new_id, _, about = media.new[file.sha256]
+        key = key_of(call)
+        item_id = f"upload_{hashlib.sha256(f'{sender(caller)} {key}'.encode()).hexdigest()[:32]}" if key else new_id
         async with studio.turn(f"quota {caller.owner}"):
-            await check_quota(studio, caller, file.size_bytes, jobs=0)
-            async with kept_files(studio, media):
-                item = await studio.uploads.add(file, about, item_id, caller.owner)
+            item = await _earlier(studio, caller, item_id, file.sha256) if key else None
+            if item is None:
+                await check_quota(studio, caller, file.size_bytes, jobs=0)
+                async with kept_files(studio, media):
+                    item = await studio.uploads.add(file, about, item_id, caller.owner)
     unread = "" if about.request is None else _unread(about.request, item.name)
     brought = {"request": None if unread else about.request, "unread": unread or None}
     return JSONResponse({**objects.item(item).model_dump(), **brought})
@@ -198,6 +203,20 @@ async def content(
     if blob is None:
         raise Refusal(404, f"the file of {item.id} is gone.", "not_found")
     return file_answer(call, blob, item.type, item.sha256, _file_name(item), download=download)
+
+
+async def _earlier(studio: Studio, caller: Caller, item_id: str, sha256: str) -> Item | None:
+    """Item that the same call made before; deleted meanwhile, it is restored. Raises Refusal for another file."""
+    library = studio.store.library
+    for found in (library.item, library.restore):
+        try:
+            item = await found(item_id, caller.sees)
+        except NotFound:
+            continue
+        if item.sha256 != sha256:
+            raise key_reused()
+        return item
+    return None
 
 
 def _unread(request: Mapping[str, Any], name: str) -> str:

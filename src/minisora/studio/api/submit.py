@@ -62,11 +62,8 @@ async def submit(studio: Studio, caller: Caller, call: Call, form: Form, compose
     """
     fields = dict(form.fields)
     own = {name: _word(fields.pop(name, ""), name) for name in _OWN}
-    owner = caller.owner if caller.token is not None else f"{caller.owner} {caller.address}"
-    same = hashlib.sha256(f"{owner} {call.url.path} {form.fingerprint()}".encode()).hexdigest()
-    key = call.headers.get("idempotency-key", "")
-    if key and not _KEY.fullmatch(key):
-        raise invalid("an Idempotency-Key has 1 to 255 ASCII characters.", code="invalid_idempotency_key")
+    same = hashlib.sha256(f"{sender(caller)} {call.url.path} {form.fingerprint()}".encode()).hexdigest()
+    key = key_of(call)
     retries = call.headers.get("x-stainless-retry-count", "0")
     is_retry = not key and retries.isdecimal() and int(retries[:9]) > 0
     since = time.time() - REPEATED_SECONDS if is_retry else None
@@ -90,6 +87,24 @@ async def submit(studio: Studio, caller: Caller, call: Call, form: Form, compose
             client=_client(draft, media, facts, own["model"], call.state.request_id),
         )
         return await _kept(studio, caller, new, media)
+
+
+def sender(caller: Caller) -> str:
+    """Whose calls with one key are the same: a token's, or an address's."""
+    return caller.owner if caller.token is not None else f"{caller.owner} {caller.address}"
+
+
+def key_of(call: Call) -> str:
+    """Idempotency-Key of a call; empty without one. Raises Refusal."""
+    key = call.headers.get("idempotency-key", "")
+    if key and not _KEY.fullmatch(key):
+        raise invalid("an Idempotency-Key has 1 to 255 ASCII characters.", code="invalid_idempotency_key")
+    return key
+
+
+def key_reused() -> Refusal:
+    message = "this Idempotency-Key was sent before with other fields. Use a new one."
+    return invalid(message, code="idempotency_key_reused")
 
 
 async def _kept(studio: Studio, caller: Caller, new: NewJob, media: Media) -> Job:
@@ -143,8 +158,7 @@ async def _earlier(studio: Studio, caller: Caller, key: str, same: str, since: f
     """Job that the same call made before."""
     if key and (found := await studio.store.by_key(caller.owner, key)) is not None:
         if found.fingerprint != same:
-            message = "this Idempotency-Key was sent before with other fields. Use a new one."
-            raise invalid(message, code="idempotency_key_reused")
+            raise key_reused()
         return found
     return None if since is None else await studio.store.by_fingerprint(caller.owner, same, since)
 

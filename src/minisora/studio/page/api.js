@@ -51,6 +51,8 @@ export async function call(method, path, { body, key, signal, range } = {}) {
 export const get = (path, options) => call("GET", path, options);
 export const post = (path, body, key) => call("POST", path, { body, key });
 
+const keys = new WeakMap(); // of files: one that is sent again, as its answer was lost, is kept once
+
 /** Send a file to the library; onProgress gets shares of it. Raises Failure, of status 0 if it does not get through or is stopped. */
 export function upload(file, onProgress, signal, tries = TRIES) {
   return new Promise((resolve, reject) => {
@@ -59,6 +61,8 @@ export function upload(file, onProgress, signal, tries = TRIES) {
     const form = new FormData(), request = new XMLHttpRequest();
     form.append("file", file, file.name);
     request.open("POST", "/v1/library");
+    if (!keys.has(file)) keys.set(file, newKey());
+    request.setRequestHeader("Idempotency-Key", keys.get(file));
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onabort = refuse;
     request.onerror = () => (tries > 1 ? anew(get("/v1/me", { signal }), tries - 1) : refuse()); // as soon as the server answers
