@@ -35,7 +35,9 @@ def in_view(page: Page, selector: str) -> bool:
 
 def test_the_newest_draft_is_first_and_older_ones_are_in_the_library(client: Client, opened: Open):
     def ask(prompt: str, seed: int) -> None:
-        client.done(client.post("/v1/videos/image", data={"prompt": prompt, "seed": seed, "steps": 1}).json()["id"], 240)
+        client.done(
+            client.post("/v1/videos/image", data={"prompt": prompt, "seed": seed, "steps": 1}).json()["id"], 240
+        )
 
     for prompt, seed in (("a red ball", 1), ("a blue cone", 2), ("a red ball", 3)):
         ask(prompt, seed)
@@ -87,7 +89,9 @@ def test_a_job_that_is_tried_again_is_followed(client: Client, opened: Open):
     until(lambda: "Being made" in (page.locator(".stretch").get_attribute("aria-label") or ""))
     until(lambda: page.locator(".way").inner_text().startswith("1 draft on its way"))
     for row in (".draft", ".way"):
-        bar, text = page.evaluate(f"""() => [document.querySelector('{row} progress').value, document.querySelector('{row}').innerText]""")
+        bar, text = page.evaluate(
+            f"""() => [document.querySelector('{row} progress').value, document.querySelector('{row}').innerText]"""
+        )
         assert f"· {bar} %" in text.replace("\u00a0", " ")
     page.locator(".draft").get_by_role("button", name="Cancel").click()
     page.locator("[data-state=cancelled]").wait_for()
@@ -103,7 +107,9 @@ def test_a_draft_opens_and_is_compared_with_what_it_was_made_from(client: Client
     body = {"prompt": "a red ball", "seconds": 1, "steps": 2}
     first = client.post("/v1/videos/generate", data=body).json()["id"]
     client.done(first, 240)
-    longer = client.post("/v1/videos/extend", data={"prompt": "it stops", "clip": {"id": first}, "after": 1, "steps": 2})
+    longer = client.post(
+        "/v1/videos/extend", data={"prompt": "it stops", "clip": {"id": first}, "after": 1, "steps": 2}
+    )
     second = longer.json()["id"]
     client.done(second, 240)
     page = opened(client.port)
@@ -133,30 +139,11 @@ def test_on_a_phone_nothing_is_beside_the_screen(client: Client, opened: Open, t
         until(lambda: in_view(page, "[role=radio][aria-checked=true]"))
         assert in_view(page, ".choices .help")
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    page.get_by_role("button", name="Show me").click()
-    for _ in range(5):
-        until(lambda: inside(page, ".toured"))
-        page.locator(".tour button.main").click()
     write(page, "a red ball rolls to the left")
     setting(page, "steps", LONG_STEPS)
     make(page)
     page.locator(".way").click()
     until(lambda: in_view(page, ".draft .screen"))
-
-
-def inside(page: Page, selector: str) -> bool:
-    """True if a ring around an element is on the screen, at the sides and where it begins."""
-    return bool(
-        page.evaluate(
-            """(selector) => {
-                const element = document.querySelector(selector), { outlineOffset, outlineWidth } = getComputedStyle(element);
-                const { left, right, top } = element.getBoundingClientRect(), out = parseFloat(outlineOffset) + parseFloat(outlineWidth);
-                const covered = document.querySelector(".tour").getBoundingClientRect();
-                return left - out >= 0 && right + out <= innerWidth && top - out >= 0 && (top < covered.top || top > covered.bottom);
-            }""",
-            selector,
-        )
-    )
 
 
 def test_an_upload_whose_answer_is_lost_is_kept_once(client: Client, opened: Open, tmp_path: Path):

@@ -163,5 +163,5 @@ function Legend() {
     const { context, width, height } = prepared(canvas.current);
     for (let n = 0; n < SHADES; n++) layNoise(context, n * width / SHADES, 0, width / SHADES, height, n / (SHADES - 1));
   }, [isDark()]);
-  return html`<span class="legend" title=${t("legend.help")}><span>${t("legend.kept")}</span><canvas ref=${canvas} aria-hidden="true"></canvas><span>${t("legend.made")}</span></span>`;
+  return html`<span class="legend" title=${t("legend.help")}><span>${t("legend.clean")}</span><canvas ref=${canvas} aria-hidden="true"></canvas><span>${t("legend.noise")}</span></span>`;
 }
