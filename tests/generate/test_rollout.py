@@ -19,16 +19,15 @@ from tests.helpers.tiny import SHAPE, bundle, picture, settings
 __all__ = ["bundle"]  # a fixture
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(120))
 def test_every_latent_is_made_once_and_each_window_holds_on_to_something(seed):
     rng = Random(seed)
     total, length = rng.randint(1, 60), rng.randint(4, 10)
     context = rng.randint(1, length // 2)
     held = [False] * total
     for _ in range(rng.randint(0, 3)):
-        first = rng.randrange(total)
-        held[first : first + rng.randint(1, 12)] = [True] * min(12, total - first)
-    held = held[:total]
+        first, count = rng.randrange(total), rng.randint(1, 12)
+        held[first : first + count] = [True] * min(count, total - first)
     breaks = sorted(rng.sample(range(1, total + 1), min(total, rng.randint(0, 2))))
     done = list(held)
     for number, window in enumerate(plan(held, length=length, context=context, breaks=breaks)):
@@ -94,6 +93,18 @@ def test_the_window_after_a_change_of_words_is_guided_by_the_text_alone(bundle, 
 def test_going_back_from_a_clip_at_the_end():
     windows = plan([False] * 12 + [True] * 4, length=8, context=3)
     assert [(w.first, w.stop) for w in windows] == [(7, 15), (2, 10), (0, 5)]
+
+
+def test_around_a_short_clip_what_is_before_it_is_left_to_the_way_back(bundle):
+    """Its words change where the clip ends, so that even few latents take two windows."""
+    assert [(w.first, w.stop, w.new) for w in plan([False] * 2 + [True] + [False] * 5, length=6, context=3)] == [
+        (2, 8, 3),
+        (0, 5, 0),
+    ]
+    canvas = build(bundle, replace(SHAPE, num_frames=25), [Condition(picture(8, 32, 48), at=9)])
+    told = Schedule.parse("0-2.125s: a ball | 2.125s-: two balls")
+    latents = torch.cat(list(roll_out(bundle, canvas, told, settings(), Watch())), 1)
+    assert latents.shape[1] == 7 and latents.isfinite().all()
 
 
 def test_a_video_of_one_window_is_seen_whole():

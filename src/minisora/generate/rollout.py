@@ -55,7 +55,8 @@ def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[in
     forward_from = next((n for n, given in enumerate(held) if given), 0)
     while (new := _next(done, False, forward_from)) < len(done):
         gap_end = min([_next(done, True, new), *(at for at in breaks if at > new)])
-        first, stop = _around(new, gap_end, _next(done, False, gap_end), length=length, context=context)
+        known = next((n + 1 for n in reversed(range(new)) if not done[n]), 0)  # those before are for the way back
+        first, stop = _around(known, new, gap_end, _next(done, False, gap_end), length=length, context=context)
         windows.append(Window(first, stop, new))
         done[new:stop] = [True] * (stop - new)
     while not done[0]:
@@ -67,13 +68,13 @@ def plan(held: Sequence[bool], *, length: int, context: int, breaks: Sequence[in
     return windows
 
 
-def _around(new: int, gap_end: int, given_end: int, *, length: int, context: int) -> tuple[int, int]:
-    """First and stop of the window that generates latents from `new` on.
+def _around(known: int, new: int, gap_end: int, given_end: int, *, length: int, context: int) -> tuple[int, int]:
+    """First and stop of the window that generates latents from `new` on; known..new exist already.
 
     It, or a later window of the same gap, sees the known latents gap_end..given_end while it
     generates the last of the gap.
     """
-    first = max(0, new - context)
+    first = max(known, new - context)
     given = min(given_end - gap_end, context)
     if not given:
         return first, min(first + length, gap_end)

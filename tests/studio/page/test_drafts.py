@@ -1,4 +1,4 @@
-"""Drafts and the row that asks for them: order, progress, what is opened, followed and kept in view."""
+"""Drafts, and the row that asks for them: order, progress, what they open, what stays in view."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ def noisy(page: Page, x: float, y: float) -> bool:
             const canvas = document.querySelector('.levels canvas'), high = canvas.height, side = Math.round(high / 12);
             const cell = canvas.width / Math.max(1, Math.round(canvas.width / (high * aspect)));
             const at = canvas.getContext('2d').getImageData(x * cell - side / 2, y * high - side / 2, side, side).data;
-            const light = Array.from({ length: side * side }, (_, n) => at[4 * n]), mean = light.reduce((a, b) => a + b) / light.length;
+            const light = Array.from({ length: side * side }, (_, n) => at[4 * n]);
+            const mean = light.reduce((a, b) => a + b) / light.length;
             return Math.sqrt(light.reduce((sum, each) => sum + (each - mean) ** 2, 0) / light.length);
         }""",
         [x, y, WIDTH / HEIGHT],
@@ -97,11 +98,8 @@ def test_a_region_and_a_colour_are_taken_from_the_frame(client: Client, opened: 
 def picked(page: Page, x: float, y: float) -> list[int]:
     """Pick the colour at a place; returns it as it is shown."""
     page.mouse.click(*point(page, x, y))
-    return [int(each) for each in page.locator(".mask [role=status]").inner_text().split(",") if each.strip()] or [
-        0,
-        255,
-        0,
-    ]
+    shown = page.locator(".mask [role=status]").inner_text()
+    return [int(each) for each in shown.split(",") if each.strip()] or [0, 255, 0]
 
 
 def test_the_painted_mask_is_drawn_on_the_timeline(client: Client, opened: Open, tmp_path: Path):

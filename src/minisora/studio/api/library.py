@@ -206,7 +206,10 @@ async def content(
 
 
 async def _earlier(studio: Studio, caller: Caller, item_id: str, sha256: str) -> Item | None:
-    """Item that the same call made before; deleted meanwhile, it is restored. Raises Refusal for another file."""
+    """Item that the same call made before; one that was deleted meanwhile is restored.
+
+    Raises Refusal for another file.
+    """
     library = studio.store.library
     for found in (library.item, library.restore):
         try:
