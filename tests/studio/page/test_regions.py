@@ -55,11 +55,11 @@ def noisy(page: Page, x: float, y: float) -> bool:
 def test_a_region_and_a_colour_are_taken_from_the_frame(client: Client, opened: Open, tmp_path: Path, suffix: str):
     page = opened(client.port)
     page.get_by_role("radio", name="Repaint a region").click()
-    assert page.get_by_role("button", name="Draw it on the frame").is_disabled()
+    assert page.get_by_role("button", name="Draw a rectangle").is_disabled()
     drop(page, "[data-slot=clip]", square(tmp_path, suffix), f"square{suffix}", KINDS[suffix])
     page.locator("[data-slot=clip].filled").wait_for()
 
-    page.get_by_role("button", name="Draw it on the frame").click()
+    page.get_by_role("button", name="Draw a rectangle").click()
     page.locator(".board canvas").wait_for()
     page.mouse.move(*point(page, 0.25, 0.25))
     page.mouse.down()

@@ -55,7 +55,7 @@ function OnFrame({ name, form: { media, fields } }) {
     setEditor(null);
   };
   const open = () => import("./region.js").then(({ RegionEditor }) => setEditor(() => RegionEditor), unheard);
-  return html`<button class="quiet" disabled=${!clip} title=${clip ? undefined : t("missing.clip")} onClick=${open}><${Icon} name=${ON_FRAME[name]} />${t(`region.${name}.do`)}</button>
+  return html`<button class="quiet" disabled=${!clip} title=${clip ? null : t("missing.clip")} onClick=${open}><${Icon} name=${ON_FRAME[name]} />${t(`region.${name}.do`)}</button>
     ${Editor && html`<${Editor} name=${name} clip=${clip} value=${fields[name]} onUse=${use} onClose=${() => setEditor(null)} />`}`;
 }
 

@@ -453,7 +453,7 @@ export default {
   "once.done": "I have it",
   "mask.draw": "Draw it",
   "region.box": "Draw a rectangle around what is to be made anew",
-  "region.box.do": "Draw it on the frame",
+  "region.box.do": "Draw a rectangle",
   "region.box.use": "Use this region",
   "region.box.help": "Drag over the frame. By keyboard: the arrow keys move the rectangle, with Shift they change its size.",
   "region.colour": "Pick the colour of what is to be made anew",

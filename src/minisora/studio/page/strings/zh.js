@@ -453,7 +453,7 @@ export default {
   "once.done": "已保存",
   "mask.draw": "绘制",
   "region.box": "画一个框，框住要重新生成的部分",
-  "region.box.do": "在画面上画",
+  "region.box.do": "在画面上画框",
   "region.box.use": "使用这个区域",
   "region.box.help": "在画面上拖动。用键盘：方向键移动方框，按住 Shift 改变大小。",
   "region.colour": "选取要重新生成的颜色",
