@@ -3,12 +3,13 @@ import { html } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, number, t, tOr } from "../language.js";
 import { NoisyPicture } from "../make/noise.js";
+import { jobTitle } from "../titles.js";
 import { sentence } from "../toasts.js";
 import { act, forget, inMake } from "./actions.js";
 
 /** grip: handlers of what it is dragged by; mark: classes while something is dragged */
 export function Row({ job: { video, preview }, grip = null, mark = "" }) {
-  const { state, verb, place } = video.minisora, name = video.prompt || t(`verb.${verb}`);
+  const { state, verb, place } = video.minisora, name = jobTitle(video);
   return html`<li class="job ${state} ${mark}" data-id=${video.id} data-state=${state}>
     ${grip && html`<button class="icon grip" aria-label=${t("queue.move", { prompt: name })} title=${t("queue.move.help")} ...${grip}><${Icon} name="grip" /></button>`}
     <div class="small-screen"><${NoisyPicture} level=${state === "running" ? 1 - video.progress / 100 : 1} source=${preview} moves=${state === "running"} /></div>
