@@ -175,7 +175,7 @@ def test_files_are_dropped_and_an_empty_library_says_what_next(empty: Client, op
 
 def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp_path: Path):
     first = made(client, "generate", prompt="a red ball <b>rolls</b>", seconds=1, steps=2, seed=1)
-    longer = made(client, "extend", prompt="it stops", clip={"id": first}, after=1, steps=2, seed=1)
+    longer = made(client, "extend", prompt="it stops", clip={"id": first}, after=1, steps=3, seed=1)
     back = made(client, "reverse", clip={"id": longer})
     page = opened(client.port)
     shown(page, client.port, f"library/{longer}")
@@ -195,7 +195,7 @@ def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp
     assert "Extend a clip" in text and "it stops" in text and "a red ball <b>rolls</b>" in text
     rows = dict(each.inner_text().split("\n", 1) for each in page.locator(".about .settings > div").all())
     assert (rows["Seed"], rows["Model"], rows["Size"]) == ("1", "tiny", "32 × 32")
-    assert rows["Steps"].startswith("2") and "usually" in rows["Steps"] and rows["Added after, in s"] == "1"
+    assert rows["Steps"] == "3 (usually 2)" and rows["Added after, in s"] == "1"
     assert "Changed from the usual" in text
     with page.expect_download() as download:
         page.get_by_role("link", name="Download", exact=True).click()

@@ -12,5 +12,8 @@ export function titleOf({ name, verb }) {
   return `${parts.filter(Boolean).join(", then ")}${name.length === OLD_LETTERS ? "…" : ""}`;
 }
 
+/** What was done to make an item. */
+export const did = ({ verb }) => t(`did.${verb ?? "upload"}`);
+
 /** Title of a job. */
 export const jobTitle = ({ minisora: { title, verb } }) => titleOf({ name: title, verb });

@@ -4,8 +4,7 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, number, t } from "../language.js";
 import { content, items, loadItem } from "../store.js";
-import { titleOf } from "../titles.js";
-import { did } from "./lineage.js";
+import { did, titleOf } from "../titles.js";
 
 const LETTERS = ["A", "B"];
 const NEAR = 0.04; // seconds that two may be apart while they play

@@ -9,18 +9,17 @@ import { useCell } from "../cell.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, t } from "../language.js";
+import { late } from "../late.js";
 import { Drop, offer, take } from "../make/media.js";
 import { content, isFinal, items, jobs } from "../store.js";
 import { calm } from "../theme.js";
-import { titleOf } from "../titles.js";
+import { did, titleOf } from "../titles.js";
 import { briefly, dateOf } from "../when.js";
 import { chosen, like, toggle } from "./actions.js";
-import { Compare } from "./compare.js";
 import { found, insert, isAll, load, loadNew, tagsOf, want, wantAll, wanted } from "./find.js";
 import { Grid } from "./grid.js";
-import { ItemPage } from "./item.js";
-import { did } from "./lineage.js";
 
+const Compare = late(() => import("./compare.js"), "Compare"), ItemPage = late(() => import("./item.js"), "ItemPage");
 const SEARCH_MS = 200; // without a letter, before it is searched
 const MOST_TAGS = 12; // that are offered
 let scrolled = 0; // where the list was left

@@ -3,12 +3,9 @@ import { get } from "../api.js";
 import { html, useEffect, useState } from "../html.js";
 import { t } from "../language.js";
 import { content } from "../store.js";
-import { titleOf } from "../titles.js";
+import { did, titleOf } from "../titles.js";
 
 const SIDE = 76, ACROSS = 132, DOWN = 112; // of a picture, from one to the next
-
-/** What was done to make an item. */
-export const did = ({ verb }) => t(`did.${verb ?? "upload"}`);
 
 export function Lineage({ item }) {
   const [tree, setTree] = useState(null);

@@ -328,7 +328,7 @@ export default {
   "item.settings.use": "Make it again with changes",
   "item.verb": "What",
   "item.changed": "Changed from the usual",
-  "item.usual": "usually {n}",
+  "item.usual": "(usually {n})",
   "lineage": "Where it comes from, and what came of it",
   "did.upload": "added",
   "did.generate": "made",

@@ -328,7 +328,7 @@ export default {
   "item.settings.use": "修改后重新生成",
   "item.verb": "方式",
   "item.changed": "与默认不同之处",
-  "item.usual": "默认 {n}",
+  "item.usual": "（默认 {n}）",
   "lineage": "来源与衍生",
   "did.upload": "添加",
   "did.generate": "生成",
