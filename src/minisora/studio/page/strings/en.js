@@ -371,7 +371,7 @@ export default {
   "queue.forget": "Remove",
   "queue.cancelAll": "Cancel all",
   "queue.cancelAll.ask": "Cancel all {n} jobs in line?",
-  "queue.cancelAll.help": "What is being made goes on. Jobs that are held back stay.",
+  "queue.cancelAll.help": "What is being made goes on. Paused jobs stay.",
   "queue.cancelAll.yes": "Cancel {n} jobs",
   "queue.cancelAll.no": "Keep them",
   "queue.cancelAll.done": "Cancelled: {n}.",
