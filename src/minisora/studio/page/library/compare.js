@@ -2,7 +2,7 @@
 import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { number, t } from "../language.js";
+import { moment, number, t } from "../language.js";
 import { content, items, loadItem } from "../store.js";
 
 const NEAR = 0.04; // seconds that two may be apart while they play
@@ -55,7 +55,7 @@ function Both({ pair }) {
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
   });
-  const at = t("compare.frame", { n: frame + 1, all: last + 1, s: t("unit.seconds", { n: number(frame / rate, 2) }) });
+  const at = t("compare.frame", { n: frame + 1, all: last + 1, s: moment(frame / rate) });
   return html`<section class="compare">
     <h1 class="hidden">${t("library.compare")}</h1>
     <p class="back"><a class="quiet" href="#library">‹ ${t("nav.library")}</a></p>
