@@ -58,7 +58,7 @@ async def listed(studio: Parts, caller: Known) -> Response:
 
 @router.get("/{name:path}", response_model=Model)
 async def one(name: str, studio: Parts, caller: Known, accept_language: Annotated[str, Header()] = "") -> Response:
-    """Get a model's facts and its card, in a language that is accepted if it has it, else in English.
+    """Get a model's facts, and its card in an accepted language, else in English.
 
     A provider's has a slash in its name.
     """

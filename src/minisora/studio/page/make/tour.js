@@ -1,6 +1,6 @@
 /** A tour of Make in five steps: offered once, and to be had again from the page of keys. Its box leaves free what it is about. */
 import { cell, kept, useCell } from "../cell.js";
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useLayoutEffect, useRef } from "../html.js";
 import { t } from "../language.js";
 
 const STEPS = { verbs: ".verbs", prompt: ".prompt", timeline: ".timeline", send: ".send", drafts: ".drafts" };
@@ -19,28 +19,19 @@ export function Tour() {
 
 function Step({ n }) {
   const next = useRef(), box = useRef(), name = NAMES[n], isLast = n === NAMES.length - 1;
-  const [above, setAbove] = useState(false);
   useLayoutEffect(() => next.current.focus({ preventScroll: true }), []); // before the step is seen, so that no key is lost
   useEffect(() => {
     const target = document.querySelector(STEPS[name]), press = (event) => { if (event.key === "Escape") end(); };
     target?.classList.add("toured");
-    if (target) setAbove(brought(target, box.current));
+    target?.scrollIntoView({ block: target.offsetHeight > (innerHeight - box.current.offsetHeight) / 2 ? "start" : "nearest" }); // with the margins of .toured, clear of the box
     addEventListener("keydown", press);
     return () => { target?.classList.remove("toured"); removeEventListener("keydown", press); };
   }, [name]);
-  return html`<aside class="tour ${above ? "above" : ""}" ref=${box} role="dialog" aria-label=${t("tour")}>
+  return html`<aside class="tour" ref=${box} role="dialog" aria-label=${t("tour")}>
     <p class="small">${t("tour.step", { n: n + 1, all: NAMES.length })}</p>
     <p>${t(`tour.${name}`)}</p>
     <div class="row"><button class="main" ref=${next} onClick=${isLast ? end : () => step.set(n + 1)}>${t(isLast ? "tour.end" : "tour.next")}</button>
       ${n > 0 && html`<button class="quiet" onClick=${() => step.set(n - 1)}>${t("tour.back")}</button>`}
       ${!isLast && html`<button class="quiet" onClick=${end}>${t("tour.skip")}</button>`}</div>
   </aside>`;
-}
-
-/** Scroll to an element; returns whether the box has to stand above it, as it is at the end of the page. */
-function brought(target, box) {
-  const room = box.getBoundingClientRect().top - document.querySelector(".bar").offsetHeight;
-  target.scrollIntoView({ block: target.offsetHeight > room / 2 ? "start" : "nearest" });
-  const { top, bottom } = target.getBoundingClientRect();
-  return bottom > box.getBoundingClientRect().top && top > room / 2;
 }

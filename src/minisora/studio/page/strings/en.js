@@ -400,7 +400,7 @@ export default {
   "me.name": "Name",
   "me.waiting": "Jobs in the queue",
   "me.kept": "Storage used",
-  "me.today": "Made in the last 24 hours",
+  "me.today": "Made in 24 hours",
   "me.calls": "Requests a minute",
   "me.longest": "Longest video",
   "me.largest": "Largest file",
