@@ -69,7 +69,7 @@ export default {
   "verb.connect.help": "A passage from the end of one clip to the start of another.",
   "verb.connect.levels": "Both clips are kept as they are. The passage between them begins as noise and fits both.",
   "verb.loop": "Make a loop",
-  "verb.loop.help": "A video that plays on without a cut, from words or around a clip of yours.",
+  "verb.loop.help": "A video that plays on without a cut, from words or around a clip of yours. It suits what spins, bounces or circles.",
   "verb.loop.levels": "The last frame leads back to the first, so that it plays on without a visible cut.",
   "verb.edit": "Change a clip",
   "verb.edit.help": "The same movement, with other looks.",

@@ -69,7 +69,7 @@ export default {
   "verb.connect.help": "从一段的结尾过渡到另一段的开头。",
   "verb.connect.levels": "两段都原样保留；中间的过渡兼顾两端，从噪声开始生成。",
   "verb.loop": "循环视频",
-  "verb.loop.help": "首尾相接、可以一直播放的视频：只用文字，或以已有片段为基础。",
+  "verb.loop.help": "首尾相接、可以一直播放的视频：只用文字，或以已有片段为基础。适合旋转、弹跳、绕圈的画面。",
   "verb.loop.levels": "最后一帧接回第一帧，循环播放看不出剪切点。",
   "verb.edit": "改变外观",
   "verb.edit.help": "动作不变，换一种外观。",
