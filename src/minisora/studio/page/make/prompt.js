@@ -54,7 +54,7 @@ export function Prompt({ form, model, onSend }) {
     </div>
     ${readsGlossary(form) && html`<p class="small" role="status">${t("prompt.chinese")}</p>`}
     ${proposal && html`<${Proposal} proposal=${proposal} onUse=${use} onClose=${() => { area.current.focus(); setProposal(null); }} />`}
-    ${!text.trim() && html`<div class="examples"><span>${t("examples")}</span>
+    ${!text.trim() && model.world === "playroom" && html`<div class="examples"><span>${t("examples")}</span>
       ${Array.from({ length: EXAMPLES }, (_, each) => html`<button key=${each} class="chip" title=${t(`example.${each + 1}.prompt`)}
         onClick=${() => { area.current.focus(); put(t(`example.${each + 1}.prompt`)); }}>${t(`example.${each + 1}`)}</button>`)}
     </div>`}
