@@ -69,7 +69,7 @@ def test_pause_resume_cancel_and_retry(busy: Client, opened: Open):
     page = opened(busy.port)
     shown(page, busy.port, "queue")
     page.get_by_role("button", name="Pause: a blue cube").click()
-    page.get_by_role("region", name="Held back").get_by_text("a blue cube").wait_for()
+    page.get_by_role("region", name="Paused").get_by_text("a blue cube").wait_for()
     assert waiting(busy) == [PROMPTS[0], *PROMPTS[2:]]
     page.get_by_role("button", name="Resume: a blue cube").click()
     until(lambda: "a blue cube" in line(page))

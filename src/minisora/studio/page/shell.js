@@ -11,7 +11,10 @@ import { THEMES, theme } from "./theme.js";
 import { Toasts, sentence, undoLast, unheard } from "./toasts.js";
 
 const ICONS = { system: "half", light: "sun", dark: "moon" };
-const KEYS = ["go", "generate", "step", "leap", "ends", "remove", "frames", "move", "grid", "undo", "help"];
+const KEYS = {
+  everywhere: ["go", "undo", "help"], make: ["generate"], timeline: ["step", "leap", "ends", "remove"],
+  library: ["grid", "frames"], queue: ["move"],
+};
 
 export function Shell({ name, views, children }) {
   const [keys, setKeys] = useState(false), top = useRef();
@@ -102,9 +105,8 @@ function Login() {
 
 function Keys({ onClose }) {
   return html`<${Dialog} title=${t("keys.title")} onClose=${onClose}>
-    <dl class="keys">${KEYS.map((each) => html`<div key=${each}>
-      <dt>${t(`keys.${each}`)}</dt><dd>${t(`keys.${each}.does`)}</dd></div>`)}
-    </dl>
+    ${Object.entries(KEYS).map(([where, keys]) => html`<section key=${where}><h3>${t(`keys.${where}`)}</h3><dl class="keys">${keys.map((each) => html`<div key=${each}>
+      <dt>${t(`keys.${each}`).split(" ").map((key) => html`<kbd>${key}</kbd>`)}</dt><dd>${t(`keys.${each}.does`)}</dd></div>`)}</dl></section>`)}
     <div class="row"><button onClick=${() => { onClose(); location.hash = "make"; step.set(0); }}>${t("tour.again")}</button></div>
   <//>`;
 }

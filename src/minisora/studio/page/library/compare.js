@@ -2,7 +2,7 @@
 import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { duration, number, t } from "../language.js";
+import { duration, moment, number, t } from "../language.js";
 import { content, items, loadItem } from "../store.js";
 import { did, titleOf } from "../titles.js";
 
@@ -57,7 +57,7 @@ function Both({ pair }) {
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
   });
-  const at = t("compare.frame", { n: frame + 1, all: last + 1, s: t("unit.seconds", { n: number(frame / rate, 2) }) });
+  const at = t("compare.frame", { n: frame + 1, all: last + 1, s: moment(frame / rate) });
   return html`<section class="compare">
     <h1 class="hidden">${t("library.compare")}</h1>
     <p class="back"><a class="quiet" href="#library">‹ ${t("nav.library")}</a></p>

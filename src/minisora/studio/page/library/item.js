@@ -3,7 +3,7 @@ import { get } from "../api.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { duration, fileSize, number, t, tOr } from "../language.js";
+import { duration, fileSize, formatName, number, t, tOr } from "../language.js";
 import { parsed } from "../make/schedule.js";
 import { content, items, loadItem, server } from "../store.js";
 import { calm } from "../theme.js";
@@ -104,7 +104,7 @@ function Downloads({ item, made, film }) {
   const as = (format, label, act) => html`<button key=${format} class="quiet" disabled=${busy !== null} aria-busy=${busy === format} onClick=${act}>
     ${busy === format ? t("item.as.busy") : label}</button>`;
   return html`<a class="button" href="${content(item.id)}&download=true" download><${Icon} name="download" />${t("item.download")}</a>
-    ${item.num_frames > 1 && OTHERS.filter((each) => !item.type.endsWith(`/${each}`)).map((each) => as(each, t("item.as", { format: each.toUpperCase() }), () => take(each)))}
+    ${item.num_frames > 1 && OTHERS.filter((each) => !item.type.endsWith(`/${each}`)).map((each) => as(each, t("item.as", { format: formatName(each) }), () => take(each)))}
     ${item.type.startsWith("video/") && as("png", t("item.frame"), frame)}
     ${made && item.num_frames > 1 && html`<a class="quiet" href="/v1/videos/${item.id}/content?variant=spritesheet&download=true" download>${t("item.sheet.download")}</a>`}`;
 }
