@@ -337,7 +337,7 @@ export default {
   "item.settings": "生成设置",
   "item.settings.use": "修改后再生成",
   "item.verb": "类型",
-  "item.changed": "与默认不同之处",
+  "item.changed": "与默认不同的设置",
   "item.usual": "（默认 {n}）",
   "lineage": "来源与衍生",
   "did.upload": "添加",
