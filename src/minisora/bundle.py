@@ -9,7 +9,7 @@
     student.safetensors  bf16, optional: adapters with which dit.safetensors needs few steps and no
                          guidance
     known.safetensors    embeddings of training captions, to detect a prompt far from all of them
-    card.md              the model card
+    card.md              the model card; card.zh.md, optional: the same in Chinese, for the studio
 
 Here: saving, loading, checking. Not here: generating videos (generate/).
 """

@@ -1,16 +1,29 @@
-"""What a person does on the studio's page: write, press, drag, drop, wait."""
+"""What a person does on the studio's page: write, press, drag, drop, wait. And its files."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 Open = Callable[..., "Page"]
+PAGE = Path(__file__).parents[2] / "src" / "minisora" / "studio" / "page"
+
+
+def strings(language: str) -> dict[str, str]:
+    """Words of the page, by key."""
+    text = (PAGE / "strings" / f"{language}.js").read_text(encoding="utf-8")
+    pairs = re.findall(r'^  ("(?:[^"\\]|\\.)+"): ("(?:[^"\\]|\\.)*"),$', text, re.M)
+    assert len(pairs) == len([line for line in text.splitlines() if line.startswith("  ")])
+    found = {json.loads(key): json.loads(value) for key, value in pairs}
+    assert len(found) == len(pairs), "a key stands twice"
+    return found
 
 
 def write(page: Page, prompt: str) -> None:

@@ -17,7 +17,7 @@ from minisora.generate.verbs import Generate
 from minisora.progress import Event
 from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Dispatcher, Limits
-from minisora.studio.jobs import Failure, Made, NewJob, State
+from minisora.studio.jobs import Failure, Job, Made, NewJob, State
 from minisora.studio.messages import Assignment, Models, Report
 from minisora.studio.results import seal
 from minisora.studio.store import Store
@@ -102,6 +102,9 @@ class Hands:
     def cancel(self, job_id: str) -> None:
         if job_id in self._cancelled:
             self._cancelled[job_id].set()
+
+    async def forget(self, job: Job) -> None:
+        pass
 
     def show_previews(self, wanted: bool) -> None:
         self.previews = wanted

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from minisora.studio.api.settings import DownloadBounds, Settings
+from minisora.studio.names import disposition
 from minisora.video import Video, read_frames
 from minisora.video.read import read_comment
 from minisora.video.sound import Sound, has_sound
@@ -66,7 +67,7 @@ def frames(client: Client, video: str, tmp_path_factory: pytest.TempPathFactory)
 def test_another_format_has_the_same_frames(client, video, frames, tmp_path, form, kind):
     answer = client.get(f"/v1/videos/{video}/content?format={form}&download=true")
     assert answer.status == 200 and answer.headers["content-type"] == kind
-    assert answer.headers["content-disposition"] == f'attachment; filename="{video}.{form}"'
+    assert answer.headers["content-disposition"] == disposition(f"a red ball.{form}", download=True)
     path = tmp_path / f"got.{form}"
     path.write_bytes(answer.body)
     found, fps = read_frames(path)

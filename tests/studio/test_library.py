@@ -64,7 +64,8 @@ def test_an_upload_is_found_changed_deleted_and_restored(client: Client, tmp_pat
     assert listed(client, "favourite=true") == listed(client, "tag=Park") == listed(client, "search=WALK+park")
     assert listed(client, "search=walk+swim") == listed(client, "tag=park") == []
     assert client.get(f"{path}/content").body == content
-    assert client.get(f"{path}/content?download=true").headers["content-disposition"].startswith("attachment")
+    named = client.get(f"{path}/content?download=true").headers["content-disposition"]
+    assert named.startswith('attachment; filename="my walk.mp4"')
     thumbnail = client.get(f"{path}/content?variant=thumbnail")
     assert thumbnail.headers["content-type"] == "image/jpeg" and thumbnail.body[:2] == b"\xff\xd8"
     assert client.call("DELETE", path).json()["deleted"] is True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,10 +20,12 @@ from minisora.generate.edits import Edit
 from minisora.generate.media import Named
 from minisora.generate.verbs import Animate, Extend, Generate, Image
 from minisora.studio import providers
-from minisora.studio.jobs import Job, NewJob, Remote
+from minisora.studio.jobs import Job, NewJob, Remote, State
 from minisora.studio.providers import provider_workers
 from minisora.studio.settings_file import Provider
 from minisora.studio.store import Store
+from minisora.video import read_frames
+from minisora.video.mark import marked
 from tests.helpers.studio import clip
 from tests.helpers.studios import dispatching, new
 
@@ -101,9 +103,14 @@ def far(tmp_path: Path) -> Iterator[Far]:
         server.server_close()
 
 
-def ran(folder: Path, far: Far, request: Any = None, *, patience: float = 30.0, file: Path | None = None) -> Job:
-    """Run one job at the server."""
-    provider = Provider(
+async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def cloud(far: Far, patience: float = 30.0) -> Provider:
+    return Provider(
         address=f"http://127.0.0.1:{far.port}/v1",
         models=("sora-2",),
         key=SecretStr(KEY),
@@ -112,8 +119,15 @@ def ran(folder: Path, far: Far, request: Any = None, *, patience: float = 30.0, 
         patience=patience,
     )
 
+
+def ran(
+    folder: Path, far: Far, request: Any = None, *, patience: float = 30.0, file: Path | None = None, mark: str = ""
+) -> Job:
+    """Run one job at the server."""
+    workers: Any = provider_workers({"cloud": cloud(far, patience)}, None, mark)
+
     async def run() -> Job:
-        async with dispatching(folder, *provider_workers({"cloud": provider}, None)) as (dispatcher, _, blobs):  # type: ignore[arg-type]
+        async with dispatching(folder, *workers) as (dispatcher, _, blobs):
             asked = request or Generate("a red ball", seconds=4.0, size=(720, 1280), seed=9)
             if file is not None:
                 sha256 = (await asyncio.to_thread(blobs.put, file)).sha256
@@ -174,6 +188,45 @@ def test_a_video_that_was_made_there_is_remixed_by_its_id(tmp_path: Path, far: F
     assert ran(tmp_path, far, blue, file=tmp_path / "clip.mp4").made
     ((_, body),) = far.calls("POST /v1/videos/edits")
     assert form(body) == {"prompt": b"blue", "video": made}
+
+
+@pytest.mark.parametrize("own", ["", "made with AI"])
+def test_a_mark_is_put_on_here(tmp_path: Path, far: Far, own: str):
+    """The server's own, or else the one of the request; the frames are the provider's."""
+    job = ran(tmp_path, far, Generate("a red ball", seconds=4.0, mark="mine"), mark=own)
+    assert job.made is not None
+    ((_, body),) = far.calls("POST /v1/videos")
+    assert b"mine" not in body
+    assert "the mark was put on here: the video was encoded again" in job.made.notes
+    there, _ = read_frames(tmp_path / "clip.mp4")
+    here, fps = read_frames(tmp_path / "jobs" / job.id / "video.mp4")
+    assert here.shape == there.shape and fps == 8.0
+    wanted = marked(there, own or "mine").float()
+    assert (here - wanted).abs().mean() < (there - wanted).abs().mean() / 2
+    assert (tmp_path / "jobs" / job.id / "thumbnail.jpg").stat().st_size > 100
+
+
+@pytest.mark.parametrize("status", [200, 404, 403])
+def test_a_waiting_job_that_is_begun_there_is_deleted_there_when_it_is_cancelled(
+    tmp_path: Path, far: Far, caplog: pytest.LogCaptureFixture, status: int
+):
+    """Such a job waits again after a crash here."""
+    route = "DELETE /v1/videos/v2"
+    far.script |= {route: [Said(status, {"deleted": True})], "GET /v1/videos/v1": [Said(body={"status": "queued"})]}
+    workers: Any = provider_workers({"cloud": cloud(far)}, None)
+
+    async def run() -> Job:
+        async with dispatching(tmp_path, *workers) as (dispatcher, store, _):
+            first, job = [await dispatcher.submit(new(model="cloud/sora-2")) for _ in range(2)]
+            await until(lambda: far.calls("GET /v1/videos/v1"))
+            await store.set_remote(job.id, Remote(provider="cloud", id="v2", key="key"))
+            job = await dispatcher.cancel(job.id, None)
+            await until(lambda: far.calls(route))
+            await dispatcher.cancel(first.id, None)
+            return job
+
+    assert asyncio.run(run()).state == State.CANCELLED
+    assert ("may still make its video" in caplog.text) == (status == 403)
 
 
 def test_connections_that_break_are_made_again_with_the_same_key(tmp_path: Path, far: Far):

@@ -185,6 +185,8 @@ class Dispatcher:
                 with self._put_back(held):
                     job = await self._store.cancel(job_id)
                 self._tell(job)
+                if job.remote is not None:
+                    self._task(self._runner.lane(job.model)[0].forget(job))
                 return job
         if (run := self._runner.running.get(job_id)) is not None:
             self._runner.end(run, State.CANCELLED)
@@ -374,15 +376,17 @@ class Dispatcher:
         await asyncio.to_thread(self._blobs.sweep, named, older_than=before)
 
     async def _tell_places(self) -> None:
-        """Tell listeners of waiting jobs whose place has changed."""
-        told: dict[str, int | None] = {}
+        """Tell listeners of waiting jobs whose place or time has changed."""
+        told: dict[str, Outlook] = {}
         while True:
             await asyncio.sleep(_OUTLOOK_SECONDS)
-            places = {job.id: self.outlook(job.id).place for job in self._line} if self._listeners else {}
-            for job in self._line:
-                if job.id in places and told.get(job.id) != places[job.id]:
+            before, told = told, {}
+            for job in self._line if self._listeners else ():
+                outlook = self.outlook(job.id)
+                if (known := before.get(job.id)) is None or _is_news(known, outlook):
+                    known = outlook
                     self._listeners.tell(self.update_of(job))
-            told = dict(places)
+                told[job.id] = known
 
     async def _whole(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         """Finish something even if its caller is cancelled, as when a client hangs up."""
@@ -393,3 +397,10 @@ class Dispatcher:
         self._own.add(task)
         task.add_done_callback(self._own.discard)
         return task
+
+
+def _is_news(before: Outlook, now: Outlook) -> bool:
+    """True if an outlook differs from an earlier one in what people notice."""
+    if before.place != now.place or before.done_in is None or now.done_in is None:
+        return before != now
+    return abs(before.done_in - now.done_in) > max(_OUTLOOK_SECONDS, 0.1 * before.done_in)

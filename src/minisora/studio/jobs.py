@@ -21,6 +21,7 @@ from minisora.errors import DiskFull, UsageError
 from minisora.generate.request import Request
 from minisora.generate.verbs import VERBS
 from minisora.progress import Event
+from minisora.studio.names import title
 
 Value = TypeVar("Value")
 EVENTS = ("video.completed", "video.failed")  # that webhooks are told of
@@ -200,6 +201,11 @@ class Job:
         return VERBS[self.verb].of_data(self.request)
 
     @cached_property
+    def title(self) -> str:
+        """What it makes, in words for people."""
+        return title(self.verb, self.request)
+
+    @cached_property
     def kind(self) -> str:
         """Key that is equal for jobs which take about the same time."""
         fields = {name: value for name, value in self.request.items() if name not in ("prompt", "seed")}
@@ -253,6 +259,7 @@ class Item:
 
     sha256:  of its file, a blob
     type:    its media type
+    verb:    of the job; empty for an upload
     parents: items that it was made from: media of the request, and the job's parent
     """
 
@@ -268,6 +275,7 @@ class Item:
     num_frames: int
     created_at: float
     is_upload: bool = False
+    verb: str = ""
     favourite: bool = False
     tags: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()

@@ -171,7 +171,7 @@ class Tokens:
 
 def insert_item(connection: Connection, item: Item) -> Item:
     """Insert an item with its tags and parents."""
-    row = {name: value for name, value in asdict(item).items() if name not in ("tags", "parents")}
+    row = {name: value for name, value in asdict(item).items() if name not in ("verb", "tags", "parents")}
     connection.execute(insert(items).values(row))
     _insert_all(connection, tags, [{"item_id": item.id, "tag": tag} for tag in item.tags])
     rows = [{"item_id": item.id, "parent_id": each, "number": n} for n, each in enumerate(item.parents)]
@@ -225,8 +225,16 @@ def _items(connection: Connection, rows: Sequence[Row[Any]]) -> list[Item]:
     query = select(parents).where(parents.c.item_id.in_(ids)).order_by(parents.c.number)
     for item_id, parent_id, _ in connection.execute(query):
         made_from.setdefault(item_id, []).append(parent_id)
+    verbs = {
+        job_id: verb for job_id, verb in connection.execute(select(jobs.c.id, jobs.c.verb).where(jobs.c.id.in_(ids)))
+    }
     return [
-        Item(**row._mapping, tags=tuple(labels.get(row.id, ())), parents=tuple(made_from.get(row.id, ())))
+        Item(
+            **row._mapping,
+            verb=verbs.get(row.id, ""),
+            tags=tuple(labels.get(row.id, ())),
+            parents=tuple(made_from.get(row.id, ())),
+        )
         for row in rows
     ]
 

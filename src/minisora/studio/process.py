@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from minisora.generate.model import Model
 
 BEAT_SECONDS = 1.0
+ENGLISH = "en"  # language of a card.md
 NICENESS = 10  # the server answers while workers compute
 
 
@@ -150,7 +151,7 @@ def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping
 
     size:  (height, width) as delivered
     world: whose captions it was trained on; dense: on dense ones too
-    card:  its model card in Markdown; size_bytes: of its weights
+    cards: its model card in Markdown, by language; size_bytes: of its weights
 
     Raises UsageError for a model that is not there, and for two of one name.
     """
@@ -171,7 +172,7 @@ def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping
         folders[name] = folder
         captions = {"world": about["world_name"], "dense": about["dense_captions"]}
         stored = {
-            "card": _card(folder),
+            "cards": _cards(folder),
             "size_bytes": sum(each.stat().st_size for each in folder.glob("*.safetensors")),
         }
         made = {"digest": about["digest"], "created": created}
@@ -179,6 +180,7 @@ def described(models: Sequence[str]) -> tuple[dict[str, Path], dict[str, Mapping
     return folders, known
 
 
-def _card(folder: Path) -> str:
-    path = folder / "card.md"
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+def _cards(folder: Path) -> dict[str, str]:
+    """Texts of card.md, which is in English, and of card.LANGUAGE.md beside it."""
+    names = {path: path.name.removeprefix("card").removesuffix("md").strip(".") for path in folder.glob("card*.md")}
+    return {name or ENGLISH: path.read_text(encoding="utf-8") for path, name in names.items()}

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx2
 
@@ -114,6 +115,14 @@ class Server:
                     return Answer(_object(content), {k.lower(): v for k, v in response.headers.items()})
 
         return await self._patiently(one, pause)
+
+    async def delete(self, video_id: str, pause: Pause) -> None:
+        """Delete a video; one that is not there any more is none. Raises ProviderError."""
+        try:
+            await self.ask(Ask(method="DELETE", path=f"/videos/{quote(video_id, safe='')}"), pause)
+        except ProviderError as error:
+            if error.status != 404:
+                raise
 
     async def download(self, video_id: str, path: Path, most_bytes: int, pause: Pause) -> None:
         """Write a video's content to a file. Raises ProviderError, StorageFull."""

@@ -33,9 +33,10 @@ from minisora.generate.media import Named
 from minisora.generate.request import Request
 from minisora.generate.verbs import Animate, Extend, Generate
 from minisora.progress import Event
+from minisora.studio.api.converting import Conversion, command
 from minisora.studio.api.errors import Refusal
-from minisora.studio.api.inspection import Inspected, Inspector
-from minisora.studio.api.settings import UploadBounds
+from minisora.studio.api.inspection import Inspected, Inspector, output_of
+from minisora.studio.api.settings import DownloadBounds, UploadBounds
 from minisora.studio.blobs import storage
 from minisora.studio.jobs import Blocked, Failure, Job, Made, Remote, State, StorageFull
 from minisora.studio.messages import Assignment, Models, Report
@@ -57,6 +58,7 @@ CANCEL_SECONDS = 10.0  # for the provider to take a cancellation
 MOST_BYTES = 256 << 20  # of a video
 MEDIA = {"picture": "input_reference", "clip": "video"}  # parts of a form, by field
 _STRUCTURE = ("preview", "small", "at", "before")  # fields that no such server takes
+_OURS = ("mark",)  # what is done here with what comes
 _FORMATS = {"video/mp4": "mp4", "video/quicktime": "mp4", "video/webm": "webm", "video/x-matroska": "mkv"}
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _MOST_NOTES = 20
@@ -71,10 +73,17 @@ class ProviderWorker:
     together = 1
 
     def __init__(
-        self, name: str, server: Server, models: Sequence[str], inspector: Inspector, moderator: Moderator | None
+        self,
+        name: str,
+        server: Server,
+        models: Sequence[str],
+        inspector: Inspector,
+        moderator: Moderator | None,
+        mark: str = "",
     ) -> None:
         self.name = name
-        self._server, self._models, self._inspector, self._moderator = server, models, inspector, moderator
+        self._server, self._models, self._inspector = server, models, inspector
+        self._moderator, self._mark = moderator, mark
         self._task: asyncio.Task[Made | Failure | State] | None = None
         self._errand: Errand | None = None
         self._cancelled: set[str] = set()
@@ -100,7 +109,8 @@ class ProviderWorker:
     async def run(self, pack: Sequence[Assignment], report: Callable[[Report], None]) -> None:
         (assignment,) = pack
         job_id = assignment.job.id
-        errand = self._errand = Errand(self._server, self._inspector, self._moderator, assignment, report)
+        errand = Errand(self._server, self._inspector, self._moderator, assignment, report, self._mark)
+        self._errand = errand
         if job_id in self._cancelled:
             errand.ended.set()
         report(Report(job_id=job_id))
@@ -121,6 +131,15 @@ class ProviderWorker:
         if self._errand is not None and self._errand.job.id == job_id:
             self._errand.ended.set()
 
+    async def forget(self, job: Job) -> None:
+        if job.remote is None or job.remote.provider != self._server.alias:
+            return
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await self._server.delete(job.remote.id, asyncio.sleep)
+        except (ProviderError, TimeoutError) as error:
+            _warn_of(job, self._server, error)
+
     def show_previews(self, wanted: bool) -> None:
         """Do nothing: a provider sends none."""
 
@@ -130,13 +149,18 @@ class ProviderWorker:
             self._task.cancel()
 
 
-def provider_workers(providers: Mapping[str, Provider], moderator: Moderator | None) -> list[ProviderWorker]:
-    """Workers of providers by alias: for each as many as it makes jobs at once."""
+def provider_workers(
+    providers: Mapping[str, Provider], moderator: Moderator | None, mark: str = ""
+) -> list[ProviderWorker]:
+    """Workers of providers by alias: for each as many as it makes jobs at once.
+
+    mark: words on every frame, in place of those that a request asks for
+    """
     workers, inspector = list[ProviderWorker](), Inspector(UploadBounds())
     for alias, provider in providers.items():
         server = Server(alias, provider, Outgoing(PRIVATE if provider.allow_private else ()))
         names = [f"{alias} {number}" for number in range(1, provider.jobs + 1)]
-        workers += [ProviderWorker(name, server, provider.models, inspector, moderator) for name in names]
+        workers += [ProviderWorker(name, server, provider.models, inspector, moderator, mark) for name in names]
     return workers
 
 
@@ -150,8 +174,10 @@ class Errand:
         moderator: Moderator | None,
         assignment: Assignment,
         report: Callable[[Report], None],
+        mark: str = "",
     ) -> None:
         self._server, self._inspector, self._moderator, self._report = server, inspector, moderator, report
+        self._mark = mark
         self.job, self._folder, self._given = assignment.job, assignment.folder, assignment
         self.ended = asyncio.Event()
         self._remote: Remote | None = None
@@ -200,7 +226,8 @@ class Errand:
             if known.key == key:
                 self._remote = known
             else:  # the job was changed while it waited again
-                await self._deleted(known, self._pause)
+                with suppress(ProviderError):
+                    await self._server.delete(known.id, self._pause)
         if self._remote is None:
             self._making = asyncio.create_task(self._created(key, sent))
             self._remote = await self._unless_ended(self._making, cancels=False)
@@ -285,7 +312,21 @@ class Errand:
         await self._unless_ended(self._server.download(video_id, path, MOST_BYTES, self._pause))
         found = await self._unless_ended(self._inspector.inspect(path, "its content", with_sheet=True))
         await self._moderated(path, "the video")
-        return found
+        mark = self._mark or getattr(self._request, "mark", "")
+        return await self._marked(path, found, mark) if mark and _suffix(found) else found
+
+    async def _marked(self, path: Path, found: Inspected, mark: str) -> Inspected:
+        """Put words on every frame, in the file's own place. Raises ProviderError."""
+        bounds, target = DownloadBounds(), path.with_name(f"marked.{_suffix(found)}")
+        wanted = Conversion(source=str(path), target=str(target), height=found.height, width=found.width, mark=mark)
+        work = output_of(command(wanted, bounds), folder=self._folder, seconds=bounds.decode_seconds)
+        answer = await self._unless_ended(work)
+        if not answer or any(json.loads(answer).values()):
+            raise self._server.failed("not_marked", "its video is too large for the mark to be put on it here.")
+        with storage():
+            target.replace(path)
+        self._notes.append("the mark was put on here: the video was encoded again")
+        return await self._unless_ended(self._inspector.inspect(path, "its content", with_sheet=True))
 
     async def _moderated(self, path: Path, what: str) -> None:
         if self._moderator is not None:
@@ -293,7 +334,7 @@ class Errand:
 
     def _written(self, found: Inspected, video: Mapping[str, Any], seconds: Mapping[str, float]) -> Made:
         """Complete the files of the result. Raises ProviderError for content that is no video."""
-        suffix = _FORMATS.get(found.type) if found.kind == "video" else None
+        suffix = _suffix(found)
         if suffix is None:
             raise self._server.failed("invalid_video", f"its content is {found.type}, which is no video.")
         pictures = {"thumbnail": "thumbnail.jpg", "spritesheet": "spritesheet.jpg"}
@@ -319,15 +360,11 @@ class Errand:
                 if self._remote is None and self._making is not None:
                     self._remote = await self._making
                 if self._remote is not None:
-                    await self._deleted(self._remote, asyncio.sleep)
+                    await self._server.delete(self._remote.id, asyncio.sleep)
         except _Ended:  # before it was asked for
             pass
         except (ProviderError, TimeoutError) as error:
-            _log.warning("job %s: %s may still make its video: %s", self.job.id, self._server.alias, error)
-
-    async def _deleted(self, remote: Remote, pause: Callable[[float], Any]) -> None:
-        with suppress(ProviderError):
-            await self._server.ask(Ask(method="DELETE", path=f"/videos/{quote(remote.id, safe='')}"), pause)
+            _warn_of(self.job, self._server, error)
 
     async def _unless_ended(self, work: Awaitable[Answer], *, cancels: bool = True) -> Answer:
         """Wait for a call, or raise _Ended if the job is given up. cancels: the call then, too"""
@@ -354,6 +391,15 @@ class _Ended(Exception):
     """The job is given up."""
 
 
+def _warn_of(job: Job, server: Server, error: Exception) -> None:
+    _log.warning("job %s: %s may still make its video: %s", job.id, server.alias, error or "no answer")
+
+
+def _suffix(found: Inspected) -> str | None:
+    """Suffix of a video's file; None for what is no video."""
+    return _FORMATS.get(found.type) if found.kind == "video" else None
+
+
 def _key(job: Job) -> str:
     """Key of a job's request, the same at each of its attempts."""
     text = json.dumps([job.id, job.model, job.verb, job.request], sort_keys=True)
@@ -365,7 +411,7 @@ def _set_fields(request: Request) -> dict[str, Any]:
     data = request.to_data()
     defaults = {f.name: f.default for f in fields(request)}  # type: ignore[arg-type]
     changed = [name for name, usual in defaults.items() if getattr(request, name) not in (usual, None)]
-    return {name: data[name] for name in ("prompt", "seed", *changed) if name not in (*MEDIA, *_STRUCTURE)}
+    return {name: data[name] for name in ("prompt", "seed", *changed) if name not in (*MEDIA, *_STRUCTURE, *_OURS)}
 
 
 def _media(request: Request) -> dict[str, Named]:

@@ -131,7 +131,7 @@ async def opened(settings: Settings) -> AsyncIterator[Studio]:
         try:
             blobs = Blobs(folder / "files")
             with _workers(settings) as workers:
-                everyone = [*workers, *provider_workers(settings.providers, hook)]
+                everyone = [*workers, *provider_workers(settings.providers, hook, settings.mark)]
                 dispatcher = Dispatcher(store, blobs, folder / "jobs", everyone, settings.limits, hook)
                 await dispatcher.start()
                 gc.collect()

@@ -42,7 +42,6 @@ from minisora.studio.webhooks import Webhooks, insert_deliveries
 
 UNFINISHED = (State.WAITING, State.PAUSED, State.RUNNING)
 _MADE, _FAILURE, _REMOTE = adapter(Made), adapter(Failure), adapter(Remote)
-_NAME_LETTERS = 80  # of a prompt, as the name of its video
 
 
 class Store:
@@ -378,7 +377,7 @@ def _of_row(row: Row[Any]) -> Job:
 
 def _item(connection: Connection, job: Job, made: Made, now: float) -> Item:
     """Item of a job's video; its parents are the owner's items that the request names."""
-    video, prompt = made.files["video"], " ".join(str(job.request.get("prompt", "")).split())
+    video = made.files["video"]
     known = list(dict.fromkeys([job.parent] if job.parent else []))
     for one in named_media(job.request):
         same = select(items.c.id).where(items.c.owner == job.owner, items.c.sha256 == one["sha256"])
@@ -386,7 +385,7 @@ def _item(connection: Connection, job: Job, made: Made, now: float) -> Item:
     return Item(
         id=job.id,
         owner=job.owner,
-        name=prompt[:_NAME_LETTERS] or job.verb,
+        name=job.title,
         sha256=video.sha256,
         type=video.type,
         size_bytes=video.size_bytes,

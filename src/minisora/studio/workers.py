@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from minisora.errors import UsageError
 from minisora.generate.request import Request
 from minisora.studio import process
+from minisora.studio.jobs import Job
 from minisora.studio.messages import Assignment, Beat, Hello, Models, Outcome, Refused, Report, Setup
 
 SILENCE_SECONDS = 60.0  # without a beat, after which a process counts as lost
@@ -58,6 +59,9 @@ class Worker(Protocol):
 
     def cancel(self, job_id: str) -> None:
         """Stop a job of the pack within a step; its outcome follows."""
+
+    async def forget(self, job: Job) -> None:
+        """Take back what was begun of a job elsewhere, which waited again and is cancelled now."""
 
     def show_previews(self, wanted: bool) -> None:
         """Send previews, or no longer."""
@@ -133,6 +137,9 @@ class MessageWorker(ABC):
     def cancel(self, job_id: str) -> None:
         self._cancelled.add(job_id)
         self._send(("cancel", job_id))
+
+    async def forget(self, job: Job) -> None:  # noqa: B027  # no subclass has to
+        """Do nothing: what was begun in the process ended with it."""
 
     def show_previews(self, wanted: bool) -> None:
         self._shows_previews = wanted

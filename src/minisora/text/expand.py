@@ -42,6 +42,7 @@ class Expansion:
     read_as:        misspelled words, such as "rde as red"
     source:         "grammar", "smollm2" or a server's name; "" if the prompt stayed as typed
     reason:         why it did
+    reason_code:    of the grammar's reasons: "unknown", "things" or "much"
     """
 
     prompt: str
@@ -51,6 +52,7 @@ class Expansion:
     read_as: tuple[str, ...] = ()
     source: str = ""
     reason: str = ""
+    reason_code: str = ""
 
     def notes(self) -> list[str]:
         """All of it for the user, a line each."""
@@ -126,14 +128,15 @@ def _written(prompt: str, reading: Reading, facts: PromptFacts, added: Sequence[
     """The caption of a prompt's facts, read again to see that it says the same."""
     known = Expansion(prompt=prompt, typed=prompt, not_understood=reading.not_understood, read_as=reading.read_as)
     if reading.missed and not has_chinese(prompt):  # English that the text encoder may know
-        return replace(known, reason=f"it asks for what the playroom does not have: {reading.missed}")
+        reason = f"it asks for what the playroom does not have: {reading.missed}"
+        return replace(known, reason=reason, reason_code="unknown")
     if not facts.things:
-        return replace(known, reason="no ball, cube, cylinder or cone in it was understood")
+        return replace(known, reason="no ball, cube, cylinder or cone in it was understood", reason_code="things")
     text, facts = write(facts, dense=dense)
     again = parse(text)
     same = again.facts.ordered(range(len(again.facts.things))) == facts and not again.not_understood
     if not same or len(text.split()) > MOST_WORDS:
-        return replace(known, reason="it asks for more than one clear caption says")
+        return replace(known, reason="it asks for more than one clear caption says", reason_code="much")
     return replace(known, prompt=text, added=tuple(added), source="grammar")
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from minisora.studio.api.packed import LEAST_BYTES
 from minisora.studio.api.page import digest
-from tests.helpers.page import Open
+from tests.helpers.page import PAGE, Open, strings
 from tests.helpers.studio import Client, studio
 
-PAGE = Path(__file__).parents[3] / "src" / "minisora" / "studio" / "page"
 MODULES = [path for path in sorted(PAGE.rglob("*.js")) if "vendor" not in path.parts and "strings" not in path.parts]
 LONGEST_FILE = 420
 FIRST_LOAD_BYTES = 300_000
@@ -25,15 +22,6 @@ FIRST_LOAD_BYTES = 300_000
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     with studio(tmp_path_factory.mktemp("studio")) as found:
         yield found
-
-
-def strings(language: str) -> dict[str, str]:
-    text = (PAGE / "strings" / f"{language}.js").read_text(encoding="utf-8")
-    pairs = re.findall(r'^  ("(?:[^"\\]|\\.)+"): ("(?:[^"\\]|\\.)*"),$', text, re.M)
-    assert len(pairs) == len([line for line in text.splitlines() if line.startswith("  ")])
-    found = {json.loads(key): json.loads(value) for key, value in pairs}
-    assert len(found) == len(pairs), "a key stands twice"
-    return found
 
 
 def test_the_page_is_served(client: Client):

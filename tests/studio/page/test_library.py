@@ -175,7 +175,7 @@ def test_files_are_dropped_and_an_empty_library_says_what_next(empty: Client, op
 
 def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp_path: Path):
     first = made(client, "generate", prompt="a red ball <b>rolls</b>", seconds=1, steps=2, seed=1)
-    longer = made(client, "extend", prompt="it stops", clip={"id": first}, after=1, steps=2, seed=1)
+    longer = made(client, "extend", prompt="it stops", clip={"id": first}, after=1, steps=3, seed=1)
     back = made(client, "reverse", clip={"id": longer})
     page = opened(client.port)
     shown(page, client.port, f"library/{longer}")
@@ -193,6 +193,10 @@ def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp
     )
     text = page.locator(".about").inner_text()
     assert "Extend a clip" in text and "it stops" in text and "a red ball <b>rolls</b>" in text
+    rows = dict(each.inner_text().split("\n", 1) for each in page.locator(".about .settings > div").all())
+    assert (rows["Seed"], rows["Model"], rows["Size"]) == ("1", "tiny", "32 × 32")
+    assert rows["Steps"] == "3 (usually 2)" and rows["Added after, in s"] == "1"
+    assert "Changed from the usual" in text
     with page.expect_download() as download:
         page.get_by_role("link", name="Download", exact=True).click()
     with av.open(download.value.path()) as container:
@@ -209,15 +213,66 @@ def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp
             page.get_by_role("button", name=f"As {form}").click()
         moving, fps = read_frames(download.value.path())
         assert moving.shape == own.shape and fps == 8.0
-        assert download.value.suggested_filename == f"{longer}.{form.lower()}"
+        assert download.value.suggested_filename == f"it stops.{form.lower()}"
     assert client.get("/v1/videos").json()["data"] == jobs
     page.get_by_role("button", name="Contact sheet").click()
     until(lambda: page.evaluate("document.querySelector('.sheet')?.naturalWidth > 0"))
+    page.get_by_role("link", name="Compare with the original").click()
+    until(lambda: page.url.endswith(f"#library/compare/{first}/{longer}"))
+    captions = page.locator(".pair figcaption")
+    until(lambda: captions.count() == 2)
+    one, other = captions.all_inner_texts()
+    assert "A" in one.split("\n") and "original · 1.1 s" in one and "B" in other.split("\n") and "extended" in other
+    page.go_back()
     page.get_by_role("button", name="Close it to a loop").click()
     page.locator(".slot.filled").wait_for()
     write(page, "the ball comes back")
     sent = make(page)
     assert sent["path"] == "/v1/videos/loop" and sent["clip"] == {"id": longer}
+
+
+def test_titles_are_read_without_times_and_cards_are_equally_high(client: Client, opened: Open):
+    short = made(client, "generate", prompt="0-0.5: a red ball rolls | 0.5-: it stops", seconds=1, steps=1)
+    old = made(client, "generate", prompt="a blue cube", seconds=1, steps=1)  # named as older servers did
+    cut = "0-2.125: a ball rolls to the left past a green cube and is seen no more | 2.125-: it comes"[:80]
+    client.call("PATCH", f"/v1/library/{old}", data={"name": cut})
+    back = made(client, "reverse", clip={"id": short})
+    page = opened(client.port)
+    shown(page, client.port, "library")
+    titles = [
+        "Play backwards",
+        "a ball rolls to the left past a green cube and is seen no more…",
+        "a red ball rolls, then it stops",
+    ]
+    until(lambda: names(page) == titles)
+    facts = page.locator(".card .facts p").all_inner_texts()
+    assert [each.split("\n")[0] for each in facts] == ["reversed · 1.1 s", "made · 1.1 s", "made · 1.1 s"]
+    boxes = [each.bounding_box() or {} for each in page.locator(".card").all()]
+    assert len({box["height"] for box in boxes}) == 1
+    shown(page, client.port, f"library/{back}")
+    field = page.get_by_label("Name", exact=True)
+    assert field.input_value() == "Play backwards"
+    field.fill("a name " * 25)
+    field.press("Enter")
+    until(lambda: client.get(f"/v1/library/{back}").json()["name"] == ("a name " * 25).strip())
+    assert field.evaluate("each => each.scrollWidth <= each.clientWidth && each.scrollHeight <= each.clientHeight + 1")
+    assert page.get_by_text("Seed", exact=True).count() == 0  # it needs no model
+
+
+def test_what_one_came_from_stays_chosen(empty: Client, opened: Open, tmp_path: Path):
+    ids = {name: upload(empty, clip(tmp_path), name) for name in ("one.mp4", "two.mp4", "three.mp4")}
+    page = opened(empty.port)
+    shown(page, empty.port, "library")
+    page.get_by_role("button", name="Choose to compare: one.mp4").click()
+    for _ in range(2):
+        page.get_by_role("link", name="one.mp4").click()
+        page.get_by_role("button", name="Compare with another").click()
+        page.get_by_text("Choose one more to compare.").wait_for()
+        assert page.locator(".card.chosen").get_attribute("data-id") == ids["one.mp4"]
+    for other in ("two.mp4", "three.mp4"):
+        page.get_by_role("button", name=f"Choose to compare: {other}").click()
+        compare = page.get_by_role("link", name="Compare", exact=True)
+        until(lambda link=compare, id=ids[other]: link.get_attribute("href").endswith(f"{ids['one.mp4']}/{id}"))
 
 
 def position(page: Page) -> list[float]:
@@ -243,9 +298,12 @@ def test_two_are_compared_frame_by_frame(empty: Client, opened: Open, tmp_path: 
     until(lambda: position(page) == [1.5 / 8, 1.5 / 8])
     slider.fill("7")
     until(lambda: position(page) == [7.5 / 8, 7.5 / 8])
+    assert page.locator(".past").count() == 0
+    page.get_by_text("A is shorter: after 1.1 s its last frame stays.").wait_for()
     until(lambda: brightness(page, 0) == pytest.approx(brightness(page, 1), abs=3))
     slider.fill("14")
     until(lambda: position(page)[1] == 14.5 / 8 and position(page)[0] < 9 / 8)  # the shorter one stays at its end
+    assert page.locator("figure .past").inner_text() == "It ended at 1.1 s: its last frame"
     page.get_by_role("link", name="Swap").click()
     until(lambda: page.locator(".pair figcaption a").all_inner_texts() == ["other.mp4", "one.mp4"])
     assert page.url.endswith(f"{other}/{one}")

@@ -167,7 +167,7 @@ def test_a_proposal_is_looked_at_and_used(client: Client, opened: Open):
 @pytest.mark.long
 def test_language_and_theme_are_switched_and_stay(client: Client, opened: Open):
     page = opened(client.port, locale="zh-CN", color_scheme="dark")
-    page.get_by_role("radio", name="生成视频").wait_for()
+    page.get_by_role("radio", name="文生视频").wait_for()
     root = page.locator("html")
     assert root.get_attribute("lang") == "zh" and root.get_attribute("data-theme") == "dark"
     page.get_by_role("button", name="English").click()

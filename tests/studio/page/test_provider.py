@@ -49,7 +49,7 @@ def test_a_video_of_a_provider_is_made_and_extended_there(opened: Open, pair: tu
 
     here = page.locator("[data-state=done]").get_attribute("data-id")
     shown(page, home.port, f"library/{here}")
-    facts = page.locator("section .settings")
+    facts = page.locator("section .settings").first
     facts.get_by_text("Provider", exact=True).wait_for()
     assert "cloud/tiny" in facts.inner_text()
     page.get_by_role("button", name="Extend it").click()

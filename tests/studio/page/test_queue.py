@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from minisora.studio.api.settings import Settings
 from tests.helpers.page import Open, drag, shown, until, write
-from tests.helpers.studio import Client, studio
+from tests.helpers.studio import Client, add_tokens, studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -67,7 +69,7 @@ def test_pause_resume_cancel_and_retry(busy: Client, opened: Open):
     page = opened(busy.port)
     shown(page, busy.port, "queue")
     page.get_by_role("button", name="Pause: a blue cube").click()
-    page.get_by_role("region", name="Held back").get_by_text("a blue cube").wait_for()
+    page.get_by_role("region", name="Paused").get_by_text("a blue cube").wait_for()
     assert waiting(busy) == [PROMPTS[0], *PROMPTS[2:]]
     page.get_by_role("button", name="Resume: a blue cube").click()
     until(lambda: "a blue cube" in line(page))
@@ -77,6 +79,55 @@ def test_pause_resume_cancel_and_retry(busy: Client, opened: Open):
     until(lambda: "a green cone" in line(page))
     page.get_by_role("button", name="Remove: a green cone").click()
     page.get_by_role("region", name="Ended").wait_for(state="detached")
+
+
+def places(page: Page) -> list[str]:
+    facts = page.get_by_role("region", name="In line").locator(".job .facts").all_inner_texts()
+    return [found[1] for each in facts if (found := re.search(r"Place (\d+) in line", each))]
+
+
+def test_places_have_no_gaps_and_all_that_waits_is_cancelled(busy: Client, opened: Open):
+    page = opened(busy.port)
+    shown(page, busy.port, "queue")
+    until(lambda: places(page) == ["1", "2", "3", "4"])
+    page.get_by_text("5 to be made").wait_for()
+    page.get_by_role("button", name="Pause: a green cone").click()
+    page.get_by_role("button", name="Cancel: a blue cube").click()
+    until(lambda: places(page) == ["1", "2"])
+    page.get_by_text("3 to be made").wait_for()
+    page.get_by_role("button", name="Cancel all").click()
+    page.get_by_role("button", name="Keep them").click()
+    assert places(page) == ["1", "2"]
+    page.get_by_role("button", name="Cancel all").click()
+    page.get_by_role("button", name="Cancel 2 jobs").click()
+    page.get_by_text("Cancelled: 2.").wait_for()
+    until(lambda: line(page) == [])
+    states = [video["minisora"]["state"] for video in busy.get("/v1/videos?order=asc").json()["data"]]
+    assert states == ["running", "cancelled", "cancelled", "paused", "cancelled"]
+
+
+def test_places_are_those_of_ones_own_jobs(tmp_path: Path, opened: Open):
+    """Owners take turns, so others' jobs stand between."""
+    secrets = add_tokens(tmp_path / "studio", ann={}, ben={})
+    with studio(tmp_path / "studio", Settings(needs_token=True)) as client:
+        ann, ben = (client.with_token(secrets[name]) for name in ("ann", "ben"))
+        running = ben.busy()
+        for n in range(3):
+            for each in (ben, ann):
+                each.post("/v1/videos/generate", data={"prompt": f"a ball {n}", "seconds": 1})
+        found = ann.get("/v1/videos?state=waiting&order=asc").json()["data"]
+        assert [video["minisora"]["place"] for video in found] != [1, 2, 3]
+        page = opened(client.port)
+        page.get_by_label("Token").fill(secrets["ann"])
+        page.get_by_role("button", name="Log in").click()
+        shown(page, client.port, "queue")
+        until(lambda: line(page) == ["a ball 0", "a ball 1", "a ball 2"] and places(page) == ["1", "2", "3"])
+        ann.post(f"/v1/videos/{found[0]['id']}/cancel")
+        until(lambda: line(page) == ["a ball 1", "a ball 2"] and places(page) == ["1", "2"])
+        for each in (ann, ben):
+            for video in each.get("/v1/videos?state=waiting").json()["data"]:
+                each.post(f"/v1/videos/{video['id']}/cancel")
+        ben.post(f"/v1/videos/{running}/cancel")
 
 
 def test_a_failed_job_says_why(busy: Client, opened: Open):

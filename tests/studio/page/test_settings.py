@@ -37,7 +37,7 @@ def test_tokens_are_made_shown_once_and_revoked(opened: Open, tmp_path: Path):
         tokens = page.get_by_role("region", name="Tokens")
         tokens.get_by_label("Name").fill("<b>bob</b>")
         tokens.get_by_label("Jobs in the queue").fill("3")
-        tokens.get_by_label("Kept, in MB").fill("2")
+        tokens.get_by_label("Storage, in MB").fill("2")
         tokens.get_by_role("button", name="Make a token").click()
         made = tokens.locator(".once code").inner_text()
         me = client.with_token(made).get("/v1/me").json()
@@ -91,7 +91,7 @@ def test_language_and_theme_are_chosen(opened: Open, tmp_path: Path):
         shown(page, client.port, "settings")
         page.get_by_role("combobox", name="Theme").select_option("dark")
         page.get_by_role("combobox", name="Language").select_option("zh")
-        page.get_by_role("region", name="页面").wait_for()
+        page.get_by_role("region", name="外观").wait_for()
         assert page.locator("html").get_attribute("data-theme") == "dark"
         assert page.locator("html").get_attribute("lang") == "zh"
 

@@ -42,7 +42,7 @@ def test_files_that_cannot_be_used_say_what_they_are(opened: Open, tmp_path: Pat
         drop(page, "main", clip(tmp_path)[:600], "cut.mp4", "video/mp4")
         assert said(page).startswith("cut.mp4 ")
         drop(page, "main", bytes(LARGEST + 1), "long.mp4", "video/mp4")
-        assert said(page) == "long.mp4 is too large: a file may have 1 MiB. Cut it, or make it smaller."
+        assert said(page) == "long.mp4 is too large: a file may have 1 MB. Cut it, or make it smaller."
         drop(page, "main", clip(tmp_path), "wide.mp4", "video/mp4")
         assert said(page) == "wide.mp4 has frames of 96x64; 3,000 pixels are the most. Reduce it."
         assert page.locator("#prompt").input_value() == "a red ball" and client.get("/v1/library").json()["data"] == []

@@ -1,8 +1,9 @@
-"""The process that writes a clip of the library in another format.
+"""The process that writes a clip in another format, or with a mark.
 
 It is confined as the one that decodes uploads (sandbox.py), but may write files, of bounded size.
 
-Here: what runs in that process. Not here: starting it, and keeping what it writes (downloads.py).
+Here: what runs in that process. Not here: starting it, and keeping what it writes (downloads.py,
+../providers.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Conversion:
 
     height, width: of the frames; a file may hold more below and on the right, to be of even size
     at:            seconds, in whole milliseconds; a .png is of the frame that is shown then
+    mark:          words on every frame; empty for none
     """
 
     source: str
@@ -33,6 +35,7 @@ class Conversion:
     height: int
     width: int
     at: float = 0.0
+    mark: str = ""
 
 
 def main() -> None:
@@ -66,6 +69,7 @@ def convert(wanted: Conversion) -> None:
     from minisora.video import Source, Stream
     from minisora.video.decode import decode
     from minisora.video.frames import Frames, derived, in_pieces
+    from minisora.video.mark import marked
     from minisora.video.read import read_comment
     from minisora.video.recording import Recording
     from minisora.video.sound import Sound
@@ -82,6 +86,6 @@ def convert(wanted: Conversion) -> None:
     else:
         clip = Recording.open(Source(source, ""))
         (frames, fps), sound = clip.read(), clip.sound
-    whole = derived(frames, size, lambda some: some[:, : size[0], : size[1]])
+    whole = derived(frames, size, lambda some: marked(some[:, : size[0], : size[1]], wanted.mark))
     video = Stream(in_pieces(whole), len(whole), *size, fps, sound, read_comment(source))
     video.save(target, keep=False)

@@ -44,6 +44,7 @@ class Proposal(BaseModel):
     """An expanded prompt.
 
     source: "grammar"; empty if the prompt stayed as typed, for which `reason` is given
+    reason_code: of the first reason: "unknown", "things" or "much"
     """
 
     object: Literal["prompt.proposal"] = "prompt.proposal"
@@ -51,6 +52,7 @@ class Proposal(BaseModel):
     prompt: str
     source: str
     reason: str
+    reason_code: str
     added: list[str]
     not_understood: list[str]
     read_as: list[str]

@@ -48,6 +48,7 @@ class Proposals:
             "prompt": str(Schedule(parts)),
             "source": next((one["source"] for one in found if one["source"]), ""),
             "reason": "; ".join(one["reason"] for one in found if one["reason"]),
+            "reason_code": next((one["reason_code"] for one in found if one["reason_code"]), ""),
             **{name: [each for one in found for each in one[name]] for name in _LISTS},
         }
 

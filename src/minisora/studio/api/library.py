@@ -31,6 +31,7 @@ from minisora.studio.api.state import Known, Parts, Studio
 from minisora.studio.api.submit import check_quota, kept_files, key_of, key_reused, sender
 from minisora.studio.api.videos import Order, converted, file_answer
 from minisora.studio.jobs import Item, NotFound
+from minisora.studio.names import file_name
 
 router = APIRouter(prefix="/v1/library", tags=["library"], responses=errors(400, 401, 403, 404, 413, 415, 429))
 _FILES = {
@@ -198,11 +199,13 @@ async def content(
             job = await studio.store.job(item.id, caller.sees)
             assert job.made is not None  # it made the item
             path, kind = studio.dispatcher.result(job, variant), job.made.files[variant].type
-        return file_answer(call, path, kind, f"{item.sha256}-{variant}", f"{item.id}.jpg", download=download)
+        name = file_name(item.name, _suffix(kind), variant)
+        return file_answer(call, path, kind, f"{item.sha256}-{variant}", name, download=download)
     blob = studio.blobs.find(item.sha256)
     if blob is None:
         raise Refusal(404, f"the file of {item.id} is gone.", "not_found")
-    return file_answer(call, blob, item.type, item.sha256, _file_name(item), download=download)
+    name = file_name(item.name, _suffix(item.type))
+    return file_answer(call, blob, item.type, item.sha256, name, download=download)
 
 
 async def _earlier(studio: Studio, caller: Caller, item_id: str, sha256: str) -> Item | None:
@@ -233,10 +236,9 @@ def _unread(request: Mapping[str, Any], name: str) -> str:
     return f"{name} names files by their paths. Make it again from its own request, which names them by content."
 
 
-def _file_name(item: Item) -> str:
-    kind = item.type.partition("/")[2].removeprefix("x-")
-    suffix = {"quicktime": "mov", "matroska": "mkv", "jpeg": "jpg", "octet-stream": "bin"}.get(kind, kind)
-    return f"{item.id}.{suffix}"
+def _suffix(media_type: str) -> str:
+    kind = media_type.partition("/")[2].removeprefix("x-")
+    return {"quicktime": "mov", "matroska": "mkv", "jpeg": "jpg", "octet-stream": "bin"}.get(kind, kind)
 
 
 def _matches(item: Item, words: list[str]) -> bool:

@@ -79,6 +79,7 @@ class LibraryItem(BaseModel):
     """A clip or a picture of the library: an upload, or the video of a job with the same id.
 
     sha256: of its file
+    verb:   of the job; None for an upload
     """
 
     id: str
@@ -94,6 +95,7 @@ class LibraryItem(BaseModel):
     seconds: float
     created_at: int
     is_upload: bool
+    verb: str | None
     favourite: bool
     tags: list[str]
     parents: list[str]
@@ -166,6 +168,7 @@ def item(value: Item) -> LibraryItem:
         seconds=value.num_frames / value.fps,
         created_at=int(value.created_at),
         is_upload=value.is_upload,
+        verb=value.verb or None,
         favourite=value.favourite,
         tags=list(value.tags),
         parents=list(value.parents),
@@ -221,6 +224,7 @@ def _more(job: Job, update: Update) -> dict[str, Any]:
         facts = {"model": job.model, "digest": made.digest, **size, "seconds": made.seconds}
     return {
         "state": job.state.value,
+        "title": job.title,
         "verb": job.verb,
         "format": job.format,
         "request": shown_request(job.request, client.get("media", {})),

@@ -36,6 +36,7 @@ from minisora.studio.api.schema import body_of, create_body, errors
 from minisora.studio.api.state import Facts, Known, Parts, Studio
 from minisora.studio.api.submit import Compose, Draft, submit
 from minisora.studio.jobs import Item, Job, NotFound, State
+from minisora.studio.names import disposition, file_name
 from minisora.studio.results import TYPES
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"], responses=errors(400, 401, 403, 404, 413, 415, 429))
@@ -140,7 +141,7 @@ async def content(
         return await converted(call, studio, item, chosen, download=download)
     file = job.made.files[variant]
     path = studio.dispatcher.result(job, variant)
-    name = f"{job.id}{path.suffix}" if variant == "video" else f"{job.id}-{variant}{path.suffix}"
+    name = file_name(item.name, path.suffix[1:], "" if variant == "video" else variant)
     return file_answer(call, path, file.type, file.sha256, name, download=download)
 
 
@@ -148,7 +149,8 @@ async def converted(call: Call, studio: Studio, item: Item, chosen: Chosen, *, d
     """Answer with an item in another format."""
     path, form = await studio.downloads.find(item, chosen), str(chosen.format)
     etag = f"{path.stem}-{path.stat().st_mtime_ns:x}-{form}"  # made again, it may have other bytes
-    return file_answer(call, path, TYPES[form], etag, f"{item.id}.{form}", download=download)
+    part = f"{chosen.at:.3f} s" if chosen.at else ""
+    return file_answer(call, path, TYPES[form], etag, file_name(item.name, form, part), download=download)
 
 
 def file_answer(call: Call, path: Path, kind: str, tag: str, name: str, *, download: bool) -> Response:
@@ -163,8 +165,8 @@ def file_answer(call: Call, path: Path, kind: str, tag: str, name: str, *, downl
     headers = {"etag": etag, "cache-control": "private, no-cache"}
     if etag in (each.strip() for each in call.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)
-    how = "attachment" if download else "inline"
-    return FileResponse(path, headers=headers, media_type=kind, filename=name, content_disposition_type=how)
+    headers["content-disposition"] = disposition(name, download=download)
+    return FileResponse(path, headers=headers, media_type=kind)
 
 
 async def answer(studio: Studio, job: Job) -> JSONResponse:

@@ -22,9 +22,10 @@ export class Failure extends Error {
   }
 }
 
-/** Call the server; returns the JSON of its answer. body: sent as JSON; key: of what is made; range: of bytes that are enough */
-export async function call(method, path, { body, key, signal, range } = {}) {
+/** Call the server; returns the JSON of its answer. body: sent as JSON; key: of what is made; range: of bytes that are enough; language: of texts */
+export async function call(method, path, { body, key, signal, range, language } = {}) {
   const headers = range ? { Range: range } : {};
+  if (language) headers["Accept-Language"] = language;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   const options = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };

@@ -2,6 +2,7 @@
 import { kept } from "./cell.js";
 
 export const LANGUAGES = ["en", "zh"];
+const SIZES = [["unit.gigabytes", 1e9], ["unit.megabytes", 1e6], ["unit.kilobytes", 1e3]];
 const own = navigator.languages.map((each) => each.slice(0, 2)).find((each) => LANGUAGES.includes(each)) ?? "en";
 export const language = kept("minisora.language", own);
 const load = async (name) => (await import(`./strings/${name}.js`)).default;
@@ -29,7 +30,7 @@ export function number(value, digits = 2) {
   return new Intl.NumberFormat(language.value, { maximumFractionDigits: digits }).format(value);
 }
 
-/** Seconds to read: 0.5 s, 12 s, 3 min. */
+/** A length of time, to a tenth of a second: 0.5 s, 12 s, 3 min. */
 export function duration(seconds) {
   if (seconds >= 90) return t("unit.minutes", { n: number(seconds / 60, seconds < 600 ? 1 : 0) });
   return t("unit.seconds", { n: number(seconds, seconds < 10 ? 1 : 0) });
@@ -38,8 +39,11 @@ export function duration(seconds) {
 /** A moment, to a hundredth of a second. */
 export const moment = (seconds) => t("unit.seconds", { n: number(seconds, 2) });
 
-/** Size of a file: 12 kB, 3.4 MB. */
+/** Size of a file, in powers of ten as systems and shops count: 12 kB, 3.4 MB, 10 GB. */
 export function fileSize(bytes) {
-  if (bytes < 1e6) return t("unit.kilobytes", { n: number(bytes / 1e3, 0) });
-  return t("unit.megabytes", { n: number(bytes / 1e6, bytes < 1e7 ? 1 : 0) });
+  const [unit, size] = SIZES.find(([, each]) => bytes >= each) ?? SIZES.at(-1);
+  return t(unit, { n: number(bytes / size, bytes < 10 * size && size > 1e3 ? 1 : 0) });
 }
+
+/** Name of a file format as its makers spell it. */
+export const formatName = (format) => (format === "webm" ? "WebM" : format.toUpperCase());

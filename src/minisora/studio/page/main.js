@@ -3,7 +3,9 @@
  *
  *   main.js        starts the page; which view an address shows (#make, #library/ID, ...)
  *   shell.js       what is around every view: bar, login, connection, page of keys
+ *   late.js        views that are loaded when they are first shown
  *   html.js        elements and hooks; dialog.js, toasts.js, icons.js, markdown.js: parts for all views
+ *   titles.js      names to read; when.js: moments to read
  *   cell.js        values that components follow, some kept over a reload
  *   language.js    words; strings/: one file of them for each language, and no words elsewhere
  *   focus.js       what has the focus when its element goes away
@@ -21,19 +23,19 @@
 import { cell, useCell } from "./cell.js";
 import { html, render, useEffect } from "./html.js";
 import { language, t } from "./language.js";
+import { late } from "./late.js";
 import { Library } from "./library/library.js";
 import { listen } from "./live.js";
 import { Make } from "./make/make.js";
 import { sendAll } from "./outbox.js";
-import { Models } from "./models/models.js";
 import { Queue } from "./queue/queue.js";
-import { Settings } from "./settings/settings.js";
 import { Shell } from "./shell.js";
 import { loadServer, server } from "./store.js";
 import { failed } from "./toasts.js";
 import "./focus.js";
 import "./theme.js";
 
+const Models = late(() => import("./models/models.js"), "Models"), Settings = late(() => import("./settings/settings.js"), "Settings");
 const VIEWS = { make: Make, library: Library, queue: Queue, models: Models, settings: Settings };
 const view = cell(shown());
 

@@ -2,7 +2,7 @@
 import { Failure, logIn, login, lost, tryAgain } from "./api.js";
 import { useCell } from "./cell.js";
 import { Dialog } from "./dialog.js";
-import { html, useEffect, useState } from "./html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { Icon } from "./icons.js";
 import { LANGUAGES, language, speak, t } from "./language.js";
 import { otherVersion } from "./live.js";
@@ -11,10 +11,13 @@ import { THEMES, theme } from "./theme.js";
 import { Toasts, sentence, undoLast, unheard } from "./toasts.js";
 
 const ICONS = { system: "half", light: "sun", dark: "moon" };
-const KEYS = ["go", "generate", "step", "leap", "ends", "remove", "frames", "move", "grid", "undo", "help"];
+const KEYS = {
+  everywhere: ["go", "undo", "help"], make: ["generate"], timeline: ["step", "leap", "ends", "remove"],
+  library: ["grid", "frames"], queue: ["move"],
+};
 
 export function Shell({ name, views, children }) {
-  const [keys, setKeys] = useState(false);
+  const [keys, setKeys] = useState(false), top = useRef();
   useEffect(() => {
     const press = (event) => {
       if (event.target.matches("input, textarea, select") || event.target.closest("dialog") || event.altKey) return;
@@ -29,17 +32,22 @@ export function Shell({ name, views, children }) {
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);
   }, []);
+  useLayoutEffect(() => {
+    const watch = new ResizeObserver(() => document.documentElement.style.setProperty("--top", `${top.current.offsetHeight}px`));
+    watch.observe(top.current);
+    return () => watch.disconnect();
+  }, []);
+  useEffect(() => top.current.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [name]);
   const skip = (event) => { event.preventDefault(); document.querySelector("main").focus(); };
   return html`
     <a class="skip" href="#${name}" onClick=${skip}>${t("skip")}</a>
-    <header class="bar">
+    <div class="top" ref=${top}><header class="bar">
       <a class="mark" href="#make"><${Mark} />minisora</a>
       <nav aria-label=${t("nav")}>${views.map((each) => html`
         <a href="#${each}" key=${each} aria-current=${each === name ? "page" : null}>${t(`nav.${each}`)}</a>`)}
       </nav>
       <div class="tools"><${Tools} onKeys=${() => setKeys(true)} /></div>
-    </header>
-    <${Banners} />
+    </header><${Banners} /></div>
     <${Toasts} />
     <main tabindex="-1">${children}</main>
     <${Login} />
@@ -97,9 +105,8 @@ function Login() {
 
 function Keys({ onClose }) {
   return html`<${Dialog} title=${t("keys.title")} onClose=${onClose}>
-    <dl class="keys">${KEYS.map((each) => html`<div key=${each}>
-      <dt>${t(`keys.${each}`)}</dt><dd>${t(`keys.${each}.does`)}</dd></div>`)}
-    </dl>
+    ${Object.entries(KEYS).map(([where, keys]) => html`<section key=${where}><h3>${t(`keys.${where}`)}</h3><dl class="keys">${keys.map((each) => html`<div key=${each}>
+      <dt>${t(`keys.${each}`).split(" ").map((key) => html`<kbd>${key}</kbd>`)}</dt><dd>${t(`keys.${each}.does`)}</dd></div>`)}</dl></section>`)}
     <div class="row"><button onClick=${() => { onClose(); location.hash = "make"; step.set(0); }}>${t("tour.again")}</button></div>
   <//>`;
 }

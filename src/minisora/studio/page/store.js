@@ -9,7 +9,7 @@ import { cell } from "./cell.js";
 
 export const SHOWN = 40; // jobs of the list
 export const server = cell(null); // { verbs, models, me }: null until they have come
-export const jobs = cell(new Map()); // by id: { video, preview }
+export const jobs = cell(new Map()); // by id: { video, preview, order }; order: place as the server has it
 export const items = cell(new Map()); // by id
 
 export const isFinal = (video) => ["done", "failed", "cancelled"].includes(video.minisora.state);
@@ -26,15 +26,26 @@ export function putJob(video, preview) {
   jobs.set((before) => {
     const known = before.get(video.id);
     if (known && isFinal(known.video) && !isFinal(video)) return before; // an answer that was overtaken
-    return new Map(before).set(video.id, { video, preview: isFinal(video) ? null : preview ?? known?.preview ?? null });
+    const shown = isFinal(video) ? null : preview ?? known?.preview ?? null;
+    return placed(new Map(before).set(video.id, { video, preview: shown, order: video.minisora.place }));
   });
+}
+
+/** Jobs whose places are 1, 2, ... as they are seen here: the server counts others' too, and each line by itself. */
+function placed(all) {
+  const waiting = [...all.values()].filter(({ video }) => video.minisora.state === "waiting");
+  waiting.sort((a, b) => (a.order ?? Infinity) - (b.order ?? Infinity) || a.video.created_at - b.video.created_at || (a.video.id < b.video.id ? -1 : 1));
+  waiting.forEach(({ video, ...rest }, n) => {
+    if (video.minisora.place !== n + 1) all.set(video.id, { ...rest, video: { ...video, minisora: { ...video.minisora, place: n + 1 } } });
+  });
+  return all;
 }
 
 export function dropJob(id) {
   jobs.set((before) => {
     const after = new Map(before);
     after.delete(id);
-    return after;
+    return placed(after);
   });
 }
 

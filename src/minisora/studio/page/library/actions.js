@@ -5,6 +5,7 @@ import { t } from "../language.js";
 import { bringBack, told, usedBy } from "../make/back.js";
 import { form, goOn } from "../make/form.js";
 import { content, dropJob, items, putItem, putJob } from "../store.js";
+import { titleOf } from "../titles.js";
 import { failed, say } from "../toasts.js";
 import { found, insert, load, takeOut } from "./find.js";
 
@@ -13,8 +14,15 @@ const turns = new Map(); // number of the last change of each item
 let sending = Promise.resolve(); // until the last change is there
 export const chosen = cell([]); // ids of at most two items, to be compared
 
+/** Choose an item, or no longer; a third one takes the place of the second. */
 export function toggle(id) {
-  chosen.set((before) => (before.includes(id) ? before.filter((each) => each !== id) : [...before, id].slice(-2)));
+  chosen.set((before) => (before.includes(id) ? before.filter((each) => each !== id) : [...before.slice(0, 1), id]));
+}
+
+/** Show the library, with an item chosen to be compared with one more. */
+export function compareWithAnother(id) {
+  chosen.set([id]);
+  location.hash = "library";
 }
 
 /** Change an item, as it is known now; it is shown at once, and sent after the changes before. */
@@ -52,7 +60,7 @@ export async function remove(item) {
   takeOut(item.id);
   dropJob(item.id);
   chosen.set((before) => before.filter((id) => id !== item.id));
-  say(t("library.deleted", { name: item.name }), { action: { label: t("undo"), act: () => restore(item, place) } });
+  say(t("library.deleted", { name: titleOf(item) }), { action: { label: t("undo"), act: () => restore(item, place) } });
 }
 
 async function restore({ id }, place) {

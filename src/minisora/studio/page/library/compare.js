@@ -2,9 +2,11 @@
 import { useCell } from "../cell.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { number, t } from "../language.js";
+import { duration, moment, number, t } from "../language.js";
 import { content, items, loadItem } from "../store.js";
+import { did, titleOf } from "../titles.js";
 
+const LETTERS = ["A", "B"];
 const NEAR = 0.04; // seconds that two may be apart while they play
 
 export function Compare({ one, other }) {
@@ -55,15 +57,17 @@ function Both({ pair }) {
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
   });
-  const at = t("compare.frame", { n: frame + 1, all: last + 1, s: t("unit.seconds", { n: number(frame / rate, 2) }) });
+  const at = t("compare.frame", { n: frame + 1, all: last + 1, s: moment(frame / rate) });
   return html`<section class="compare">
     <h1 class="hidden">${t("library.compare")}</h1>
     <p class="back"><a class="quiet" href="#library">‹ ${t("nav.library")}</a></p>
     <div class="pair">${pair.map((item, n) => html`<figure key=${n}>
       <div class="screen" style=${{ aspectRatio: `${item.width} / ${item.height}` }}>${item.type.startsWith("video/")
-        ? html`<video ref=${films[n]} src=${content(item.id)} muted playsinline preload="auto" aria-label=${item.name}></video>`
-        : html`<img ref=${films[n]} src=${content(item.id)} alt=${item.name} />`}</div>
-      <figcaption><a href="#library/${item.id}" dir="auto">${item.name}</a><span class="small">${item.width} × ${item.height} · ${t("item.fps", { n: number(item.fps) })}</span></figcaption>
+        ? html`<video ref=${films[n]} src=${content(item.id)} muted playsinline preload="auto" aria-label=${titleOf(item)}></video>`
+        : html`<img ref=${films[n]} src=${content(item.id)} alt=${titleOf(item)} />`}
+        ${isShorter(item, pair[1 - n]) && (frame + 0.5) / rate > item.seconds && html`<p class="past">${t("compare.past", { s: duration(item.seconds) })}</p>`}</div>
+      <figcaption><b class="badge">${LETTERS[n]}</b><a href="#library/${item.id}" dir="auto">${titleOf(item)}</a>
+        <span class="small">${factsOf(item, pair[1 - n]).join(" · ")}</span></figcaption>
     </figure>`)}</div>
     <div class="row player">
       <button class="icon" aria-label=${t(plays ? "compare.pause" : "compare.play")} onClick=${() => setPlays(!plays)}><${Icon} name=${plays ? "pause" : "play"} /></button>
@@ -71,6 +75,15 @@ function Both({ pair }) {
       <span class="small moment">${at}</span>
       <a class="quiet" href="#library/compare/${pair[1].id}/${pair[0].id}">${t("compare.swap")}</a>
     </div>
-    <p class="small">${t("compare.keys")}</p>
+    <p class="small">${pair.map((item, n) => isShorter(item, pair[1 - n]) && `${t("compare.shorter", { name: LETTERS[n], s: duration(item.seconds) })} `)}${t("compare.keys")}</p>
   </section>`;
+}
+
+const isShorter = (item, other) => item.num_frames > 1 && item.seconds < other.seconds - 0.5 / other.fps;
+
+/** What an item is next to the other, its length and size. */
+function factsOf(item, other) {
+  const role = other.parents.includes(item.id) ? t("compare.original") : did(item);
+  const moving = item.num_frames > 1 ? [duration(item.seconds), t("item.frames", { n: number(item.num_frames) }), t("item.fps", { n: number(item.fps) })] : [];
+  return [role, ...moving, `${item.width} × ${item.height}`];
 }

@@ -4,7 +4,7 @@
  */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 
-const NARROWEST = 176, GAP = 16, WORDS = 58; // of a card and around it; height of its words
+const NARROWEST = 176, GAP = 16, WORDS = 86; // of a card and around it; height of its words
 const BEYOND = 3; // rows above and below the view
 
 /** Card: component with `id`; onEnd: called when the end is near */

@@ -9,15 +9,17 @@ import { useCell } from "../cell.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { duration, t } from "../language.js";
+import { late } from "../late.js";
 import { Drop, offer, take } from "../make/media.js";
 import { content, isFinal, items, jobs } from "../store.js";
 import { calm } from "../theme.js";
+import { did, titleOf } from "../titles.js";
+import { briefly, dateOf } from "../when.js";
 import { chosen, like, toggle } from "./actions.js";
-import { Compare } from "./compare.js";
 import { found, insert, isAll, load, loadNew, tagsOf, want, wantAll, wanted } from "./find.js";
 import { Grid } from "./grid.js";
-import { ItemPage } from "./item.js";
 
+const Compare = late(() => import("./compare.js"), "Compare"), ItemPage = late(() => import("./item.js"), "ItemPage");
 const SEARCH_MS = 200; // without a letter, before it is searched
 const MOST_TAGS = 12; // that are offered
 let scrolled = 0; // where the list was left
@@ -85,17 +87,18 @@ function Empty({ asked }) {
 }
 
 function Card({ id }) {
-  const item = items.value.get(id), [plays, setPlays] = useState(false), marked = useCell(chosen).includes(id);
+  const item = items.value.get(id), [plays, setPlays] = useState(false), marked = useCell(chosen).includes(id), title = titleOf(item);
   const moves = item.type.startsWith("video/") && !calm.matches;
   return html`<article class="card ${marked ? "chosen" : ""}" data-id=${id} onPointerEnter=${() => setPlays(moves)} onPointerLeave=${() => setPlays(false)}>
-    <a href="#library/${id}" aria-label=${item.name}>
+    <a href="#library/${id}" aria-label=${title} title=${title}>
       <span class="screen"><img src=${content(id, "thumbnail")} alt="" loading="lazy" decoding="async" />
         ${plays && html`<video src=${content(id)} muted loop autoplay playsinline aria-hidden="true"></video>`}</span>
-      <span class="name" dir="auto">${item.name}</span>
+      <span class="name" dir="auto">${title}</span>
     </a>
-    <div class="facts small">${item.width} × ${item.height}${item.num_frames > 1 && ` · ${duration(item.seconds)}`}
-      <button class="icon" aria-pressed=${marked} aria-label=${t("library.choose", { name: item.name })} title=${t("library.choose.short")} onClick=${() => toggle(id)}><${Icon} name=${marked ? "checked" : "check"} /></button>
-      <button class="icon" aria-pressed=${item.favourite} aria-label=${t("library.favourite", { name: item.name })} title=${t("library.favourite.short")}
+    <div class="facts small"><p>${[did(item), item.num_frames > 1 && duration(item.seconds)].filter(Boolean).join(" · ")}<br />
+        <time title=${dateOf(item.created_at)}>${briefly(item.created_at)}</time></p>
+      <button class="icon" aria-pressed=${marked} aria-label=${t("library.choose", { name: title })} title=${t("library.choose.short")} onClick=${() => toggle(id)}><${Icon} name=${marked ? "checked" : "check"} /></button>
+      <button class="icon" aria-pressed=${item.favourite} aria-label=${t("library.favourite", { name: title })} title=${t("library.favourite.short")}
         onClick=${() => like(id)}><${Icon} name=${item.favourite ? "hearted" : "heart"} /></button></div>
   </article>`;
 }
@@ -105,8 +108,8 @@ function Chosen() {
   const ids = useCell(chosen), known = useCell(items);
   if (!ids.length) return null;
   return html`<div class="choice" role="region" aria-label=${t("library.chosen")}>
-    ${ids.map((id) => html`<img key=${id} src=${content(id, "thumbnail")} alt=${known.get(id)?.name ?? ""} width="40" height="40" />`)}
-    <span class="small">${ids.length < 2 && t("library.chosen.more")}</span>
+    ${ids.map((id) => html`<img key=${id} src=${content(id, "thumbnail")} alt=${known.has(id) ? titleOf(known.get(id)) : ""} width="40" height="40" />`)}
+    <span class="small" role="status">${ids.length < 2 && t("library.chosen.more")}</span>
     ${ids.length === 2 && html`<a class="button" href="#library/compare/${ids[0]}/${ids[1]}">${t("library.compare")}</a>`}
     <button class="quiet" onClick=${() => chosen.set([])}>${t("library.chosen.clear")}</button>
   </div>`;

@@ -1,30 +1,24 @@
 /** What an item was made from, and what was made from it: a tree that grows to the right, as time does. */
 import { get } from "../api.js";
-import { useCell } from "../cell.js";
 import { html, useEffect, useState } from "../html.js";
 import { t } from "../language.js";
-import { content, jobs } from "../store.js";
+import { content } from "../store.js";
+import { did, titleOf } from "../titles.js";
 
 const SIDE = 76, ACROSS = 132, DOWN = 112; // of a picture, from one to the next
-const MOST_NAMED = 40; // items whose verb is asked for
 
 export function Lineage({ item }) {
-  const [tree, setTree] = useState(null), [verbs, setVerbs] = useState({}), known = useCell(jobs);
+  const [tree, setTree] = useState(null);
   useEffect(() => {
     get(`/v1/library/${item.id}/lineage`).then((found) => setTree(laidOut(found)), () => setTree(null)); // the rest of the item stays
   }, [item.id]);
-  useEffect(() => {
-    const made = tree?.nodes.map(({ one }) => one.id).filter((id) => id.startsWith("video_") && !known.has(id)).slice(0, MOST_NAMED) ?? [];
-    made.forEach((id) => get(`/v1/videos/${id}`).then(({ minisora: { verb } }) => setVerbs((before) => ({ ...before, [id]: verb })), () => {})); // it stays without its verb
-  }, [tree]);
   if (!tree || tree.nodes.length < 2) return null;
-  const verbOf = (id) => known.get(id)?.video.minisora.verb ?? verbs[id];
   return html`<section class="lineage" aria-label=${t("lineage")}><h2>${t("lineage")}</h2>
     <div class="tree"><div style=${{ width: `${tree.width}px`, height: `${tree.height}px` }}>
       <svg width=${tree.width} height=${tree.height} aria-hidden="true">${tree.edges.map(({ from, to }) => html`<path key=${`${from.one.id} ${to.one.id}`} d=${curve(from, to)} />`)}</svg>
-      ${tree.nodes.map(({ one, x, y }) => html`<a key=${one.id} href="#library/${one.id}" aria-current=${one.id === item.id ? "true" : null} title=${one.name}
-        style=${{ left: `${x}px`, top: `${y}px` }}><img src=${content(one.id, "thumbnail")} alt=${one.name} width=${SIDE} height=${SIDE} />
-        <span>${t(verbOf(one.id) ? `did.${verbOf(one.id)}` : "did.upload")}</span></a>`)}
+      ${tree.nodes.map(({ one, x, y }) => html`<a key=${one.id} href="#library/${one.id}" aria-current=${one.id === item.id ? "true" : null} title=${titleOf(one)}
+        style=${{ left: `${x}px`, top: `${y}px` }}><img src=${content(one.id, "thumbnail")} alt=${titleOf(one)} width=${SIDE} height=${SIDE} />
+        <span>${did(one)}</span></a>`)}
     </div></div>
   </section>`;
 }

@@ -7,10 +7,12 @@ import { duration, t } from "../language.js";
 import { again, outbox, takeBack } from "../outbox.js";
 import { content, isFinal, jobs, putJob } from "../store.js";
 import { calm } from "../theme.js";
+import { jobTitle } from "../titles.js";
 import { failed, sentence } from "../toasts.js";
 import { bringBack, told, usedBy } from "./back.js";
 import { form, goOn } from "./form.js";
 import { NoisyPicture } from "./noise.js";
+import { parsed } from "./schedule.js";
 import { Progress } from "./watched.js";
 
 const MOST = 24; // drafts on the page; the library has all
@@ -25,8 +27,8 @@ export function Drafts({ onWatch }) {
     <h2>${t("drafts")}</h2>
     ${!waiting.length && !videos.length && html`<p class="small">${t("drafts.empty")}</p>`}
     <div class="cards">${waiting.toReversed().map((each) => html`<${Waiting} key=${each.key} entry=${each} />`)}</div>
-    ${groups.map(({ key, prompt, verb, drafts }) => html`<div class="group" key=${key}>
-      <h3><span class="verb">${t(`verb.${verb}`)}</span> <span dir="auto" title=${prompt}>${prompt}</span></h3>
+    ${groups.map(({ key, prompt, words, verb, drafts }) => html`<div class="group" key=${key}>
+      <h3><span class="verb">${t(`verb.${verb}`)}</span> <span dir="auto" title=${prompt}>${words}</span></h3>
       <div class="cards">${drafts.map((each) => html`<${Draft} key=${each.video.id} draft=${each} onWatch=${onWatch} />`)}</div>
     </div>`)}
     ${known.size > MOST && html`<p class="small">${t("drafts.more", { n: MOST })} <a href="#library">${t("drafts.all")}</a></p>`}
@@ -36,7 +38,13 @@ export function Drafts({ onWatch }) {
 /** Drafts of one request, which differ in their seeds, stand together, where the newest of them would. */
 function grouped(videos) {
   const groups = Map.groupBy(videos, ({ video: { minisora: { verb, request } } }) => JSON.stringify([verb, { ...request, seed: 0 }]));
-  return [...groups].map(([key, drafts]) => ({ key, drafts, verb: drafts[0].video.minisora.verb, prompt: drafts[0].video.prompt ?? "" }));
+  return [...groups].map(([key, drafts]) => ({ key, drafts, verb: drafts[0].video.minisora.verb, prompt: drafts[0].video.prompt ?? "", words: wordsOf(drafts[0].video) }));
+}
+
+/** A prompt as it was written; of several, what they say in order. */
+function wordsOf(video) {
+  const { prompt, minisora: { verb } } = video;
+  return prompt && (verb === "storyboard" || parsed(prompt).length > 1) ? jobTitle(video) : prompt ?? "";
 }
 
 /** A request that the server does not have yet. */
@@ -63,11 +71,12 @@ function Draft({ draft: { video, preview }, onWatch }) {
 }
 
 /** What was made, as a link to its page. */
-function Screen({ video: { id, prompt, minisora: { verb, format, made } } }) {
+function Screen({ video }) {
+  const { id, minisora: { verb, format, made } } = video;
   const film = useRef(), [plays, setPlays] = useState(false);
   const moves = verb !== "image" && !["gif", "png"].includes(format), size = { width: made.width, height: made.height };
   const turn = () => (plays ? film.current.pause() : film.current.play());
-  return html`<a href="#library/${id}" aria-label=${t("draft.open", { prompt: prompt ?? t(`verb.${verb}`) })}>${moves
+  return html`<a href="#library/${id}" aria-label=${t("draft.open", { prompt: jobTitle(video) })}>${moves
     ? html`<video ref=${film} src=${content(id)} poster=${content(id, "thumbnail")} ...${size} loop muted playsinline autoplay=${!calm.matches}
         onPlay=${() => setPlays(true)} onPause=${() => setPlays(false)}></video>`
     : html`<img src=${content(id)} alt="" ...${size} />`}</a>
@@ -118,7 +127,7 @@ function After({ video }) {
         : html`<button class="quiet" onClick=${() => again(video.id)}>${t("draft.again")}</button>`}
       <button class="quiet" onClick=${settings}>${t("draft.settings")}</button>
       ${state === "done" && html`<a class="quiet" href="${content(video.id)}&download=true" download>${t("draft.download")}</a>`}
-      ${state === "done" && original && html`<a class="quiet" href="#library/compare/${original}/${video.id}">${t("draft.compare")}</a>`}
+      ${state === "done" && original && html`<a class="quiet" href="#library/compare/${original}/${video.id}">${t("item.compare.original")}</a>`}
     </div>
     ${open && html`<div class="next">${choices.map((each) => html`<button key=${each} class="chip" onClick=${() => next(each)}>${t(`go.${each}`)}</button>`)}
       ${request.small && html`<button class="chip" onClick=${() => next("generate")}>${t("go.generate")}</button>`}</div>`}

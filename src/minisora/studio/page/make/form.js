@@ -21,6 +21,7 @@ const EITHER = ["mask"]; // of these, slots that take clips too
 const DRAWN = ["prompt", "seconds", "after", "before", "at", "board", "typed", "typed_source"]; // not by a field
 export const OWN = { generate: [], edit: ["source", "strength"], inpaint: ["box", "colour"], outpaint: ["to", "corner"], interpolate: ["times"] };
 const ABSENT = 1; // seconds, as which a clip is drawn that is still to be chosen
+const HAN = /\p{Script=Han}/u;
 const SEEDS = 1_000_000; // that are drawn: short enough to read out
 const EMPTY = { verb: "generate", parts: [{ start: 0, text: "" }], part: 0, seconds: null, after: 2, before: 0, media: {}, pins: [], fields: {}, variants: 1, model: "" };
 
@@ -117,9 +118,15 @@ export function bodyOf(one, seed) {
     const value = typed(one.fields[field.name], field.type);
     if (value !== undefined) body[field.name] = value;
   }
+  if (readsGlossary(one)) body.expand ??= "auto";
   if (seed !== undefined && verb !== "reverse") body.seed = seed;
   if (one.model && verb !== "reverse") body.model = one.model;
   return body;
+}
+
+/** True if a Chinese prompt goes to a model that knows the playroom: it reads English, which the prompt is put into. */
+export function readsGlossary(one) {
+  return modelOf(one).world === "playroom" && hasPrompt(one.verb) && [one.fields.source, ...one.parts.map(({ text }) => text)].some((text) => HAN.test(text));
 }
 
 /** Requests of all variants: the seed that was given and those after it, or seeds drawn by chance. */

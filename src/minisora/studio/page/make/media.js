@@ -4,7 +4,7 @@ import { cell, useCell } from "../cell.js";
 import { Dialog } from "../dialog.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
-import { duration, number, t } from "../language.js";
+import { duration, fileSize, t } from "../language.js";
 import { content, items, putItem, server } from "../store.js";
 import { failed, say, unheard } from "../toasts.js";
 import { bringBack, told } from "./back.js";
@@ -17,7 +17,7 @@ export const sending = cell([]); // files on their way: { id, name, share, stop 
 export async function keep(file) {
   const most = server.value.me.bounds.upload.size_bytes;
   if (file.size > most) {
-    say(t("file.large", { name: file.name, n: number(most / 2 ** 20, 0) }), { kind: "error" });
+    say(t("file.large", { name: file.name, n: fileSize(most) }), { kind: "error" });
     return null;
   }
   const control = new AbortController(), entry = { id: Symbol(file.name), name: file.name, share: 0, stop: () => control.abort() };

@@ -4,7 +4,7 @@ import { html, useRef, useState } from "../html.js";
 import { Icon } from "../icons.js";
 import { number, t, tOr } from "../language.js";
 import { failed } from "../toasts.js";
-import { change, mayChange, secondsOf } from "./form.js";
+import { change, mayChange, readsGlossary, secondsOf } from "./form.js";
 import { parsed, without, written } from "./schedule.js";
 
 const EXAMPLES = 6;
@@ -54,8 +54,9 @@ export function Prompt({ form, model, onSend }) {
       ${parts.length > 1 && html`<button class="quiet" onClick=${() => change({ parts: without(parts, n), part: Math.max(0, n - 1) })}>${t("part.remove")}</button>`}
       <span class="count" id="prompt-help">${t("prompt.count", { n: number(text.length) })}</span>
     </div>
+    ${readsGlossary(form) && html`<p class="small" role="status">${t("prompt.chinese")}</p>`}
     ${proposal && html`<${Proposal} proposal=${proposal} onUse=${use} onClose=${() => { area.current.focus(); setProposal(null); }} />`}
-    ${!text.trim() && html`<div class="examples"><span>${t("examples")}</span>
+    ${!text.trim() && model.world === "playroom" && html`<div class="examples"><span>${t("examples")}</span>
       ${Array.from({ length: EXAMPLES }, (_, each) => html`<button key=${each} class="chip" title=${t(`example.${each + 1}.prompt`)}
         onClick=${() => { area.current.focus(); put(t(`example.${each + 1}.prompt`)); }}>${t(`example.${each + 1}`)}</button>`)}
     </div>`}
@@ -73,7 +74,7 @@ function Proposal({ proposal, onUse, onClose }) {
   const lists = ["added", "not_understood", "read_as"].filter((each) => proposal[each].length);
   return html`<aside class="proposal" aria-label=${t("expand.title")}>
     <h3>${t(proposal.source ? "expand.title" : "expand.none")}</h3>
-    <p dir="auto">${proposal.source ? proposal.prompt : proposal.reason}</p>
+    <p dir="auto">${proposal.source ? proposal.prompt : tOr(`expand.none.${proposal.reason_code}`, proposal.reason)}</p>
     ${lists.map((each) => html`<p class="small" key=${each}><b>${t(`expand.${each}`)}</b> <span dir="auto">${proposal[each].join("; ")}</span></p>`)}
     <div class="row">
       ${proposal.source && html`<button class="main" onClick=${onUse}>${t("expand.use")}</button>`}

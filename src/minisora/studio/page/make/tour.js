@@ -1,8 +1,7 @@
-/** A tour of Make in five steps: offered once, and to be had again from the page of keys. */
+/** A tour of Make in five steps: offered once, and to be had again from the page of keys. Its box leaves free what it is about. */
 import { cell, kept, useCell } from "../cell.js";
 import { html, useEffect, useLayoutEffect, useRef } from "../html.js";
 import { t } from "../language.js";
-import { calm } from "../theme.js";
 
 const STEPS = { verbs: ".verbs", prompt: ".prompt", timeline: ".timeline", send: ".send", drafts: ".drafts" };
 const NAMES = Object.keys(STEPS);
@@ -19,16 +18,16 @@ export function Tour() {
 }
 
 function Step({ n }) {
-  const next = useRef(), name = NAMES[n], isLast = n === NAMES.length - 1;
+  const next = useRef(), box = useRef(), name = NAMES[n], isLast = n === NAMES.length - 1;
   useLayoutEffect(() => next.current.focus({ preventScroll: true }), []); // before the step is seen, so that no key is lost
   useEffect(() => {
     const target = document.querySelector(STEPS[name]), press = (event) => { if (event.key === "Escape") end(); };
     target?.classList.add("toured");
-    target?.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
+    target?.scrollIntoView({ block: target.offsetHeight > (innerHeight - box.current.offsetHeight) / 2 ? "start" : "nearest" }); // with the margins of .toured, clear of the box
     addEventListener("keydown", press);
     return () => { target?.classList.remove("toured"); removeEventListener("keydown", press); };
   }, [name]);
-  return html`<aside class="tour" role="dialog" aria-label=${t("tour")}>
+  return html`<aside class="tour" ref=${box} role="dialog" aria-label=${t("tour")}>
     <p class="small">${t("tour.step", { n: n + 1, all: NAMES.length })}</p>
     <p>${t(`tour.${name}`)}</p>
     <div class="row"><button class="main" ref=${next} onClick=${isLast ? end : () => step.set(n + 1)}>${t(isLast ? "tour.end" : "tour.next")}</button>

@@ -2,7 +2,7 @@
 import { get } from "../api.js";
 import { useCell } from "../cell.js";
 import { html, useEffect, useState } from "../html.js";
-import { duration, fileSize, number, t } from "../language.js";
+import { duration, fileSize, language, number, t } from "../language.js";
 import { change } from "../make/form.js";
 import { Markdown } from "../markdown.js";
 import { jobs, server } from "../store.js";
@@ -16,10 +16,10 @@ export function Models() {
 }
 
 function Model({ model: { id, minisora: facts }, isFirst }) {
-  const [card, setCard] = useState(null), known = useCell(jobs);
+  const [card, setCard] = useState(null), known = useCell(jobs), words = useCell(language);
   useEffect(() => {
-    if (!facts.provider) get(`/v1/models/${id}`).then((found) => setCard(found.minisora.card ?? ""), () => {}); // its facts stay
-  }, [id]);
+    if (!facts.provider) get(`/v1/models/${id}`, { language: words }).then((found) => setCard(found.minisora.card ?? ""), () => {}); // its facts stay
+  }, [id, words]);
   const use = () => { change({ model: isFirst ? "" : id }); location.hash = "make"; };
   const speed = speedOf([...known.values()], id);
   return html`<article class="model">

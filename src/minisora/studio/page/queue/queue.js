@@ -6,9 +6,11 @@
  */
 import { useCell } from "../cell.js";
 import { html, useRef, useState } from "../html.js";
+import { Dialog } from "../dialog.js";
 import { duration, t } from "../language.js";
 import { jobs } from "../store.js";
-import { move } from "./actions.js";
+import { jobTitle } from "../titles.js";
+import { cancelAll, move } from "./actions.js";
 import { Row } from "./row.js";
 
 const SHOWN = 12; // failed and cancelled jobs
@@ -32,7 +34,7 @@ export function Queue() {
 }
 
 const byAge = (a, b) => a.video.created_at - b.video.created_at || (a.video.id < b.video.id ? -1 : 1);
-const byPlace = (a, b) => (a.video.minisora.place ?? Infinity) - (b.video.minisora.place ?? Infinity) || byAge(a, b);
+const byPlace = (a, b) => a.video.minisora.place - b.video.minisora.place;
 
 function List({ name, jobs: list }) {
   return list.length > 0 && html`<section aria-label=${t(`queue.${name}`)}><h2>${t(`queue.${name}`)}</h2>
@@ -42,11 +44,12 @@ function List({ name, jobs: list }) {
 /** Waiting jobs, which are dragged, or moved by the arrow keys, to another place. */
 function Line({ jobs: list, onSay }) {
   const at = useRef(), [drag, setDrag] = useState(null); // { from, to }: places in the list
+  const [asks, setAsks] = useState(false);
   const put = async (from, to) => {
     if (to === from || to < 0 || to >= list.length) return;
     const rest = list.filter((_, n) => n !== from), { video } = list[from];
     await move(video.id, rest[to]?.video.id ?? null);
-    onSay(t("queue.moved", { prompt: video.prompt ?? "", n: to + 1 }));
+    onSay(t("queue.moved", { prompt: jobTitle(video), n: to + 1 }));
     at.current?.querySelector(`[data-id="${video.id}"] .grip`)?.focus();
   };
   const placeOf = (y) => {
@@ -70,8 +73,20 @@ function Line({ jobs: list, onSay }) {
     },
   });
   const line = (n) => (!drag || drag.to === drag.from || drag.to === drag.from + 1 ? "" : drag.to === n ? "before" : drag.to === list.length && n === list.length - 1 ? "after" : "");
-  return list.length > 0 && html`<section aria-label=${t("queue.waiting")}><h2>${t("queue.waiting")}</h2>
+  return list.length > 0 && html`<section aria-label=${t("queue.waiting")}>
+    <div class="row head"><h2>${t("queue.waiting")}</h2>
+      ${list.length > 1 && html`<button class="quiet" onClick=${() => setAsks(true)}>${t("queue.cancelAll")}</button>`}</div>
     <ol class="jobs" ref=${at}>${list.map((each, n) => html`<${Row} key=${each.video.id} job=${each} grip=${grip(n)} mark=${`${drag?.from === n ? "held" : ""} ${line(n)}`} />`)}</ol>
     ${list.length > 1 && html`<p class="small">${t("queue.move.help")}</p>`}
+    ${asks && html`<${CancelAll} ids=${list.map(({ video }) => video.id)} onClose=${() => setAsks(false)} />`}
   </section>`;
+}
+
+function CancelAll({ ids, onClose }) {
+  const cancel = () => { onClose(); cancelAll(ids); };
+  return html`<${Dialog} title=${t("queue.cancelAll.ask", { n: ids.length })} onClose=${onClose}>
+    <p class="small">${t("queue.cancelAll.help")}</p>
+    <div class="row"><button class="main" onClick=${cancel}>${t("queue.cancelAll.yes", { n: ids.length })}</button>
+      <button onClick=${onClose}>${t("queue.cancelAll.no")}</button></div>
+  <//>`;
 }

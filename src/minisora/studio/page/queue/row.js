@@ -1,14 +1,16 @@
 /** A job of the queue, with what can be done with it. */
 import { html } from "../html.js";
 import { Icon } from "../icons.js";
-import { duration, number, t, tOr } from "../language.js";
+import { duration, t } from "../language.js";
 import { NoisyPicture } from "../make/noise.js";
+import { Progress } from "../make/watched.js";
+import { jobTitle } from "../titles.js";
 import { sentence } from "../toasts.js";
 import { act, forget, inMake } from "./actions.js";
 
 /** grip: handlers of what it is dragged by; mark: classes while something is dragged */
 export function Row({ job: { video, preview }, grip = null, mark = "" }) {
-  const { state, verb, place } = video.minisora, name = video.prompt || t(`verb.${verb}`);
+  const { state, verb, place } = video.minisora, name = jobTitle(video);
   return html`<li class="job ${state} ${mark}" data-id=${video.id} data-state=${state}>
     ${grip && html`<button class="icon grip" aria-label=${t("queue.move", { prompt: name })} title=${t("queue.move.help")} ...${grip}><${Icon} name="grip" /></button>`}
     <div class="small-screen"><${NoisyPicture} level=${state === "running" ? 1 - video.progress / 100 : 1} source=${preview} moves=${state === "running"} /></div>
@@ -22,11 +24,10 @@ export function Row({ job: { video, preview }, grip = null, mark = "" }) {
 }
 
 function Stage({ video }) {
-  const { state, stage, done_in: left } = video.minisora;
+  const { state, done_in: left } = video.minisora;
   if (state === "failed") return html`<span class="wrong" dir="auto">${sentence(video.error.message)}</span>`;
-  const now = state === "running" && stage ? `${tOr(`stage.${stage.name}`, stage.name)}${stage.total > 1 ? ` ${number(stage.done)}/${number(stage.total)}` : ""}` : t(`state.${state}`);
-  const time = left == null || left < 0.5 ? "" : t("draft.left", { n: duration(left) });
-  return [now, time].filter(Boolean).join(" · ");
+  const time = left == null || left < 0.5 ? "" : ` · ${t("draft.left", { n: duration(left) })}`;
+  return state === "running" ? html`<${Progress} video=${video} />${time}` : t(`state.${state}`) + time;
 }
 
 function Buttons({ video, name }) {

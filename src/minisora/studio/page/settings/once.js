@@ -1,8 +1,6 @@
 /** A secret that is shown this once, to be copied. */
 import { html, useState } from "../html.js";
-import { language, t } from "../language.js";
-
-export const dateOf = (seconds) => new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
+import { t } from "../language.js";
 
 export function Once({ label, secret, onClose }) {
   const [copied, setCopied] = useState(false);

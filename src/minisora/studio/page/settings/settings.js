@@ -24,9 +24,10 @@ export function Settings() {
 }
 
 function Me({ me: { token, usage, needs_token: needed, bounds } }) {
-  const of = (used, most, unit = (n) => number(n)) => (most == null ? unit(used) : t("me.of", { n: unit(used), all: unit(most) }));
+  const quota = (name, used, most, unit = (n) => number(n)) => [name, most == null ? unit(used) : html`${t("me.of", { n: unit(used), all: unit(most) })}
+    <progress max=${most} value=${Math.min(used, most)} aria-label=${t(`me.${name}`)}></progress>`];
   const rows = [
-    ["name", token?.name ?? t("me.open")], ["waiting", of(usage.unfinished, token?.jobs_waiting)], ["kept", of(usage.bytes, token?.bytes_kept, fileSize)],
+    ["name", token?.name ?? t("me.open")], quota("waiting", usage.unfinished, token?.jobs_waiting), quota("kept", usage.bytes, token?.bytes_kept, fileSize),
     ["today", duration(usage.seconds_today)], ["calls", token?.calls_a_minute == null ? t("me.unbounded") : number(token.calls_a_minute)],
     ["longest", duration(bounds.video.seconds)], ["largest", fileSize(bounds.upload.size_bytes)],
   ];

@@ -3,7 +3,8 @@ import { call, get, post } from "../api.js";
 import { html, useEffect, useState } from "../html.js";
 import { number, t } from "../language.js";
 import { failed } from "../toasts.js";
-import { Once, dateOf } from "./once.js";
+import { dateOf } from "../when.js";
+import { Once } from "./once.js";
 
 const MEGABYTE = 1e6;
 const BOUNDS = [["jobs_waiting", 1], ["bytes_kept", MEGABYTE], ["calls_a_minute", 1]]; // field, and what one of its unit is

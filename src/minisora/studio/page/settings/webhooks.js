@@ -3,7 +3,8 @@ import { call, get, post } from "../api.js";
 import { html, useEffect, useState } from "../html.js";
 import { number, t } from "../language.js";
 import { failed } from "../toasts.js";
-import { Once, dateOf } from "./once.js";
+import { dateOf } from "../when.js";
+import { Once } from "./once.js";
 
 const BEGIN = "https://";
 const EVENTS = ["video.completed", "video.failed"];
