@@ -125,8 +125,8 @@ function After({ video }) {
   return html`<div class="row">
       ${state === "done" ? html`<button class="quiet strong" aria-expanded=${open} onClick=${() => setOpen(!open)}>${t("draft.go")}</button>`
         : html`<button class="quiet" onClick=${() => again(video.id)}>${t("draft.again")}</button>`}
+      ${state === "done" && html`<a class="quiet" href="${content(video.id)}&download=true" download aria-label=${t("draft.download")} title=${t("draft.download")}><${Icon} name="download" /></a>`}
       <button class="quiet" onClick=${settings}>${t("draft.settings")}</button>
-      ${state === "done" && html`<a class="quiet" href="${content(video.id)}&download=true" download>${t("draft.download")}</a>`}
       ${state === "done" && original && html`<a class="quiet" href="#library/compare/${original}/${video.id}">${t("item.compare.original")}</a>`}
     </div>
     ${open && html`<div class="next">${choices.map((each) => html`<button key=${each} class="chip" onClick=${() => next(each)}>${t(`go.${each}`)}</button>`)}
