@@ -145,7 +145,9 @@ def test_a_node_dies_and_every_job_is_done_once_and_alike(cluster, tmp_path, mod
         return made, attempts
 
     made, attempts = asyncio.run(there())
-    assert sorted(attempts) == [["done"]] * 4 + [["worker_lost", "done"]]
+    *whole, lost = sorted(attempts, key=len)
+    # "stopped": the node had done its job before it died, and had not begun the next
+    assert (whole, lost) in [([["done"]] * 4, [outcome, "done"]) for outcome in ("worker_lost", "stopped")]
     assert made == asyncio.run(here())
 
 
