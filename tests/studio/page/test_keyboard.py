@@ -156,10 +156,10 @@ def test_language_theme_dialogs_and_no_trap(opened: Open, tmp_path: Path):
         keys.act("Theme")
         keys.press("Enter")
         assert page.locator("html").get_attribute("data-theme") == "dark"
-        assert keys.act("Keys")["name"] == "Close"
+        assert keys.act("Keyboard")["name"] == "Close"
         keys.press("2", seen=False)
         assert page.url.endswith("/") and page.locator("dialog").count() == 1  # keys of the page rest meanwhile
-        assert keys.press("Escape")["name"] == "Keys"
+        assert keys.press("Escape")["name"] == "Keyboard"
         keys.to("Make a video")
         for _ in range(2):
             keys.press("ArrowRight")

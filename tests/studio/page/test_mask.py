@@ -155,6 +155,7 @@ def test_each_drawing_holds_until_the_next(editor: Page, client: Client, tmp_pat
     editor.locator("[data-state=done]").wait_for()
 
     editor.get_by_role("button", name="Draw it").click()  # goes on where it was
+    editor.locator(".board canvas").wait_for()
     assert editor.locator(".drawings button").count() == 4 and (painted(editor) == first).all()
     to_frame(editor, 6)
     editor.get_by_role("button", name="Undo").first.click()

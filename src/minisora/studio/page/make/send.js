@@ -42,7 +42,7 @@ function OnTheWay() {
   };
   return html`<button class="way" onClick=${lead}>
     ${state === "running" && html`<progress max="100" value=${video.progress} aria-label=${t("draft.progress")}></progress>`}
-    ${state === "done" || state === "failed" ? html`<b>${t(`way.${state}`)}</b>`
-      : html`<b>${t(open > 1 ? "way.many" : "way", { n: open })}</b>${state === "running" && html`<${Progress} video=${video} />`}`}
+    ${state === "done" || state === "failed" ? html`<strong>${t(`way.${state}`)}</strong>`
+      : html`<strong>${t(open > 1 ? "way.many" : "way", { n: open })}</strong>${state === "running" && html`<${Progress} video=${video} />`}`}
   </button>`;
 }
