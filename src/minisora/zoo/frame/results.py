@@ -35,9 +35,9 @@ def result_of(
 ) -> Result:
     """Train what the entry needs, measure its rows and figures; what is done already is kept."""
     path = folder / f"{entry.name}-{seed}.json"
-    done: Any = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    done: Result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if done.get("of") != (of := {"world": WORLD_VERSION, "seed": seed, "budget": asdict(budget)}):
-        done = {"of": of, "stages": {}, "rows": {}, "bounds": {}, "figures": None}
+        done = {"of": of, "stages": {}, "rows": {}, "bounds": {}, "figures": {}}
     folder.mkdir(parents=True, exist_ok=True)
     models = {}
     for stage in entry.every_stage():
@@ -54,7 +54,7 @@ def result_of(
             write_picture(folder / f"{entry.name}-{seed}-{len(done['rows'])}.png", strip(frames))
             say(f"{row.name}: Frechet distance {figures.frechet:.2f}, score {figures.score:.2f}")
             _save(done, path)
-    if entry.figures is not None and done["figures"] is None:
+    if entry.figures is not None and not done["figures"]:
         done["figures"] = dict(entry.figures(models, seed))
         say(", ".join(f"{name} {value:.4g}" for name, value in done["figures"].items()))
     _save(done, path)
