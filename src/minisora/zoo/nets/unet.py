@@ -110,7 +110,7 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         told = self.embed(F.silu(embedding))[..., None, None]
-        if self.adm:  # AdaGN(h, y) = y_s GroupNorm(h) + y_b, Dhariwal and Nichol, Eq. 10
+        if self.adm:  # AdaGN(h, y) = y_s GroupNorm(h) + y_b, Dhariwal and Nichol, section 3.1
             scale, shift = told.chunk(2, 1)
             h = self.norm2(h) * (1 + scale) + shift
         else:
