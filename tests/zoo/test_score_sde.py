@@ -49,7 +49,7 @@ def test_the_corrector_is_diffusers():
     theirs.set_timesteps(10)
     x, g = torch.randn(2, 3, 4, 4, 3, generator=torch.Generator().manual_seed(0))
     rng = torch.Generator().manual_seed(1)
-    ours = score_sde.corrected(VE, lambda x, t: g, x, torch.tensor(0.5), torch.Generator().manual_seed(1))
+    ours = score_sde.corrected(lambda x, t: g, x, torch.tensor(0.5), torch.Generator().manual_seed(1))
     torch.testing.assert_close(ours, theirs.step_correct(g, x, generator=rng).prev_sample)
 
 
@@ -62,7 +62,7 @@ def test_samples_of_the_reverse_sde_are_the_data(sde, corrects):
     times = sde.times(100).flip(0)
     for t, s in pairwise(times):
         if corrects:
-            x = score_sde.corrected(sde, score, x, t, rng)
+            x = score_sde.corrected(score, x, t, rng)
         x = score_sde.reverse(sde, score, x, t, s, rng)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.03)
     assert float(x.std()) == pytest.approx(STD, rel=0.06)

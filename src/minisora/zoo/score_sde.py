@@ -44,7 +44,7 @@ Moment = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class SDE:
-    """dx = f(t) x dt + g(t) dw, Eq. 5, and its marginals: x(t) | x(0) ~ N(alpha x(0), sigma^2).
+    """dx = f(t) x dt + g(t) dw, Eq. 5; x(t) given x(0) is N(alpha x(0), sigma^2), Eq. 29.
 
     start: the least time that is visited; bend: how much denser times are towards it
     """
@@ -134,11 +134,14 @@ def reverse(sde: SDE, score: Score, x: Tensor, t: Tensor, s: Tensor, noise: torc
     return (mean + spread * torch.randn(x.shape, generator=noise)).to(x.dtype)
 
 
-def corrected(sde: SDE, score: Score, x: Tensor, t: Tensor, noise: torch.Generator) -> Tensor:
-    """Corrector: a step of Langevin dynamics, Algorithms 4 (VE) and 5 (VP)."""
+def corrected(score: Score, x: Tensor, t: Tensor, noise: torch.Generator) -> Tensor:
+    """Corrector: a step of Langevin dynamics, Algorithms 4 (VE) and 5 (VP).
+
+    The latter's factor alpha_i is that of one step of 1000, here 1.
+    """
     g, z = score(x, t), torch.randn(x.shape, generator=noise)
     ratio = z.flatten(1).norm(dim=1).mean() / g.flatten(1).norm(dim=1).mean()
-    step = 2 * sde.alpha(t) ** 2 * (SNR * ratio) ** 2
+    step = 2 * (SNR * ratio) ** 2
     return (x + step * g + (2 * step).sqrt() * z).to(x.dtype)
 
 
@@ -147,7 +150,7 @@ def solved(sde: SDE, score: Score, x: Tensor, *, steps: int, noise: torch.Genera
     times = sde.times(steps).flip(0)
     for t, s in pairwise(times):
         if corrects:
-            x = corrected(sde, score, x, t, noise)
+            x = corrected(score, x, t, noise)
         x = reverse(sde, score, x, t, s, noise)
     return denoised(sde, score, x, times[-1])
 
@@ -161,15 +164,15 @@ def flowed(sde: SDE, score: Score, x: Tensor, times: Tensor) -> Tensor:
 
 
 def denoised(sde: SDE, score: Score, x: Tensor, t: Tensor) -> Tensor:
-    """The mean of x(0) given x(t), by Tweedie's formula: the noise that is left at the end."""
+    """The mean of x(0) given x(t), by Tweedie's formula: it removes the last noise, appendix G."""
     return ((x + sde.sigma(t) ** 2 * score(x, t)) / sde.alpha(t)).to(x.dtype)
 
 
 def log_likelihood(sde: SDE, score: Score, x: Tensor, *, steps: int, noise: torch.Generator) -> Tensor:
     """log p(x) of each sample, in nats: the ODE's end under the prior, and its volume change.
 
-    Section 4.3 and appendix D.2: d log p / dt = -div v, whose trace is estimated by
-    epsilon^T (dv/dx) epsilon with one random vector of signs (Skilling and Hutchinson).
+    Eq. 39; the divergence is estimated by epsilon^T (dv/dx) epsilon with one random vector of
+    signs (Eq. 40, Skilling and Hutchinson).
     """
     epsilon = torch.randint(0, 2, x.shape, generator=noise).to(x.dtype) * 2 - 1
 
@@ -191,7 +194,10 @@ def log_likelihood(sde: SDE, score: Score, x: Tensor, *, steps: int, noise: torc
 
 
 def figures(models: Models, seed: int) -> dict[str, float]:
-    """Bits per dimension of held-out pictures given their class, with uniform dequantisation."""
+    """Bits per dimension of held-out pictures given their class, with uniform dequantisation.
+
+    Of the marginal at `start`, the least noise that is modelled, as in appendix D.2.
+    """
     batch, rng = batch_of(PICTURES_32, range(16), split="held_out"), torch.Generator().manual_seed(seed)
     x = batch.x + (torch.rand(batch.x.shape, generator=rng) - 0.5) / 127.5
     bits = {}

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from minisora.errors import UsageError
 from minisora.zoo.frame.entry import Entry
 
-READING_ORDER = ("ddpm", "ddim", "score_sde", "guided_diffusion", "edm", "dit")
+READING_ORDER = ("ddpm", "ddim", "score_sde", "guided_diffusion", "latent_diffusion", "edm", "dit")
 
 
 def entry(name: str) -> Entry:
