@@ -186,7 +186,7 @@ def _latent(kind: Regularisation) -> Stage:
     )
 
 
-LATENT_UNET = UNetConfig(widths=(64, 96, 128), attention=(0, 1, 2), context=WORD)
+LATENT_UNET = UNetConfig(widths=(64, 96, 128), attention=(1, 2), context=WORD)
 PIXEL_UNET = UNetConfig(widths=(32, 64, 96, 128), blocks=1, attention=(2, 3), context=WORD)
 FIRST: dict[Regularisation, Stage] = {"KL": _first("KL"), "VQ": _first("VQ")}
 LATENT: dict[Regularisation, Stage] = {"KL": _latent("KL"), "VQ": _latent("VQ")}

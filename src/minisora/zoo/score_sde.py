@@ -237,11 +237,12 @@ ENTRY = Entry(
             stages=(stage,),
             toy=PICTURES_32,
         )
-        for name, sde, stage in (("VE", VE, STAGE), ("VP", VP, ddpm.STAGE))
-        for how, steps, evaluations in (
-            ("predictor", 60, 61),
-            ("predictor-corrector", 30, 61),
-            ("probability flow", 10, 20),
+        for name, sde, stage, how, steps, evaluations in (
+            ("VE", VE, STAGE, "predictor", 60, 61),
+            ("VE", VE, STAGE, "predictor-corrector", 30, 61),
+            ("VE", VE, STAGE, "probability flow", 10, 20),
+            ("VP", VP, ddpm.STAGE, "predictor-corrector", 30, 61),
+            ("VP", VP, ddpm.STAGE, "probability flow", 10, 20),
         )
     ),
     figures=figures,

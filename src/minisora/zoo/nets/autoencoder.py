@@ -59,4 +59,4 @@ class Block(nn.Module):
 
 def _fast(*layers: nn.Module) -> nn.Module:
     network = nn.Sequential(*layers)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

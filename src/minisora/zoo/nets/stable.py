@@ -166,28 +166,43 @@ class StableDecoder(nn.Module):
         self.scale, width = scale, widths[-1]
         self.post_quant_conv = nn.Conv2d(channels, channels, 1)
         self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
-        self.mid_block = nn.Module()
-        self.mid_block.resnets = nn.ModuleList([ResNet(width, width, groups, eps=1e-6) for _ in range(2)])
-        self.mid_block.attentions = nn.ModuleList([_Attention(width, groups)])
+        self.mid_block = _Middle(width, groups)
         self.up_blocks = nn.ModuleList()
         for level in reversed(range(len(widths))):
-            block, out = nn.Module(), widths[level]
-            inputs = [width] + [out] * layers
-            block.resnets = nn.ModuleList([ResNet(each, out, groups, eps=1e-6) for each in inputs])
-            block.upsamplers = nn.ModuleList([Resample(out, up=True)] if level else [])
-            self.up_blocks.append(block)
-            width = out
+            self.up_blocks.append(_Level([width] + [widths[level]] * layers, widths[level], groups, up=level > 0))
+            width = widths[level]
         self.conv_norm_out, self.conv_out = nn.GroupNorm(groups, width, 1e-6), nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.conv_in(self.post_quant_conv(z.permute(0, 3, 1, 2) / self.scale))
-        first, second = self.mid_block.resnets
-        h = second(self.mid_block.attentions[0](first(h)))
+        h = self.mid_block(h)
         for block in self.up_blocks:
-            for module in (*block.resnets, *block.upsamplers):
-                h = module(h)
+            h = block(h)
         pixels: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
         return pixels.permute(0, 2, 3, 1)
+
+
+class _Middle(nn.Module):
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList([ResNet(width, width, groups, eps=1e-6) for _ in range(2)])
+        self.attentions = nn.ModuleList([_Attention(width, groups)])
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = self.resnets[1](self.attentions[0](self.resnets[0](h)))
+        return out
+
+
+class _Level(nn.Module):
+    def __init__(self, inputs: list[int], out: int, groups: int, *, up: bool) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList([ResNet(width, out, groups, eps=1e-6) for width in inputs])
+        self.upsamplers = nn.ModuleList([Resample(out, up=True)] if up else [])
+
+    def forward(self, h: Tensor) -> Tensor:
+        for module in (*self.resnets, *self.upsamplers):
+            h = module(h)
+        return h
 
 
 class _Attention(nn.Module):

@@ -366,13 +366,21 @@ class _GatedMLP(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        gate = nn.Module()
-        gate.proj = nn.Linear(width, 8 * width)
-        self.net = nn.ModuleList([gate, nn.Identity(), nn.Linear(4 * width, width)])
+        self.net = nn.Sequential(_GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        h, gate = self.net[0].proj(x).chunk(2, -1)
-        out: Tensor = self.net[2](h * F.gelu(gate))
+        out: Tensor = self.net(x)
+        return out
+
+
+class _GEGLU(nn.Module):
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(width, 2 * out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, gate = self.proj(x).chunk(2, -1)
+        out: Tensor = h * F.gelu(gate)
         return out
 
 
