@@ -139,7 +139,7 @@ ENTRY = Entry(
     ),
     family="transformers",
     new="A plain transformer denoises latents; step and class enter as scale, shift and gate of its norms.",
-    after=("ddpm",),
+    after=("latent_diffusion",),
     stages=(DIT, *COMPARED.values()),
     rows=(
         Row(name="DiT", sample=partial(sample, stage=DIT), stages=(DIT,), toy=LATENT_PICTURES_64),

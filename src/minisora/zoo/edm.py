@@ -137,7 +137,7 @@ ENTRY = Entry(
     ),
     family="diffusion",
     new="A preconditioned denoiser, and a second-order sampler that needs to know nothing of its training.",
-    after=("ddpm", "ddim"),
+    after=("ddpm", "ddim", "score_sde"),
     stages=(STAGE, ddpm.STAGE),
     rows=(
         Row(name="EDM, Heun, 19 evaluations", sample=sample, stages=(STAGE,), toy=PICTURES_32),

@@ -171,7 +171,7 @@ ENTRY = Entry(
     ),
     family="diffusion",
     new="The gradient of a classifier of noisy pictures pulls samples towards a class, as hard as one likes.",
-    after=("ddpm", "ddim"),
+    after=("ddpm", "ddim", "score_sde"),
     stages=(STAGE, CLASSIFIER),
     rows=(
         *(_row(conditional=False, s=s) for s in (0.0, 1.0, 4.0)),
