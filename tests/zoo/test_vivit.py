@@ -1,4 +1,4 @@
-"""ViViT's encoders: factorised attention against masked attention, tubelets against a convolution."""
+"""ViViT: factorised attention against masked attention, tubelets against a convolution."""
 
 from __future__ import annotations
 

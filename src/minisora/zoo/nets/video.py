@@ -7,7 +7,7 @@ each frame there are L / frames.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minisora.zoo.nets.attention import Attention, attend
 from minisora.zoo.nets.embed import sinusoids
