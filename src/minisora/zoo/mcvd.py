@@ -64,7 +64,7 @@ def as_channels(frames: Tensor) -> Tensor:
 
 
 def loss(eps_theta: nn.Module, batch: ToyBatch, noise: torch.Generator) -> dict[str, Tensor]:
-    """|eps - eps_theta(x_t, t | m_p p, m_f f)|^2 with random masks m (section 2)."""
+    """|eps - eps_theta(x_t, t | m_p p, m_f f)|^2 with random masks m."""
     count = len(batch.x)
     windows = batch.x.unfold(1, PAST + BLOCK + FUTURE, 1).movedim(-1, 2)  # (B, starts, frames, H, W, 3)
     start = torch.randint(windows.shape[1], (count,), generator=noise)
