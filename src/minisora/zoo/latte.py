@@ -24,7 +24,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from minisora.zoo.ddim import denoised
@@ -33,7 +32,7 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import LATENT_CLIPS_64
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
 from minisora.zoo.nets.transformer import Block, Head, modulations
-from minisora.zoo.nets.video import SpatialAttention, SplitAttention, TemporalAttention, clip_positions
+from minisora.zoo.nets.video import SpatialAttention, SplitAttention, TemporalAttention, clip_positions, guided
 
 Variant = Literal[1, 2, 3, 4]
 WIDTH, DEPTH, HEADS = 128, 8, 4
@@ -111,14 +110,8 @@ class FactorisedBlock(nn.Module):
 
 
 def sample(models: Models, ask: Ask, *, stage: Stage, guidance: float = 1.0) -> Tensor:
-    """DDIM, with classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598)."""
-    latte = models[stage.name]
-    nothing = torch.ones(len(ask), dtype=torch.bool)
-
-    def eps_theta(z: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        eps: Tensor = latte(z, t, labels)
-        return eps if guidance == 1 else (without := latte(z, t, labels, nothing)) + guidance * (eps - without)
-
+    """DDIM, with classifier-free guidance."""
+    eps_theta = guided(models[stage.name], guidance)
     return denoised(eps_theta, ask.normal(*LATENT_CLIPS_64.shape), ask, steps=STEPS)
 
 

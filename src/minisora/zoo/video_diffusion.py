@@ -31,6 +31,7 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import CLIPS_32, ToyBatch, batch_of
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
 from minisora.zoo.nets.unet import GROUPS, Attention2d, Level, UNet, UNetConfig
+from minisora.zoo.nets.video import guided
 
 CONFIG = UNetConfig(widths=(16, 32, 64), blocks=1, attention=(2,), head_width=16)
 NUM_FRAMES = CLIPS_32.num_frames
@@ -115,13 +116,7 @@ def loss(eps_theta: nn.Module, batch: ToyBatch, noise: torch.Generator, *, pictu
 
 def sample(models: Models, ask: Ask, *, stage: Stage, guidance: float = 1.0) -> Tensor:
     """DDIM, with classifier-free guidance (Eq. 6, whose w is our guidance - 1)."""
-    model = models[stage.name]
-    nothing = torch.ones(len(ask), dtype=torch.bool)
-
-    def eps_theta(z: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        eps: Tensor = model(z, t, labels)
-        return eps if guidance == 1 else (without := model(z, t, labels, nothing)) + guidance * (eps - without)
-
+    eps_theta = guided(models[stage.name], guidance)
     return denoised(eps_theta, ask.normal(*CLIPS_32.shape), ask, steps=STEPS)
 
 
