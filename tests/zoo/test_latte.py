@@ -8,6 +8,7 @@ import torch
 from minisora.zoo import latte
 from minisora.zoo.frame.sets import FIELDS, LATENT_CLIPS_64
 
+PLACES = 16  # tokens of a frame
 LABELS = torch.zeros(1, len(FIELDS), dtype=torch.long)
 
 
@@ -22,11 +23,11 @@ def opened(model):
 
 def changed(block, frame, place):
     """Frames and places whose tokens change with the token of a frame and place."""
-    x = torch.randn(1, latte.FRAMES * 64, latte.WIDTH)
+    x = torch.randn(1, latte.FRAMES * PLACES, latte.WIDTH)
     other = x.clone()
-    other[0, frame * 64 + place, 0] += 3
+    other[0, frame * PLACES + place, 0] += 3
     told = torch.randn(1, latte.WIDTH)
-    difference = (block(x, told) - block(other, told)).abs().amax(-1).unflatten(1, (latte.FRAMES, 64))[0]
+    difference = (block(x, told) - block(other, told)).abs().amax(-1).unflatten(1, (latte.FRAMES, PLACES))[0]
     return difference > 1e-6
 
 
@@ -34,7 +35,7 @@ def changed(block, frame, place):
 def test_blocks_see_their_frame_or_their_place(variant):
     first, last = opened(latte.blocks(variant)[0]), opened(latte.blocks(variant)[-1])
     frame, place = 2, 9
-    cross = torch.zeros(latte.FRAMES, 64, dtype=torch.bool)
+    cross = torch.zeros(latte.FRAMES, PLACES, dtype=torch.bool)
     row, column = cross.clone(), cross.clone()
     row[frame], column[:, place] = True, True
     seen = {1: (row, column), 2: (row, column), 3: (~cross, ~cross), 4: (row | column, row | column)}

@@ -30,13 +30,15 @@ from minisora.zoo.ddim import denoised
 from minisora.zoo.ddpm import loss
 from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import LATENT_CLIPS_64
+from minisora.zoo.nets.attention import Attention
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
-from minisora.zoo.nets.transformer import Block, Head, modulations
+from minisora.zoo.nets.transformer import Block, Head, modulations, patches, pictures
 from minisora.zoo.nets.video import SpatialAttention, SplitAttention, TemporalAttention, clip_positions, guided
 
 Variant = Literal[1, 2, 3, 4]
 WIDTH, DEPTH, HEADS = 128, 8, 4
 FRAMES, ROWS, COLUMNS, CHANNELS = LATENT_CLIPS_64.shape
+PATCH = 2  # rows and columns of latents in a token
 STEPS = 20
 GUIDANCE = 2.0
 DROPPED = 0.1  # share of the samples that are shown no class, for guidance
@@ -47,19 +49,19 @@ class Latte(nn.Module):
 
     def __init__(self, variant: Variant = 1) -> None:
         super().__init__()
-        self.enter = nn.Linear(CHANNELS, WIDTH)  # uniform frame patch embedding, of a patch of one cell
-        self.register_buffer("places", clip_positions(FRAMES, ROWS, COLUMNS, WIDTH))
+        self.enter = nn.Linear(PATCH * PATCH * CHANNELS, WIDTH)  # uniform frame patch embedding
+        self.register_buffer("places", clip_positions(FRAMES, ROWS // PATCH, COLUMNS // PATCH, WIDTH))
         self.time, self.label = TimeEmbedding(WIDTH), ClassEmbedding(WIDTH)
         self.blocks = nn.ModuleList(blocks(variant))
-        self.head = Head(WIDTH, CHANNELS)
+        self.head = Head(WIDTH, PATCH * PATCH * CHANNELS)
 
     def forward(self, z: Tensor, t: Tensor, labels: Tensor, dropped: Tensor | None = None) -> Tensor:
         told = self.time(t) + self.label(labels, dropped)
-        h = self.enter(z.flatten(1, 3)) + self.places
+        h = self.enter(patches(z.flatten(0, 1), PATCH)).unflatten(0, (-1, FRAMES)).flatten(1, 2) + self.places
         for block in self.blocks:
             h = block(h, told)
-        eps: Tensor = self.head(h, told)
-        return eps.unflatten(1, z.shape[1:4])
+        eps = self.head(h, told).unflatten(1, (FRAMES, -1)).flatten(0, 1)
+        return pictures(eps, PATCH, (ROWS, COLUMNS, CHANNELS)).unflatten(0, (-1, FRAMES))
 
 
 def blocks(variant: Variant) -> list[nn.Module]:
@@ -74,7 +76,7 @@ def blocks(variant: Variant) -> list[nn.Module]:
     return [block_of(SplitAttention(WIDTH, HEADS, FRAMES)) for _ in range(DEPTH)]
 
 
-def block_of(attention: nn.Module) -> Block:
+def block_of(attention: Attention) -> Block:
     block = Block(WIDTH, HEADS)
     block.attention = attention
     return block

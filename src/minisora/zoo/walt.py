@@ -10,8 +10,8 @@ come from one MLP and a low-rank part for each block (adaLN-LoRA). Before it: Di
 video_diffusion.py, which trained on pictures too; latte.py came in the same weeks. Sora's
 "transformer on spacetime patches" of pictures and clips is next of kin.
 
-Smaller here: the house's causal VAE, latents 5x8x8x16 of clips and 8x8x16 of pictures, and the size
-of latte.py; eps for the paper's v, no self-conditioning, no relative positions in windows. Trained
+Smaller here: the house's causal VAE, latents 5x8x8x16 of clips and 8x8x16 of pictures, and a
+width of 128; eps for the paper's v, no self-conditioning, no relative positions in windows. Trained
 on both sets, and on clips alone with the same FLOPs.
 
 In the paper's symbols c + t is the sum of the embeddings of class and step, A^i the scales, shifts
@@ -35,7 +35,7 @@ from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
 from minisora.zoo.nets.transformer import Block, Head
 from minisora.zoo.nets.video import clip_positions, guided
 
-WIDTH, DEPTH, HEADS = 128, 8, 4
+WIDTH, DEPTH, HEADS = 128, 6, 4
 FRAMES, ROWS, COLUMNS, CHANNELS = LATENT_CLIPS_64.shape
 WINDOW = 4  # rows and columns of a spatiotemporal window
 RANK = 8
@@ -80,6 +80,7 @@ class WALT(nn.Module):
     def __init__(self, window: int = WINDOW) -> None:
         super().__init__()
         self.enter = nn.Linear(CHANNELS, WIDTH)
+        self.places: Tensor
         self.register_buffer("places", clip_positions(FRAMES, ROWS, COLUMNS, WIDTH))
         self.time, self.label = TimeEmbedding(WIDTH), ClassEmbedding(WIDTH)
         self.blocks = nn.ModuleList([Block(WIDTH, HEADS) for _ in range(DEPTH)])
@@ -92,8 +93,8 @@ class WALT(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor, labels: Tensor, dropped: Tensor | None = None) -> Tensor:
         told = self.time(t) + self.label(labels, dropped)
-        h = self.enter(z.flatten(1, -2))
-        h = h + self.places[: h.shape[1]]  # a picture has the places of a first frame
+        tokens = z.flatten(1, -2)
+        h = self.enter(tokens) + self.places[: tokens.shape[1]]  # a picture has the places of a first frame
         A = self.first(told)  # A^1 = MLP(c + t)
         h = self.blocks[0](h, A)
         for block, lora in zip(self.blocks[1:], self.lora, strict=True):
