@@ -171,7 +171,7 @@ def _stage(name: str, pictures: int) -> Stage:
         toy=CLIPS_32,
         build=lambda models: VideoNet(),
         loss=partial(loss, pictures=pictures),
-        share=0.6,
+        share=0.5,
         batch_size=16,
     )
 
