@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,7 @@ def test_ten_steps_lower_the_loss_and_samples_have_the_shape_of_the_set(name):
     for stage in found.every_stage():
         torch.manual_seed(0)
         model = stage.build(models).train()
-        x = torch.randn(4, *stage.toy.shape, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
-        batch = sets.ToyBatch(x, labels(4))
+        batch = replace(sets.random_batch(stage.toy, 4, second=stage.second), labels=labels(4))
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=stage.lr)
         losses = []
         for _ in range(10):

@@ -40,6 +40,7 @@ class Stage:
     build:   the model, from those of the stages it `needs`
     loss:    as in a RunConfig; the loop computes it in bf16 where that is fast
     share:   of the budget in FLOPs, forward and backward
+    second:  a set whose samples come with those of `toy`, for joint training (ToyBatch.second)
     """
 
     name: str
@@ -47,6 +48,7 @@ class Stage:
     build: Callable[[Models], nn.Module]
     loss: Loss
     needs: tuple[Stage, ...] = ()
+    second: Toy | None = None
     share: float = 1.0
     batch_size: int = 64
     lr: float = 1e-3

@@ -8,7 +8,11 @@ from difflib import get_close_matches
 from minisora.errors import UsageError
 from minisora.zoo.frame.entry import Entry
 
-READING_ORDER = ("ddpm", "ddim", "score_sde", "guided_diffusion", "latent_diffusion", "edm", "dit")
+READING_ORDER = (
+    *("ddpm", "ddim", "score_sde", "guided_diffusion", "latent_diffusion", "edm"),
+    *("dit",),
+    *("vivit", "video_diffusion", "mcvd", "walt", "latte"),
+)
 
 
 def entry(name: str) -> Entry:

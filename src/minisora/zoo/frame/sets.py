@@ -99,18 +99,21 @@ class ToyBatch:
     x:      (B, *toy.shape) float32, pixels in -1..1 or latents
     labels: (B, FIELDS) int64
     flops:  of the training step on it
+    second: as many samples of the stage's second set, if it has one
     """
 
     x: Tensor
     labels: Tensor
     flops: float = 0.0
+    second: ToyBatch | None = None
 
     @property
     def tokens(self) -> int:
         return self.x[..., 0].numel()
 
     def to(self, device: torch.device) -> ToyBatch:
-        return ToyBatch(self.x.to(device), self.labels.to(device), self.flops)
+        second = None if self.second is None else self.second.to(device)
+        return ToyBatch(self.x.to(device), self.labels.to(device), self.flops, second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +124,21 @@ class ToyBatches:
     batch_size: int
     seed: int = 0
     flops: float = 0.0
+    second: Toy | None = None
 
     def __call__(self, step: int) -> ToyBatch:
         rng = np.random.default_rng((self.seed, step))
-        return batch_of(self.toy, rng.integers(self.toy.count, size=self.batch_size), flops=self.flops)
+        batch = batch_of(self.toy, rng.integers(self.toy.count, size=self.batch_size), flops=self.flops)
+        if self.second is None:
+            return batch
+        return replace(batch, second=batch_of(self.second, rng.integers(self.second.count, size=self.batch_size)))
+
+
+def random_batch(toy: Toy, count: int, *, second: Toy | None = None) -> ToyBatch:
+    """Noise of the shape of a batch, with labels of zero: what needs no data is tried on it."""
+    x = torch.randn(count, *toy.shape, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
+    labels = torch.zeros(count, len(FIELDS), dtype=torch.long)
+    return ToyBatch(x, labels, second=random_batch(second, count) if second else None)
 
 
 def batch_of(

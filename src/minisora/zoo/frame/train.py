@@ -18,7 +18,7 @@ from minisora.train.config import OptimConfig, RunConfig, split
 from minisora.train.loop import run
 from minisora.video.files import save_tensors
 from minisora.zoo.frame.entry import TABLE, Budget, Models, Stage
-from minisora.zoo.frame.sets import FIELDS, ToyBatch, ToyBatches, prepared
+from minisora.zoo.frame.sets import ToyBatches, prepared, random_batch
 
 RUNS = Path(".cache/zoo/runs")
 COOLDOWN = 0.3  # of the steps
@@ -34,7 +34,8 @@ def train(stage: Stage, *, seed: int = 0, budget: Budget = TABLE) -> nn.Module:
     """
     folder, config = folder_of(stage, seed=seed, budget=budget), run_of(stage, seed=seed, budget=budget)
     if not (folder / WEIGHTS).exists():
-        prepared(stage.toy)
+        for toy in (stage.toy, *([stage.second] if stage.second else [])):
+            prepared(toy)
         run(config, folder)
         if not (folder / WEIGHTS).exists():
             raise KeyboardInterrupt
@@ -58,7 +59,7 @@ def run_of(stage: Stage, *, seed: int = 0, budget: Budget = TABLE) -> RunConfig:
         steps=stable,
         cooldown_steps=cooldown,
         build=build,
-        batch=ToyBatches(toy=stage.toy, batch_size=stage.batch_size, seed=seed, flops=flops),
+        batch=ToyBatches(toy=stage.toy, batch_size=stage.batch_size, seed=seed, flops=flops, second=stage.second),
         loss=stage.loss,
         publish=lambda model, folder, taken: save_tensors(model.state_dict(), folder / WEIGHTS),
         optim=OptimConfig(
@@ -77,8 +78,7 @@ def flops_of_step(stage: Stage, models: Models) -> float:
     """FLOPs of a training step, forward and backward, two per multiply-add, counted by torch."""
     torch.manual_seed(0)
     model = stage.build(models).train()
-    labels = torch.zeros(stage.batch_size, len(FIELDS), dtype=torch.long)
-    batch = ToyBatch(torch.zeros(stage.batch_size, *stage.toy.shape), labels)
+    batch = random_batch(stage.toy, stage.batch_size, second=stage.second)
     with FlopCounterMode(display=False) as counter:
         loss = stage.loss(model, batch, torch.Generator().manual_seed(0))["loss"]
         loss.backward()
