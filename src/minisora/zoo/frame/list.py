@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from minisora.errors import UsageError
 from minisora.zoo.frame.entry import Entry
 
-READING_ORDER = ("ddpm", "ddim", "dit", "videoldm", "animatediff", "i2vgen_xl")
+READING_ORDER = ("ddpm", "ddim", "dit", "imagen_video", "videoldm", "animatediff", "i2vgen_xl")
 
 
 def entry(name: str) -> Entry:
