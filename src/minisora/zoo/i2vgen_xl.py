@@ -177,8 +177,8 @@ def figures(models: Models, seed: int) -> dict[str, float]:
     with torch.inference_mode():
         base = large(based(models, batch.x[:, 0], ask))
         stages = {"base": base, "refined": refined(models, base, ask)}
-        given = decoded(batch.x)
-        shown = {name: decoded(clips) for name, clips in stages.items()}
+        given = decoded(batch.x).clamp(-1, 1)
+        shown = {name: decoded(clips).clamp(-1, 1) for name, clips in stages.items()}
     found = {f"sharpness, {name}": sharpness(x) for name, x in {**shown, "held out": given}.items()}
     for name, x in {**shown, "another clip": given.roll(1, 0)}.items():
         found[f"error to the picture, {name}"] = float(((x - given)[:, 0] / 2).square().mean())

@@ -50,7 +50,7 @@ class Inflated(nn.Module):
 
     def __init__(self, level: Level, over_time: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        width = level.block.conv2.out_channels
+        width = level.block.norm2.num_channels
         self.level, self.norm, self.over_time = level, nn.GroupNorm(GROUPS, width), over_time(width)
 
     def forward(self, h: Tensor, embedding: Tensor, context: Tensor | None) -> Tensor:
