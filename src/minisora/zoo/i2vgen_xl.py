@@ -13,9 +13,10 @@ from text (imagen_video.py). After it: Stable Video Diffusion, and Sora's pictur
 Smaller here: the small video is the latents of the house's VAE averaged over 2x2, so both stages
 share one VAE as the paper's do; the networks are transformers of 6 and 4 million parameters over
 all tokens of a clip. The semantic vector is made by a network trained along, for the frozen CLIP of
-the paper; the picture in detail is concatenated to every frame with the frame's number, as in the
-official code (ali-vilab/VGen). The caption is told in both stages, since nobody can tell from a
-picture how its thing will move.
+the paper. The picture in detail and the frame's number are concatenated to every frame; in the
+official code (ali-vilab/VGen) to the first and to the others, and a transformer along time spreads
+them. As there, both stages are told the caption: nobody can tell from a picture how its thing will
+move. Its refinement begins at step 700 of 1000 of another schedule, ours at 600 of DDPM's.
 
 In a row of the table the picture itself is made from the caption, by the picture model of
 videoldm.py. In the figures it is one of the held-out clips' first frames.
@@ -41,7 +42,7 @@ FRAMES, SIDE, _, CHANNELS = LATENT_CLIPS_64.shape
 SMALL = SIDE // 2
 WIDTH, HEADS = 192, 6
 STEPS = 20
-REFINED_FROM = 600  # of the 1000 steps: noise of the refinement stage at most
+REFINED_FROM = 600  # of DDPM's 1000 steps: the refinement stage knows those below
 REFINING_STEPS = 12  # as dense as the STEPS of the base stage
 
 
