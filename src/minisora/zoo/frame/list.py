@@ -11,7 +11,7 @@ from minisora.zoo.frame.entry import Entry
 READING_ORDER = (
     *("ddpm", "ddim", "score_sde", "guided_diffusion", "latent_diffusion", "edm"),
     *("dit",),
-    *("vivit", "video_diffusion", "mcvd", "walt", "latte"),
+    *("vivit", "video_diffusion", "mcvd", "imagen_video", "videoldm", "animatediff", "i2vgen_xl", "walt", "latte"),
 )
 
 

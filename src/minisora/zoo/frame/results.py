@@ -84,7 +84,7 @@ def _about(stage: Stage, seed: int, budget: Budget) -> Result:
         for before, line in zip([0.0, *(line["step"] for line in log)], log, strict=False)
     )
     return {
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),  # frozen ones are another stage's
         "flops": run.all_steps * flops,
         "steps": run.all_steps,
         "samples": run.all_steps * stage.batch_size,
