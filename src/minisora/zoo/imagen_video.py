@@ -227,7 +227,7 @@ ENTRY = Entry(
     ),
     family="video",
     new="A cascade: few small frames from text, then frames between them, then more pixels.",
-    after=("ddim",),
+    after=("ddim", "video_diffusion"),
     stages=(BASE, TSR, SSR),
     rows=(
         Row(name="Imagen Video", sample=sample, stages=(BASE, TSR, SSR), toy=CLIPS_32),

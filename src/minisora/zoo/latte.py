@@ -142,7 +142,7 @@ ENTRY = Entry(
     ),
     family="video",
     new="DiT for clips, whose blocks see space and time in turn: the best of four ways to factorise.",
-    after=("dit", "vivit"),
+    after=("dit", "vivit", "latent_diffusion", "video_diffusion"),
     stages=(LATTE, *COMPARED.values()),
     rows=(
         Row(name="Latte", sample=partial(sample, stage=LATTE), stages=(LATTE,), toy=LATENT_CLIPS_64),

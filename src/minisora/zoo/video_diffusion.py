@@ -189,7 +189,7 @@ ENTRY = Entry(
     ),
     family="video",
     new="A U-Net factorised over space and time makes clips, learns from pictures too, and extends its own.",
-    after=("ddpm", "ddim"),
+    after=("score_sde",),
     stages=(JOINT, ALONE),
     rows=(
         Row(name="Video diffusion", sample=partial(sample, stage=JOINT), stages=(JOINT,), toy=CLIPS_32),

@@ -202,7 +202,7 @@ ENTRY = Entry(
     ),
     family="video",
     new="Layers over time, mixed into a frozen model of pictures, make it one of videos.",
-    after=("dit",),
+    after=("latent_diffusion", "video_diffusion"),
     stages=(PICTURES, VIDEO, PICTURES_LONGER, FROM_NOTHING),
     rows=(
         Row(name="VideoLDM", sample=partial(sample, stage=VIDEO), stages=(VIDEO,), toy=LATENT_CLIPS_64),

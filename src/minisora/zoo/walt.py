@@ -156,7 +156,7 @@ ENTRY = Entry(
     ),
     family="video",
     new="One transformer of pictures and clips, in causal latents, that attends within windows.",
-    after=("dit", "video_diffusion"),
+    after=("dit", "video_diffusion", "latent_diffusion"),
     stages=(WALT_STAGE, ALONE),
     rows=(
         Row(name="W.A.L.T", sample=partial(sample, stage=WALT_STAGE), stages=(WALT_STAGE,), toy=LATENT_CLIPS_64),
