@@ -11,7 +11,7 @@ kept the latents, and its block (rotary positions, normalised queries and keys, 
 
 Smaller here: 64x64 pictures in patches of 2, three levels as in the paper with 32x32, 16x16 and 8x8
 tokens, neighbourhoods of 5x5 for 7x7, one block in the mapping network for two. Next to it stands
-dit.py on the same pixels in patches of 4, for as many FLOPs.
+dit.py on the same pixels in patches of 4, for as many FLOPs, half of the budget each.
 
 Training is that of Karras et al. 2022 (edm.py), with the loss weighted by soft-min-SNR.
 """
@@ -57,7 +57,7 @@ class HDiT(nn.Module):
     def __init__(self, *, local: bool = True) -> None:
         super().__init__()
         self.time, self.label = TimeEmbedding(MAPPING), ClassEmbedding(MAPPING)
-        self.mapping, self.mapped = FeedForward(MAPPING, 0), nn.RMSNorm(MAPPING)
+        self.mapping = FeedForward(MAPPING, 0)
         self.enter, self.leave = nn.Linear(3 * PATCH**2, WIDTHS[0]), zeroed(nn.Linear(WIDTHS[0], 3 * PATCH**2))
         kernels = [KERNEL if local else 0] * (len(WIDTHS) - 1) + [0]
         levels = list(zip(WIDTHS, DEPTHS, kernels, strict=True))
@@ -69,10 +69,9 @@ class HDiT(nn.Module):
         self.merges = nn.ModuleList([nn.Linear(4 * fine, coarse, bias=False) for fine, coarse in pairs])
         self.splits = nn.ModuleList([nn.Linear(coarse, 4 * fine, bias=False) for fine, coarse in pairs])
         self.lerp = nn.Parameter(torch.full((len(pairs),), 0.5))
-        self.norm = nn.RMSNorm(WIDTHS[0])
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor) -> Tensor:
-        told = self.mapped(self.mapping(self.time(c_noise) + self.label(labels), None))
+        told = F.rms_norm(self.mapping(self.time(c_noise) + self.label(labels), None), (MAPPING,))
         _, height, width, channels = x.shape
         rows, columns = height // PATCH, width // PATCH
         h, skips = self.enter(patches(x, PATCH)), []
@@ -87,7 +86,7 @@ class HDiT(nn.Module):
             split = pictures(self.splits[n](h), 2, (rows, columns, WIDTHS[n])).flatten(1, 2)
             h = torch.lerp(skips[n], split, self.lerp[n].to(split.dtype))  # the skip, weighed and learnt
             h = _through(self.up[n], h, (rows, columns), told)
-        return pictures(self.leave(self.norm(h)), PATCH, (height, width, channels))
+        return pictures(self.leave(F.rms_norm(h, h.shape[-1:])), PATCH, (height, width, channels))
 
 
 def _blocks(width: int, depth: int, kernel: int) -> nn.ModuleList:
@@ -132,8 +131,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, told: Tensor, sides: tuple[int, int]) -> Tensor:
         qkv = self.qkv(self.norm(x, told)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         turn = angles(_centres(*sides), self.rates)
-        q, k = (rotated(self.scale.sqrt() * F.normalize(each.float(), dim=-1), turn).to(qkv.dtype) for each in qkv[:2])
-        q = q * HEAD_WIDTH**0.5  # `attend` divides by it: the scale is the learnt one
+        q, k = (rotated(F.rms_norm(each, (HEAD_WIDTH,)), turn) for each in qkv[:2])  # of length sqrt(HEAD_WIDTH)
+        q = q * (self.scale / HEAD_WIDTH**0.5).to(q.dtype)  # and `attend` divides by it once more
         attended = local_attention(q, k, qkv[2], sides, self.kernel) if self.kernel else attend(q, k, qkv[2])
         output: Tensor = x + self.out(attended.transpose(1, 2).flatten(2))
         return output
@@ -215,7 +214,7 @@ def flops(net: nn.Module, side: int) -> float:
 
 
 def _stage(name: str, net: Callable[[], nn.Module]) -> Stage:
-    return Stage(name=name, toy=PICTURES_64, build=lambda models: Denoiser(net()), loss=loss)
+    return Stage(name=name, toy=PICTURES_64, build=lambda models: Denoiser(net()), loss=loss, share=0.5)
 
 
 HDIT = _stage("hdit", HDiT)

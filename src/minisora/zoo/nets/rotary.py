@@ -25,9 +25,9 @@ def rotated(x: Tensor, turn: Tensor) -> Tensor:
     x: (..., L, D); turn: (..., L, R) angles, 2 R <= D
     """
     count = turn.shape[-1]
-    a, b, rest = x.float().split([count, count, x.shape[-1] - 2 * count], -1)  # bfloat16 blurs angles
-    cos, sin = turn.cos(), turn.sin()
-    return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], -1).to(x.dtype)
+    a, b, rest = x.split([count, count, x.shape[-1] - 2 * count], -1)
+    cos, sin = turn.cos().to(x.dtype), turn.sin().to(x.dtype)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], -1)
 
 
 def grid(rows: int, columns: int) -> Tensor:
