@@ -78,7 +78,7 @@ class HDiT(nn.Module):
         for blocks, merge in zip(self.down, self.merges, strict=True):
             h = _through(blocks, h, (rows, columns), told)
             skips.append(h)
-            h = merge(patches(h.unflatten(1, (rows, columns)), 2))  # four tokens to one, section 4.1
+            h = merge(patches(h.unflatten(1, (rows, columns)), 2))  # four tokens to one, section 4
             rows, columns = rows // 2, columns // 2
         h = _through(self.middle, h, (rows, columns), told)
         for n in reversed(range(len(skips))):
@@ -113,7 +113,7 @@ class AdaRMSNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Cosine-similarity attention with axial rotary positions, section 4.2.
+    """Cosine-similarity attention with axial rotary positions, section 4.
 
     kernel: side of the neighbourhood of a token; 0: the whole picture
     """
@@ -139,7 +139,7 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """GEGLU: x + (GELU(x W) * x V) W2, section 4.2."""
+    """GEGLU: x + (GELU(x W) * x V) W2, section 4."""
 
     def __init__(self, width: int, told: int = MAPPING) -> None:
         super().__init__()
