@@ -61,10 +61,8 @@ class HDiT(nn.Module):
         self.enter, self.leave = nn.Linear(3 * PATCH**2, WIDTHS[0]), zeroed(nn.Linear(WIDTHS[0], 3 * PATCH**2))
         kernels = [KERNEL if local else 0] * (len(WIDTHS) - 1) + [0]
         levels = list(zip(WIDTHS, DEPTHS, kernels, strict=True))
-        self.down, self.up = (
-            nn.ModuleList([_blocks(width, depth, kernel) for width, depth, kernel in levels[:-1]]) for _ in range(2)
-        )
-        self.middle = _blocks(*levels[-1])
+        self.down, self.up = (nn.ModuleList([Level(*level) for level in levels[:-1]]) for _ in range(2))
+        self.middle = Level(*levels[-1])
         pairs = list(pairwise(WIDTHS))
         self.merges = nn.ModuleList([nn.Linear(4 * fine, coarse, bias=False) for fine, coarse in pairs])
         self.splits = nn.ModuleList([nn.Linear(coarse, 4 * fine, bias=False) for fine, coarse in pairs])
@@ -75,28 +73,32 @@ class HDiT(nn.Module):
         _, height, width, channels = x.shape
         rows, columns = height // PATCH, width // PATCH
         h, skips = self.enter(patches(x, PATCH)), []
-        for blocks, merge in zip(self.down, self.merges, strict=True):
-            h = _through(blocks, h, (rows, columns), told)
+        for level, merge in zip(self.down, self.merges, strict=True):
+            h = level(h, told, (rows, columns))
             skips.append(h)
             h = merge(patches(h.unflatten(1, (rows, columns)), 2))  # four tokens to one, section 4
             rows, columns = rows // 2, columns // 2
-        h = _through(self.middle, h, (rows, columns), told)
+        h = self.middle(h, told, (rows, columns))
         for n in reversed(range(len(skips))):
             rows, columns = 2 * rows, 2 * columns
             split = pictures(self.splits[n](h), 2, (rows, columns, WIDTHS[n])).flatten(1, 2)
             h = torch.lerp(skips[n], split, self.lerp[n].to(split.dtype))  # the skip, weighed and learnt
-            h = _through(self.up[n], h, (rows, columns), told)
+            h = self.up[n](h, told, (rows, columns))
         return pictures(self.leave(F.rms_norm(h, h.shape[-1:])), PATCH, (height, width, channels))
 
 
-def _blocks(width: int, depth: int, kernel: int) -> nn.ModuleList:
-    return nn.ModuleList([part for _ in range(depth) for part in (SelfAttention(width, kernel), FeedForward(width))])
+class Level(nn.Module):
+    """Blocks of one resolution, each attention and then an MLP."""
 
+    def __init__(self, width: int, depth: int, kernel: int) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList([SelfAttention(width, kernel) for _ in range(depth)])
+        self.mlps = nn.ModuleList([FeedForward(width) for _ in range(depth)])
 
-def _through(blocks: nn.ModuleList, h: Tensor, sides: tuple[int, int], told: Tensor) -> Tensor:
-    for block in blocks:
-        h = block(h, told, sides) if isinstance(block, SelfAttention) else block(h, told)
-    return h
+    def forward(self, h: Tensor, told: Tensor, sides: tuple[int, int]) -> Tensor:
+        for attention, mlp in zip(self.attentions, self.mlps, strict=True):
+            h = mlp(attention(h, told, sides), told)
+        return h
 
 
 class AdaRMSNorm(nn.Module):
@@ -117,6 +119,8 @@ class SelfAttention(nn.Module):
 
     kernel: side of the neighbourhood of a token; 0: the whole picture
     """
+
+    rates: Tensor
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
