@@ -235,7 +235,7 @@ ENTRY = Entry(
     ),
     family="transformers",
     new="An hourglass of tokens with attention to neighbourhoods: a pixel transformer of linear cost.",
-    after=("dit",),
+    after=("dit", "edm"),
     stages=(HDIT, PLAIN),
     rows=(
         Row(name="HDiT", sample=partial(sample, stage=HDIT), stages=(HDIT,), toy=PICTURES_64),

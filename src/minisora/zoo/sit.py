@@ -180,7 +180,7 @@ ENTRY = Entry(
     ),
     family="transformers",
     new="DiT taught a velocity along an interpolant of one's choice, sampled by an ODE or an SDE.",
-    after=("dit",),
+    after=("dit", "score_sde"),
     stages=(SIT, *COMPARED.values()),
     rows=(
         _row("SiT, ODE, Heun, 10 steps", SIT, sample_ode, sampler=heun, steps=10),

@@ -123,7 +123,7 @@ ENTRY = Entry(
     ),
     family="transformers",
     new="A plain transformer with long skip connections denoises; time, class and patches are all tokens.",
-    after=("ddpm",),
+    after=("ddpm", "latent_diffusion"),
     stages=(UVIT, *COMPARED.values()),
     rows=(
         Row(name="U-ViT", sample=partial(dit.sample, stage=UVIT), stages=(UVIT,), toy=LATENT_PICTURES_64),
