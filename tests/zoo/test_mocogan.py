@@ -32,7 +32,7 @@ def test_each_side_learns_from_its_own_loss_alone(model, labels):
     z_C, epsilon = torch.randn(4, mocogan.CONTENT), torch.randn(4, mocogan.T, mocogan.MOTION_WIDTH)
     fake = model(z_C, epsilon, labels)[:, 0].permute(0, 3, 1, 2)
     real = torch.randn_like(fake)
-    d, g = mocogan.game(model.D_I, real, fake, labels, mocogan.LOOK)
+    d, g = mocogan.game(model.D_I, (real, fake), labels, mocogan.LOOK)
     assert all(gradient is None for gradient in gradients(d, model.generator))
     assert all(gradient is None for gradient in gradients(g, model.D_I))
     wanted = -F.logsigmoid(model.D_I(fake)[:, 0]).mean()  # of the generator's part, by the plain network
@@ -47,7 +47,7 @@ def test_each_side_learns_from_its_own_loss_alone(model, labels):
 def test_the_game_is_binary_cross_entropy_and_that_of_the_words(labels):
     D = torch.nn.Linear(5, 1 + SIZES[MOTION])
     real, fake = torch.randn(2, 4, 5)
-    d, g = mocogan.game(D, real, fake, labels, (MOTION,))
+    d, g = mocogan.game(D, (real, fake), labels, (MOTION,))
     bce, ones, zeros = F.binary_cross_entropy_with_logits, torch.ones(4), torch.zeros(4)
     words = F.cross_entropy(D(real)[:, 1:], labels[:, MOTION])
     torch.testing.assert_close(d, bce(D(real)[:, 0], ones) + bce(D(fake)[:, 0], zeros) + words)
@@ -60,7 +60,7 @@ def test_at_the_best_discriminator_the_game_is_worth_log_4():
     for p in D.parameters():
         torch.nn.init.zeros_(p)
     x, labels = torch.randn(4, 5), torch.zeros(4, len(FIELDS), dtype=torch.long)
-    d, g = mocogan.game(D, x, x, labels, mocogan.LOOK)
+    d, g = mocogan.game(D, (x, x), labels, mocogan.LOOK)
     words = torch.tensor(float(SIZES[COLOUR] * SIZES[SHAPE])).log()
     torch.testing.assert_close(d - words, torch.tensor(4.0).log())
     torch.testing.assert_close(g - words, torch.tensor(2.0).log())

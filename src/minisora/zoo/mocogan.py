@@ -79,26 +79,19 @@ class MoCoGAN(nn.Module):
             *(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(4 * width), nn.LeakyReLU(0.2)),
             *(nn.Conv2d(4 * width, 1 + sum(_sizes(LOOK)), 4), nn.Flatten()),
         )
-        across = {"stride": (1, 2, 2), "padding": (0, 1, 1)}  # time shrinks by the kernel alone
         self.D_V = nn.Sequential(
-            *(nn.Conv3d(3, width, 4, **across), nn.LeakyReLU(0.2)),
-            *(nn.Conv3d(width, 2 * width, 4, **across, bias=False), nn.BatchNorm3d(2 * width), nn.LeakyReLU(0.2)),
-            *(nn.Conv3d(2 * width, 4 * width, 4, **across, bias=False), nn.BatchNorm3d(4 * width), nn.LeakyReLU(0.2)),
+            *(_across(3, width), nn.LeakyReLU(0.2)),
+            *(_across(width, 2 * width), nn.BatchNorm3d(2 * width), nn.LeakyReLU(0.2)),
+            *(_across(2 * width, 4 * width), nn.BatchNorm3d(4 * width), nn.LeakyReLU(0.2)),
             *(nn.Conv3d(4 * width, 1 + sum(_sizes((MOTION,))), (T - 9, 4, 4)), nn.Flatten()),
         )
-        for part, layout in (
-            (self.generator, torch.channels_last),
-            (self.D_I, torch.channels_last),
-            (self.D_V, torch.channels_last_3d),
-        ):
-            part.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks this form
+        channels_last(self)
 
     def forward(self, z_C: Tensor, epsilon: Tensor, labels: Tensor) -> Tensor:
-        clips: Tensor = self.generator(z_C, epsilon, labels)
-        return clips
+        return self.generator(z_C, epsilon, labels)
 
 
-def loss(model: nn.Module, batch: ToyBatch, noise: torch.Generator) -> dict[str, Tensor]:
+def loss(model: MoCoGAN, batch: ToyBatch, noise: torch.Generator) -> dict[str, Tensor]:
     """The game of section "Learning" for both sides at once, with -log D for the generator's part.
 
     D_I sees one frame of each clip, S_1(v); D_V sees them all.
@@ -107,19 +100,21 @@ def loss(model: nn.Module, batch: ToyBatch, noise: torch.Generator) -> dict[str,
     z_C, epsilon = torch.randn(count, CONTENT, generator=noise), torch.randn(count, T, MOTION_WIDTH, generator=noise)
     real, fake = batch.x, model(z_C, epsilon, batch.labels)
     clip, frame = torch.arange(count), torch.randint(T, (count,), generator=noise)
-    pictures = [v[clip, frame].permute(0, 3, 1, 2) for v in (real, fake)]
-    clips = [v.permute(0, 4, 1, 2, 3) for v in (real, fake)]
-    d_i, g_i = game(model.D_I, *pictures, batch.labels, LOOK)
-    d_v, g_v = game(model.D_V, *clips, batch.labels, (MOTION,))
+    pictures = tuple(v[clip, frame].permute(0, 3, 1, 2) for v in (real, fake))
+    clips = tuple(v.permute(0, 4, 1, 2, 3) for v in (real, fake))
+    d_i, g_i = game(model.D_I, pictures, batch.labels, LOOK)
+    d_v, g_v = game(model.D_V, clips, batch.labels, (MOTION,))
     d, g = d_i + d_v, g_i + g_v
     return {"loss": d + g, "discriminators": d.detach(), "generator": g.detach()}
 
 
-def game(D: nn.Module, real: Tensor, fake: Tensor, labels: Tensor, fields: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def game(D: nn.Module, pair: tuple[Tensor, ...], labels: Tensor, fields: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Losses of a discriminator and of the generator; each has gradients in its own part alone.
 
     D gives a score, whose sigmoid is the paper's D, and logits of the labels' `fields`: Q.
+    pair: real and generated
     """
+    real, fake = pair
     on_real, on_fake, on_generated = D(real), D(fake.detach()), frozen(D, fake)
     discriminator = F.softplus(-on_real[:, 0]).mean() + F.softplus(on_fake[:, 0]).mean()  # -log D, -log (1 - D)
     generator = F.softplus(-on_generated[:, 0]).mean()
@@ -135,7 +130,8 @@ def frozen(module: nn.Module, *inputs: Tensor) -> Tensor:
 def named(scores: Tensor, labels: Tensor, fields: tuple[int, ...]) -> Tensor:
     """-log Q of the right words: L_I of section "Categorical Dynamics", with lambda = 1."""
     logits = scores[:, 1:].float().split(_sizes(fields), 1)
-    return sum((F.cross_entropy(each, labels[:, field]) for each, field in zip(logits, fields, strict=True)), 0.0)
+    losses = [F.cross_entropy(each, labels[:, field]) for each, field in zip(logits, fields, strict=True)]
+    return torch.stack(losses).sum()
 
 
 def _sizes(fields: tuple[int, ...]) -> list[int]:
@@ -146,9 +142,20 @@ def _up(width: int, out: int) -> nn.Module:
     return nn.ConvTranspose2d(width, out, 4, stride=2, padding=1, bias=False)
 
 
+def _across(width: int, out: int) -> nn.Module:
+    """Halves rows and columns; time shrinks by the kernel alone."""
+    return nn.Conv3d(width, out, 4, stride=(1, 2, 2), padding=(0, 1, 1), bias=width == 3)
+
+
+def channels_last(module: nn.Module) -> None:
+    """Weights in the layout that convolutions are fast in."""
+    for p in module.parameters():
+        if p.ndim >= 4:
+            p.data = p.data.contiguous(memory_format=(torch.channels_last, torch.channels_last_3d)[p.ndim - 4])
+
+
 def sample(models: Models, ask: Ask) -> Tensor:
-    clips: Tensor = models[STAGE.name](ask.normal(CONTENT), ask.normal(T, MOTION_WIDTH), ask.labels)
-    return clips
+    return models[STAGE.name](ask.normal(CONTENT), ask.normal(T, MOTION_WIDTH), ask.labels)
 
 
 def figures(models: Models, seed: int) -> dict[str, float]:
@@ -190,7 +197,7 @@ STAGE = Stage(
     loss=loss,
     share=0.8,
     batch_size=16,
-    lr=5e-4,
+    lr=4e-4,
     betas=(0.5, 0.99),
     adversarial=True,
 )

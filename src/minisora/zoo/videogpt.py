@@ -10,7 +10,7 @@ one language model for many tasks (videopoet.py); diffusion over the latents wit
 (latent_diffusion.py, latte.py), which Sora follows.
 
 Smaller here: clips of 16x32x32 as 4x8x8 codes of a book of 512 (paper: 16x128x128 as 4x32x32 of
-1024 or 2048), transformer of 3.6 million parameters. Group norms stand for batch norms, as the
+1024 or 2048), transformer of 3.8 million parameters. Group norms stand for batch norms, as the
 averaged weights that are sampled from have no batches. The class is colour, shape and motion; as in
 the official code it sets gain and bias of the norms.
 
@@ -29,7 +29,7 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import CLIPS_32, ToyBatch, batch_of
 from minisora.zoo.mocogan import ACTION, one_hot
 from minisora.zoo.nets.attention import Attention
-from minisora.zoo.nets.causal import Cache, CausalTransformer, drawn
+from minisora.zoo.nets.causal import Cache, CausalTransformer, Places, drawn
 
 K, CODE_WIDTH, HIDDEN = 512, 32, 96  # codes of the book, width of a code, channels of the VQ-VAE
 GRID = (4, 8, 8)  # codes of a clip: time, rows, columns
@@ -47,6 +47,10 @@ class Codebook(nn.Module):
     et al. 2017, arXiv:1711.00937, appendix A.1), and a code that nobody chooses begins again at one
     of the encoder's vectors.
     """
+
+    e: Tensor
+    N: Tensor
+    m: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +140,7 @@ class VQVAE(nn.Module):
         return self.pixels(self.codebook.e[codes.unflatten(1, GRID)]).clamp(-1, 1)
 
 
-def vq_loss(vqvae: nn.Module, batch: ToyBatch, noise: torch.Generator) -> dict[str, Tensor]:
+def vq_loss(vqvae: VQVAE, batch: ToyBatch, noise: torch.Generator) -> dict[str, Tensor]:
     """|x - D(e)|^2 + beta |z - sg[e]|^2; the codebook's own term is Codebook.follow."""
     x_hat, commitment = vqvae(batch.x, noise)
     error = F.mse_loss(x_hat, batch.x)
@@ -146,11 +150,11 @@ def vq_loss(vqvae: nn.Module, batch: ToyBatch, noise: torch.Generator) -> dict[s
 class GPT(nn.Module):
     """p(code | codes before it, class). The tokenizer is used, not owned: `tokenize` is no part."""
 
-    def __init__(self, vqvae: nn.Module) -> None:
+    def __init__(self, vqvae: VQVAE) -> None:
         super().__init__()
         self.tokenize = vqvae.encode
         self.codes = nn.Embedding(K + 1, WIDTH)  # the last one stands before the first code
-        self.places = nn.ParameterList([0.02 * torch.randn(size, WIDTH) for size in GRID])
+        self.places = Places(GRID, WIDTH)
         self.label = nn.Linear(ACTION, WIDTH)
         self.transformer = CausalTransformer(WIDTH, DEPTH, HEADS, condition=WIDTH)
         self.head = nn.Linear(WIDTH, K, bias=False)
@@ -159,13 +163,12 @@ class GPT(nn.Module):
     def forward(self, before: Tensor, labels: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits of the code at each place. before: (B, L), the code before it; K at first"""
         first = cache.read if cache else 0
-        t, h, w = self.places
-        places = (t[:, None, None] + h[:, None] + w).flatten(0, 2)[first : first + before.shape[1]]
+        places = self.places()[first : first + before.shape[1]]
         x = self.transformer(self.codes(before) + places, condition=self.label(one_hot(labels)), cache=cache)
         return self.head(x)
 
 
-def loss(gpt: nn.Module, batch: ToyBatch, noise: torch.Generator) -> dict[str, Tensor]:
+def loss(gpt: GPT, batch: ToyBatch, noise: torch.Generator) -> dict[str, Tensor]:
     """-log p(codes | class), in nats per code."""
     codes = gpt.tokenize(batch.x)
     logits = gpt(F.pad(codes[:, :-1], (1, 0), value=K), batch.labels)
@@ -181,17 +184,23 @@ def written(gpt: nn.Module, ask: Ask) -> Tensor:
     return torch.cat(codes, 1)
 
 
+def tokenizer(models: Models) -> VQVAE:
+    vqvae = models[VQ_STAGE.name]
+    assert isinstance(vqvae, VQVAE)
+    return vqvae
+
+
 def sample(models: Models, ask: Ask) -> Tensor:
-    return models[VQ_STAGE.name].decode(written(models[GPT_STAGE.name], ask))
+    return tokenizer(models).decode(written(models[GPT_STAGE.name], ask))
 
 
 def figures(models: Models, seed: int) -> dict[str, float]:
     """On held-out clips: what the codes keep, how many of them are in use, and what one costs."""
-    vqvae, batch = models[VQ_STAGE.name], batch_of(CLIPS_32, range(128), split="held_out")
+    vqvae, batch = tokenizer(models), batch_of(CLIPS_32, range(128), split="held_out")
     with torch.inference_mode():
         codes = vqvae.encode(batch.x)
         error = F.mse_loss(vqvae.decode(codes), batch.x)
-        nats = loss(models[GPT_STAGE.name], batch, torch.Generator().manual_seed(seed))["loss"]
+        nats = GPT_STAGE.loss(models[GPT_STAGE.name], batch, torch.Generator().manual_seed(seed))["loss"]
     return {
         "PSNR of the reconstruction, dB": float(10 * torch.log10(4 / error)),  # 4: pixels are in -1..1
         f"perplexity of the codebook, of {K}": perplexity(codes),
@@ -211,7 +220,7 @@ VQ_STAGE = Stage(
 GPT_STAGE = Stage(
     name="videogpt",
     toy=CLIPS_32,
-    build=lambda models: GPT(models[VQ_STAGE.name]),
+    build=lambda models: GPT(tokenizer(models)),
     loss=loss,
     needs=(VQ_STAGE,),
     share=0.8,
@@ -229,7 +238,7 @@ ENTRY = Entry(
     ),
     family="video",
     new="A clip becomes a grid of codes, and a plain GPT writes the codes one after another.",
-    after=("mocogan",),
+    after=("dvdgan",),
     stages=(GPT_STAGE,),
     rows=(Row(name="VideoGPT", sample=sample, stages=(VQ_STAGE, GPT_STAGE), toy=CLIPS_32),),
     figures=figures,

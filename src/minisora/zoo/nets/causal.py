@@ -56,8 +56,7 @@ class CausalTransformer(nn.Module):
             x = block(x, mask, condition, cache, layer)
         if cache:
             cache.read += x.shape[1]
-        normed: Tensor = self.norm(x, condition)
-        return normed
+        return self.norm(x, condition)
 
 
 class CausalBlock(nn.Module):
@@ -73,8 +72,7 @@ class CausalBlock(nn.Module):
         qkv = self.qkv(self.norm1(x, condition)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, (k, v) = qkv[0], qkv[1:] if cache is None else cache.extended(layer, qkv[1:])
         x = x + self.out(attend(q, k, v, mask=mask).transpose(1, 2).flatten(2))
-        forwarded: Tensor = x + self.mlp(self.norm2(x, condition))
-        return forwarded
+        return x + self.mlp(self.norm2(x, condition))
 
 
 class Norm(nn.Module):
@@ -90,8 +88,21 @@ class Norm(nn.Module):
         if self.affine is None:
             return normed
         gain, bias = self.affine(condition)[:, None].chunk(2, -1)
-        conditioned: Tensor = (1 + gain) * normed + bias
-        return conditioned
+        return (1 + gain) * normed + bias
+
+
+class Places(nn.Module):
+    """Embeddings of the places of a grid, a vector for each axis, summed: (product of it, D)."""
+
+    def __init__(self, grid: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.axes = nn.ParameterList([0.02 * torch.randn(size, width) for size in grid])
+
+    def forward(self) -> Tensor:
+        places = self.axes[0]
+        for axis in self.axes[1:]:
+            places = (places[:, None] + axis).flatten(0, 1)
+        return places
 
 
 def drawn(logits: Tensor, noise: torch.Generator, *, temperature: float = 1.0) -> Tensor:
