@@ -238,7 +238,6 @@ ENTRY = Entry(
     ),
     family="video",
     new="A clip becomes a grid of codes, and a plain GPT writes the codes one after another.",
-    after=("dvdgan",),
     stages=(GPT_STAGE,),
     rows=(Row(name="VideoGPT", sample=sample, stages=(VQ_STAGE, GPT_STAGE), toy=CLIPS_32),),
     figures=figures,
