@@ -32,7 +32,7 @@ def test_noised_states_are_those_of_diffusers():
 def test_ancestral_sampling_is_diffusers():
     steps = 20
     theirs = DDPMScheduler(
-        ddpm.T, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False, variance_type="fixed_small"
+        ddpm.T, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=True, variance_type="fixed_small"
     )
     theirs.set_timesteps(timesteps=ddpm.spaced(steps).flip(0).tolist())
     ours = ddpm.sample({"ddpm": Net()}, Ask(LABELS, torch.Generator().manual_seed(3)), steps=steps)

@@ -17,6 +17,7 @@ In the paper's symbols: tau is the sequence of visited steps, eta scales sigma f
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -31,18 +32,25 @@ STEPS = 20
 
 
 def sample(models: Models, ask: Ask, *, steps: int, eta: float) -> Tensor:
-    return denoised(models[STAGE.name], ask.normal(*PICTURES_32.shape), ask, steps=steps, eta=eta)
+    return denoised(models[STAGE.name], ask.normal(*PICTURES_32.shape), ask, steps=steps, eta=eta, bound=1)
 
 
-def denoised(eps_theta: ddpm.Epsilon, x: Tensor, ask: Ask, *, steps: int, eta: float = 0.0) -> Tensor:
-    """From x_T along tau to x_0, Eq. 12. eps_theta: called with x, t and the labels"""
+def denoised(
+    eps_theta: ddpm.Epsilon, x: Tensor, ask: Ask, *, steps: int, eta: float = 0.0, bound: float = math.inf
+) -> Tensor:
+    """From x_T along tau to x_0, Eq. 12.
+
+    eps_theta: called with x, t and the labels
+    bound:     of the estimates of x_0; 1 for pixels
+    """
     tau = spaced(steps)
     for n in reversed(range(steps)):
         alpha = ALPHA_BAR[tau[n]]  # the paper's alpha is DDPM's alpha bar
         before = ALPHA_BAR[tau[n - 1]] if n else torch.tensor(1.0)
         sigma = eta * ((1 - before) / (1 - alpha)).sqrt() * (1 - alpha / before).sqrt()  # Eq. 16
         eps = eps_theta(x, tau[n].expand(len(x)), ask.labels).float()
-        x_0 = (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()  # Eq. 9, "predicted x_0"
+        x_0 = ((x - (1 - alpha).sqrt() * eps) / alpha.sqrt()).clamp(-bound, bound)  # Eq. 9, "predicted x_0"
+        eps = (x - alpha.sqrt() * x_0) / (1 - alpha).sqrt()
         x = before.sqrt() * x_0 + (1 - before - sigma**2).sqrt() * eps  # "direction pointing to x_t"
         if sigma > 0:
             x = x + sigma * torch.randn(x.shape, generator=ask.noise)

@@ -68,19 +68,23 @@ def loss(eps_theta: nn.Module, batch: ToyBatch, noise: torch.Generator, *, dropp
 
 
 def sample(models: Models, ask: Ask, *, steps: int) -> Tensor:
-    """Ancestral sampling, Algorithm 2, on `steps` evenly spaced of the T steps."""
+    """Ancestral sampling, Algorithm 2, on `steps` evenly spaced of the T steps.
+
+    The estimate of x_0 is clipped to the range of pixels, as the authors' code does.
+    """
     eps_theta = models[STAGE.name]
     x = ask.normal(*PICTURES_32.shape)
     visited = spaced(steps)
     for n in reversed(range(steps)):
-        t, before = int(visited[n]), int(visited[n - 1]) if n else None
-        alpha_bar, alpha_bar_before = ALPHA_BAR[t], 1.0 if before is None else ALPHA_BAR[before]
-        beta = 1 - alpha_bar / alpha_bar_before  # of the shorter chain
-        eps = eps_theta(x, torch.full((len(x),), t), ask.labels).float()
-        x = (x - beta / (1 - alpha_bar).sqrt() * eps) / (1 - beta).sqrt()  # Eq. 11, the mean
-        if before is not None:
-            sigma = (beta * (1 - alpha_bar_before) / (1 - alpha_bar)).sqrt()  # Eq. 7, beta tilde
-            x = x + sigma * ask.normal(*PICTURES_32.shape)
+        alpha_bar = ALPHA_BAR[visited[n]]
+        before = ALPHA_BAR[visited[n - 1]] if n else torch.tensor(1.0)
+        beta = 1 - alpha_bar / before  # of the shorter chain
+        eps = eps_theta(x, visited[n].expand(len(x)), ask.labels).float()
+        x_0 = ((x - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()).clamp(-1, 1)  # Eq. 4 for x_0
+        # Eq. 7: q(x_{t-1} | x_t, x_0), its mean and its variance beta tilde
+        x = (before.sqrt() * beta * x_0 + (1 - beta).sqrt() * (1 - before) * x) / (1 - alpha_bar)
+        if n:
+            x = x + (beta * (1 - before) / (1 - alpha_bar)).sqrt() * ask.normal(*PICTURES_32.shape)
     return x
 
 

@@ -123,7 +123,7 @@ def sample(models: Models, ask: Ask, *, conditional: bool, s: float = 0.0) -> Te
         return eps.float()
 
     eps = guided(eps_theta, models[CLASSIFIER.name], s) if s else eps_theta
-    return denoised(eps, ask.normal(*PICTURES_32.shape), ask, steps=STEPS)
+    return denoised(eps, ask.normal(*PICTURES_32.shape), ask, steps=STEPS, bound=1)
 
 
 def figures(models: Models, seed: int) -> dict[str, float]:

@@ -21,6 +21,7 @@ In the paper's symbols E is the encoder, D the decoder, z a latent, and tau_thet
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 from functools import partial
 from typing import Literal
 
@@ -135,7 +136,8 @@ def sample(models: Models, ask: Ask, *, stage: Stage, guidance: float = 1.0) -> 
         return eps if guidance == 1 else (without := ldm(z, t, labels, nothing)) + guidance * (eps - without)
 
     shape = (SIDE, SIDE, CHANNELS) if stage.needs else PICTURES_64.shape
-    z = denoised(eps_theta, ask.normal(*shape), ask, steps=STEPS) / ldm.scale
+    bound = math.inf if stage.needs else float(ldm.scale)  # latents have none
+    z = denoised(eps_theta, ask.normal(*shape), ask, steps=STEPS, bound=bound) / ldm.scale
     if not stage.needs:
         return z
     first = models[stage.needs[0].name]

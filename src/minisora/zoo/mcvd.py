@@ -86,7 +86,7 @@ def block(model: nn.Module, ask: Ask, p: Tensor | None, f: Tensor | None, *, ste
         eps: Tensor = model(x, t, labels, p, f, seen)
         return eps
 
-    return denoised(eps_theta, x, ask, steps=steps).clamp(-1, 1)
+    return denoised(eps_theta, x, ask, steps=steps, bound=1)
 
 
 def extended(model: nn.Module, ask: Ask, clip: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ def loss(eps_theta: nn.Module, batch: ToyBatch, noise: torch.Generator, *, pictu
 def sample(models: Models, ask: Ask, *, stage: Stage, guidance: float = 1.0) -> Tensor:
     """DDIM, with classifier-free guidance (Eq. 6, whose w is our guidance - 1)."""
     eps_theta = guided(models[stage.name], guidance)
-    return denoised(eps_theta, ask.normal(*CLIPS_32.shape), ask, steps=STEPS)
+    return denoised(eps_theta, ask.normal(*CLIPS_32.shape), ask, steps=STEPS, bound=1)
 
 
 def extended(eps_theta: Epsilon, x_a: Tensor, ask: Ask, *, frames: int, w_r: float, steps: int = STEPS) -> Tensor:
