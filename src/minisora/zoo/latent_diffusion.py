@@ -20,8 +20,8 @@ In the paper's symbols E is the encoder, D the decoder, z a latent, and tau_thet
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
