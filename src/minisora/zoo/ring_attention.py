@@ -34,9 +34,9 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.multiprocessing.spawn import spawn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from minisora.zoo.frame.entry import Entry, Models, Paper
@@ -86,7 +86,7 @@ def ring_attention(q: Tensor, k: Tensor, v: Tensor, ring: Ring, *, causal: bool 
 
 
 class Sums(NamedTuple):
-    """Softmax block by block: sums of exp(s - m) v and of exp(s - m), and m, the largest s so far."""
+    """Softmax block by block: sums of exp(s - m) v and of exp(s - m); m, the largest s so far."""
 
     numerator: Tensor
     denominator: Tensor
@@ -153,7 +153,7 @@ class Peak(TorchDispatchMode):
     """Most bytes that tensors made inside it held at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.held: dict[int, tuple[StorageWeakRef, int]] = {}
         self.bytes = 0
 
@@ -171,7 +171,7 @@ class Peak(TorchDispatchMode):
 def drawn(length: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """q, k, v and a gradient of the result: four of (1, N, length, D)."""
     rng = torch.Generator().manual_seed(seed)
-    return tuple(torch.randn(4, 1, HEADS, length, HEAD_WIDTH, generator=rng))  # type: ignore[return-value]
+    return tuple(torch.randn(4, 1, HEADS, length, HEAD_WIDTH, generator=rng))
 
 
 def measured(attention: Callable[[Tensor, Tensor, Tensor], Tensor], parts: Blocks) -> tuple[Tensor, int]:
@@ -202,8 +202,7 @@ def _on_rank(rank: int, folder: str, lengths: tuple[int, ...], seed: int) -> Non
 def gloo(rank: int, count: int, folder: str) -> Iterator[None]:
     """Join this process to the others of `count` that were started alike."""
     torch.set_num_threads(1)
-    store = dist.FileStore(str(Path(folder, "store")), count)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=count)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=count)
     try:
         yield
     finally:
@@ -214,7 +213,7 @@ def compared(lengths: tuple[int, ...], seed: int) -> dict[str, float]:
     """Largest error against full attention, forward and backward, and MiB of a rank by length."""
     found, error = {}, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_on_rank, (folder, lengths, seed), nprocs=RANKS)  # type: ignore[no-untyped-call]
+        spawn(_on_rank, (folder, lengths, seed), nprocs=RANKS)
         for length in lengths:
             ranks = [torch.load(Path(folder, f"{length}-{rank}.pt")) for rank in range(RANKS)]
             full, whole = measured(causal_attention, drawn(length, seed))
