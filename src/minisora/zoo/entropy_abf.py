@@ -50,7 +50,7 @@ TIMES = 4
 LONGER = TIMES * CONTEXT
 ADJUSTED = 500_000.0  # the base that takes the place of THETA
 PLAIN_LAYERS = 2  # whose attention is left as it is
-AT_ONCE = 4  # streams of a step
+AT_ONCE = 4  # long streams of a step
 TESTED = 32  # streams
 
 
@@ -75,10 +75,10 @@ def _stage(way: str) -> Stage:
         name=f"language-{way.lower()}",
         toy=PICTURES_32,
         build=partial(continued, mix=WAYS[way]),
-        loss=partial(loss, length=LONGER, count=AT_ONCE),
+        loss=partial(loss, length=LONGER),
         needs=(LANGUAGE,),
         share=0.005,
-        batch_size=AT_ONCE,
+        batch_size=TIMES * AT_ONCE,
         lr=3e-4,
         warmup_steps=5,
         ema_decay=0.8,

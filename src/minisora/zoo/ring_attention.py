@@ -64,7 +64,7 @@ def gloo_ring() -> Ring:
     rank, count = dist.get_rank(), dist.get_world_size()
 
     def pass_on(blocks: Blocks) -> Callable[[], Blocks]:
-        arriving = tuple(torch.empty_like(block) for block in blocks)
+        arriving = tuple(block.new_empty(block.shape) for block in blocks)
         work = [dist.isend(block.contiguous(), (rank + 1) % count) for block in blocks]
         work += [dist.irecv(block, (rank - 1) % count) for block in arriving]
 

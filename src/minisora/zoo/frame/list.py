@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from minisora.errors import UsageError
 from minisora.zoo.frame.entry import Entry
 
-READING_ORDER = ("ddpm", "ddim", "dit", "streaming_llm", "ring_attention", "rope_scaling", "entropy_abf")
+READING_ORDER = ("ddpm", "ddim", "dit", "streaming_llm", "ring_attention", "rope_scaling", "entropy_abf", "lwm")
 
 
 def entry(name: str) -> Entry:

@@ -172,10 +172,12 @@ def losses(model: nn.Module, tokens: Tensor, mix: Mix | None = None) -> Tensor:
     return F.cross_entropy(logits.float().mT, tokens[:, 1:], reduction="none")
 
 
-def loss(
-    model: nn.Module, batch: ToyBatch, noise: torch.Generator, *, length: int = CONTEXT, count: int = 64
-) -> dict[str, Tensor]:
-    """Next-token prediction on `count` fresh streams; nothing of the batch is looked at."""
+def loss(model: nn.Module, batch: ToyBatch, noise: torch.Generator, *, length: int = CONTEXT) -> dict[str, Tensor]:
+    """Next-token prediction on fresh streams, CONTEXT tokens for each sample of the batch.
+
+    Nothing of the samples is looked at.
+    """
+    count = max(1, len(batch.x) * CONTEXT // length)
     return {"loss": losses(model, streams(count, length, noise)).mean()}
 
 
@@ -197,4 +199,5 @@ LANGUAGE = Stage(
     loss=loss,
     share=0.6,
     lr=2e-3,
+    weight_decay=0.1,
 )
