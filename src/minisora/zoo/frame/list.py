@@ -8,7 +8,21 @@ from difflib import get_close_matches
 from minisora.errors import UsageError
 from minisora.zoo.frame.entry import Entry
 
-READING_ORDER = ("ddpm", "ddim", "dit", "streaming_llm", "ring_attention", "rope_scaling", "entropy_abf", "lwm")
+READING_ORDER = (
+    "ddpm",
+    "ddim",
+    "dit",
+    "streaming_llm",
+    "ring_attention",
+    "rope_scaling",
+    "entropy_abf",
+    "lwm",
+    "runway",
+    "data_juicer",
+    "dalle3",
+    "scepter",
+    "sora",
+)
 
 
 def entry(name: str) -> Entry:
