@@ -24,7 +24,7 @@ behind a protocol of one method (curate/learned.py). For their video operators:
 | video_resolution_filter | `width`, `height`, `short_side` | yes |
 | video_aspect_ratio_filter | `aspect` | yes, width by height |
 | video_motion_score_filter | `motion` | rank correlation 0.90 with theirs in shares of the frame |
-| video_motion_score_raft_filter | `motion`, `object_motion` | another flow; the camera's taken off |
+| video_motion_score_raft_filter | `motion`, `object_motion` | another flow, camera taken off |
 | video_ocr_area_ratio_filter | `text_area` | the same ratio, boxes of another network |
 | video_nsfw_filter | `nsfw` | another network; the worst frame counts in ours |
 | video_aesthetics_filter | `module:factory` | their network as a scorer of your own |
@@ -44,7 +44,8 @@ behind a protocol of one method (curate/learned.py). For their video operators:
 Ours alone: how the camera moves (`pan`, `tilt`, `zoom`, `roll`, `orbit`, `shake`), what a file
 hides (`frozen_share`, `faded_share`, `damaged_share`, `interlaced`, `hdr`) and black bars
 (`bars_share`). Theirs alone: faces, sound, aesthetics and watermarks with their networks at hand,
-language models as judges. Its lists of clips are read and written: `export: [datajuicer]` (curate/exporters.py).
+language models as judges. Lists of clips in its layout are written by `export: [datajuicer]`
+(curate/exporters.py).
 
 What was measured (benchmarks/curate.py; docs/log.md, entry 52; two cores): 12 films of 8 s, for
 duration, aspect, resolution and motion, 5.14 files a second against 0.11 of py-data-juicer 1.6.1,
