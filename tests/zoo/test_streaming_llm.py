@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 
+from minisora.data.patch import patchify
+from minisora.zoo import streaming_llm
 from minisora.zoo.nets.language import HEAD_WIDTH, LANGUAGE, START, Rope, frequencies, losses, rotated, streams
 from minisora.zoo.streaming_llm import CACHE, EVERY, Cache, attention_to_first, recomputed, streamed
 
@@ -65,3 +69,27 @@ def test_attention_to_the_first_token_of_even_attention_is_one_over_its_length()
     model.mix = even
     expected = (1 / torch.arange(9.0, 17.0)).mean()
     torch.testing.assert_close(attention_to_first(model, tokens), expected.expand(4))
+
+
+def test_a_long_video_keeps_its_first_latent_in_view_if_it_is_a_sink(monkeypatch):
+    """What conditions each window, with a sampler that numbers its latents."""
+    bundle, seen, numbers = streaming_llm.house(), [], iter(())
+
+    def sample(bundle, canvas, text, settings, watch, *, seeds):
+        held = canvas.held().count(True)
+        latents = canvas.latents(canvas.known.expand(len(seeds), -1, -1)).float().clone()
+        seen.append(([int(each) for each in latents[0, :held, 0, 0, 0]], bool(canvas.single[0])))
+        for n in range(held, latents.shape[1]):
+            latents[:, n] = next(numbers)
+        return patchify(latents, canvas.patch)
+
+    monkeypatch.setattr(streaming_llm, "sample", sample)
+    monkeypatch.setattr(streaming_llm, "encode_prompt", lambda bundle, prompt: SimpleNamespace())
+    window, context = bundle.sampling.window, bundle.sampling.context
+    for sinks in (0, 1):
+        seen.clear()
+        numbers = iter(range(1, 1000))
+        z = streaming_llm.long_video(bundle, "", latents=window + 3, sinks=sinks, seed=0)
+        assert z[0, :, 0, 0, 0].tolist() == list(range(1, window + 4))
+        last = list(range(window - context + 1 + sinks, window + 1))
+        assert seen == [([], True), ([1][:sinks] + last, sinks == 1)]

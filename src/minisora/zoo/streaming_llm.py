@@ -22,10 +22,10 @@ what is asked for: what differs between the caches is not what they remember.
     sinks      the first and the last
     recompute  a window is read anew for each token, behind a START: right and slow
 
-Not here: the long videos of the house (generate/rollout.py). Their windows are conditioned on the
-latents before them, and noise is denoised in each of them anew; what drifts there is what the
-network makes, not where its attention goes (docs/log.md, entry 45), and a first latent kept as a
-sink has not been tried.
+The same is tried on a long video of the house: each window of its rollout (generate/rollout.py) is
+conditioned on the last latents of the one before, and here also on those latents but one and the
+very first, which stands at place 0 as it did in training. A window that is denoised anew has other
+reasons to drift than attention, so what a sink is good for here is open before it is measured.
 """
 
 from __future__ import annotations
@@ -36,6 +36,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from minisora.bundle import Bundle, load
+from minisora.device import working_dtype
+from minisora.generate.canvas import Canvas, Shape, build
+from minisora.generate.window import encode_prompt, sample, settings_for
+from minisora.progress import Watch
+from minisora.zoo.frame.codec import decoded
 from minisora.zoo.frame.entry import Entry, Models, Paper
 from minisora.zoo.nets.attention import attend
 from minisora.zoo.nets.language import (
@@ -54,6 +60,8 @@ CACHE, SINKS = 120, 4  # tokens; below CONTEXT, so every distance in it was trai
 STREAM, COUNT = 1536, 8  # tokens of a stream, streams
 SETTLED = 512  # tokens before perplexity is measured
 EVERY = 8  # recomputing is measured at one token in so many
+PROMPTS = ("a large red ball rolls to the left on grass", "a green cube spins on a wooden floor")
+LATENTS, STEPS, SEEDS, SIDE = 29, 12, 4, 64  # of the long videos: 113 frames
 
 
 @dataclass
@@ -111,6 +119,46 @@ def attention_to_first(model: nn.Module, tokens: Tensor) -> Tensor:
     return torch.stack(shares)
 
 
+def house() -> Bundle:
+    """The embedded model, on the CPU."""
+    device = torch.device("cpu")
+    return load("toybox", device=device, dtype=working_dtype(device))
+
+
+@torch.no_grad()
+def long_video(bundle: Bundle, prompt: str, *, latents: int, sinks: int, seed: int) -> Tensor:
+    """SEEDS videos, (B, latents, Hz, Wz, Cz), window by window.
+
+    sinks: of the latents that condition a window, so many are the first ones of the video
+    """
+    how, strides = bundle.sampling, bundle.vae.strides
+    frames = strides.num_frames(how.window + 1)
+    whole = build(bundle, Shape(num_frames=frames, height=SIDE, width=SIDE, fps=how.fps))
+    free = [False] * (how.window + 1)
+    first = whole.window(0, how.window, whole.known, free)
+    later = first if sinks else whole.window(1, how.window + 1, whole.known, free)
+    text, settings = encode_prompt(bundle, prompt), settings_for(bundle, {"steps": STEPS})
+
+    def sampled(canvas: Canvas, number: int) -> Tensor:
+        seeds = [1000 * seed + 100 * number + n for n in range(SEEDS)]
+        return canvas.latents(sample(bundle, canvas, text, settings, Watch(), seeds=seeds))
+
+    z = sampled(first, 0)
+    while z.shape[1] < latents:
+        kept = torch.cat([z[:, :sinks], z[:, sinks - how.context :]], 1)
+        z = torch.cat([z, sampled(later.beginning_with(kept), z.shape[1])[:, how.context :]], 1)
+    return z[:, :latents]
+
+
+def drift(z: Tensor, seconds: float = 2.0, fps: float = 8.0) -> tuple[float, float]:
+    """How far the mean colour moved between the first and the last seconds, of 255; motion kept."""
+    frames, n = 127.5 * decoded(z), round(seconds * fps)
+    colours = frames.mean((2, 3))
+    moved = (colours[:, -n:].mean(1) - colours[:, :n].mean(1)).abs().mean()
+    motion = frames.diff(dim=1).abs().mean((2, 3, 4))
+    return float(moved), float(motion[:, -n:].mean() / motion[:, :n].mean())
+
+
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.float().mT, targets, reduction="none")
 
@@ -127,10 +175,16 @@ def figures(models: Models, seed: int) -> dict[str, float]:
     losses = {name: streamed(model, tokens, cache)[:, SETTLED:] for name, cache in caches.items()}
     losses["recompute"] = recomputed(model, tokens, first=SETTLED)
     losses["the best with the whole past"] = ideal(tokens, names)[:, SETTLED:]
+    drifts, bundle = {}, house()
+    for sinks in (0, 1):
+        videos = [long_video(bundle, each, latents=LATENTS, sinks=sinks, seed=seed) for each in PROMPTS]
+        drifts[f"{sinks} sinks"] = drift(torch.cat(videos))
     shares = attention_to_first(model, streams(COUNT, CONTEXT, torch.Generator().manual_seed(seed)))
     return {
         **{f"perplexity, {name}": math.exp(float(each.mean())) for name, each in losses.items()},
         **{f"attention to the first token, layer {n}": float(share) for n, share in enumerate(shares)},
+        **{f"long video, mean colour moved, {name}": moved for name, (moved, _) in drifts.items()},
+        **{f"long video, motion kept, {name}": motion for name, (_, motion) in drifts.items()},
     }
 
 
