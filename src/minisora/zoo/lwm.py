@@ -101,7 +101,8 @@ def haystack(length: int, depth: float, count: int, noise: torch.Generator) -> t
 
 def accuracy(model: nn.Module, length: int, depth: float, seed: int) -> float:
     """The share of needles whose number is the likeliest of all numbers."""
-    tokens, numbers = haystack(length, depth, NEEDLES, torch.Generator().manual_seed(seed))
+    noise = torch.Generator().manual_seed(1000 * seed + round(100 * depth))
+    tokens, numbers = haystack(length, depth, NEEDLES, noise)
     found = []
     with torch.inference_mode():
         for few, wanted in zip(tokens.split(8), numbers.split(8), strict=True):

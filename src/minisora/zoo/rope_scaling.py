@@ -154,9 +154,11 @@ def figures(models: Models, seed: int) -> dict[str, float]:
             if length == CONTEXT and name != "none":
                 continue
             model.see(rope)
-            noise = torch.Generator().manual_seed(seed)
+            noises = [
+                torch.Generator().manual_seed(DRAWS * seed + n) for n in range(DRAWS)
+            ]  # the same t at all lengths
             with torch.inference_mode():
-                drawn = [float(loss(model, batch, noise)["loss"]) for _ in range(DRAWS)]
+                drawn = [float(loss(model, batch, noise)["loss"]) for noise in noises]
             found[f"loss, {length} latents, {name}"] = sum(drawn) / DRAWS
     model.see(TRAINED)
     return found
