@@ -8,7 +8,8 @@ step by step, from 32 thousand tokens to a million, each step trained from the l
 with a larger base of the rotary positions; so most of the training is cheap and only the end of it
 long. Ring attention (ring_attention.py) carries what no device holds. The proof is a needle: a
 number is hidden at some depth of a long text and asked for at its end. Then images and video come
-as tokens of a VQGAN, eleven texts and clips packed into one sequence that do not see each other.
+as tokens of a VQGAN, several texts and clips packed into a sequence in which they do not see each
+other.
 Before it: ring attention, the base of rotary positions as a dial (entropy_abf.py). Sora's report,
 of the same week, has the video without the language.
 
