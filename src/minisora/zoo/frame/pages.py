@@ -36,7 +36,7 @@ def page_of(entry: Entry, folder: Path = STORED) -> str:
     parts += [_rows_of(result, f"seed {result['of']['seed']}") for result in results if result["rows"]]
     for result in results:
         if result["figures"]:
-            parts.append("\n".join(f"- {name}: {value:.4g}" for name, value in result["figures"].items()))
+            parts.append(_figures(result))
     return "\n\n".join([*parts, _commands(entry)]) + "\n"
 
 
@@ -57,6 +57,12 @@ def table(entries: Sequence[Entry], folder: Path = STORED) -> str:
                     toys.setdefault(row["toy"], []).append(_line(name, row))
         for toy, lines in toys.items():
             parts.append("\n".join([_HEAD.format(toy), _rule(_HEAD), *lines, *_bounds(bounds[toy])]))
+        parts += [
+            f"**{entry.title}**\n\n{_figures(result)}"
+            for entry in own
+            for result in stored(entry, folder)[:1]
+            if result["figures"]
+        ]
         parts += [f"- **{entry.title}**: `{entry.runs}`. {entry.new}" for entry in own if entry.runs]
     return "\n\n".join(parts) + "\n"
 
@@ -65,6 +71,10 @@ def _rows_of(result: Result, title: str) -> str:
     lines = [_line(name, row) for name, row in result["rows"].items()]
     ends = [line for each in result["bounds"].values() for line in _bounds(each)]
     return "\n".join([_HEAD.format(title), _rule(_HEAD), *lines, *ends])
+
+
+def _figures(result: Result) -> str:
+    return "\n".join(f"- {name}: {value:.4g}" for name, value in result["figures"].items())
 
 
 def _rule(head: str) -> str:
@@ -107,7 +117,8 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
 def _commands(entry: Entry) -> str:
     if entry.runs:
         return f"    {entry.runs}"
-    return f"    minisora zoo train {entry.name}\n    minisora zoo sample {entry.name}"
+    commands = f"    minisora zoo train {entry.name}"
+    return commands + f"\n    minisora zoo sample {entry.name}" if entry.rows else commands
 
 
 def family_tree(entries: Sequence[Entry]) -> str:

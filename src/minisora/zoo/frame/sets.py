@@ -76,6 +76,10 @@ class Toy:
         """The frames of a set of latents."""
         return replace(self, name=self.name.removeprefix("latent-"), latents=False)
 
+    def longer(self, num_frames: int) -> Toy:
+        """The same scenes, shown for another time."""
+        return replace(self, name=f"{self.name}-{num_frames}", num_frames=num_frames)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of a sample: (H, W, C), for clips (T, H, W, C); of latents (Tz, Hz, Wz, Cz)."""
@@ -194,6 +198,12 @@ def prepared(toy: Toy) -> Path:
             if not (folder / f"{split}.npy").exists():
                 _write(toy, folder, split, seeds, count)
     return folder
+
+
+def rendered(toy: Toy, count: int) -> tuple[Tensor, Tensor]:
+    """Frames, uint8, and labels of the first held-out scenes, rendered anew and kept nowhere."""
+    frames, labels = _Render(toy)(_seeds_of_one_thing(ZOO_HELD_OUT, count))
+    return torch.from_numpy(frames), torch.from_numpy(labels)
 
 
 def _write(toy: Toy, folder: Path, split: str, seeds: range, count: int) -> None:
