@@ -53,5 +53,6 @@ ENTRY = Entry(
     paper=Paper(authors="Betker et al.", year=2023, title="Improving Image Generation with Better Captions", arxiv=""),
     family="elsewhere",
     new="A captioner tells all training data anew, and the same model follows prompts.",
+    after=("latent_diffusion",),
     runs="minisora caption videos --long --write txt",
 )

@@ -63,6 +63,6 @@ ENTRY = Entry(
     ),
     family="elsewhere",
     new="A clip is drawn again by its structure and another content; a picture comes alive.",
-    after=("ddpm",),
+    after=("ddpm", "latent_diffusion", "video_diffusion"),
     runs='minisora animate start.png "a red ball rolls to the right" --seconds 2 -o alive.mp4',
 )

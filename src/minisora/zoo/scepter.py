@@ -58,6 +58,6 @@ ENTRY = Entry(
     ),
     family="elsewhere",
     new="Small tuners on skip connections change a large model, from a studio in the browser.",
-    after=("ddpm",),
+    after=("ddpm", "latent_diffusion"),
     runs="minisora studio",
 )

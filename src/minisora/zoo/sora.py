@@ -55,6 +55,6 @@ ENTRY = Entry(
     ),
     family="elsewhere",
     new="All of it at once and at scale: a minute of video from patches of any size.",
-    after=("dit", "dalle3", "runway"),
+    after=("dit", "dalle3", "runway", "latte", "walt", "navit", "vivit"),
     runs='minisora generate "a large red ball rolls to the left on grass" --seconds 4 -o sora.mp4',
 )

@@ -11,7 +11,21 @@ from minisora.zoo.frame.entry import Entry
 READING_ORDER = (
     *("ddpm", "ddim", "score_sde", "guided_diffusion", "latent_diffusion", "edm"),
     *("uvit", "dit", "navit", "hdit", "sit", "fit"),
-    *("mocogan", "dvdgan", "vivit", "videogpt", "video_diffusion", "mcvd", "imagen_video", "videoldm", "animatediff", "i2vgen_xl", "walt", "videopoet", "latte"),
+    *(
+        "mocogan",
+        "dvdgan",
+        "vivit",
+        "videogpt",
+        "video_diffusion",
+        "mcvd",
+        "imagen_video",
+        "videoldm",
+        "animatediff",
+        "i2vgen_xl",
+        "walt",
+        "videopoet",
+        "latte",
+    ),
     *("streaming_llm", "ring_attention", "entropy_abf", "rope_scaling", "lwm"),
     *("runway", "data_juicer", "dalle3", "scepter", "sora"),
 )
