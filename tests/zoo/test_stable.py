@@ -17,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from minisora.errors import UsageError
 from minisora.zoo.nets import stable
-from tests.zoo.test_stable_unet import TINY
+from tests.helpers.stable import TINY
 
 WIDTH = 12  # of a text encoder
 
