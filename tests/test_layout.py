@@ -19,7 +19,8 @@ SOURCE = ROOT / "src" / "minisora"
 ORDER = [
     *("errors", "outside", "progress", "lazy", "folders", "tables", "device", "diffusion", "video", "pages"),
     *("network_files", "worlds", "workers", "data", "judge", "curate", "vae", "upscale", "text", "caption", "dit"),
-    *("bundle", "generate", "weights", "train", "sources", "eval", "runs", "recipes", "studio", "cli", "__main__"),
+    *("bundle", "generate", "weights", "train", "sources", "eval", "runs", "recipes", "zoo", "studio", "cli"),
+    "__main__",
 ]
 LONGEST_FILE = 420
 LONGEST_FUNCTION, MOST_PARAMETERS = 60, 8

@@ -34,6 +34,7 @@ from minisora.cli.runs import runs
 from minisora.cli.studio import studio
 from minisora.cli.train import train
 from minisora.cli.world import world
+from minisora.cli.zoo import zoo
 from minisora.errors import FileNote, UsageError
 
 _Mistyped: Any = typer.BadParameter.__mro__[1]  # typer's own error for what it cannot read; it has no public name
@@ -105,6 +106,7 @@ def minisora(
 add_verbs(app)
 for command in (models, world, curate, caption, train, runs, plan, evaluate, export, studio, gallery):
     app.command()(with_home(command))
+app.add_typer(zoo, name="zoo")
 
 
 def main() -> None:

@@ -105,6 +105,15 @@ def playroom_features(segmenter: Segmenter | None = None) -> Features:
     return features
 
 
+@torch.inference_mode()
+def picture_features(pictures: Tensor, segmenter: Segmenter) -> Tensor:
+    """Features (N, 64) of pictures (N, H, W, 3) uint8, float64: the appearance part of
+    `playroom_features`.
+    """
+    cells = torch.cat([_cells(part, segmenter) for part in pictures.split(32)])
+    return torch.cat([cells.mean((2, 3)), cells.std((2, 3))], 1).double()
+
+
 def _cells(frames: Tensor, network: Segmenter) -> Tensor:
     """The segmenter's coarse layers, concatenated: (T, H, W, 3) uint8 -> (T, 32, rows, columns)."""
     x = to_float(fitted(frames)).permute(0, 3, 1, 2)

@@ -1,6 +1,6 @@
 """Every range of seeds of scenes, each for one use: training and evaluation share no scene.
 
-Ranges never move, so a seed always draws the same scene. A new use takes a new range; free are 11
+Ranges never move, so a seed always draws the same scene. A new use takes a new range; free are 16
 to 49 million, 80 to 299 million and 750 to 899 million. Importing the module runs `check_disjoint`.
 
 Here: the numbers. Not here: how many seeds of a range are used (sources.py and its callers).
@@ -26,6 +26,8 @@ TRAINING = {  # of latents (sources.JOBS), by the name of the job
     "stickers-large": range(9 * MILLION, 10 * MILLION),
     "playroom-more-pictures": range(10 * MILLION, 11 * MILLION),
 }
+ZOO = range(11 * MILLION, 15 * MILLION)  # toy sets of the papers
+ZOO_HELD_OUT = range(15 * MILLION, 16 * MILLION)
 # benchmarks/: what is learnt and what is asked for
 FINE_TUNED = range(50 * MILLION, 60 * MILLION)
 FINE_TUNED_ASKED = range(60 * MILLION, 70 * MILLION)

@@ -3,7 +3,7 @@
 The number of things and the first one's motion are drawn once. The rest is redrawn until all things
 are in view, apart from each other, and visibly perform their motions.
 
-Here: `draw`. Only `random.Random` is used, whose stream is fixed by Python.
+Here: `draw`, `count_of`. Only `random.Random` is used, whose stream is fixed by Python.
 Not here: the data classes of a scene (scene.py), its captions (captions.py).
 """
 
@@ -87,7 +87,7 @@ def draw(seed: int, *, split: str = "train") -> Scene:
     """
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}. Choose one of: {', '.join(SPLITS)}.")
-    rng = Random(f"playroom {split} {seed}")
+    rng = _rng(seed, split)
     count = _choose(rng, COUNTS)
     motion = _choose(rng, {m: chance for m, chance in FIRST_MOTIONS.items() if count > 1 or m not in NEED_TWO})
     while True:  # count and motion stay, so that scenes that are hard to place are not rarer
@@ -106,6 +106,15 @@ def draw(seed: int, *, split: str = "train") -> Scene:
         placed = _lay_out(rng, scene)
         if placed is not None:
             return placed
+
+
+def count_of(seed: int, *, split: str = "train") -> int:
+    """Number of things in the scene of a seed, without drawing the rest."""
+    return _choose(_rng(seed, split), COUNTS)
+
+
+def _rng(seed: int, split: str) -> Random:
+    return Random(f"playroom {split} {seed}")
 
 
 def _choose(rng: Random, chances: Mapping[Key, float]) -> Key:

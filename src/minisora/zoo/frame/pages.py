@@ -1,0 +1,167 @@
+"""Pages of papers: the table, an entry's own page, the family tree as a picture.
+
+Here: Markdown and SVG from entries and their results. Not here: making results (results.py).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from minisora.zoo.frame.entry import FAMILIES, Entry
+from minisora.zoo.frame.results import STORED, Result
+
+_BARS = "▁▂▃▄▅▆▇█"
+_HEAD = "| {} | FLOPs | samples | parameters | Fréchet | score | evaluations | ms a sample | loss |"
+
+
+def stored(entry: Entry, folder: Path = STORED) -> list[Result]:
+    """Results of an entry, by seed."""
+    paths = sorted(folder.glob(f"{entry.name}-*.json"))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [each for each in found if each["of"]["budget"]["flops"] >= 1e14]
+
+
+def page_of(entry: Entry, folder: Path = STORED) -> str:
+    """An entry as Markdown: what its module says, its rows, its figures, its commands."""
+    text = inspect.cleandoc(importlib.import_module(f"minisora.zoo.{entry.name}").__doc__ or "")
+    parts = [f"# {entry.title}", f"{entry.paper.reference}", text.partition("\n\n")[2]]
+    results = stored(entry, folder)
+    parts += [_rows_of(result, f"seed {result['of']['seed']}") for result in results if result["rows"]]
+    for result in results:
+        if result["figures"]:
+            parts.append(_figures(result))
+    return "\n\n".join([*parts, _commands(entry)]) + "\n"
+
+
+def table(entries: Sequence[Entry], folder: Path = STORED) -> str:
+    """All rows as Markdown, a table for each family and toy set."""
+    parts = []
+    for family, title in FAMILIES.items():
+        own = [entry for entry in entries if entry.family == family]
+        if not own:
+            continue
+        parts.append(f"## {title}")
+        toys: dict[str, list[str]] = {}
+        bounds: dict[str, dict[str, Any]] = {}
+        for entry in own:
+            for result in stored(entry, folder)[:1]:
+                bounds |= result["bounds"]
+                for name, row in result["rows"].items():
+                    toys.setdefault(row["toy"], []).append(_line(name, row))
+        for toy, lines in toys.items():
+            parts.append("\n".join([_HEAD.format(toy), _rule(_HEAD), *lines, *_bounds(bounds[toy])]))
+        parts += [
+            f"**{entry.title}**\n\n{_figures(result)}"
+            for entry in own
+            for result in stored(entry, folder)[:1]
+            if result["figures"]
+        ]
+        parts += [f"- **{entry.title}**: `{entry.runs}`. {entry.new}" for entry in own if entry.runs]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows_of(result: Result, title: str) -> str:
+    lines = [_line(name, row) for name, row in result["rows"].items()]
+    ends = [line for each in result["bounds"].values() for line in _bounds(each)]
+    return "\n".join([_HEAD.format(title), _rule(_HEAD), *lines, *ends])
+
+
+def _figures(result: Result) -> str:
+    return "\n".join(f"- {name}: {value:.4g}" for name, value in result["figures"].items())
+
+
+def _rule(head: str) -> str:
+    return "|" + " --- |" * (head.count("|") - 1)
+
+
+def _line(name: str, row: dict[str, Any]) -> str:
+    half = (row["frechet_interval"][1] - row["frechet_interval"][0]) / 2
+    low, high = row["score_interval"]
+    cells = [
+        name,
+        f"{row['flops']:.1e}",
+        f"{row['samples']:,}",
+        f"{row['parameters'] / 1e6:.1f} M",
+        f"{row['frechet']:.2f} ± {half:.2f}",
+        f"{row['score']:.2f} ({low:.2f} to {high:.2f})",
+        f"{row['evaluations']:.0f}",
+        f"{1000 * row['seconds']:.0f}",
+        sparkline([value for _, value in row["loss"]]),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _bounds(each: dict[str, Any]) -> list[str]:
+    return [
+        f"| *{end}* | | | | {each[end]['frechet']:.2f} | {each[end]['score']:.2f} | | | |"
+        for end in ("floor", "ceiling")
+    ]
+
+
+def sparkline(values: Sequence[float], width: int = 12) -> str:
+    """A curve in one line of text."""
+    if not values:
+        return ""
+    chosen = [values[round(n * (len(values) - 1) / max(1, width - 1))] for n in range(min(width, len(values)))]
+    low, high = min(chosen), max(chosen)
+    return "".join(_BARS[int((each - low) / ((high - low) or 1) * (len(_BARS) - 1))] for each in chosen)
+
+
+def _commands(entry: Entry) -> str:
+    if entry.runs:
+        return f"    {entry.runs}"
+    commands = f"    minisora zoo train {entry.name}"
+    return commands + f"\n    minisora zoo sample {entry.name}" if entry.rows else commands
+
+
+def family_tree(entries: Sequence[Entry]) -> str:
+    """The papers by year, with a line from each to those that it builds upon, as SVG."""
+    years = sorted({entry.paper.year for entry in entries})
+    columns = {year: [each for each in entries if each.paper.year == year] for year in years}
+    width, height = 168, 44
+    places = {
+        entry.name: (20 + width * column, 60 + height * row)
+        for column, year in enumerate(years)
+        for row, entry in enumerate(columns[year])
+    }
+    lines, boxes = Markup(), Markup()
+    for entry in entries:
+        x, y = places[entry.name]
+        for parent in entry.after:
+            from_x, from_y = places[parent][0] + 132, places[parent][1] + 14
+            middle = (from_x + x) / 2
+            lines += Markup('<path d="M{} {}C{} {} {} {} {} {}"/>').format(
+                from_x, from_y, middle, from_y, middle, y + 14, x, y + 14
+            )
+        boxes += Markup('<g class="{}"><rect x="{}" y="{}" width="132" height="28" rx="6"/>').format(entry.family, x, y)
+        boxes += Markup('<text x="{}" y="{}">{}</text></g>').format(x + 66, y + 18, entry.title)
+    heads = Markup().join(
+        Markup('<text class="year" x="{}" y="36">{}</text>').format(86 + width * column, year)
+        for column, year in enumerate(years)
+    )
+    size = (40 + width * len(years), 80 + height * max(map(len, columns.values())))
+    style = _TREE_STYLE
+    opening = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" width="{}">').format(*size, size[0])
+    return str(opening + Markup("<style>{}</style>").format(Markup(style)) + lines + heads + boxes + Markup("</svg>\n"))
+
+
+_TREE_STYLE = """
+text { font: 13px system-ui, sans-serif; text-anchor: middle; fill: #1d2630 }
+.year { font-size: 15px; font-weight: 600 }
+path { fill: none; stroke: #9aa4b0; stroke-width: 1.2 }
+rect { stroke: #4a5560; fill: #eef1f4 }
+.diffusion rect { fill: #dbe7f5 } .transformers rect { fill: #dff0e2 } .video rect { fill: #f7e6d4 }
+.long rect { fill: #ece0f3 } .elsewhere rect { fill: #f3f3ee }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e8ebee } rect { fill: #2b333c; stroke: #8b96a3 }
+  .diffusion rect { fill: #23374f } .transformers rect { fill: #234230 } .video rect { fill: #4d3a22 }
+  .long rect { fill: #3e2d49 } .elsewhere rect { fill: #34342e }
+}
+"""

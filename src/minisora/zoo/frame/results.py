@@ -1,0 +1,124 @@
+"""Results of papers: trained, measured, and kept as one JSON file each.
+
+A file is written after every row, so a stopped run goes on with the next. Those that come with the
+package (`stored`) are what `minisora zoo table` and the tests read.
+
+Here: running an entry, its file. Not here: pages of them (pages.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from minisora.video.files import replacing
+from minisora.video.write import write_picture
+from minisora.worlds.playroom import WORLD_VERSION
+from minisora.zoo.frame import measure
+from minisora.zoo.frame.entry import TABLE, Budget, Entry, Row, Stage
+from minisora.zoo.frame.train import folder_of, log_of, run_of, train
+
+RESULTS = Path(".cache/zoo/results")
+STORED = Path(__file__).parents[1] / "results"
+Result = dict[str, Any]
+
+
+def result_of(
+    entry: Entry, *, seed: int = 0, budget: Budget = TABLE, folder: Path = RESULTS, say: Callable[[str], None] = print
+) -> Result:
+    """Train what the entry needs, measure its rows and figures; what is done already is kept."""
+    path = folder / f"{entry.name}-{seed}.json"
+    done: Result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if done.get("of") != (of := {"world": WORLD_VERSION, "seed": seed, "budget": asdict(budget)}):
+        done = {"of": of, "stages": {}, "rows": {}, "bounds": {}, "figures": {}}
+    folder.mkdir(parents=True, exist_ok=True)
+    models = {}
+    for stage in entry.every_stage():
+        say(f"{entry.name}: {stage.name}")
+        models[stage.name] = train(stage, seed=seed, budget=budget)
+        done["stages"].setdefault(stage.name, _about(stage, seed, budget))
+    for row in entry.rows:
+        if row.toy.name not in done["bounds"]:
+            floor, ceiling = measure.bounds(row.toy, budget)
+            done["bounds"][row.toy.name] = {"floor": asdict(floor), "ceiling": asdict(ceiling)}
+        if row.name not in done["rows"]:
+            figures, frames = measure.measured(row, models, seed=seed, budget=budget)
+            done["rows"][row.name] = {**asdict(figures), **_cost(row, done), "toy": row.toy.name}
+            write_picture(folder / f"{entry.name}-{seed}-{len(done['rows'])}.png", strip(frames))
+            say(f"{row.name}: Frechet distance {figures.frechet:.2f}, score {figures.score:.2f}")
+            _save(done, path)
+    if entry.figures is not None and not done["figures"]:
+        done["figures"] = dict(entry.figures(models, seed))
+        say(", ".join(f"{name} {value:.4g}" for name, value in done["figures"].items()))
+    _save(done, path)
+    return done
+
+
+def samples_of(entry: Entry, *, seed: int = 0, budget: Budget = TABLE, count: int = 24) -> Image.Image:
+    """Samples of a trained entry as a picture, a line for each of its rows; trains it if needed."""
+    models = {stage.name: train(stage, seed=seed, budget=budget) for stage in entry.every_stage()}
+    few = replace(budget, samples=count, clips=count)
+    lines = [strip(measure.sampled(row, models, seed=seed, budget=few).frames) for row in entry.rows]
+    width = max(line.width for line in lines)
+    sheet = Image.new("RGB", (width, sum(line.height for line in lines)), "white")
+    for n, line in enumerate(lines):
+        sheet.paste(line, (0, sum(each.height for each in lines[:n])))
+    return sheet
+
+
+def _about(stage: Stage, seed: int, budget: Budget) -> Result:
+    """What the training of a stage took, and its loss along it."""
+    log = log_of(folder_of(stage, seed=seed, budget=budget))
+    run = run_of(stage, seed=seed, budget=budget)
+    model = run.build()
+    flops = getattr(run.batch, "flops")  # noqa: B009  # a Batch's callable is not typed so
+    seconds = sum(
+        (line["step"] - before) * line["seconds_per_step"]
+        for before, line in zip([0.0, *(line["step"] for line in log)], log, strict=False)
+    )
+    return {
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),  # frozen ones are another stage's
+        "flops": run.all_steps * flops,
+        "steps": run.all_steps,
+        "samples": run.all_steps * stage.batch_size,
+        "seconds": seconds,
+        "loss": [[line["step"], line["loss"]] for line in log],
+    }
+
+
+def _cost(row: Row, done: Result) -> Result:
+    """Parameters, FLOPs and samples of all stages behind a row."""
+    names: dict[str, None] = {}
+
+    def add(stage: Stage) -> None:
+        for needed in stage.needs:
+            add(needed)
+        names[stage.name] = None
+
+    for stage in row.stages:
+        add(stage)
+    stages = [done["stages"][name] for name in names]
+    return {
+        **{key: sum(each[key] for each in stages) for key in ("parameters", "flops", "samples", "seconds")},
+        "loss": stages[-1]["loss"],
+    }
+
+
+def strip(frames: Tensor) -> Image.Image:
+    """Pictures (N, 1, H, W, 3) uint8 in one line; of clips four, each with six of its frames."""
+    if frames.shape[1] > 1:
+        frames = frames[:4, torch.linspace(0, frames.shape[1] - 1, 6).round().long()].flatten(0, 1)[:, None]
+    line = torch.cat(list(frames[:24, 0]), 1).numpy()
+    return Image.fromarray(line)
+
+
+def _save(done: Result, path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")

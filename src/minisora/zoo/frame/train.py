@@ -1,0 +1,98 @@
+"""Training of a stage: its share of the budget in steps, by the project's training loop.
+
+Here: the run of a stage, its folder, its models. Not here: the loop (train/loop.py), the losses
+(the papers' own modules).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from minisora.train.config import OptimConfig, RunConfig, split
+from minisora.train.loop import run
+from minisora.video.files import save_tensors
+from minisora.zoo.frame.entry import TABLE, Budget, Models, Stage
+from minisora.zoo.frame.sets import ToyBatches, prepared, random_batch
+
+RUNS = Path(".cache/zoo/runs")
+COOLDOWN = 0.3  # of the steps
+FEWEST_STEPS = 10
+WEIGHTS = "model.safetensors"
+
+
+def train(stage: Stage, *, seed: int = 0, budget: Budget = TABLE) -> nn.Module:
+    """The trained model of a stage, for inference; what it needs is trained before.
+
+    The same call resumes a run that was stopped, and returns at once when it has ended. Raises
+    KeyboardInterrupt if the run was asked to stop.
+    """
+    folder, config = folder_of(stage, seed=seed, budget=budget), run_of(stage, seed=seed, budget=budget)
+    if not (folder / WEIGHTS).exists():
+        for toy in (stage.toy, *([stage.second] if stage.second else [])):
+            prepared(toy)
+        run(config, folder)
+        if not (folder / WEIGHTS).exists():
+            raise KeyboardInterrupt
+    model = config.build()
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return model.eval().requires_grad_(False)
+
+
+def run_of(stage: Stage, *, seed: int = 0, budget: Budget = TABLE) -> RunConfig:
+    """The run of a stage: as many steps as its share of the budget gives."""
+    models = {needed.name: train(needed, seed=seed, budget=budget) for needed in stage.needs}
+
+    def build() -> nn.Module:
+        return stage.build(models)
+
+    flops = flops_of_step(stage, models)
+    steps = max(FEWEST_STEPS, round(stage.share * budget.flops / flops))
+    stable, cooldown = split(steps, cooldown=COOLDOWN)
+    return RunConfig(
+        name=f"zoo-{stage.name}",
+        steps=stable,
+        cooldown_steps=cooldown,
+        build=build,
+        batch=ToyBatches(toy=stage.toy, batch_size=stage.batch_size, seed=seed, flops=flops, second=stage.second),
+        loss=stage.loss,
+        publish=lambda model, folder, taken: save_tensors(model.state_dict(), folder / WEIGHTS),
+        optim=OptimConfig(
+            lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay, warmup_steps=min(stage.warmup_steps, steps)
+        ),
+        ema_decay=stage.ema_decay,
+        seed=seed,
+        prefetch=0,
+        log_every=max(1, steps // 50),
+        save_every_seconds=60.0,
+        keep=1,
+    )
+
+
+def flops_of_step(stage: Stage, models: Models) -> float:
+    """FLOPs of a training step, forward and backward, two per multiply-add, counted by torch."""
+    torch.manual_seed(0)
+    model = stage.build(models).train()
+    batch = random_batch(stage.toy, stage.batch_size, second=stage.second)
+    with FlopCounterMode(display=False) as counter:
+        loss = stage.loss(model, batch, torch.Generator().manual_seed(0))["loss"]
+        loss.backward()
+    return float(counter.get_total_flops())
+
+
+def folder_of(stage: Stage, *, seed: int, budget: Budget) -> Path:
+    factor = budget.flops / TABLE.flops
+    return RUNS / (f"{stage.name}-{seed}" if factor == 1 else f"{stage.name}-{seed}-x{factor:g}")
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    """Lines of the log of a stage, those of its cool-down last."""
+    logs = [folder / "log.jsonl", *sorted(folder.glob("cooldown-from-*/log.jsonl"))]
+    return [
+        json.loads(line) for path in logs if path.exists() for line in path.read_text(encoding="utf-8").splitlines()
+    ]

@@ -1,0 +1,1 @@
+"""Networks that several papers share: the U-Net, transformer blocks, embeddings."""
