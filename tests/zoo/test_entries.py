@@ -14,7 +14,7 @@ from minisora.errors import UsageError
 from minisora.zoo.frame import sets
 from minisora.zoo.frame.entry import TABLE, Ask, Entry
 from minisora.zoo.frame.list import READING_ORDER, entries, entry
-from minisora.zoo.frame.pages import family_tree, page_of, table
+from minisora.zoo.frame.pages import page_of, table, tree
 
 FOLDER = Path(inspect.getfile(sets)).parents[1]
 LONGEST = 250  # lines of a paper
@@ -87,8 +87,8 @@ def test_page_of_a_paper(name):
 
 
 def test_table_and_tree_have_every_paper(tmp_path):
-    tree = family_tree(entries())
-    assert all(each.title in tree for each in entries())
+    picture = tree(entries())
+    assert all(each.title in picture for each in entries())
     assert table(entries(), tmp_path)
 
 

@@ -108,4 +108,4 @@ def table(
     else:
         out.write_text(text, encoding="utf-8")
     if tree is not None:
-        tree.write_text(pages.family_tree(entries()), encoding="utf-8")
+        tree.write_text(pages.tree(entries()), encoding="utf-8")

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
+from minisora.pages.family import Box, family_tree
 from minisora.zoo.frame.entry import FAMILIES, Entry
 from minisora.zoo.frame.results import STORED, Result
 
@@ -121,47 +120,17 @@ def _commands(entry: Entry) -> str:
     return commands + f"\n    minisora zoo sample {entry.name}" if entry.rows else commands
 
 
-def family_tree(entries: Sequence[Entry]) -> str:
-    """The papers by year, with a line from each to those that it builds upon, as SVG."""
-    years = sorted({entry.paper.year for entry in entries})
-    columns = {year: [each for each in entries if each.paper.year == year] for year in years}
-    width, height = 168, 44
-    places = {
-        entry.name: (20 + width * column, 60 + height * row)
-        for column, year in enumerate(years)
-        for row, entry in enumerate(columns[year])
-    }
-    lines, boxes = Markup(), Markup()
-    for entry in entries:
-        x, y = places[entry.name]
-        for parent in entry.after:
-            from_x, from_y = places[parent][0] + 132, places[parent][1] + 14
-            middle = (from_x + x) / 2
-            lines += Markup('<path d="M{} {}C{} {} {} {} {} {}"/>').format(
-                from_x, from_y, middle, from_y, middle, y + 14, x, y + 14
-            )
-        boxes += Markup('<g class="{}"><rect x="{}" y="{}" width="132" height="28" rx="6"/>').format(entry.family, x, y)
-        boxes += Markup('<text x="{}" y="{}">{}</text></g>').format(x + 66, y + 18, entry.title)
-    heads = Markup().join(
-        Markup('<text class="year" x="{}" y="36">{}</text>').format(86 + width * column, year)
-        for column, year in enumerate(years)
-    )
-    size = (40 + width * len(years), 80 + height * max(map(len, columns.values())))
-    style = _TREE_STYLE
-    opening = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" width="{}">').format(*size, size[0])
-    return str(opening + Markup("<style>{}</style>").format(Markup(style)) + lines + heads + boxes + Markup("</svg>\n"))
-
-
-_TREE_STYLE = """
-text { font: 13px system-ui, sans-serif; text-anchor: middle; fill: #1d2630 }
-.year { font-size: 15px; font-weight: 600 }
-path { fill: none; stroke: #9aa4b0; stroke-width: 1.2 }
-rect { stroke: #4a5560; fill: #eef1f4 }
-.diffusion rect { fill: #dbe7f5 } .transformers rect { fill: #dff0e2 } .video rect { fill: #f7e6d4 }
-.long rect { fill: #ece0f3 } .elsewhere rect { fill: #f3f3ee }
-@media (prefers-color-scheme: dark) {
-  text { fill: #e8ebee } rect { fill: #2b333c; stroke: #8b96a3 }
-  .diffusion rect { fill: #23374f } .transformers rect { fill: #234230 } .video rect { fill: #4d3a22 }
-  .long rect { fill: #3e2d49 } .elsewhere rect { fill: #34342e }
-}
-"""
+def tree(entries: Sequence[Entry]) -> str:
+    """The papers, the oldest first, with a line from each to those that it builds upon, as SVG."""
+    families = list(FAMILIES)
+    boxes = [
+        Box(
+            name=each.name,
+            title=each.title,
+            column=families.index(each.family),
+            year=each.paper.year,
+            after=each.after,
+        )
+        for each in sorted(entries, key=lambda each: (each.paper.year, each.paper.arxiv or "z"))
+    ]
+    return str(family_tree(boxes, list(FAMILIES.values())))
