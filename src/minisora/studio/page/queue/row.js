@@ -15,7 +15,7 @@ export function Row({ job: { video, preview }, grip = null, mark = "" }) {
     ${grip && html`<button class="icon grip" aria-label=${t("queue.move", { prompt: name })} title=${t("queue.move.help")} ...${grip}><${Icon} name="grip" /></button>`}
     <div class="small-screen"><${NoisyPicture} level=${state === "running" ? 1 - video.progress / 100 : 1} source=${preview} moves=${state === "running"} /></div>
     <div class="what">
-      <p class="name" dir="auto" title=${name}>${name}</p>
+      <p class="name" dir="auto" title=${video.prompt || name}>${name}</p>
       <p class="small facts"><span class="verb">${t(`verb.${verb}`)}</span>${place != null && state === "waiting" ? `${t("draft.place", { n: place })} · ` : ""}<${Stage} video=${video} /></p>
       ${state === "running" && html`<progress max="100" value=${video.progress} aria-label=${t("draft.progress")}></progress>`}
     </div>
