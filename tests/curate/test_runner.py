@@ -335,6 +335,7 @@ def started(recipe: Recipe) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     """Killed once as it measures and once as it writes."""
     recipe, whole = noisy(tmp_path, 8, monkeypatch)

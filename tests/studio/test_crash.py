@@ -30,6 +30,7 @@ def start(*given: object, **how: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, text=True, **how)  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.long
 def test_a_server_killed_before_any_of_its_steps_loses_and_doubles_nothing(tmp_path):
     """Each sync, rename, link and commit of an upload, two jobs, a deletion and a purge."""
     with start("steps", tmp_path, stdout=subprocess.PIPE) as child:

@@ -36,6 +36,7 @@ def double(item: tuple[int, Path | None, str]) -> int:
     return 2 * number
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("what", "says"), [("killed", "ended by SIGKILL"), ("hangs", r"not done after 5 s")], ids=["killed", "hangs"]
 )
@@ -84,6 +85,7 @@ def shards(tmp_path) -> Shards:
     return found
 
 
+@pytest.mark.long
 def test_any_number_of_processes_gives_the_same_batches_and_passes_over_the_same(shards, monkeypatch, capfd):
     made, said = {}, {}
     for workers in (0, 1, 3):

@@ -28,6 +28,7 @@ def test_a_row_that_fails_costs_itself_alone_and_the_order_stays():
     assert {said[act] for act in ("slow", "a", "b", "c", "d", "e")} == {"done"}
 
 
+@pytest.mark.long
 def test_a_row_that_hangs_is_ended_while_the_others_go_on():
     """The time is long for what takes none, as a busy machine may be slow to begin."""
     told = run(["a", "hang", "b", "c", "hang", "d"], timeout_seconds=10.0)
