@@ -194,9 +194,9 @@ def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp
     text = page.locator(".about").inner_text()
     assert "Extend a clip" in text and "it stops" in text and "a red ball <b>rolls</b>" in text
     rows = dict(each.inner_text().split("\n", 1) for each in page.locator(".about .settings > div").all())
-    assert (rows["Seed"], rows["Model"], rows["Size"]) == ("1", "tiny", "32 × 32")
-    assert rows["Steps"] == "3 (usually 2)" and rows["Added after, in s"] == "1"
-    assert "Changed from the usual" in text
+    assert (rows["Seed"], rows["Model"], rows["Frame size"]) == ("1", "tiny", "32 × 32")
+    assert rows["Steps"] == "3 (default 2)" and rows["Added after, in s"] == "1"
+    assert "Other than the defaults" in text
     with page.expect_download() as download:
         page.get_by_role("link", name="Download", exact=True).click()
     with av.open(download.value.path()) as container:
@@ -208,7 +208,7 @@ def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp
     with Image.open(download.value.path()) as picture:
         assert (np.asarray(picture) == own[5].numpy()).all()
     jobs = client.get("/v1/videos").json()["data"]
-    for form in ("GIF", "WEBM"):
+    for form in ("GIF", "WebM"):
         with page.expect_download() as download:
             page.get_by_role("button", name=f"As {form}").click()
         moving, fps = read_frames(download.value.path())
