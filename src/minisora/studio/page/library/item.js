@@ -110,15 +110,15 @@ function Downloads({ item, made, film }) {
 }
 
 function Title({ item }) {
-  const title = titleOf(item);
+  const title = titleOf(item), [typed, setTyped] = useState(null); // null: nothing since it was last kept
   const put = (event) => {
     const name = event.target.value.replace(/\s+/g, " ").trim();
     if (name && name !== title) alter(item.id, () => ({ name }));
-    else event.target.value = title;
+    setTyped(null);
   };
   const press = (event) => { if (event.key === "Enter" && !event.isComposing) { event.preventDefault(); event.target.blur(); } };
   return html`<div class="title"><h1 class="hidden">${title}</h1>
-    <textarea class="name" rows="1" aria-label=${t("item.name")} value=${title} maxlength="200" dir="auto" onChange=${put} onKeyDown=${press}></textarea>
+    <textarea class="name" rows="1" aria-label=${t("item.name")} value=${typed ?? title} maxlength="200" dir="auto" onInput=${({ target }) => setTyped(target.value)} onChange=${put} onKeyDown=${press}></textarea>
     <button class="icon" aria-pressed=${item.favourite} aria-label=${t("library.favourite", { name: title })} onClick=${() => like(item.id)}>
       <${Icon} name=${item.favourite ? "hearted" : "heart"} /></button>
   </div>`;
