@@ -291,6 +291,7 @@ def test_two_are_compared_frame_by_frame(empty: Client, opened: Open, tmp_path: 
     page.get_by_role("button", name="Choose to compare: other.mp4").click()
     page.get_by_role("link", name="Compare", exact=True).click()
     slider = page.get_by_label("Frame of both")
+    slider.wait_for()
     until(lambda: page.evaluate("[...document.querySelectorAll('.pair video')].every((each) => each.readyState >= 2)"))
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
