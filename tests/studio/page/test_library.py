@@ -306,7 +306,7 @@ def test_two_are_compared_frame_by_frame(empty: Client, opened: Open, tmp_path: 
     until(lambda: brightness(page, 0) == pytest.approx(brightness(page, 1), abs=3))
     slider.fill("14")
     until(lambda: position(page)[1] == 14.5 / 8 and position(page)[0] < 9 / 8)  # the shorter one stays at its end
-    assert page.locator("figure .past").inner_text() == "It ended at 1.1 s: its last frame"
+    assert page.locator("figure .past").inner_text() == "It ended at 1.1 s: this is its last frame"
     page.get_by_role("link", name="Swap").click()
     until(lambda: page.locator(".pair figcaption a").all_inner_texts() == ["other.mp4", "one.mp4"])
     assert page.url.endswith(f"{other}/{one}")

@@ -1,6 +1,6 @@
 /** A tour of Make in five steps: offered once, and to be had again from the page of keys. Its box leaves free what it is about. */
 import { cell, kept, useCell } from "../cell.js";
-import { html, useEffect, useLayoutEffect, useRef } from "../html.js";
+import { html, useLayoutEffect, useRef } from "../html.js";
 import { t } from "../language.js";
 
 const STEPS = { verbs: ".verbs", prompt: ".prompt", timeline: ".timeline", send: ".send", drafts: ".drafts" };
@@ -20,7 +20,7 @@ export function Tour() {
 function Step({ n }) {
   const next = useRef(), box = useRef(), name = NAMES[n], isLast = n === NAMES.length - 1;
   useLayoutEffect(() => next.current.focus({ preventScroll: true }), []); // before the step is seen, so that no key is lost
-  useEffect(() => {
+  useLayoutEffect(() => { // with its words, so that neither is seen without the other
     const target = document.querySelector(STEPS[name]), press = (event) => { if (event.key === "Escape") end(); };
     target?.classList.add("toured");
     target?.scrollIntoView({ block: target.offsetHeight > (innerHeight - box.current.offsetHeight) / 2 ? "start" : "nearest" }); // with the margins of .toured, clear of the box
