@@ -121,7 +121,7 @@ assert pq.read_table("out/table.parquet").column("pixels").to_pylist() == [17 * 
             (
                 "worlds/seeds.py",
                 "TRAINING = {  # of latents (sources.JOBS), by the name of the job",
-                '+\n    "playroom-tiny": range(11 * MILLION, 12 * MILLION),',
+                '+\n    "playroom-tiny": range(16 * MILLION, 17 * MILLION),',
             ),
         ),
         """

@@ -186,7 +186,7 @@ def opened(toy: Toy, split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 def prepared(toy: Toy) -> Path:
     """Folder of the set; renders it if it is not there."""
-    of = {"toy": repr(toy), "world": WORLD_VERSION, "fields": list(FIELDS)}
+    of = {"toy": repr(toy), "world": WORLD_VERSION, "fields": list(FIELDS), "seeds": [ZOO.start, ZOO_HELD_OUT.start]}
     if toy.latents:
         from minisora.zoo.frame.codec import fingerprint
 
