@@ -58,6 +58,7 @@ def strace_works() -> bool:
     return tracer is not None and not subprocess.run([tracer, "-o", os.devnull, "true"], check=False).returncode
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not strace_works(), reason="no strace that may trace")
 def test_files_and_folders_are_synced_before_the_row_and_the_row_before_the_answer(tmp_path):
     """As the kernel sees it."""

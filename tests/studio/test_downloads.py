@@ -176,6 +176,7 @@ def uploaded(client: Client, tmp_path: Path) -> str:
     return f"/v1/library/{item['id']}/content"
 
 
+@pytest.mark.long
 def test_what_was_used_longest_ago_makes_room(tmp_path):
     (tmp_path / "downloads" / "left.part").mkdir(parents=True)  # of a server that was killed
     settings = Settings(needs_token=False, download=DownloadBounds(kept_bytes=600))

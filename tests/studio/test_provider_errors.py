@@ -174,6 +174,7 @@ def test_pictures_and_clips_are_uploaded(tmp_path: Path, far: Far):
     assert fields == {"prompt": b"on", "seconds": b"8"}
 
 
+@pytest.mark.long
 def test_a_video_that_was_made_there_is_remixed_by_its_id(tmp_path: Path, far: Far):
     """And uploaded if it is no longer there."""
     far.script |= {"POST /v1/videos/v1/remix": far.script["POST /v1/videos"]}
@@ -229,6 +230,7 @@ def test_a_waiting_job_that_is_begun_there_is_deleted_there_when_it_is_cancelled
     assert ("may still make its video" in caplog.text) == (status == 403)
 
 
+@pytest.mark.long
 def test_connections_that_break_are_made_again_with_the_same_key(tmp_path: Path, far: Far):
     for route, said in far.script.items():
         far.script[route] = [Said(0), Said(503, b"a proxy's page"), Said(body=b"a page", headers={"x": "y"}), *said]
@@ -292,6 +294,7 @@ def test_a_picture_is_no_video(tmp_path: Path, far: Far):
     assert job.failure is not None and job.failure.code == "invalid_video", job
 
 
+@pytest.mark.long
 def test_odd_ids_stay_within_their_path(tmp_path: Path, far: Far):
     for made in ("../admin", "a/b?c#d", "%2e%2e"):
         far.script["POST /v1/videos"] = [Said(body={"id": made, "status": "queued"})]

@@ -25,6 +25,7 @@ def read(path, skipped=None):
     return [record for _, record in records(path, (), skipped or Skipped(strict=True))]
 
 
+@pytest.mark.long
 @HERE
 @given(values=st.lists(OBJECT, max_size=5), end=st.sampled_from(["\n", "\r\n", "\n\n", " \n"]), ascii=st.booleans())
 def test_json_lines(tmp_path, values, end, ascii):
@@ -33,6 +34,7 @@ def test_json_lines(tmp_path, values, end, ascii):
     assert read(path) == values
 
 
+@pytest.mark.long
 @HERE
 @given(values=st.lists(OBJECT, max_size=5), indent=st.sampled_from([None, 0, 2]), ascii=st.booleans())
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from minisora.cli.console import say
+from minisora.cli.options import with_home
+from minisora.cli.produce import Force
 from minisora.errors import UsageError
 
 zoo = typer.Typer(invoke_without_command=True, no_args_is_help=False, help=__doc__)
@@ -58,7 +60,7 @@ def train(
     """Train a paper's models and measure its rows. The same command goes on after a stop."""
     from minisora.zoo.frame.entry import TABLE
     from minisora.zoo.frame.list import entries, entry
-    from minisora.zoo.frame.results import RESULTS, result_of
+    from minisora.zoo.frame.results import path_of, result_of
 
     if every == (name is not None):
         raise UsageError("give a paper's name, or --all. `minisora zoo` lists them.")
@@ -68,18 +70,21 @@ def train(
             say(f"{each.title} stands in another part of minisora: {each.runs}")
             continue
         result_of(each, seed=seed, budget=wanted, say=say)
-        say(f"{RESULTS / f'{each.name}-{seed}.json'}: the figures of {each.title}")
+        say(f"{path_of(each, seed=seed, budget=wanted)}: the figures of {each.title}")
 
 
 @zoo.command()
+@with_home
 def sample(
     name: Name,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A picture; NAME.png.")] = None,
     seed: Seed = 0,
     budget: Factor = 1.0,
+    force: Force = False,
 ) -> None:
     """Sample a trained paper, a line of pictures for each of its ways; trains it if needed."""
-    from minisora.video.write import write_picture
+    from minisora.video.origin import check_replaceable
+    from minisora.video.write import check_writable, write_picture
     from minisora.zoo.frame.entry import TABLE
     from minisora.zoo.frame.list import entry
     from minisora.zoo.frame.results import samples_of
@@ -87,25 +92,34 @@ def sample(
     asked, path = entry(name), out or Path(f"{name}.png")
     if not asked.rows:
         raise UsageError(f"{asked.title} has nothing to sample. `minisora zoo show {name}` tells what it does.")
+    check_writable(path)
+    check_replaceable([path], force=force)
     write_picture(path, samples_of(asked, seed=seed, budget=TABLE.times(budget)))
     say(f"{path}: {', '.join(row.name for row in asked.rows)}, from top to bottom")
 
 
 @zoo.command()
+@with_home
 def table(
-    folder: Annotated[Path, typer.Option(help="Results; those of the package if not given.")] = Path(),
+    folder: Annotated[Path | None, typer.Option(help="Results; those of the package if not given.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A Markdown file; prints it if not given.")] = None,
     tree: Annotated[Path | None, typer.Option(metavar="SVG", help="Write the family tree.")] = None,
+    force: Force = False,
 ) -> None:
     """The table of all papers, from their results, and the family tree."""
+    from minisora.video.files import replacing
+    from minisora.video.origin import check_replaceable
     from minisora.zoo.frame import pages
     from minisora.zoo.frame.list import entries
     from minisora.zoo.frame.results import STORED
 
-    text = pages.table(entries(), STORED if folder == Path() else folder)
+    check_replaceable([path for path in (out, tree) if path is not None], force=force)
+    found = entries()
+    text = pages.table(found, folder or STORED)
     if out is None:
         say(text)
-    else:
-        out.write_text(text, encoding="utf-8")
-    if tree is not None:
-        tree.write_text(pages.tree(entries()), encoding="utf-8")
+    for path, content in ((out, text), (tree, pages.tree(found))):
+        if path is not None:
+            with replacing(path) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+            say(f"{path}: {len(found)} papers")

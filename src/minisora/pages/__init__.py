@@ -5,7 +5,7 @@
 A page has no external links and embeds its pictures, so it can be sent as one file; a gallery has
 its files beside it.
 
-Here: rendering a template to a file. Not here: charts as SVG (charts.py), the values of a page
+Here: rendering a template. Not here: charts as SVG (charts.py, family.py), the values of a page
 (curate/report.py, eval/page.py, runs/page.py, cli/gallery.py).
 """
 
@@ -25,15 +25,21 @@ FOLDER = Path(__file__).parent
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
-    """Render a template of templates/ to `path`, atomically.
-
-    values: the template's variables; text is escaped, charts (`Markup`) are not
+    """Render a template of templates/ to `path`, atomically. Arguments as in `rendered`.
 
     Raises UsageError if `path` cannot be written.
     """
-    text = _environment().get_template(template).render(values)
+    text = rendered(template, **values)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")  # file names need not be UTF-8
+
+
+def rendered(template: str, **values: object) -> str:
+    """The text of a template of templates/.
+
+    values: its variables; text is escaped, charts (`Markup`) are not
+    """
+    return _environment().get_template(template).render(values)
 
 
 @cache

@@ -34,6 +34,7 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import LATENT_PICTURES_64
 from minisora.zoo.nets.attention import Attention
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding
+from minisora.zoo.nets.guidance import guided
 from minisora.zoo.nets.transformer import Block, Head, mlp, patches, pictures, positions
 
 Conditioning = Literal["in-context", "cross-attention", "adaLN", "adaLN-Zero"]
@@ -106,15 +107,8 @@ def _block(how: Conditioning) -> nn.Module:
 
 
 def sample(models: Models, ask: Ask, *, stage: Stage, guidance: float = 1.0) -> Tensor:
-    """DDIM, with classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598)."""
-    dit = models[stage.name]
-    nothing = torch.ones(len(ask), dtype=torch.bool)
-
-    def eps_theta(x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        eps: Tensor = dit(x, t, labels)
-        return eps if guidance == 1 else (without := dit(x, t, labels, nothing)) + guidance * (eps - without)
-
-    return denoised(eps_theta, ask.normal(*LATENT_PICTURES_64.shape), ask, steps=STEPS)
+    """DDIM, with classifier-free guidance."""
+    return denoised(guided(models[stage.name], guidance), ask.normal(*LATENT_PICTURES_64.shape), ask, steps=STEPS)
 
 
 def _stage(name: str, how: Conditioning, share: float) -> Stage:

@@ -34,6 +34,7 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import PICTURES_64, ToyBatch, batch_of
 from minisora.zoo.nets.autoencoder import decoder, encoder
 from minisora.zoo.nets.embed import CaptionEmbedding, TimeEmbedding
+from minisora.zoo.nets.guidance import guided
 from minisora.zoo.nets.unet import UNet, UNetConfig
 
 Regularisation = Literal["KL", "VQ"]
@@ -129,15 +130,9 @@ def latent_loss(ldm: LatentDiffusion, batch: ToyBatch, noise: torch.Generator) -
 def sample(models: Models, ask: Ask, *, stage: Stage, guidance: float = 1.0) -> Tensor:
     ldm = models[stage.name]
     assert isinstance(ldm, LatentDiffusion)
-    nothing = torch.ones(len(ask), dtype=torch.bool)
-
-    def eps_theta(z: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        eps: Tensor = ldm(z, t, labels)
-        return eps if guidance == 1 else (without := ldm(z, t, labels, nothing)) + guidance * (eps - without)
-
     shape = (SIDE, SIDE, CHANNELS) if stage.needs else PICTURES_64.shape
     bound = math.inf if stage.needs else float(ldm.scale)  # latents have none
-    z = denoised(eps_theta, ask.normal(*shape), ask, steps=STEPS, bound=bound) / ldm.scale
+    z = denoised(guided(ldm, guidance), ask.normal(*shape), ask, steps=STEPS, bound=bound) / ldm.scale
     if not stage.needs:
         return z
     first = models[stage.needs[0].name]

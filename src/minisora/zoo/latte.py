@@ -32,8 +32,9 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import LATENT_CLIPS_64
 from minisora.zoo.nets.attention import Attention
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
+from minisora.zoo.nets.guidance import guided
 from minisora.zoo.nets.transformer import Block, Head, modulations, patches, pictures
-from minisora.zoo.nets.video import SpatialAttention, SplitAttention, TemporalAttention, clip_positions, guided
+from minisora.zoo.nets.video import SpatialAttention, SplitAttention, TemporalAttention, clip_positions
 
 Variant = Literal[1, 2, 3, 4]
 WIDTH, DEPTH, HEADS = 128, 8, 4

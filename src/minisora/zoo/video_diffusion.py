@@ -32,8 +32,8 @@ from minisora.zoo.ddpm import ALPHA_BAR, Epsilon, T, noised, spaced
 from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import CLIPS_32, ToyBatch, batch_of
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
+from minisora.zoo.nets.guidance import guided
 from minisora.zoo.nets.unet import GROUPS, Attention2d, Level, UNet, UNetConfig
-from minisora.zoo.nets.video import guided
 
 CONFIG = UNetConfig(in_channels=12, out_channels=12, widths=(32, 48), blocks=1, attention=(1,), head_width=16)
 NUM_FRAMES = CLIPS_32.num_frames

@@ -32,8 +32,9 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import LATENT_CLIPS_64, LATENT_PICTURES_64, Toy, ToyBatch, random_batch
 from minisora.zoo.nets.attention import Attention
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
+from minisora.zoo.nets.guidance import guided
 from minisora.zoo.nets.transformer import Block, Head
-from minisora.zoo.nets.video import clip_positions, guided
+from minisora.zoo.nets.video import clip_positions
 
 WIDTH, DEPTH, HEADS = 128, 6, 4
 FRAMES, ROWS, COLUMNS, CHANNELS = LATENT_CLIPS_64.shape

@@ -7,7 +7,7 @@ all papers (list.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -119,17 +119,17 @@ class Entry:
 
     def every_stage(self) -> tuple[Stage, ...]:
         """Stages in the order of their training, those that others need first."""
-        found: dict[str, Stage] = {}
+        return with_needs(self.stages)
 
-        def add(stage: Stage) -> None:
-            for needed in stage.needs:
-                add(needed)
-            known = found.setdefault(stage.name, stage)
-            assert known is stage, f"two stages are called {stage.name}"
 
-        for stage in self.stages:
-            add(stage)
-        return tuple(found.values())
+def with_needs(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """Stages and those that they need, each once, after what it needs."""
+    found: dict[str, Stage] = {}
+    for stage in stages:
+        for each in (*with_needs(stage.needs), stage):
+            known = found.setdefault(each.name, each)
+            assert known is each, f"two stages are called {each.name}"
+    return tuple(found.values())
 
 
 FAMILIES = {
@@ -155,7 +155,12 @@ class Budget:
     def times(self, factor: float) -> Budget:
         if not factor > 0:
             raise UsageError(f"a budget of {factor:g} trains nothing. Give 1 for the table's own, 0.1 for a tenth.")
-        return Budget(flops=self.flops * factor, samples=self.samples, clips=self.clips)
+        return replace(self, flops=self.flops * factor)
+
+    def named(self, name: str, seed: int) -> str:
+        """Name of a file or folder of what was made with a seed and this budget."""
+        factor = self.flops / TABLE.flops
+        return f"{name}-{seed}" if factor == 1 else f"{name}-{seed}-x{factor:g}"
 
 
 TABLE = Budget()

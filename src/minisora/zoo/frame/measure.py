@@ -33,7 +33,6 @@ from minisora.zoo.frame.codec import decoded
 from minisora.zoo.frame.entry import Ask, Budget, Models, Row
 from minisora.zoo.frame.sets import COLOUR, FIELDS, HELD_OUT, MOTION, SHAPE, Toy, opened
 
-_RESAMPLES = 200
 Interval = tuple[float, float]
 
 
@@ -90,9 +89,8 @@ def bounds(toy: Toy, budget: Budget) -> tuple[Figures, Figures]:
     x = real.float()
     noise = torch.randn(count, *real.shape[1:], generator=torch.Generator().manual_seed(0))
     pixels = (x.mean(0) + x.std(0) * noise).round().clamp(0, 255).to(torch.uint8)
-    floor = _figures(pixels, labels, toy)
-    chance = _figures(real[:count], labels.roll(1, 0), toy)
-    return replace(floor, score=chance.score, score_interval=chance.score_interval), ceiling
+    score, interval = _share(scores(real[:count], labels.roll(1, 0), _asked_fields(toy)))
+    return replace(_figures(pixels, labels, toy), score=score, score_interval=interval), ceiling
 
 
 def frames_of(toy: Toy, samples: Tensor) -> Tensor:
@@ -115,44 +113,46 @@ def scores(frames: Tensor, labels: Tensor, fields: Iterable[int]) -> Tensor:
 
 
 def _figures(frames: Tensor, labels: Tensor, toy: Toy) -> Figures:
-    features, right = (
-        _features(toy)(frames),
-        scores(frames, labels, (COLOUR, SHAPE, *([MOTION] if toy.is_video else []))),
-    )
-    reference = _reference(toy)
-    rng = np.random.default_rng(0)
-    rows = [torch.from_numpy(rng.integers(len(frames), size=len(frames))) for _ in range(_RESAMPLES)]
+    features, reference = _features(toy)(frames), _reference(toy)
+    rows = _resamples(len(frames), 50)
     distance = frechet_distance(features, reference)
-    spread = np.std(
-        [frechet_distance(features[chosen], reference) for chosen in rows[:50]]
-    )  # resamples lie further off
+    spread = 2 * float(np.std([frechet_distance(features[chosen], reference) for chosen in rows]))
+    score, interval = _share(scores(frames, labels, _asked_fields(toy)))
     return Figures(
         frechet=distance,
-        frechet_interval=(distance - 2 * float(spread), distance + 2 * float(spread)),
-        score=float(right.float().mean()),
-        score_interval=_percentiles([float(right[chosen].float().mean()) for chosen in rows]),
+        frechet_interval=(distance - spread, distance + spread),  # resamples lie further off: their spread counts
+        score=score,
+        score_interval=interval,
     )
 
 
-def _percentiles(values: list[float]) -> Interval:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def _share(right: Tensor) -> tuple[float, Interval]:
+    """Share of what is True, with its interval."""
+    low, high = np.percentile(
+        [float(right[chosen].float().mean()) for chosen in _resamples(len(right), 200)], [2.5, 97.5]
+    )
+    return float(right.float().mean()), (float(low), float(high))
+
+
+def _resamples(count: int, times: int) -> list[Tensor]:
+    rng = np.random.default_rng(0)
+    return [torch.from_numpy(rng.integers(count, size=count)) for _ in range(times)]
+
+
+def _asked_fields(toy: Toy) -> tuple[int, ...]:
+    return (COLOUR, SHAPE, MOTION) if toy.is_video else (COLOUR, SHAPE)
 
 
 def _asked(toy: Toy, budget: Budget) -> tuple[int, Tensor]:
     """Labels of the first held-out samples: what a row is asked for."""
     count = budget.clips if toy.is_video else budget.samples
-    return count, torch.from_numpy(opened(_pixels(toy), "held_out")[1][:count])
+    return count, torch.from_numpy(opened(toy.of_pixels, "held_out")[1][:count])
 
 
 def _real(toy: Toy) -> Tensor:
     """All held-out samples as rendered frames (N, T, H, W, 3) uint8."""
-    frames = torch.from_numpy(np.array(opened(_pixels(toy), "held_out")[0]))
+    frames = torch.from_numpy(np.array(opened(toy.of_pixels, "held_out")[0]))
     return frames if toy.is_video else frames[:, None]
-
-
-def _pixels(toy: Toy) -> Toy:
-    return toy.of_pixels if toy.latents else toy
 
 
 @cache

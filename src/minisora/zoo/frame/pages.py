@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from minisora.pages.family import Box, family_tree
-from minisora.zoo.frame.entry import FAMILIES, Entry
-from minisora.zoo.frame.results import STORED, Result
+from minisora.zoo.frame.entry import FAMILIES, TABLE, Entry
+from minisora.zoo.frame.results import STORED, Result, path_of
 
+_SEEDS = 10  # of which results are looked for
 _BARS = "▁▂▃▄▅▆▇█"
 _HEAD = "| {} | FLOPs | samples | parameters | Fréchet | score | evaluations | ms a sample | loss |"
 
 
 def stored(entry: Entry, folder: Path = STORED) -> list[Result]:
-    """Results of an entry, by seed."""
-    paths = sorted(folder.glob(f"{entry.name}-*.json"))
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    return [each for each in found if each["of"]["budget"]["flops"] >= 1e14]
+    """Results of an entry with the table's budget, by seed."""
+    paths = (path_of(entry, seed=seed, budget=TABLE, folder=folder) for seed in range(_SEEDS))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
 def page_of(entry: Entry, folder: Path = STORED) -> str:
@@ -41,7 +41,7 @@ def page_of(entry: Entry, folder: Path = STORED) -> str:
 
 def table(entries: Sequence[Entry], folder: Path = STORED) -> str:
     """All rows as Markdown, a table for each family and toy set."""
-    parts = []
+    parts = ['<!-- <meta name="generator" content="minisora"> -->']  # so that the next one may replace it
     for family, title in FAMILIES.items():
         own = [entry for entry in entries if entry.family == family]
         if not own:
@@ -108,7 +108,8 @@ def sparkline(values: Sequence[float], width: int = 12) -> str:
     """A curve in one line of text."""
     if not values:
         return ""
-    chosen = [values[round(n * (len(values) - 1) / max(1, width - 1))] for n in range(min(width, len(values)))]
+    count = min(width, len(values))
+    chosen = [values[round(n * (len(values) - 1) / max(1, count - 1))] for n in range(count)]
     low, high = min(chosen), max(chosen)
     return "".join(_BARS[int((each - low) / ((high - low) or 1) * (len(_BARS) - 1))] for each in chosen)
 
@@ -133,4 +134,4 @@ def tree(entries: Sequence[Entry]) -> str:
         )
         for each in sorted(entries, key=lambda each: (each.paper.year, each.paper.arxiv or "z"))
     ]
-    return str(family_tree(boxes, list(FAMILIES.values())))
+    return family_tree(boxes, list(FAMILIES.values()))

@@ -22,8 +22,8 @@ from minisora.video.files import replacing
 from minisora.video.write import write_picture
 from minisora.worlds.playroom import WORLD_VERSION
 from minisora.zoo.frame import measure
-from minisora.zoo.frame.entry import TABLE, Budget, Entry, Row, Stage
-from minisora.zoo.frame.train import folder_of, log_of, run_of, train
+from minisora.zoo.frame.entry import TABLE, Budget, Entry, Row, with_needs
+from minisora.zoo.frame.train import about, train
 
 RESULTS = Path(".cache/zoo/results")
 STORED = Path(__file__).parents[1] / "results"
@@ -34,7 +34,7 @@ def result_of(
     entry: Entry, *, seed: int = 0, budget: Budget = TABLE, folder: Path = RESULTS, say: Callable[[str], None] = print
 ) -> Result:
     """Train what the entry needs, measure its rows and figures; what is done already is kept."""
-    path = folder / f"{entry.name}-{seed}.json"
+    path = path_of(entry, seed=seed, budget=budget, folder=folder)
     done: Result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if done.get("of") != (of := {"world": WORLD_VERSION, "seed": seed, "budget": asdict(budget)}):
         done = {"of": of, "stages": {}, "rows": {}, "bounds": {}, "figures": {}}
@@ -43,7 +43,7 @@ def result_of(
     for stage in entry.every_stage():
         say(f"{entry.name}: {stage.name}")
         models[stage.name] = train(stage, seed=seed, budget=budget)
-        done["stages"].setdefault(stage.name, _about(stage, seed, budget))
+        done["stages"][stage.name] = about(stage, seed=seed, budget=budget)
     for row in entry.rows:
         if row.toy.name not in done["bounds"]:
             floor, ceiling = measure.bounds(row.toy, budget)
@@ -51,7 +51,7 @@ def result_of(
         if row.name not in done["rows"]:
             figures, frames = measure.measured(row, models, seed=seed, budget=budget)
             done["rows"][row.name] = {**asdict(figures), **_cost(row, done), "toy": row.toy.name}
-            write_picture(folder / f"{entry.name}-{seed}-{len(done['rows'])}.png", strip(frames))
+            write_picture(path.with_name(f"{path.stem}-row{len(done['rows'])}.png"), strip(frames))
             say(f"{row.name}: Frechet distance {figures.frechet:.2f}, score {figures.score:.2f}")
             _save(done, path)
     if entry.figures is not None and not done["figures"]:
@@ -59,6 +59,10 @@ def result_of(
         say(", ".join(f"{name} {value:.4g}" for name, value in done["figures"].items()))
     _save(done, path)
     return done
+
+
+def path_of(entry: Entry, *, seed: int, budget: Budget, folder: Path = RESULTS) -> Path:
+    return folder / f"{budget.named(entry.name, seed)}.json"
 
 
 def samples_of(entry: Entry, *, seed: int = 0, budget: Budget = TABLE, count: int = 24) -> Image.Image:
@@ -73,38 +77,9 @@ def samples_of(entry: Entry, *, seed: int = 0, budget: Budget = TABLE, count: in
     return sheet
 
 
-def _about(stage: Stage, seed: int, budget: Budget) -> Result:
-    """What the training of a stage took, and its loss along it."""
-    log = log_of(folder_of(stage, seed=seed, budget=budget))
-    run = run_of(stage, seed=seed, budget=budget)
-    model = run.build()
-    flops = getattr(run.batch, "flops")  # noqa: B009  # a Batch's callable is not typed so
-    seconds = sum(
-        (line["step"] - before) * line["seconds_per_step"]
-        for before, line in zip([0.0, *(line["step"] for line in log)], log, strict=False)
-    )
-    return {
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),  # frozen ones are another stage's
-        "flops": run.all_steps * flops,
-        "steps": run.all_steps,
-        "samples": run.all_steps * stage.batch_size,
-        "seconds": seconds,
-        "loss": [[line["step"], line["loss"]] for line in log],
-    }
-
-
 def _cost(row: Row, done: Result) -> Result:
     """Parameters, FLOPs and samples of all stages behind a row."""
-    names: dict[str, None] = {}
-
-    def add(stage: Stage) -> None:
-        for needed in stage.needs:
-            add(needed)
-        names[stage.name] = None
-
-    for stage in row.stages:
-        add(stage)
-    stages = [done["stages"][name] for name in names]
+    stages = [done["stages"][stage.name] for stage in with_needs(row.stages)]
     return {
         **{key: sum(each[key] for each in stages) for key in ("parameters", "flops", "samples", "seconds")},
         "loss": stages[-1]["loss"],

@@ -4,8 +4,8 @@ All sets show the same scenes, so columns of the table compare. They are rendere
 `.cache/zoo/data`, and read from there.
 
     class    colour and shape of the thing
-    caption  "a large red ball rolls left on grass at sunset, the camera pans left": one word of the
-             toy vocabulary for each of FIELDS; a picture's caption leaves out what moves
+    caption  one word of the toy vocabulary for each of FIELDS; of a picture too, though what moves
+             does not show in it
 
 Here: the sets, their files, batches. Not here: the scenes (worlds/playroom), the VAE of latents.
 """
@@ -73,7 +73,7 @@ class Toy:
 
     @property
     def of_pixels(self) -> Toy:
-        """The frames of a set of latents."""
+        """The set as frames: of a set of latents what was encoded, else itself."""
         return replace(self, name=self.name.removeprefix("latent-"), latents=False)
 
     def longer(self, num_frames: int) -> Toy:
@@ -163,17 +163,6 @@ def words_of(labels: Tensor) -> Tensor:
     """Words of each caption, as places in WORDS: labels (B, FIELDS) -> (B, FIELDS)."""
     counts = torch.tensor([0, *map(len, FIELDS.values())][:-1], device=labels.device)
     return labels + counts.cumsum(0)
-
-
-def caption_of(labels: Sequence[int], *, moves: bool = True) -> str:
-    """The caption in English. moves: with what only a clip shows"""
-    size, colour, shape, motion, floor, light, camera = (
-        words[n].replace("_", " ") for words, n in zip(FIELDS.values(), labels, strict=True)
-    )
-    where = f"on {floor}" + ("" if light == "day" else f" at {light}")
-    if not moves:
-        return f"a {size} {colour} {shape} {where}"
-    return f"a {size} {colour} {shape}, {motion}, {where}" + ("" if camera == "static" else f", camera: {camera}")
 
 
 @cache

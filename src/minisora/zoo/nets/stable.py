@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from minisora.diffusion.guidance import extrapolated
 from minisora.errors import UsageError
 from minisora.zoo.nets.stable_unet import Resample, ResNet, StableUNet, fill, load, read_weights, refuse_pickle
 
@@ -120,7 +121,7 @@ def sampled(unet: StableUNet, z: Tensor, text: Text, schedule: Schedule, *, step
         alpha, before = schedule.alpha_bar[t], schedule.alpha_bar[max(t - stride, 0)]
         out = unet(torch.cat([z, z]), torch.tensor([t, t]), text.tokens, text.pooled, sizes)
         without, with_text = out.chunk(2)
-        out = without + guidance * (with_text - without)
+        out = extrapolated(with_text, without, guidance)
         if schedule.predicts == "epsilon":
             x_0, eps = (z - (1 - alpha).sqrt() * out) / alpha.sqrt(), out
         else:  # v = sqrt(alpha) eps - sqrt(1 - alpha) x_0, Salimans and Ho 2022 (arXiv:2202.00512)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from minisora.data.patch import patchify, unpatchify
 from minisora.zoo.nets.attention import Attention
 from minisora.zoo.nets.embed import sinusoids, zeroed
 
@@ -59,14 +60,12 @@ def mlp(width: int) -> nn.Module:
 
 def patches(x: Tensor, side: int) -> Tensor:
     """Pictures (B, H, W, C) as tokens (B, H/side W/side, side side C), by rows."""
-    return x.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3).flatten(3).flatten(1, 2)
+    return patchify(x[:, None], (1, side, side))
 
 
 def pictures(tokens: Tensor, side: int, shape: tuple[int, int, int]) -> Tensor:
     """The inverse of `patches`. shape: (H, W, C) of a picture"""
-    height, width, channels = shape
-    x = tokens.unflatten(1, (height // side, width // side)).unflatten(3, (side, side, channels))
-    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    return unpatchify(tokens, (1, side, side), (1, shape[0] // side, shape[1] // side))[:, 0]
 
 
 def positions(rows: int, columns: int, width: int) -> Tensor:

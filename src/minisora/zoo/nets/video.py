@@ -1,4 +1,4 @@
-"""What the papers on video share: factorised attention, positions of tokens, guidance.
+"""What the papers on video share: factorised attention, positions of tokens.
 
 Each attention here is put in the place of `Attention`: tokens are (B, L, D), by frame, row and
 column, and each frame has L / frames of them.
@@ -6,10 +6,8 @@ column, and each frame has L / frames of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minisora.zoo.nets.attention import Attention, attend
 from minisora.zoo.nets.embed import sinusoids
@@ -62,19 +60,3 @@ def clip_positions(frames: int, rows: int, columns: int, width: int) -> Tensor:
     """Sinusoids of the place in a frame plus those of the frame: (frames rows columns, width)."""
     space, time = positions(rows, columns, width), sinusoids(torch.arange(frames), width)
     return (space + time[:, None]).flatten(0, 1)
-
-
-def guided(model: nn.Module, scale: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """The noise in x at t with labels, with classifier-free guidance; 1: without.
-
-    Ho and Salimans 2022, arXiv:2207.12598.
-    """
-
-    def eps_theta(x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        eps: Tensor = model(x, t, labels)
-        if scale == 1:
-            return eps
-        without: Tensor = model(x, t, labels, torch.ones(len(x), dtype=torch.bool))
-        return without + scale * (eps - without)
-
-    return eps_theta
