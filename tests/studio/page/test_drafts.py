@@ -103,6 +103,21 @@ def test_a_job_that_is_tried_again_is_followed(client: Client, opened: Open):
     page.locator(".way").wait_for(state="detached")
 
 
+def test_an_answer_that_the_live_channel_overtook_changes_nothing(client: Client, opened: Open):
+    page, held = opened(client.port), []
+    page.route("**/v1/videos/generate", lambda route: held.append((route, route.fetch())))
+    write(page, "a red ball rolls to the left")
+    setting(page, "steps", LONG_STEPS)
+    make(page)
+    page.locator(".draft[data-state=running]").wait_for()
+    route, answer = held[0]
+    assert answer.json()["minisora"]["state"] == "waiting"
+    route.fulfill(response=answer)
+    page.locator(".draft:not([data-state])").wait_for(state="detached")  # the page has the answer
+    assert page.locator(".draft").get_attribute("data-state") == "running"
+    assert page.locator(".draft progress").count() == 1
+
+
 def test_a_draft_opens_and_is_compared_with_what_it_was_made_from(client: Client, opened: Open):
     body = {"prompt": "a red ball", "seconds": 1, "steps": 2}
     first = client.post("/v1/videos/generate", data=body).json()["id"]

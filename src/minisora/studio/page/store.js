@@ -25,10 +25,19 @@ export async function loadServer() {
 export function putJob(video, preview) {
   jobs.set((before) => {
     const known = before.get(video.id);
-    if (known && isFinal(known.video) && !isFinal(video)) return before; // an answer that was overtaken
+    if (known && isEarlier(video, known.video)) return before; // an answer that was overtaken
     const shown = isFinal(video) ? null : preview ?? known?.preview ?? null;
     return placed(new Map(before).set(video.id, { video, preview: shown, order: video.minisora.place }));
   });
+}
+
+/** A job waits, runs, waits again if its worker was lost, runs once more, and ends. */
+function isEarlier(one, other) {
+  const [a, b] = [one, other].map((each) => {
+    const { attempts, state } = each.minisora;
+    return isFinal(each) ? Infinity : 2 * attempts - (state === "running");
+  });
+  return a < b || (a === b && one.progress < other.progress);
 }
 
 /** Jobs whose places are 1, 2, ... as they are seen here: the server counts others' too, and each line by itself. */

@@ -1,16 +1,8 @@
-/** Titles to read, of items and jobs: what a prompt says, without the times of its parts. */
+/** Titles of items and jobs, which the server makes of their prompts (studio/names.py). */
 import { t } from "./language.js";
 
-const TIMES = /^\s*\d+(?:\.\d+)?\s*s?\s*-\s*(?:\d+(?:\.\d+)?\s*s?)?\s*:\s*/;
-const OLD_LETTERS = 80; // after which older servers cut a prompt
-
-/** Title of an item. An older server named a video by its prompt as it was written. */
-export function titleOf({ name, verb }) {
-  if (!verb || name === verb) return verb ? t(`verb.${verb}`) : name;
-  if (!TIMES.test(name)) return name;
-  const parts = name.split("|").filter((each) => TIMES.test(each)).map((each) => each.replace(TIMES, "").trim());
-  return `${parts.filter(Boolean).join(", then ")}${name.length === OLD_LETTERS ? "…" : ""}`;
-}
+/** Title of an item: its name; without one the server names a video by its verb. */
+export const titleOf = ({ name, verb }) => (name === verb ? t(`verb.${verb}`) : name);
 
 /** What was done to make an item. */
 export const did = ({ verb }) => t(`did.${verb ?? "upload"}`);
