@@ -173,6 +173,22 @@ def test_files_are_dropped_and_an_empty_library_says_what_next(empty: Client, op
     assert names(page) == ["walk.mp4"]
 
 
+def test_a_clip_that_the_browser_cannot_play_is_shown_as_webm(empty: Client, opened: Open, tmp_path: Path):
+    path = tmp_path / "phone.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx265", rate=8, options={"x265-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for n in range(9):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 20 * n, np.uint8), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    item = upload(empty, path.read_bytes(), "phone.mp4")
+    page = opened(empty.port)
+    page.goto(f"{page.url.split('#')[0]}#library/{item}")
+    until(lambda: page.locator(".item video").evaluate("video => video.currentTime > 0 && video.videoWidth === 96"))
+    assert "format=webm" in str(page.locator(".item video").get_attribute("src"))
+
+
 def test_a_video_with_its_settings_and_lineage(client: Client, opened: Open, tmp_path: Path):
     first = made(client, "generate", prompt="a red ball <b>rolls</b>", seconds=1, steps=2, seed=1)
     longer = made(client, "extend", prompt="it stops", clip={"id": first}, after=1, steps=3, seed=1)

@@ -8,7 +8,7 @@
  *   titles.js      names to read; when.js: moments to read
  *   cell.js        values that components follow, some kept over a reload
  *   language.js    words; strings/: one file of them for each language, and no words elsewhere
- *   focus.js       what has the focus when its element goes away
+ *   focus.js       what has the focus when its element goes away; playable.js: clips of any codec
  *   theme.js       light and dark; style.css has all colours as variables
  *   api.js         calls of the server, errors, login, lost connections
  *   store.js       jobs, items, verbs and models; live.js keeps jobs up to date
@@ -33,6 +33,7 @@ import { Shell } from "./shell.js";
 import { loadServer, server } from "./store.js";
 import { failed } from "./toasts.js";
 import "./focus.js";
+import "./playable.js";
 import "./theme.js";
 
 const Models = late(() => import("./models/models.js"), "Models"), Settings = late(() => import("./settings/settings.js"), "Settings");
