@@ -18,7 +18,7 @@ export function Parts({ form, plan, span, moved }) {
   const remove = (n) => change({ parts: without(parts, n), part: Math.max(0, Math.min(part, parts.length - 2)) });
   const piece = (n, from, to) => {
     const { text } = parts[n], shared = { key: `${n} ${from}`, dir: "auto", style: place([from, to]) };
-    if (parts.length === 1) return html`<p ...${shared} class="part only">${text}</p>`;
+    if (parts.length === 1) return html`<p ...${shared} class="part only ${text ? "" : "empty"}">${text || t("part.empty")}</p>`;
     return html`<button ...${shared} class="part" aria-pressed=${n === part} aria-label=${t("part.label", { from: moment(from), text: text || t("part.empty") })}
       onClick=${() => { change({ part: n }); document.getElementById("prompt")?.focus(); }}>${text || t("part.empty")}</button>`;
   };
