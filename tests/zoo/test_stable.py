@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -13,8 +14,11 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from typer.testing import CliRunner
 
+from minisora.cli.main import app
 from minisora.errors import UsageError
 from minisora.zoo.nets import stable
 from tests.helpers.stable import TINY
@@ -95,9 +99,20 @@ def test_pictures_are_those_of_diffusers(kind, predicts, tmp_path):
     assert float((found / 255 - torch.from_numpy(expected)).abs().max()) < 0.01
 
 
+def test_the_command_writes_the_picture_at_the_models_own_size(tmp_path):
+    pipeline("1.x", tmp_path, "epsilon").save_pretrained(tmp_path / "model")
+    command = ["zoo", "picture", str(tmp_path / "model"), "a red ball", "--steps", "2", "-o", str(tmp_path / "a.png")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    expected = stable.picture(tmp_path / "model", "a red ball", steps=2)
+    assert expected.shape == (64, 64, 3)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), expected.numpy())
+
+
 def test_sizes_and_other_schedules_are_refused(tmp_path):
     with pytest.raises(UsageError, match="multiples of 8"):
-        stable.picture(tmp_path, "a", size=(60, 64))
+        stable.picture(tmp_path, "a", size=(64, 60))
+    with pytest.raises(UsageError, match="diffusers' layout"):
+        stable.picture(tmp_path, "a")
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps({"beta_schedule": "linear"}))
     with pytest.raises(UsageError, match="scaled_linear"):

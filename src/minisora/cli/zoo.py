@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from minisora.cli.console import say
+from minisora.cli.console import parse_size, say
 from minisora.cli.options import with_home
 from minisora.cli.produce import Force
 from minisora.errors import UsageError
@@ -96,6 +96,32 @@ def sample(
     check_replaceable([path], force=force)
     write_picture(path, samples_of(asked, seed=seed, budget=TABLE.times(budget)))
     say(f"{path}: {', '.join(row.name for row in asked.rows)}, from top to bottom")
+
+
+@zoo.command()
+@with_home
+def picture(
+    folder: Annotated[Path, typer.Argument(help="Stable Diffusion 1.x, 2.x or XL, in diffusers' layout.")],
+    prompt: Annotated[str, typer.Argument(help="What to show.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A png.")] = Path("picture.png"),
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="The model's own if not given.")] = None,
+    steps: Annotated[int, typer.Option(help="Of DDIM.")] = 30,
+    guidance: Annotated[float, typer.Option(help="1 turns it off.")] = 7.5,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    force: Force = False,
+) -> None:
+    """A picture by the published weights of Stable Diffusion, whose paper is latent_diffusion."""
+    from PIL import Image
+
+    from minisora.video.origin import check_replaceable
+    from minisora.video.write import check_writable, write_picture
+    from minisora.zoo.nets import stable
+
+    check_writable(out)
+    check_replaceable([out], force=force)
+    pixels = stable.picture(folder, prompt, size=parse_size(size), steps=steps, guidance=guidance, seed=seed)
+    write_picture(out, Image.fromarray(pixels.numpy()))
+    say(f"{out}: {prompt}")
 
 
 @zoo.command()

@@ -5,9 +5,9 @@ Rombach, Blattmann, Lorenz, Esser and Ommer 2021, arXiv:2112.10752.
 What was new: most bits of a picture are detail that no eye misses. An autoencoder is trained once
 to leave them out, and the diffusion model works on its small latents, where the same FLOPs buy many
 times the steps; cross-attention in its U-Net reads text. It became Stable Diffusion, whose
-published weights nets/stable.py opens. Before it: the VQGAN of Esser et al. 2020, and diffusion on
-pixels (guided_diffusion.py). After it: DiT (dit.py), VideoLDM (videoldm.py), and Sora, which all
-work on latents.
+published weights `minisora zoo picture` opens (nets/stable.py). Before it: the VQGAN of Esser et
+al. 2020, and diffusion on pixels (guided_diffusion.py). After it: DiT (dit.py), VideoLDM
+(videoldm.py), and Sora, which all work on latents.
 
 Smaller here: pictures of 64x64 and f = 4, so latents of 16x16x3. The first stages are trained by
 the absolute error alone, without the perceptual loss and the patch discriminator, which would take

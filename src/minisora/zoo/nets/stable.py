@@ -30,6 +30,7 @@ from minisora.errors import UsageError
 from minisora.zoo.nets.stable_unet import Resample, ResNet, StableUNet, fill, load, read_weights, refuse_pickle
 
 _T = 1000
+_CELL, _SIDE = 8, 64  # pixels of a latent's cell; cells of a side, where a model does not say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +46,26 @@ def picture(
     folder: Path,
     prompt: str,
     *,
-    size: tuple[int, int] = (512, 512),
+    size: tuple[int, int] | None = None,
     steps: int = 30,
     guidance: float = 7.5,
     seed: int = 0,
 ) -> Tensor:
-    """One picture (H, W, 3) uint8, of (height, width) pixels."""
-    if any(side % 8 or side <= 0 for side in size):
-        raise UsageError(f"a size of {size[0]}x{size[1]} does not split into cells of 8 pixels. Use multiples of 8.")
+    """One picture (H, W, 3) uint8.
+
+    size: (height, width) in pixels; the model's own if not given
+    """
     refuse_pickle(folder)
+    height, width = size or (_CELL * _fields(folder / "unet" / "config.json").get("sample_size", _SIDE),) * 2
+    if height % _CELL or width % _CELL:
+        raise UsageError(
+            f"a size of {width}x{height} does not split into cells of {_CELL} pixels. Use multiples of {_CELL}."
+        )
+    schedule, decoder = _schedule(folder), decoder_of(folder)
     text = text_of(folder, ["", prompt])
-    z = torch.randn(1, size[0] // 8, size[1] // 8, 4, generator=torch.Generator().manual_seed(seed))
-    z = sampled(load(folder), z, text, _schedule(folder), steps=steps, guidance=guidance)
-    pixels = decoder_of(folder)(z)[0]
-    return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    z = torch.randn(1, height // _CELL, width // _CELL, 4, generator=torch.Generator().manual_seed(seed))
+    z = sampled(load(folder), z, text, schedule, steps=steps, guidance=guidance)
+    return ((decoder(z)[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def text_of(folder: Path, texts: Sequence[str]) -> Text:
