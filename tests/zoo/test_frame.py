@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from minisora.cli.main import app
 from minisora.zoo import ddpm
 from minisora.zoo.frame import measure, sets, train
 from minisora.zoo.frame.entry import Budget, Row, Stage
-from minisora.zoo.frame.pages import page_of, sparkline, stored
+from minisora.zoo.frame.pages import page_of, sparkline, stored, table
 from minisora.zoo.frame.results import result_of
 from minisora.zoo.nets.unet import UNetConfig
 
@@ -99,21 +100,29 @@ def test_what_cannot_be_done_is_said(words, says, capsys):
     assert says in done.output
 
 
-def test_a_page_shows_what_is_stored(few, tmp_path):
+def result(**row):
+    """A stored result of one row."""
     figures = {"frechet": 1.5, "frechet_interval": [1.25, 1.75], "score": 0.5, "score_interval": [0.4, 0.6]}
-    cost = {
-        "evaluations": 20,
-        "seconds": 0.01,
-        "flops": 2e14,
-        "samples": 100,
-        "parameters": 1e6,
-        "loss": [[1, 2.0], [2, 1.0]],
-    }
-    result = {
-        "rows": {"a row": {**figures, **cost, "toy": "few"}},
+    cost = {"evaluations": 20, "seconds": 0.01, "flops": 2e14, "samples": 100, "parameters": 1e6}
+    shown = {"loss": [[1, 2.0], [2, 1.0]], "toy": "few", "picture": "ddpm-0-row1.png"}
+    return {
+        "of": {"seed": 0},
+        "rows": {"a row": figures | cost | shown | row},
         "bounds": {"few": {"floor": figures, "ceiling": figures}},
+        "figures": {"bits": 3.0},
     }
-    (tmp_path / "ddpm-0.json").write_text(json.dumps({"of": {"seed": 0}, "figures": {"bits": 3.0}, **result}))
+
+
+def test_pages_show_what_is_stored(few, tmp_path):
+    (tmp_path / "ddpm-0.json").write_text(json.dumps(result()))
+    line = "| a row | 2.0e+14 | 100 | 1.0 M | 1.50 ± 0.25 | 0.50 (0.40 to 0.60) | 20 | 10 | █▁ |"
     page = page_of(few, tmp_path)
-    assert "| a row | 2.0e+14 | 100 | 1.0 M | 1.50 ± 0.25 | 0.50 (0.40 to 0.60) | 20 | 10 | █▁ |" in page
-    assert "- bits: 3" in page and sparkline([]) == ""
+    assert line + "\n" in page and "- bits: 3" in page and sparkline([]) == ""
+    (tmp_path / "ddpm-0-x4.json").write_text(json.dumps(result(frechet=0.7, frechet_interval=[0.6, 0.8])))
+    assert line + " 0.70 ± 0.10 |\n" in table([few], tmp_path)
+    Image.new("RGB", (4, 4)).save(tmp_path / "ddpm-0-row1.png")
+    done = CliRunner().invoke(app, ["zoo", "table", "--folder", str(tmp_path), "-o", str(tmp_path / "t.md")])
+    assert done.exit_code == 0 and (tmp_path / "t" / "ddpm-0-row1.png").exists()
+    lines = [each for each in (tmp_path / "t.md").read_text().splitlines() if each.startswith("|")]
+    assert line + " 0.70 ± 0.10 | ![a row](t/ddpm-0-row1.png) |" in lines
+    assert {each.count("|") for each in lines} == {12}

@@ -132,16 +132,24 @@ def table(
     tree: Annotated[Path | None, typer.Option(metavar="SVG", help="Write the family tree.")] = None,
     force: Force = False,
 ) -> None:
-    """The table of all papers, from their results, and the family tree."""
+    """The table of all papers, from their results with their pictures, and the family tree."""
+    from shutil import copyfile
+
     from minisora.video.files import replacing
     from minisora.video.origin import check_replaceable
     from minisora.zoo.frame import pages
     from minisora.zoo.frame.list import entries
     from minisora.zoo.frame.results import STORED
 
-    check_replaceable([path for path in (out, tree) if path is not None], force=force)
-    found = entries()
-    text = pages.table(found, folder or STORED)
+    found, results = entries(), folder or STORED
+    shown = {} if out is None else {out.with_suffix("") / path.name: path for path in results.glob("*-0-row*.png")}
+    check_replaceable([*shown, *(path for path in (out, tree) if path is not None)], force=force)
+    for copy, picture in shown.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(copy) as temporary:
+            copyfile(picture, temporary)
+    pictures = out.stem if out is not None and out.with_suffix("").is_dir() else ""
+    text = pages.table(found, results, pictures)
     if out is None:
         say(text)
     for path, content in ((out, text), (tree, pages.tree(found))):

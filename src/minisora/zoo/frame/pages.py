@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from minisora.pages.family import Box, family_tree
-from minisora.zoo.frame.entry import FAMILIES, TABLE, Entry
+from minisora.zoo.frame.entry import FAMILIES, TABLE, Budget, Entry
 from minisora.zoo.frame.results import STORED, Result, path_of
 
 _SEEDS = 10  # of which results are looked for
 _BARS = "▁▂▃▄▅▆▇█"
 _HEAD = "| {} | FLOPs | samples | parameters | Fréchet | score | evaluations | ms a sample | loss |"
+_MORE = 4  # times the table's FLOPs, of the entries that were trained for longer too
 
 
-def stored(entry: Entry, folder: Path = STORED) -> list[Result]:
-    """Results of an entry with the table's budget, by seed."""
-    paths = (path_of(entry, seed=seed, budget=TABLE, folder=folder) for seed in range(_SEEDS))
+def stored(entry: Entry, folder: Path = STORED, budget: Budget = TABLE) -> list[Result]:
+    """Results of an entry with a budget, by seed."""
+    paths = (path_of(entry, seed=seed, budget=budget, folder=folder) for seed in range(_SEEDS))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
@@ -39,8 +40,11 @@ def page_of(entry: Entry, folder: Path = STORED) -> str:
     return "\n\n".join([*parts, _commands(entry)]) + "\n"
 
 
-def table(entries: Sequence[Entry], folder: Path = STORED) -> str:
-    """All rows as Markdown, a table for each family and toy set."""
+def table(entries: Sequence[Entry], folder: Path = STORED, pictures: str = "") -> str:
+    """All rows as Markdown, a table for each family and toy set.
+
+    pictures: where those of the results lie, as the page links them; leaves them out if empty
+    """
     parts = ['<!-- <meta name="generator" content="minisora"> -->']  # so that the next one may replace it
     for family, title in FAMILIES.items():
         own = [entry for entry in entries if entry.family == family]
@@ -50,12 +54,16 @@ def table(entries: Sequence[Entry], folder: Path = STORED) -> str:
         toys: dict[str, list[str]] = {}
         bounds: dict[str, dict[str, Any]] = {}
         for entry in own:
+            longer = [result["rows"] for result in stored(entry, folder, TABLE.times(_MORE))[:1]]
             for result in stored(entry, folder)[:1]:
                 bounds |= result["bounds"]
                 for name, row in result["rows"].items():
-                    toys.setdefault(row["toy"], []).append(_line(name, row))
+                    more = [_frechet(rows[name]) for rows in longer if name in rows] or [""]
+                    more += [f"![{name}]({pictures}/{row['picture']})"] if pictures else []
+                    toys.setdefault(row["toy"], []).append(_line(name, row, more))
+        head = _HEAD + f" Fréchet at {_MORE} x FLOPs |" + (" samples |" if pictures else "")
         for toy, lines in toys.items():
-            parts.append("\n".join([_HEAD.format(toy), _rule(_HEAD), *lines, *_bounds(bounds[toy])]))
+            parts.append("\n".join([head.format(toy), _rule(head), *lines, *_bounds(bounds[toy], head)]))
         parts += [
             f"**{entry.title}**\n\n{_figures(result)}"
             for entry in own
@@ -68,7 +76,7 @@ def table(entries: Sequence[Entry], folder: Path = STORED) -> str:
 
 def _rows_of(result: Result, title: str) -> str:
     lines = [_line(name, row) for name, row in result["rows"].items()]
-    ends = [line for each in result["bounds"].values() for line in _bounds(each)]
+    ends = [line for each in result["bounds"].values() for line in _bounds(each, _HEAD)]
     return "\n".join([_HEAD.format(title), _rule(_HEAD), *lines, *ends])
 
 
@@ -80,28 +88,33 @@ def _rule(head: str) -> str:
     return "|" + " --- |" * (head.count("|") - 1)
 
 
-def _line(name: str, row: dict[str, Any]) -> str:
-    half = (row["frechet_interval"][1] - row["frechet_interval"][0]) / 2
+def _line(name: str, row: dict[str, Any], more: Sequence[str] = ()) -> str:
     low, high = row["score_interval"]
     cells = [
         name,
         f"{row['flops']:.1e}",
         f"{row['samples']:,}",
         f"{row['parameters'] / 1e6:.1f} M",
-        f"{row['frechet']:.2f} ± {half:.2f}",
+        _frechet(row),
         f"{row['score']:.2f} ({low:.2f} to {high:.2f})",
         f"{row['evaluations']:.0f}",
         f"{1000 * row['seconds']:.0f}",
         sparkline([value for _, value in row["loss"]]),
+        *more,
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _bounds(each: dict[str, Any]) -> list[str]:
-    return [
-        f"| *{end}* | | | | {each[end]['frechet']:.2f} | {each[end]['score']:.2f} | | | |"
-        for end in ("floor", "ceiling")
-    ]
+def _frechet(row: dict[str, Any]) -> str:
+    low, high = row["frechet_interval"]
+    return f"{row['frechet']:.2f} ± {(high - low) / 2:.2f}"
+
+
+def _bounds(each: dict[str, Any], head: str) -> list[str]:
+    """Floor and ceiling of a set, as lines below a head of the table."""
+    lines = [["*floor*", each["floor"]], ["*ceiling*", each["ceiling"]]]
+    rest = " |" * (head.count("|") - 7)
+    return [f"| {name} | | | | {of['frechet']:.2f} | {of['score']:.2f} |{rest}" for name, of in lines]
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:

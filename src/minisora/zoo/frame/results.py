@@ -50,8 +50,10 @@ def result_of(
             done["bounds"][row.toy.name] = {"floor": asdict(floor), "ceiling": asdict(ceiling)}
         if row.name not in done["rows"]:
             figures, frames = measure.measured(row, models, seed=seed, budget=budget)
-            done["rows"][row.name] = {**asdict(figures), **_cost(row, done), "toy": row.toy.name}
-            write_picture(path.with_name(f"{path.stem}-row{len(done['rows'])}.png"), strip(frames))
+            picture = path.with_name(f"{path.stem}-row{len(done['rows']) + 1}.png")
+            write_picture(picture, strip(frames, 12))
+            cost = _cost(row, done)
+            done["rows"][row.name] = {**asdict(figures), **cost, "toy": row.toy.name, "picture": picture.name}
             say(f"{row.name}: Frechet distance {figures.frechet:.2f}, score {figures.score:.2f}")
             _save(done, path)
     if entry.figures is not None and not done["figures"]:
@@ -69,7 +71,7 @@ def samples_of(entry: Entry, *, seed: int = 0, budget: Budget = TABLE, count: in
     """Samples of a trained entry as a picture, a line for each of its rows; trains it if needed."""
     models = {stage.name: train(stage, seed=seed, budget=budget) for stage in entry.every_stage()}
     few = replace(budget, samples=count, clips=count)
-    lines = [strip(measure.sampled(row, models, seed=seed, budget=few).frames) for row in entry.rows]
+    lines = [strip(measure.sampled(row, models, seed=seed, budget=few).frames, count) for row in entry.rows]
     width = max(line.width for line in lines)
     sheet = Image.new("RGB", (width, sum(line.height for line in lines)), "white")
     for n, line in enumerate(lines):
@@ -86,12 +88,12 @@ def _cost(row: Row, done: Result) -> Result:
     }
 
 
-def strip(frames: Tensor) -> Image.Image:
-    """Pictures (N, 1, H, W, 3) uint8 in one line; of clips four, each with six of its frames."""
-    if frames.shape[1] > 1:
-        frames = frames[:4, torch.linspace(0, frames.shape[1] - 1, 6).round().long()].flatten(0, 1)[:, None]
-    line = torch.cat(list(frames[:24, 0]), 1).numpy()
-    return Image.fromarray(line)
+def strip(frames: Tensor, count: int) -> Image.Image:
+    """The first `count` pictures (N, T, H, W, 3) uint8 in one line; of each clip six frames."""
+    shown = min(frames.shape[1], 6)
+    times = torch.linspace(0, frames.shape[1] - 1, shown).round().long()
+    line = frames[: count // shown, times].flatten(0, 1)
+    return Image.fromarray(torch.cat(list(line), 1).numpy())
 
 
 def _save(done: Result, path: Path) -> None:
