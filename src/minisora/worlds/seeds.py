@@ -52,6 +52,8 @@ CAPTIONS = range(940 * MILLION, 950 * MILLION)
 STICKER_REPORT = range(950 * MILLION, 960 * MILLION)
 UPSCALED = range(960 * MILLION, 970 * MILLION)  # true frames that the upscaler is held against
 
+READ = range(970 * MILLION, 971 * MILLION)  # clips that people read (docs/readers.py)
+
 VAE = range(1000 * MILLION, 2**31)  # drawn at random, so that few come twice
 
 
