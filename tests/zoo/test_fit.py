@@ -11,7 +11,7 @@ from minisora.zoo import fit
 from minisora.zoo.fit import LONGEST, SIZES, FiT, Layout, SwiGLU, windows
 from minisora.zoo.frame.entry import Ask
 from minisora.zoo.frame.sets import FIELDS
-from minisora.zoo.nets.rotary import angles, grid, rotated
+from minisora.zoo.nets.rotary import grid, rotated
 
 LABELS = torch.zeros(2, len(FIELDS), dtype=torch.long)
 T = torch.tensor([3, 900])
@@ -49,25 +49,40 @@ def test_rotary_positions_are_relative_and_absolute_ones_are_not():
         assert torch.allclose(here, there, atol=1e-3) == rotary
 
 
-def test_each_axis_turns_its_half_as_diffusers_do():
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (1.0, 1.75), (2.5, 1.25)])
+def test_each_axis_turns_its_half_as_diffusers_do_with_a_base_of_its_own(scales):
     """Their channels are paired (n, n + half) of a head of one axis; ours of both axes in turn."""
     d = fit.WIDTH // fit.HEADS // 2
     x = torch.randn(1, 1, 30, 2 * d, generator=torch.Generator().manual_seed(0))
     places = grid(5, 6)
-    ours = rotated(x, angles(places, fit.rates()))
+    ours = rotated(x, fit.turns(places, scales))
     for axis in range(2):
+        theta = 10_000 * scales[axis] ** (d / (d - 2))  # FiT, Definition 3.1
         mine = [*range(axis * d // 2, (axis + 1) * d // 2), *range(d + axis * d // 2, d + (axis + 1) * d // 2)]
-        cos_sin = get_1d_rotary_pos_embed(d, places[:, axis], repeat_interleave_real=False, use_real=True)
+        cos_sin = get_1d_rotary_pos_embed(d, places[:, axis], theta, repeat_interleave_real=False, use_real=True)
         theirs = apply_rotary_emb(x[..., mine], cos_sin, use_real_unbind_dim=-2)
         torch.testing.assert_close(ours[..., mine], theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_vision_ntk_stretches_the_slowest_rate_by_the_scale_and_leaves_the_fastest():
-    plain, stretched = fit.rates(), fit.rates(fit.ntk_scale(12, 8))
     scale = 12 / LONGEST**0.5
+    plain, stretched = fit.rates(), fit.rates(scale)
     assert stretched[0] == plain[0] == 1
     torch.testing.assert_close(plain[-1] / stretched[-1], torch.tensor(scale))
-    assert fit.ntk_scale(6, 6) == 1
+
+
+def test_vision_ntk_scales_each_axis_by_its_own_side():
+    assert fit.ntk_scales(12, 8) == pytest.approx((12 / 48**0.5, 8 / 48**0.5))
+    assert fit.ntk_scales(4, 12) == pytest.approx((1, 12 / 48**0.5))
+    assert fit.ntk_scales(6, 6) == (1, 1)
+
+
+def test_columns_are_stretched_and_rows_are_not():
+    built, x = net(), torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(1))
+    for rows, columns, same in ((6, 1, True), (1, 6, False)):
+        layout = whole(rows, columns)
+        plain, wide = built(x, T, LABELS, layout), built(x, T, LABELS, layout, scales=(1.0, 4.0))
+        assert torch.allclose(plain, wide, atol=1e-6) == same
 
 
 def test_swiglu_is_diffusers():

@@ -80,7 +80,7 @@ def sample(models: Models, ask: Ask, *, steps: int) -> Tensor:
         before = ALPHA_BAR[visited[n - 1]] if n else torch.tensor(1.0)
         beta = 1 - alpha_bar / before  # of the shorter chain
         eps = eps_theta(x, visited[n].expand(len(x)), ask.labels).float()
-        x_0 = ((x - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()).clamp(-1, 1)  # Eq. 4 for x_0
+        x_0 = ((x - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()).clamp(-1, 1)  # Eq. 15
         # Eq. 7: q(x_{t-1} | x_t, x_0), its mean and its variance beta tilde
         x = (before.sqrt() * beta * x_0 + (1 - beta).sqrt() * (1 - before) * x) / (1 - alpha_bar)
         if n:

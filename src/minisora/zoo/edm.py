@@ -106,7 +106,10 @@ def sample(models: Models, ask: Ask, *, churn: float = 0.0) -> Tensor:
 
 
 def of_ddpm(eps_theta: nn.Module, labels: Tensor) -> Denoise:
-    """The denoiser in DDPM's network, Table 1, VP: its states are x / sqrt(1 + sigma^2)."""
+    """The denoiser in DDPM's network: its states are x / sqrt(1 + sigma^2).
+
+    Table 1, iDDPM + DDIM: the network is asked at the nearest of its levels of noise.
+    """
     levels = ((1 - ALPHA_BAR) / ALPHA_BAR).sqrt()  # sigma of each step
 
     def D(x: Tensor, sigma: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from minisora.zoo.frame.measure import frames_of, scores
 from minisora.zoo.frame.sets import COLOUR, LATENT_PICTURES_64, SHAPE, ToyBatch, batch_of
 from minisora.zoo.nets.attention import attend
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, sinusoids, zeroed
-from minisora.zoo.nets.rotary import angles, grid, rotated
+from minisora.zoo.nets.rotary import grid, rotated
 from minisora.zoo.nets.transformer import Head, modulations
 
 LONGEST = 48  # tokens of a sequence in training, L_max of the paper
@@ -70,13 +70,19 @@ class FiT(nn.Module):
         self.head = Head(WIDTH, CHANNELS)
 
     def forward(
-        self, x: Tensor, t: Tensor, labels: Tensor, layout: Layout, dropped: Tensor | None = None, scale: float = 1.0
+        self,
+        x: Tensor,
+        t: Tensor,
+        labels: Tensor,
+        layout: Layout,
+        dropped: Tensor | None = None,
+        scales: tuple[float, float] = (1.0, 1.0),
     ) -> Tensor:
-        """scale: of VisionNTK, 1 in training"""
+        """scales: of VisionNTK for rows and columns, 1 in training"""
         h, told = self.enter(x), self.time(t) + self.label(labels, dropped)
         if not self.rotary:
             h = h + absolute(layout.places)
-        turn = angles(layout.places, rates(scale))[:, None] if self.rotary else None
+        turn = turns(layout.places, scales)[:, None] if self.rotary else None
         for block in self.blocks:
             h = block(h, told, turn, layout.mask[:, None, None])
         noise: Tensor = self.head(h, told)
@@ -84,7 +90,7 @@ class FiT(nn.Module):
 
 
 class Block(nn.Module):
-    """DiT's block (adaLN-Zero) with rotary positions, masked attention and SwiGLU, section 3."""
+    """DiT's block (adaLN-Zero) with rotary positions, masked attention and SwiGLU, section 3.3."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,19 +122,29 @@ class SwiGLU(nn.Module):
         return projected
 
 
+def turns(places: Tensor, scales: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """Angles of each place, those of its row and then of its column: (..., 2) -> (..., d)."""
+    return torch.cat([place[..., None] * rates(s) for place, s in zip(places.unbind(-1), scales, strict=True)], -1)
+
+
 def rates(scale: float = 1.0) -> Tensor:
     """Radians a row or a column turns each pair of channels: b^(-2 i / d), d half of a head.
 
-    VisionNTK (section 3): the base grows to b s^(d / (d - 2)), so that the slowest pair turns as
-    far over the larger picture as it did over the largest in training, and the fastest as before.
+    VisionNTK (section 3.4): the base of an axis grows to b s^(d / (d - 2)), so that the slowest
+    pair turns as far over the larger side as it did over the largest in training, and the fastest
+    as before.
     """
     d = WIDTH // HEADS // 2
     return (BASE * scale ** (d / (d - 2))) ** (-torch.arange(0, d, 2) / d)
 
 
-def ntk_scale(rows: int, columns: int) -> float:
-    """s = max(max(H_test, W_test) / L_train, 1), in tokens."""
-    return max(max(rows, columns) / sqrt(LONGEST), 1.0)
+def ntk_scales(rows: int, columns: int) -> tuple[float, float]:
+    """s_h = max(H_test / L_train, 1) and s_w alike, in tokens; L_train = sqrt(L_max).
+
+    Each axis has its own. One for both, that of the longer side, is the paper's vanilla NTK.
+    """
+    trained = sqrt(LONGEST)
+    return max(rows / trained, 1.0), max(columns / trained, 1.0)
 
 
 def absolute(places: Tensor) -> Tensor:
@@ -169,10 +185,10 @@ def sample(models: Models, ask: Ask, *, stage: Stage, rows: int = 8, columns: in
     """DDIM at any size: latents (N, rows, columns, C)."""
     everything = torch.ones(len(ask), rows * columns, dtype=torch.bool)
     layout = Layout(grid(rows, columns).expand(len(ask), -1, -1), everything)
-    scale = ntk_scale(rows, columns) if ntk else 1.0
+    scales = ntk_scales(rows, columns) if ntk else (1.0, 1.0)
 
     def eps_theta(x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        eps: Tensor = models[stage.name](x, t, labels, layout, scale=scale)
+        eps: Tensor = models[stage.name](x, t, labels, layout, scales=scales)
         return eps
 
     return denoised(eps_theta, ask.normal(rows * columns, CHANNELS), ask, steps=STEPS).unflatten(1, (rows, columns))

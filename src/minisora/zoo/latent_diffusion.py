@@ -101,7 +101,7 @@ def first_loss(first: nn.Module, batch: ToyBatch, noise: torch.Generator) -> dic
 class LatentDiffusion(nn.Module):
     """eps_theta(z_t, t, tau_theta(y)), with the encoder that makes z; the identity for pixels.
 
-    scale: one over the deviation of z in the first batch, section D.1
+    scale: one over the deviation of z in the first batch, appendix G
     """
 
     scale: Tensor

@@ -129,7 +129,7 @@ class NaViT(nn.Module):
 
 
 class Block(nn.Module):
-    """A block of ViT with normalised queries and keys and no biases in attention, section 2.1."""
+    """A block of ViT with normalised queries and keys and no biases in attention, section 3."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ from minisora.zoo.nets.unet import UNetConfig
 
 SIGMA_MIN, SIGMA_MAX = 0.01, 50.0  # VE, appendix C
 BETA_MIN, BETA_MAX = 0.1, 20.0  # VP, appendix C: DDPM's, times its 1000 steps
-SNR = 0.16  # r of the corrector, appendix G
+SNR = 0.16  # r of the corrector, appendix G: that of Table 5 for VE; for VP it has 0.01
 Score = Callable[[Tensor, Tensor], Tensor]  # x, t () -> grad_x log p_t(x)
 Moment = Callable[[Tensor], Tensor]
 
@@ -146,7 +146,7 @@ def corrected(score: Score, x: Tensor, t: Tensor, noise: torch.Generator) -> Ten
 
 
 def solved(sde: SDE, score: Score, x: Tensor, *, steps: int, noise: torch.Generator, corrects: bool) -> Tensor:
-    """Samples of the reverse-time SDE, with a corrector at each step or none, Algorithm 1."""
+    """Algorithm 1, with the corrector before the predictor, as in the authors' code, or without."""
     times = sde.times(steps).flip(0)
     for t, s in pairwise(times):
         if corrects:

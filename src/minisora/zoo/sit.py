@@ -14,9 +14,10 @@ Smaller here: the network of dit.py on latents of 64x64 pictures, 8x8x16. The th
 compared on a share of the budget each, the linear one is trained on all of it; SDEs are given 20
 and 100 steps for the paper's 250.
 
-In the paper's symbols, which have the house's direction of time: x_t = alpha_t x_0 + sigma_t eps,
-t = 0 is data and t = 1 noise (the authors' code runs the other way), v is the velocity, s the
-score, w_t the diffusion coefficient of the SDE. All of it is in the paper's section 2.
+In the paper's symbols, which have the house's direction of time: x_t = alpha_t x_0 + sigma_t eps
+(Eq. 1, where x_0 is called x_*), t = 0 is data and t = 1 noise (the authors' code runs the other
+way), v is the velocity, s the score, w_t the diffusion coefficient of the SDE. All of it is in the
+paper's section 2.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class SiT(nn.Module):
 
 
 def loss(v_theta: nn.Module, batch: ToyBatch, noise: torch.Generator, *, interpolant: Interpolant) -> dict[str, Tensor]:
-    """L_v: |v_theta(x_t, t) - (alpha' x_0 + sigma' eps)|^2 at a uniform time."""
+    """L_v, Eq. 7: |v_theta(x_t, t) - (alpha' x_0 + sigma' eps)|^2 at a uniform time."""
     t = EARLIEST + (1 - EARLIEST) * torch.rand(len(batch.x), generator=noise)
     eps = torch.randn(batch.x.shape, generator=noise)
     dropped = torch.rand(len(batch.x), generator=noise) < DROPPED  # as dit.py, so that the two compare
@@ -95,7 +96,7 @@ def loss(v_theta: nn.Module, batch: ToyBatch, noise: torch.Generator, *, interpo
 
 
 def score(v: Tensor, x: Tensor, c: Coefficients) -> Tensor:
-    """The score, which the velocity determines: no second network is needed.
+    """The score, which the velocity determines, Eq. 9: no second network is needed.
 
     v = alpha' E[x_0 | x_t] + sigma' E[eps | x_t] and x_t = alpha E[x_0 | x_t] + sigma E[eps | x_t]
     are two equations for two means, and s = -E[eps | x_t] / sigma.
@@ -104,7 +105,7 @@ def score(v: Tensor, x: Tensor, c: Coefficients) -> Tensor:
 
 
 def ode(v: Velocity, x: Tensor, times: Sequence[float], *, sampler: Sampler) -> Tensor:
-    """Probability flow: dX_t = v(X_t, t) dt, from noise to data.
+    """Probability flow, Eq. 2: dX_t = v(X_t, t) dt, from noise to data.
 
     The samplers of diffusion/ follow the slope (x - x0) / t. With x0 = x - t v it is v, whatever
     the interpolant; for the linear one that x0 is also the mean of the data.
@@ -115,9 +116,9 @@ def ode(v: Velocity, x: Tensor, times: Sequence[float], *, sampler: Sampler) -> 
 def sde(
     v: Velocity, x: Tensor, times: Sequence[float], noise: torch.Generator, *, interpolant: Interpolant, w: Diffusion
 ) -> Tensor:
-    """Reverse-time SDE by Euler-Maruyama: dX_t = (v - w_t s / 2) dt + sqrt(w_t) dW_t, backwards.
+    """Reverse-time SDE, Eq. 4, by Euler-Maruyama: dX_t = (v - w_t s / 2) dt + sqrt(w_t) dW_t.
 
-    Its marginals are those of the ODE for any w_t >= 0, so w_t is chosen after
+    It runs backwards. Its marginals are those of the ODE for any w_t >= 0, so w_t is chosen after
     training. The last step would add noise to the result; it is the mean of the data instead.
     """
     for t, following in pairwise(times):

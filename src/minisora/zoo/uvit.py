@@ -9,9 +9,9 @@ token. After it: DiT (dit.py, three months later), which dropped the skips too a
 back into the norms, where it has stayed.
 
 Smaller here: latents of 64x64 pictures, 8x8x16, of the house's VAE, at the width of dit.py, so that
-the two compare. The paper's choices (section 3.1, Figure 2) are each undone on a share of the
-budget; the network as published is trained on all of it, but for its last convolution, which begins
-as the identity: at random it costs a hundred steps, nothing to the paper's hundreds of thousands.
+the two compare. The paper's choices (section 3.1) are each undone on a share of the budget; the
+network as published is trained on all of it, but for its last convolution, which begins as the
+identity: at random it costs a hundred steps, nothing to the paper's hundreds of thousands.
 
     skips   the skip is concatenated and projected; or added; or there is none
     time    a token; or scale and shift of the norms (adaLN)

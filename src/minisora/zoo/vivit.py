@@ -11,7 +11,7 @@ its factorisations are video_diffusion.py, latte.py and walt.py.
 
 Smaller here: ten motions of the playroom for Kinetics, 16 frames of 32x32 pixels, a width of 128,
 and training from nothing, where the paper starts from a picture model. All four average over the
-tokens before the last layer, which the paper names next to a class token (section 3.3).
+tokens before the last layer, which the paper names next to a class token (section 3.1).
 
     Model 1  every token sees every token
     Model 2  an encoder within the frames, then one over the frames' averages

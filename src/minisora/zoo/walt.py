@@ -46,7 +46,7 @@ DROPPED = 0.1  # share of the samples that are shown no class, for guidance
 
 
 class WindowAttention(Attention):
-    """Attention within boxes of tokens (section 3.2).
+    """Attention within boxes of tokens (section 4.2).
 
     frames: of a box, 1 or all of a clip's; side: its rows and columns
     """
@@ -99,7 +99,7 @@ class WALT(nn.Module):
         A = self.first(told)  # A^1 = MLP(c + t)
         h = self.blocks[0](h, A)
         for block, lora in zip(self.blocks[1:], self.lora, strict=True):
-            h = block(h, A + lora(told))  # A^i = A^1 + W_b^i W_a^i (c + t), section 3.3
+            h = block(h, A + lora(told))  # A^i = A^1 + W_b^i W_a^i (c + t), Eq. 3
         eps: Tensor = self.head(h, told)
         return eps.reshape(z.shape)
 
