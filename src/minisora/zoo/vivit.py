@@ -157,7 +157,7 @@ def _stage(number: int, encoder: Callable[[], nn.Module]) -> Stage:
         toy=CLIPS_32,
         build=lambda models: ViViT(encoder()),
         loss=loss,
-        share=0.2,
+        share=0.6,
         lr=5e-4,
         weight_decay=0.05,
     )
