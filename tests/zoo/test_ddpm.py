@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
@@ -43,28 +45,28 @@ def test_ancestral_sampling_is_diffusers():
     torch.testing.assert_close(ours, x, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("bound", [1.0, math.inf])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_ddim_is_diffusers(eta):
-    steps = 20
+def test_ddim_is_diffusers(eta, bound):
     theirs = DDIMScheduler(
-        ddpm.T, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False, set_alpha_to_one=True
+        ddpm.T, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=bound == 1, set_alpha_to_one=True
     )
-    theirs.num_inference_steps, theirs.timesteps = steps, ddpm.spaced(steps).flip(0)
+    theirs.set_timesteps(20)
     rng, own = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
     x = torch.randn(2, *PICTURES_32.shape, generator=rng)
-    ours = ddim.denoised(
-        Net(), torch.randn(2, *PICTURES_32.shape, generator=own), Ask(LABELS, own), steps=steps, eta=eta
+    x_T = torch.randn(2, *PICTURES_32.shape, generator=own)
+    found = ddim.denoised(
+        Net(), x_T, Ask(LABELS, own), steps=20, spacing=lambda _: theirs.timesteps.flip(0), eta=eta, bound=bound
     )
-    before = torch.cat([torch.tensor([-1]), ddpm.spaced(steps)[:-1]]).flip(0)
-    for t, s in zip(theirs.timesteps, before, strict=True):
-        alpha, prev = theirs.alphas_cumprod[t], theirs.alphas_cumprod[s] if s >= 0 else torch.tensor(1.0)
-        eps = Net()(x, t, LABELS)
-        x_0 = (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
-        sigma = eta * ((1 - prev) / (1 - alpha) * (1 - alpha / prev)).sqrt()
-        x = prev.sqrt() * x_0 + (1 - prev - sigma**2).sqrt() * eps
-        if sigma > 0:
-            x = x + sigma * torch.randn(x.shape, generator=rng)
-    torch.testing.assert_close(ours, x, atol=1e-4, rtol=1e-4)
+    for t in theirs.timesteps:
+        noise = torch.randn(x.shape, generator=rng) if eta and t else None
+        x = theirs.step(Net()(x, t, LABELS), t, x, eta=eta, variance_noise=noise).prev_sample
+    torch.testing.assert_close(found, x, atol=1e-4, rtol=1e-4)
+
+
+def test_steps_are_dense_where_there_is_little_noise():
+    tau = ddim.quadratic(20)
+    assert tau[-1] == ddpm.T - 1 and (tau.diff().diff() >= -1).all() and tau[0] == round(ddpm.T / 400)
 
 
 def test_inversion_is_undone_by_sampling_in_many_steps():

@@ -18,13 +18,14 @@ In the paper's symbols: tau is the sequence of visited steps, eta scales sigma f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from minisora.zoo import ddpm
-from minisora.zoo.ddpm import ALPHA_BAR, STAGE, spaced
+from minisora.zoo.ddpm import ALPHA_BAR, STAGE, T, spaced
 from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row
 from minisora.zoo.frame.sets import PICTURES_32, batch_of
 
@@ -32,25 +33,38 @@ STEPS = 20
 
 
 def sample(models: Models, ask: Ask, *, steps: int, eta: float) -> Tensor:
-    return denoised(models[STAGE.name], ask.normal(*PICTURES_32.shape), ask, steps=steps, eta=eta, bound=1)
+    x_T = ask.normal(*PICTURES_32.shape)
+    return denoised(models[STAGE.name], x_T, ask, steps=steps, spacing=quadratic, eta=eta, bound=1)
+
+
+def quadratic(steps: int) -> Tensor:
+    """tau_i = c i^2, dense where there is little noise: the paper's for CIFAR10, appendix D.2."""
+    return (torch.linspace(0, (T - 1) ** 0.5, steps + 1)[1:] ** 2).round().long()
 
 
 def denoised(
-    eps_theta: ddpm.Epsilon, x: Tensor, ask: Ask, *, steps: int, eta: float = 0.0, bound: float = math.inf
+    eps_theta: ddpm.Epsilon,
+    x: Tensor,
+    ask: Ask,
+    *,
+    steps: int,
+    spacing: Callable[[int], Tensor] = spaced,
+    eta: float = 0.0,
+    bound: float = math.inf,
 ) -> Tensor:
     """From x_T along tau to x_0, Eq. 12.
 
     eps_theta: called with x, t and the labels
+    spacing:   tau for a number of steps
     bound:     of the estimates of x_0; 1 for pixels
     """
-    tau = spaced(steps)
+    tau = spacing(steps)
     for n in reversed(range(steps)):
         alpha = ALPHA_BAR[tau[n]]  # the paper's alpha is DDPM's alpha bar
         before = ALPHA_BAR[tau[n - 1]] if n else torch.tensor(1.0)
         sigma = eta * ((1 - before) / (1 - alpha)).sqrt() * (1 - alpha / before).sqrt()  # Eq. 16
         eps = eps_theta(x, tau[n].expand(len(x)), ask.labels).float()
         x_0 = ((x - (1 - alpha).sqrt() * eps) / alpha.sqrt()).clamp(-bound, bound)  # Eq. 9, "predicted x_0"
-        eps = (x - alpha.sqrt() * x_0) / (1 - alpha).sqrt()
         x = before.sqrt() * x_0 + (1 - before - sigma**2).sqrt() * eps  # "direction pointing to x_t"
         if sigma > 0:
             x = x + sigma * torch.randn(x.shape, generator=ask.noise)
