@@ -56,7 +56,7 @@ def playroom_clips(
     from minisora.worlds import playroom
 
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=fps)
-    captioning = playroom.Captioning(wordings=wordings, dense=wordings)
+    captioning = playroom.Captioning(phrasing="wide", wordings=wordings, dense=wordings)
     return playroom.clips(seeds, shape, captioning=captioning, hints=True)
 
 
@@ -68,7 +68,7 @@ def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames:
     from minisora.worlds import playroom
 
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
-    captioning = playroom.Captioning(dense=1, seconds=2.0)  # in no key: a change of these needs a job of another name
+    captioning = playroom.Captioning(phrasing="wide", dense=1, seconds=2.0)
     pictures = []
     for seed, clip in zip(seeds, playroom.clips(seeds, shape, captioning=captioning, hints=True), strict=True):
         kinds = dict[tuple[float, bool], list[Caption]]()
@@ -103,11 +103,13 @@ JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, 
 
 def latent_jobs(names: Iterable[str]) -> list[LatentJob]:
     """Jobs by name, each with its own seeds, so that no scene occurs at two sizes."""
+    from minisora.worlds.playroom.phrases import DIGEST
+
     jobs = []
     for name, (clips, height, width, num_frames, count) in JOBS.items():
         if name in names:
             seeds = TRAINING[name][:count]
             assert len(seeds) == count, f"{name} asks for more scenes than it has seeds"
-            job = LatentJob(name=name, clips=clips, seeds=seeds, height=height, width=width, num_frames=num_frames)
-            jobs.append(job)
+            size = {"height": height, "width": width, "num_frames": num_frames}
+            jobs.append(LatentJob(name=name, clips=clips, seeds=seeds, captions=DIGEST, **size))
     return jobs

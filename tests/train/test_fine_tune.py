@@ -136,6 +136,7 @@ OTHER_JOBS = {  # a change of each field, and of what is bound to `clips`
     "height": {"height": 48},
     "width": {"width": 48},
     "num_frames": {"num_frames": 9},
+    "captions": {"captions": "of other templates"},
 }
 
 

@@ -52,6 +52,7 @@ class LatentJob:
 
     clips: (seeds, height, width, num_frames) -> clips in that order; a module-level function, with
         further arguments such as fps bound by `functools.partial`
+    captions: digest of the templates that captions are made of
     """
 
     name: str
@@ -60,6 +61,7 @@ class LatentJob:
     height: int
     width: int
     num_frames: int = 33
+    captions: str = ""
 
     def __call__(self, seeds: Sequence[int]) -> Sequence[Clip]:
         return self.clips(seeds, self.height, self.width, self.num_frames)

@@ -21,7 +21,7 @@ from minisora.worlds.clip import Caption
 from minisora.worlds.playroom.camera import project, views
 from minisora.worlds.playroom.facts import Seen, View, watch
 from minisora.worlds.playroom.motion import positions
-from minisora.worlds.playroom.phrases import PHRASES, Phrases
+from minisora.worlds.playroom.phrases import PHRASINGS, Phrases
 from minisora.worlds.playroom.scene import Scene, Thing
 
 PLACES = {  # where a thing is when the stretch begins: from the left to the right, and from the front to the back
@@ -38,28 +38,30 @@ def captions(
     """Two or three captions of a stretch, the first short, the second long.
 
     start, stop:  seconds after the scene's start; equal for a single moment, which has no motion
-    phrasing:     "train" or "held_out", disjoint sets of templates
+    phrasing:     "train", "held_out" or "wide" (phrases.py)
     aspect:       width / height of the frame: a wide one may still show what has left a square one
 
     Raises UsageError for another phrasing.
     """
-    if phrasing not in PHRASES:
-        raise UsageError(f"there is no phrasing {phrasing!r}. Choose one of: {', '.join(PHRASES)}.")
+    if phrasing not in PHRASINGS:
+        raise UsageError(f"there is no phrasing {phrasing!r}. Choose one of: {', '.join(PHRASINGS)}.")
     rng = Random(f"captions {phrasing} {scene.split} {scene.seed} {seed} {start:.3f} {stop:.3f}")
     view = watch(scene, start, stop, aspect=aspect)
-    texts = [_write(rng, scene, view, PHRASES[phrasing], long) for long in (False, True)]
+    texts = [_write(rng, scene, view, PHRASINGS[phrasing], long) for long in (False, True)]
     if rng.random() < 0.5:
-        texts.append(_write(rng, scene, view, PHRASES[phrasing], rng.random() < 0.5))
+        texts.append(_write(rng, scene, view, PHRASINGS[phrasing], rng.random() < 0.5))
     return [Caption(text, start, stop) for text in dict.fromkeys(texts)]
 
 
-def dense_caption(scene: Scene, *, seed: int, start: float, stop: float, aspect: float = 1.0) -> Caption:
+def dense_caption(
+    scene: Scene, *, seed: int, start: float, stop: float, phrasing: str = "train", aspect: float = 1.0
+) -> Caption:
     """A dense caption of a stretch: looks, places and motions of things, floor, light, camera.
 
-    In the training set's templates. Arguments as for `captions`.
+    Arguments as for `captions`.
     """
     rng = Random(f"dense {scene.split} {scene.seed} {seed} {start:.3f} {stop:.3f}")
-    view, phrases = watch(scene, start, stop, aspect=aspect), PHRASES["train"]
+    view, phrases = watch(scene, start, stop, aspect=aspect), PHRASINGS[phrasing]
     names = _Names(rng, True, _places(scene, view, start))
     clauses = _still_life(rng, view, phrases, names) if view.camera == "none" else _story(rng, view, phrases, names)
     parts = [*clauses, rng.choice(phrases.floors[scene.floor]), rng.choice(phrases.lights[scene.light])]

@@ -28,7 +28,7 @@ SPANS = ((0.0, 2.0), (0.0, 4.0), (2.0, 4.0), (0.0, 0.0), (2.0, 2.0))  # seconds 
 class Captioning:
     """Settings of captions.
 
-    phrasing: "train" or "held_out"
+    phrasing: "train", "held_out" or "wide" (phrases.py)
     wordings: how many times two or three natural captions of each span are drawn
     dense:    number of additional dense captions of each span; a moment has one
     seconds:  by how much the captioned clip is longer than its frames, for pictures that begin one
@@ -95,5 +95,7 @@ def _captions(scene: Scene, shape: Shape, how: Captioning) -> tuple[Caption, ...
             if n < how.wordings:
                 found += captions(scene, seed=seed, start=start, stop=stop, phrasing=how.phrasing, aspect=aspect)
             if n < how.dense:
-                found.append(dense_caption(scene, seed=seed, start=start, stop=stop, aspect=aspect))
+                found.append(
+                    dense_caption(scene, seed=seed, start=start, stop=stop, phrasing=how.phrasing, aspect=aspect)
+                )
     return tuple(dict.fromkeys(found))

@@ -1,7 +1,13 @@
 """Phrases of the playroom's captions: one set for training, one held out for evaluation.
 
 `{go}` is the verb for straight motion, which depends on the shape; `{other}` the thing met;
-`{colour}` the thing's own. No template of one set is in the other (a test holds this).
+`{colour}` the thing's own; `{side}` a side, and where it is pushed "to the left". No template of
+one set is in the other (a test holds this).
+
+A third set, `WIDE`, is what the transformer is trained on: the one for training with those of
+wordings.json, by a writer who had not seen the held-out set; what shares a telling word with that
+was left out. Readers of captions know the other two only (text/playroom, eval/captions.py,
+caption/words.py).
 
 Here: templates only. Not here: which of them is true of a stretch (facts.py), putting them together
 (captions.py).
@@ -9,7 +15,12 @@ Here: templates only. Not here: which of them is true of a stretch (facts.py), p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -374,3 +385,22 @@ HELD_OUT = Phrases(
 )
 
 PHRASES = {"train": TRAIN, "held_out": HELD_OUT}
+
+
+def _wider(own: Phrases, more: Mapping[str, Any]) -> Phrases:
+    """A set with further templates, by the names of its fields; half of the openings stay empty."""
+    added: dict[str, Any] = {name: _joined(getattr(own, name), further) for name, further in more.items()}
+    openings = [one for one in added["openings"] if one]
+    return replace(own, **{**added, "openings": ("",) * len(openings) + tuple(openings)})
+
+
+def _joined(own: Any, further: Any) -> Any:
+    if isinstance(own, dict):
+        return {name: _joined(templates, further.get(name, ())) for name, templates in own.items()}
+    known: Sequence[str] = own
+    return (*known, *(one for one in dict.fromkeys(further) if one not in known))
+
+
+WIDE = _wider(TRAIN, json.loads(Path(__file__).with_name("wordings.json").read_text(encoding="utf-8")))
+PHRASINGS = {**PHRASES, "wide": WIDE}
+DIGEST = hashlib.sha256(repr(PHRASINGS).encode()).hexdigest()[:16]  # for keys of what holds captions
