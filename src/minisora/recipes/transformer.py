@@ -110,7 +110,7 @@ def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunCon
 def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
     """The transformer of `toybox`, second part: clips, from the weights of toybox-pictures.
 
-    `minisora train toybox`; 2 CPU cores. The stable phase has the patterns of text to video, mostly
+    `minisora train toybox`; 2 CPU cores. The stable phase has the patterns of text to video, many
     dense captions, and hints; the cool-down has all patterns and sizes, mostly natural captions,
     and no hints.
     """
@@ -119,7 +119,12 @@ def toybox(steps: int = 13_500, base: str | Path | None = None) -> RunConfig:
     clips = Mix(
         {"playroom-short": 1.0},
         WindowConfig(
-            lengths=((2, 0.12), (3, 0.08), (5, 0.8)), patterns=from_text, extra_frame=0.0, begin_later=0.1, **_SHIFT
+            lengths=((2, 0.12), (3, 0.08), (5, 0.8)),
+            patterns=from_text,
+            extra_frame=0.0,
+            begin_later=0.1,
+            dense=0.4,
+            **_SHIFT,
         ),
         pictures={"playroom-pictures": 0.4, "playroom-more-pictures": 0.6},
         picture_share=0.25,
