@@ -23,6 +23,7 @@ from minisora.worlds.seeds import TRAINING
 
 LATENTS = Path(".cache/latents")
 Clips = Callable[[Sequence[int], int, int, int], Sequence[Clip]]
+PHRASING = "wide"
 WORDINGS = 2  # of each stretch of a clip, two or three natural captions and a dense one each
 
 
@@ -51,24 +52,26 @@ def no_frames(seed: int, num_frames: int, height: int, width: int) -> Tensor:
 
 
 def playroom_clips(
-    seeds: Sequence[int], height: int, width: int, num_frames: int, *, fps: float, wordings: int
+    seeds: Sequence[int], height: int, width: int, num_frames: int, *, fps: float, phrasing: str, wordings: int
 ) -> Sequence[Clip]:
     from minisora.worlds import playroom
 
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=fps)
-    captioning = playroom.Captioning(phrasing="wide", wordings=wordings, dense=wordings)
+    captioning = playroom.Captioning(phrasing=phrasing, wordings=wordings, dense=wordings)
     return playroom.clips(seeds, shape, captioning=captioning, hints=True)
 
 
-def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames: int) -> Sequence[Clip]:
-    """First frames of two-second clips, with captions of the clip and of the picture.
+def playroom_pictures(
+    seeds: Sequence[int], height: int, width: int, num_frames: int, *, phrasing: str, seconds: float
+) -> Sequence[Clip]:
+    """First frames of clips of some seconds, with captions of the clip and of the picture.
 
     Of each kind there is a dense and a natural one.
     """
     from minisora.worlds import playroom
 
     shape = Shape(num_frames=num_frames, height=height, width=width, fps=8.0)
-    captioning = playroom.Captioning(phrasing="wide", dense=1, seconds=2.0)
+    captioning = playroom.Captioning(phrasing=phrasing, dense=1, seconds=seconds)
     pictures = []
     for seed, clip in zip(seeds, playroom.clips(seeds, shape, captioning=captioning, hints=True), strict=True):
         kinds = dict[tuple[float, bool], list[Caption]]()
@@ -79,8 +82,9 @@ def playroom_pictures(seeds: Sequence[int], height: int, width: int, num_frames:
     return pictures
 
 
-PLAYROOM = partial(playroom_clips, fps=8.0, wordings=WORDINGS)
-PLAYROOM_FAST = partial(playroom_clips, fps=16.0, wordings=WORDINGS)  # for prompts at another fps
+PLAYROOM = partial(playroom_clips, fps=8.0, phrasing=PHRASING, wordings=WORDINGS)
+PLAYROOM_FAST = partial(playroom_clips, fps=16.0, phrasing=PHRASING, wordings=WORDINGS)  # for prompts at another fps
+PICTURES = partial(playroom_pictures, phrasing=PHRASING, seconds=2.0)
 ALL_SIZES = {  # shards and how often a sample is drawn from them
     "playroom-short": 0.56,
     "playroom-large": 0.18,
@@ -90,8 +94,8 @@ ALL_SIZES = {  # shards and how often a sample is drawn from them
     "playroom-tall": 0.045,
 }
 JOBS: dict[str, tuple[Clips, int, int, int, int]] = {  # name -> clips, height, width, frames, how many
-    "playroom-pictures": (playroom_pictures, 64, 64, 1, 40_000),
-    "playroom-more-pictures": (playroom_pictures, 64, 64, 1, 60_000),
+    "playroom-pictures": (PICTURES, 64, 64, 1, 40_000),
+    "playroom-more-pictures": (PICTURES, 64, 64, 1, 60_000),
     "playroom-short": (PLAYROOM, 64, 64, 17, 24_000),
     "playroom-long": (PLAYROOM, 64, 64, 33, 1500),
     "playroom-fast": (PLAYROOM_FAST, 64, 64, 17, 500),

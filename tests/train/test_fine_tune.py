@@ -129,9 +129,10 @@ def test_latents_are_made_once_for_each_vae_and_by_one_run_at_a_time(base, tmp_p
 JOB = LatentJob(name="few", clips=sources.PLAYROOM, seeds=range(2), height=32, width=32, num_frames=5)
 OTHER_JOBS = {  # a change of each field, and of what is bound to `clips`
     "name": {"name": "many"},
-    "clips": {"clips": sources.playroom_pictures},
+    "clips": {"clips": sources.PICTURES},
     "fps": {"clips": sources.PLAYROOM_FAST},
-    "wordings": {"clips": partial(sources.playroom_clips, fps=8.0, wordings=1)},
+    "phrasing": {"clips": partial(sources.PLAYROOM, phrasing="train")},
+    "wordings": {"clips": partial(sources.PLAYROOM, wordings=1)},
     "seeds": {"seeds": range(1, 3)},
     "height": {"height": 48},
     "width": {"width": 48},

@@ -111,6 +111,10 @@ def test_the_command_writes_the_picture_at_the_models_own_size(tmp_path):
 def test_sizes_and_other_schedules_are_refused(tmp_path):
     with pytest.raises(UsageError, match="multiples of 8"):
         stable.picture(tmp_path, "a", size=(64, 60))
+    with pytest.raises(UsageError, match="multiples of 8"):
+        stable.picture(tmp_path, "a", size=(0, 64))
+    with pytest.raises(UsageError, match="between 1 and 1000"):
+        stable.picture(tmp_path, "a", size=(64, 64), steps=0)
     with pytest.raises(UsageError, match="diffusers' layout"):
         stable.picture(tmp_path, "a")
     (tmp_path / "scheduler").mkdir()

@@ -27,6 +27,7 @@ from minisora.zoo.frame.train import about, train
 
 RESULTS = Path(".cache/zoo/results")
 STORED = Path(__file__).parents[1] / "results"
+FRAMES_SHOWN = 6  # of a clip, in pictures of samples
 Result = dict[str, Any]
 
 
@@ -70,7 +71,7 @@ def path_of(entry: Entry, *, seed: int, budget: Budget, folder: Path = RESULTS) 
 def samples_of(entry: Entry, *, seed: int = 0, budget: Budget = TABLE, count: int = 24) -> Image.Image:
     """Samples of a trained entry as a picture, a line for each of its rows; trains it if needed."""
     models = {stage.name: train(stage, seed=seed, budget=budget) for stage in entry.every_stage()}
-    few = replace(budget, samples=count, clips=count)
+    few = replace(budget, samples=count, clips=max(1, count // FRAMES_SHOWN))
     lines = [strip(measure.sampled(row, models, seed=seed, budget=few).frames, count) for row in entry.rows]
     width = max(line.width for line in lines)
     sheet = Image.new("RGB", (width, sum(line.height for line in lines)), "white")
@@ -89,8 +90,8 @@ def _cost(row: Row, done: Result) -> Result:
 
 
 def strip(frames: Tensor, count: int) -> Image.Image:
-    """The first `count` pictures (N, T, H, W, 3) uint8 in one line; of each clip six frames."""
-    shown = min(frames.shape[1], 6)
+    """The first `count` pictures (N, T, H, W, 3) uint8 in a line; FRAMES_SHOWN frames of a clip."""
+    shown = min(frames.shape[1], FRAMES_SHOWN)
     times = torch.linspace(0, frames.shape[1] - 1, shown).round().long()
     line = frames[: count // shown, times].flatten(0, 1)
     return Image.fromarray(torch.cat(list(line), 1).numpy())

@@ -57,10 +57,12 @@ def picture(
     """
     refuse_pickle(folder)
     height, width = size or (_CELL * _fields(folder / "unet" / "config.json").get("sample_size", _SIDE),) * 2
-    if height % _CELL or width % _CELL:
+    if any(side % _CELL or side <= 0 for side in (height, width)):
         raise UsageError(
             f"a size of {width}x{height} does not split into cells of {_CELL} pixels. Use multiples of {_CELL}."
         )
+    if not 1 <= steps <= _T:
+        raise UsageError(f"{steps} steps are not between 1 and {_T}.")
     schedule, decoder = _schedule(folder), decoder_of(folder)
     text = text_of(folder, ["", prompt])
     z = torch.randn(1, height // _CELL, width // _CELL, 4, generator=torch.Generator().manual_seed(seed))
@@ -119,8 +121,6 @@ def sampled(unet: StableUNet, z: Tensor, text: Text, schedule: Schedule, *, step
 
     text: of the empty prompt and of the prompt
     """
-    if not 1 <= steps <= _T:
-        raise UsageError(f"{steps} steps are not between 1 and {_T}.")
     sizes = torch.tensor([[8 * z.shape[1], 8 * z.shape[2], 0, 0, 8 * z.shape[1], 8 * z.shape[2]]] * 2)
     stride = _T // steps
     for n in reversed(range(steps)):
