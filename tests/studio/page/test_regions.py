@@ -95,6 +95,18 @@ def test_a_region_and_a_colour_are_taken_from_the_frame(client: Client, opened: 
     page.locator("[data-state=done]").wait_for()
 
 
+def test_a_colour_is_of_the_frame_that_came_after_the_end_of_its_seek(client: Client, opened: Open, tmp_path: Path):
+    page = opened(client.port)
+    page.evaluate("window.addEventListener('seeked', (event) => event.stopImmediatePropagation(), true)")
+    page.get_by_role("radio", name="Repaint a region").click()
+    drop(page, "[data-slot=clip]", square(tmp_path, ".mp4"), "square.mp4", "video/mp4")
+    page.locator("[data-slot=clip].filled").wait_for()
+    page.get_by_role("button", name="Pick it on the frame").click()
+    page.locator(".board video").wait_for()
+    page.locator(".long").fill("8")
+    until(lambda: min(picked(page, 0.5, 0.5)[:2]) > 240, seconds=60)
+
+
 def picked(page: Page, x: float, y: float) -> list[int]:
     """Pick the colour at a place; returns it as it is shown."""
     page.mouse.click(*point(page, x, y))

@@ -3,13 +3,15 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { number, t } from "../language.js";
 import { content } from "../store.js";
 import { isPicture } from "./form.js";
-import { film } from "./frames.js";
+import { film, onFrame } from "./frames.js";
 
-/** onShown: gets the element when it shows another frame */
+/** onShown: gets the element when it shows another frame, which may be later than the end of the seek to it */
 export function Frame({ clip, frame, onShown }) {
   const at = useRef(), [source, setSource] = useState(film(clip));
   useEffect(() => { if (!isPicture(clip)) at.current.currentTime = (frame + 0.5) / clip.fps; }, [frame, source]);
-  const shown = ({ target }) => onShown?.(target);
+  const shown = ({ target }) => onShown?.(target), latest = useRef();
+  latest.current = onShown;
+  useEffect(() => { if (onShown && at.current) return onFrame(at.current, (video) => latest.current(video)); }, [source]);
   if (isPicture(clip)) return html`<img src=${content(clip.id)} alt="" onLoad=${shown} />`;
   return html`<video ref=${at} src=${source} poster=${content(clip.id, "thumbnail")} muted playsinline preload="auto" tabindex="-1" aria-hidden="true"
     onSeeked=${shown} onLoadedData=${shown} onError=${() => setSource(film(clip, true))}></video>`;

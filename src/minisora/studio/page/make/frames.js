@@ -4,7 +4,7 @@ import { content } from "../store.js";
 /** Address of a clip as a film to look up frames in. converted: by the server, for what browsers show but do not seek, or do not play */
 export const film = ({ id, type }, converted = !type.startsWith("video/")) => content(id) + (converted ? "&format=mp4" : "");
 
-const MOST = 24, HEIGHT = 112; // frames of a clip; pixels
+const MOST = 24, HEIGHT = 112, LATE = 200; // frames of a clip; pixels; milliseconds
 const strips = new Map();
 const listeners = new Set();
 
@@ -44,8 +44,7 @@ async function read(medium, source) {
   await event(video, "loadeddata");
   const count = Math.min(MOST, medium.frames), frames = [];
   for (let n = 0; n < count; n++) {
-    video.currentTime = Math.min((n + 0.5) / count, 1) * video.duration;
-    await event(video, "seeked");
+    await seek(video, Math.min((n + 0.5) / count, 1) * video.duration);
     const canvas = document.createElement("canvas");
     canvas.height = HEIGHT;
     canvas.width = Math.round((HEIGHT * video.videoWidth) / video.videoHeight);
@@ -55,6 +54,24 @@ async function read(medium, source) {
   video.removeAttribute("src");
   video.load();
   return frames;
+}
+
+/** Seek, and wait for the frame, which may come after the end of the seek. */
+async function seek(video, seconds) {
+  const there = new Promise((done) => { const end = onFrame(video, () => { end(); done(); }); });
+  video.currentTime = seconds;
+  await event(video, "seeked");
+  await Promise.race([there, new Promise((done) => setTimeout(done, LATE))]); // the same frame need not come again
+}
+
+/** Call a function with a video at each frame that it shows, where the browser tells; returns one that ends this. */
+export function onFrame(video, show) {
+  if (!video.requestVideoFrameCallback) return () => {};
+  let waiting = video.requestVideoFrameCallback(function next() {
+    waiting = video.requestVideoFrameCallback(next);
+    show(video);
+  });
+  return () => video.cancelVideoFrameCallback(waiting);
 }
 
 function event(target, name) {
