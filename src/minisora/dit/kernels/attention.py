@@ -49,7 +49,7 @@ def attention_by_blocks(
         keys, values, hidden = _side_by_side(k[k_rows], v[k_rows], widths)
         queries, into = (_heads_first(x[q_rows], len(widths)) for x in (q, out))
         for rows in _blocks(queries, keys, whole=kept > 0, most=CELLS):
-            weights = _weights(_scaled(queries[:, :, rows]), keys, hidden)
+            weights = _weights(queries[:, :, rows].contiguous(), keys, hidden)
             into[:, :, rows] = weights @ values
             if kept:
                 all_weights[at : at + weights.numel()] = weights.flatten()
@@ -74,9 +74,9 @@ def _gradients(
     for q_rows, k_rows, widths in _runs(q_lengths.tolist(), k_lengths.tolist(), q.shape[1]):
         keys, values, hidden = _side_by_side(k[k_rows], v[k_rows], widths)
         queries, towards, into = (_heads_first(x[q_rows], len(widths)) for x in (q, grad, to_q))
-        sums = [torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (keys, values)]
+        sums: list[Tensor] | None = None  # in float32 if there is more than one block
         for rows in _blocks(queries, keys, whole=kept, most=CELLS // 2):  # there are two such matrices at a time
-            some, slope = _scaled(queries[:, :, rows]).contiguous(), towards[:, :, rows].contiguous()
+            some, slope = queries[:, :, rows].contiguous(), towards[:, :, rows].contiguous()
             if kept:
                 shape = (*some.shape[:-1], keys.shape[2])
                 weights = all_weights[at : at + some[..., 0].numel() * keys.shape[2]].view(shape)
@@ -84,11 +84,15 @@ def _gradients(
             else:
                 weights = _weights(some, keys, hidden)
             scores = _to_scores(slope @ values.mT, weights)
-            into[:, :, rows] = _scaled(scores @ keys)
-            sums[0] += scores.mT @ some
-            sums[1] += weights.mT @ slope
-        for x, found in zip((to_k, to_v), sums, strict=True):
-            rows_found = found.transpose(1, 2)
+            into[:, :, rows] = _product(scores, keys, keys.shape[-1])
+            found = [_product(scores.mT, some, some.shape[-1]), weights.mT @ slope]
+            if some.shape[2] < queries.shape[2]:
+                wide = [x.to(torch.promote_types(x.dtype, torch.float32)) for x in found]
+                found = wide if sums is None else [a.add_(b) for a, b in zip(sums, wide, strict=True)]
+            sums = found
+        assert sums is not None
+        for x, sum_ in zip((to_k, to_v), sums, strict=True):
+            rows_found = sum_.transpose(1, 2)
             x[k_rows] = rows_found.flatten(0, 1) if hidden is None else rows_found[~hidden[:, 0, 0]]
     return to_q, to_k, to_v
 
@@ -141,9 +145,12 @@ def _heads_first(x: Tensor, clips: int) -> Tensor:
     return heads.transpose(1, 2)
 
 
-def _scaled(q: Tensor) -> Tensor:
-    """Divide by the square root of head_width."""
-    return q * float(q.shape[-1] ** -0.5)
+def _product(a: Tensor, b: Tensor, width: int) -> Tensor:
+    """a @ b / sqrt(width), divided inside the matmul. (B, N, L, M), (B, N, M, E) -> (B, N, L, E)"""
+    unused = a.new_zeros(1, 1, 1)
+    product = torch.baddbmm(unused, a.flatten(0, 1), b.flatten(0, 1), beta=0, alpha=float(width**-0.5))
+    scaled: Tensor = product.unflatten(0, a.shape[:2])
+    return scaled
 
 
 def _side_by_side(k: Tensor, v: Tensor, widths: Sequence[int]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -166,7 +173,7 @@ def _blocks(q: Tensor, k: Tensor, *, whole: bool, most: int) -> Iterator[slice]:
 
 
 def _weights(q: Tensor, k: Tensor, hidden: Tensor | None) -> Tensor:
-    scores = q @ k.mT
+    scores = _product(q, k.mT, q.shape[-1])
     if hidden is not None:
         scores.masked_fill_(hidden, float("-inf"))
     return scores.softmax(-1, dtype=_softmax_dtype(scores)).to(scores.dtype)
