@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from minisora.zoo.dit import WAYS, DiT
 from minisora.zoo.nets.attention import attend
+from minisora.zoo.nets.norm import GroupNorm
 from minisora.zoo.nets.transformer import patches, pictures
 from minisora.zoo.nets.unet import UNet, UNetConfig
 
@@ -46,3 +48,19 @@ def test_every_dit_begins_at_zero_and_learns_its_class():
         assert not dit(x, t, labels).any()
         dit(x, t, labels).sum().backward()
         assert dit.head.linear.weight.grad.any()
+
+
+@pytest.mark.parametrize(("channels", "side"), [(32, 32), (96, 8)])
+def test_the_gradient_of_a_group_norm_is_as_exact_as_bf16_is(channels: int, side: int):
+    x = (torch.randn(4, channels, side, side) + 0.5).bfloat16().to(memory_format=torch.channels_last)
+    grad = torch.randn_like(x) + 0.1
+    found = []
+    for norm, given in ((GroupNorm(8, channels), x), (torch.nn.GroupNorm(8, channels).double(), x.double())):
+        with torch.no_grad():
+            norm.weight.copy_(torch.linspace(-1, 2, channels))
+        given.requires_grad_()
+        norm(given).backward(grad.to(given.dtype))
+        assert norm.bias.grad is not None and given.grad is not None and norm.weight.grad is not None
+        found.append([given.grad.double(), norm.weight.grad.double(), norm.bias.grad.double()])
+    for one, true in zip(*found, strict=True):
+        assert (one - true).abs().max() < 0.01 * true.abs().max()

@@ -33,6 +33,7 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import CLIPS_32, ToyBatch, batch_of
 from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding, zeroed
 from minisora.zoo.nets.guidance import guided
+from minisora.zoo.nets.norm import GroupNorm
 from minisora.zoo.nets.unet import GROUPS, Attention2d, Level, UNet, UNetConfig
 
 CONFIG = UNetConfig(in_channels=12, out_channels=12, widths=(32, 48), blocks=1, attention=(1,), head_width=16)
@@ -50,7 +51,7 @@ class SpaceTimeAttention(Attention2d):
     def __init__(self, config: UNetConfig, width: int) -> None:
         super().__init__(config, width)
         self.heads = max(1, width // config.head_width)
-        self.norm_t = nn.GroupNorm(GROUPS, width)
+        self.norm_t = GroupNorm(GROUPS, width)
         self.qkv, self.out = nn.Linear(width, 3 * width), zeroed(nn.Linear(width, width))
         self.bias = nn.Parameter(torch.zeros(self.heads, 2 * (NUM_FRAMES + PICTURES) - 1))  # of relative positions
 

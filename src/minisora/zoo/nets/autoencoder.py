@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minisora.zoo.nets.norm import GroupNorm
 from minisora.zoo.nets.unet import GROUPS
 
 WIDTH = 32
@@ -23,7 +24,7 @@ def encoder(out: int) -> nn.Module:
         Block(WIDTH, WIDTH),
         nn.Conv2d(WIDTH, 2 * WIDTH, 4, stride=2, padding=1),
         Block(2 * WIDTH, 2 * WIDTH),
-        nn.GroupNorm(GROUPS, 2 * WIDTH),
+        GroupNorm(GROUPS, 2 * WIDTH),
         nn.Conv2d(2 * WIDTH, out, 1),
     )
 
@@ -47,8 +48,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(GROUPS, width), nn.Conv2d(width, out, 3, padding=1)
-        self.norm2, self.conv2 = nn.GroupNorm(GROUPS, out), nn.Conv2d(out, out, 3, padding=1)
+        self.norm1, self.conv1 = GroupNorm(GROUPS, width), nn.Conv2d(width, out, 3, padding=1)
+        self.norm2, self.conv2 = GroupNorm(GROUPS, out), nn.Conv2d(out, out, 3, padding=1)
         self.skip = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:

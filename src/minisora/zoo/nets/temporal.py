@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from minisora.zoo.nets.attention import Attention
 from minisora.zoo.nets.embed import sinusoids, zeroed
+from minisora.zoo.nets.norm import GroupNorm
 from minisora.zoo.nets.unet import GROUPS, Level, UNet
 
 
@@ -51,7 +52,7 @@ class Inflated(nn.Module):
     def __init__(self, level: Level, over_time: Callable[[int], nn.Module]) -> None:
         super().__init__()
         width = level.block.norm2.num_channels
-        self.level, self.norm, self.over_time = level, nn.GroupNorm(GROUPS, width), over_time(width)
+        self.level, self.norm, self.over_time = level, GroupNorm(GROUPS, width), over_time(width)
 
     def forward(self, h: Tensor, embedding: Tensor, context: Tensor | None) -> Tensor:
         frames = len(h) // len(embedding)

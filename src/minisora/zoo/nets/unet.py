@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from minisora.zoo.nets.attention import Attention
 from minisora.zoo.nets.embed import zeroed
+from minisora.zoo.nets.norm import GroupNorm
 
 GROUPS = 8
 
@@ -66,7 +67,7 @@ class UNet(nn.Module):
             if level:
                 self.up.append(Resample(config, width, up=True))
         self.leave = nn.Sequential(
-            nn.GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, config.out_channels, 3, padding=1))
+            GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, config.out_channels, 3, padding=1))
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
 
@@ -102,9 +103,9 @@ class ResBlock(nn.Module):
     def __init__(self, config: UNetConfig, width: int, out: int) -> None:
         super().__init__()
         self.adm = config.adm
-        self.norm1, self.conv1 = nn.GroupNorm(GROUPS, width), nn.Conv2d(width, out, 3, padding=1)
+        self.norm1, self.conv1 = GroupNorm(GROUPS, width), nn.Conv2d(width, out, 3, padding=1)
         self.embed = nn.Linear(config.embedding, 2 * out if self.adm else out)
-        self.norm2, self.conv2 = nn.GroupNorm(GROUPS, out), zeroed(nn.Conv2d(out, out, 3, padding=1))
+        self.norm2, self.conv2 = GroupNorm(GROUPS, out), zeroed(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Identity() if width == out else nn.Conv2d(width, out, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class Attention2d(nn.Module):
 
     def __init__(self, config: UNetConfig, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(GROUPS, width)
+        self.norm = GroupNorm(GROUPS, width)
         self.own = Attention(width, width, config.head_width)
         self.cross = Attention(width, config.context, config.head_width) if config.context else None
 
