@@ -54,7 +54,7 @@ class Answers:
     def outpaint(self, *_, **__):
         return Video(self.frames, 8.0)
 
-    storyboard = connect = inpaint = outpaint
+    generate = storyboard = connect = inpaint = outpaint
 
 
 def rendered(case, width=64, frames=17):
@@ -82,6 +82,19 @@ def test_things_of_one_scene_are_kept_over_a_cut_and_those_of_another_are_not():
         assert marks[f"{field} kept"][1] == marks[f"{field} kept"][3] >= 0.5
     changed, _ = verbs._storyboard(Answers(torch.cat([case.real, other.real[1:]])), case, other, judge, 0)
     assert changed["colour kept"][1] <= marks["colour kept"][1]
+
+
+def test_a_scene_with_a_cut_is_its_own_ceiling_and_one_without_is_no_cut():
+    judge, (case, other) = load_judge(PlayroomJudge), verbs._cases(2, (64, 64))
+    scene = verbs._with_cut(0)
+    assert scene.cut is not None and scene != verbs._with_cut(1)
+    real = playroom.render([scene], height=64, width=64, fps=8.0, num_frames=17).frames[0]
+    marks, shown = verbs._cut(Answers(real), case, other, judge, 0)
+    assert marks["cut made"][1:] == (1, 0, 1) and torch.equal(shown, real)
+    for field in ("colour", "shape", "size"):
+        assert marks[f"{field} kept"][1] == marks[f"{field} kept"][3] >= 0.5
+    marks, _ = verbs._cut(Answers(case.real), case, other, judge, 0)
+    assert marks["cut made"][1:] == (0, 0, 1) and "shape kept" not in marks
 
 
 def test_nothing_kept_of_nothing_is_no_figure():

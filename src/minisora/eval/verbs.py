@@ -18,6 +18,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -25,12 +26,13 @@ from torch import Tensor
 
 from minisora.eval.metrics import motion_energy, psnr
 from minisora.eval.rows import NAN, Figure, Findings, Marks, figures_of, write_rows
-from minisora.eval.scenes import prompt_of, rendered
+from minisora.eval.scenes import drawn, prompt_of, rendered
 from minisora.generate.model import Model
 from minisora.generate.storyboard import Board, Shot
 from minisora.judge.network import load_judge
 from minisora.judge.playroom import FPS, Found, PlayroomJudge
 from minisora.judge.segment import colour_mask, places
+from minisora.judge.tracks import first_cut
 from minisora.progress import Event, OnEvent, no_listener
 from minisora.video import Video, contact_sheet
 from minisora.video.write import write_picture
@@ -294,6 +296,32 @@ def _storyboard(model: Model, case: Case, other: Case, judge: PlayroomJudge, see
     return marks, frames[:: 2 * (FRAMES - 1) // 8]
 
 
+def _cut(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int) -> tuple[Marks, Tensor]:
+    """Generate a scene that the camera sees from two places, of its prompt alone."""
+    scene, another = _with_cut(seed), _with_cut(seed + 1)
+    frames = model.generate(prompt_of(scene, SECONDS, case.size), seconds=SECONDS, seed=seed).frames
+    real, elsewhere = (rendered(each, case.size, num_frames=FRAMES, fps=FPS) for each in (scene, another))
+    cuts = [first_cut(each) for each in (frames, real, elsewhere)]
+    marks: Marks = {"cut made": ("higher", float(cuts[0] < FRAMES), 0.0, float(cuts[1] < FRAMES))}
+    if max(cuts) < FRAMES:
+        halves = [
+            part
+            for each, at in zip((frames, real, elsewhere), cuts, strict=True)
+            for part in each.split((at, FRAMES - at))
+        ]
+        one, two, truth, later, _, stranger = (shot.things for shot in judge.describe(halves))
+        for field in ("colour", "shape", "size"):
+            kept = [_kept(*pair, field) for pair in ((one, two), (truth, stranger), (truth, later))]
+            marks[f"{field} kept"] = ("higher", kept[0], kept[1], kept[2])
+    return marks, frames
+
+
+def _with_cut(n: int) -> playroom.Scene:
+    """The n-th held-out scene with a cut that leaves some frames of SECONDS on both sides."""
+    scenes = (drawn(seed, "held_out") for seed in seeds.VERBS)
+    return next(islice((scene for scene in scenes if scene.cut is not None and scene.cut < SECONDS - 0.5), n, None))
+
+
 def _kept(before: Sequence[Found], after: Sequence[Found], field: str) -> float:
     """Share of things for which one of the same colour is found with the same `field`."""
     later = {found.colour: found for found in after}
@@ -323,6 +351,7 @@ VERBS: dict[str, Verb] = {
     "inpaint": _inpaint,
     "outpaint": _outpaint,
     "storyboard": _storyboard,
+    "cut": _cut,
     "interpolate": _interpolate,
 }
 
