@@ -303,16 +303,12 @@ def _cut(model: Model, case: Case, other: Case, judge: PlayroomJudge, seed: int)
     real, elsewhere = (rendered(each, case.size, num_frames=FRAMES, fps=FPS) for each in (scene, another))
     cuts = [first_cut(each) for each in (frames, real, elsewhere)]
     marks: Marks = {"cut made": ("higher", float(cuts[0] < FRAMES), 0.0, float(cuts[1] < FRAMES))}
-    if max(cuts) < FRAMES:
-        halves = [
-            part
-            for each, at in zip((frames, real, elsewhere), cuts, strict=True)
-            for part in each.split((at, FRAMES - at))
-        ]
-        one, two, truth, later, _, stranger = (shot.things for shot in judge.describe(halves))
-        for field in ("colour", "shape", "size"):
-            kept = [_kept(*pair, field) for pair in ((one, two), (truth, stranger), (truth, later))]
-            marks[f"{field} kept"] = ("higher", kept[0], kept[1], kept[2])
+    clips = zip((frames, real, elsewhere), cuts, strict=True)
+    halves = [half for clip, at in clips for half in ((clip[:at], clip[at:]) if max(cuts) < FRAMES else (clip, clip))]
+    one, two, truth, later, _, stranger = (shot.things for shot in judge.describe(halves))
+    for field in ("colour", "shape", "size"):
+        kept = [_kept(*pair, field) for pair in ((one, two), (truth, stranger), (truth, later))]
+        marks[f"{field} kept"] = ("higher", kept[0] if max(cuts) < FRAMES else NAN, kept[1], kept[2])
     return marks, frames
 
 
