@@ -1,6 +1,7 @@
-"""Group norm with a gradient of its own for bf16 in channels-last order on a CPU.
+"""Group norm, quicker in bf16 in channels-last order on a CPU.
 
-Wu and He 2018 (arXiv:1803.08494). There torch's gradient takes a quarter of a U-Net's step.
+Wu and He 2018 (arXiv:1803.08494). There torch's gradient takes a quarter of a U-Net's step, and its
+forward pass over small images a quarter of that of a video U-Net.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+SMALL = 1024  # pixels of an image, from which on torch's forward pass is the quicker one
 
 
 class GroupNorm(nn.GroupNorm):
@@ -32,7 +35,10 @@ class _ChannelsLast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
         batch, channels, height, width = x.shape
-        y, mean, inverse = torch.native_group_norm(x, weight, bias, batch, channels, height * width, groups, eps)
+        if height * width >= SMALL:
+            y, mean, inverse = torch.native_group_norm(x, weight, bias, batch, channels, height * width, groups, eps)
+        else:
+            y, mean, inverse = _normed(x, weight, bias, groups, eps)
         ctx.save_for_backward(x, mean, inverse, weight)
         return y
 
@@ -42,13 +48,10 @@ class _ChannelsLast(torch.autograd.Function):
         groups = mean.shape[1]
         size = x[0].numel() // groups
 
-        def spread(each: Tensor) -> Tensor:  # (B, groups) -> (B, C)
-            return each.float().repeat_interleave(x.shape[1] // groups, 1)
-
         def averaged(each: Tensor) -> Tensor:  # (B, C) -> its mean over a group's numbers, (B, C)
-            return spread(each.unflatten(1, (groups, -1)).sum(2)) / size
+            return _spread(each.unflatten(1, (groups, -1)).sum(2), x) / size
 
-        centre, over = spread(mean), spread(inverse)
+        centre, over = _spread(mean, x), _spread(inverse, x)
         to_bias = grad.sum((2, 3)).float()
         to_weight = ((grad * x).sum((2, 3)) - centre * to_bias) * over
         of_x = -averaged(to_weight * weight) * over**2
@@ -56,3 +59,19 @@ class _ChannelsLast(torch.autograd.Function):
         of_grad, of_x, rest = (each.to(x.dtype)[..., None, None] for each in (over * weight, of_x, rest))
         to_x = torch.addcmul(torch.addcmul(rest, x, of_x), grad, of_grad)
         return to_x, to_weight.sum(0).to(weight.dtype), to_bias.sum(0).to(weight.dtype), None, None
+
+
+def _normed(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Group norm, the means of the groups and one over their deviations, (B, groups)."""
+    wide = x.float()
+    size = x[0].numel() // groups
+    mean, square = (sums.sum((2, 3)).unflatten(1, (groups, -1)).sum(2) / size for sums in (wide, wide * wide))
+    inverse = torch.rsqrt((square - mean**2).clamp(min=0) + eps)
+    scale = _spread(inverse, x) * weight
+    shift = bias - _spread(mean, x) * scale
+    return torch.addcmul(shift[..., None, None], wide, scale[..., None, None]).to(x.dtype), mean, inverse
+
+
+def _spread(of_groups: Tensor, x: Tensor) -> Tensor:
+    """(B, groups) -> (B, C) float32"""
+    return of_groups.float().repeat_interleave(x.shape[1] // of_groups.shape[1], 1)
