@@ -55,7 +55,7 @@ def modulations(module: nn.Module, embedding: Tensor, x: Tensor) -> tuple[Tensor
 
 
 def mlp(width: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
 
 def patches(x: Tensor, side: int) -> Tensor:
