@@ -43,7 +43,7 @@ def test_a_block_is_torch_s_encoder_layer():
         HEADS,
         4 * WIDTH,
         dropout=0.0,
-        activation=lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+        activation=torch.nn.functional.gelu,
         batch_first=True,
         norm_first=True,
         dtype=torch.float64,
