@@ -106,6 +106,25 @@ def test_thousands_of_items_are_scrolled_through(empty: Client, opened: Open, tm
     assert page.evaluate("scrollY") > before + 1000  # where the list was left
 
 
+def test_a_list_that_was_asked_for_before_a_change_does_not_undo_it(empty: Client, opened: Open, tmp_path: Path):
+    item, held = upload(empty, clip(tmp_path), "beach.mp4"), []
+    page = opened(empty.port)
+    shown(page, empty.port, "library")
+    until(lambda: names(page) == ["beach.mp4"])
+    page.route("**/v1/library?*", lambda route: held.append((route, route.fetch())))
+    page.get_by_role("searchbox").fill("beach")
+    until(lambda: page.evaluate("1") and held)  # routes are heard while the page is asked
+    heart = page.get_by_role("button", name="Favourite: beach.mp4")
+    heart.click()
+    until(lambda: empty.get(f"/v1/library/{item}").json()["favourite"])
+    route, answer = held[0]
+    assert not answer.json()["data"][0]["favourite"]
+    with page.expect_response("**/v1/library?*"):
+        route.fulfill(response=answer)
+    page.wait_for_timeout(200)
+    assert heart.get_attribute("aria-pressed") == "true"
+
+
 def test_search_favourites_and_tags(empty: Client, opened: Open, tmp_path: Path):
     content = clip(tmp_path)
     ids = {name: upload(empty, content, name) for name in ("beach.mp4", "<b>hills.mp4", "river.mp4")}

@@ -75,6 +75,14 @@ export async function loadItem(id) {
 
 export const putItem = (item) => putItems([item]);
 
-export function putItems(list) {
-  items.set((before) => new Map([...before, ...list.map((item) => [item.id, item])]));
+const alteredAt = new Map(); // when an item was last altered here: Infinity while that is being sent
+
+/** Say that an item is being altered, or that it has been. */
+export const altering = (id) => alteredAt.set(id, Infinity);
+export const altered = (id) => alteredAt.set(id, performance.now());
+
+/** asked: when the server was asked for them; what was altered here since then stays */
+export function putItems(list, asked = Infinity) {
+  const now = list.filter(({ id }) => !(alteredAt.get(id) > asked));
+  items.set((before) => new Map([...before, ...now.map((item) => [item.id, item])]));
 }

@@ -4,7 +4,7 @@ import { cell } from "../cell.js";
 import { t } from "../language.js";
 import { bringBack, told, usedBy } from "../make/back.js";
 import { form, goOn } from "../make/form.js";
-import { content, dropJob, items, putItem, putJob } from "../store.js";
+import { altered, altering, content, dropJob, items, putItem, putJob } from "../store.js";
 import { titleOf } from "../titles.js";
 import { failed, say } from "../toasts.js";
 import { found, insert, load, takeOut } from "./find.js";
@@ -28,8 +28,9 @@ export function compareWithAnother(id) {
 /** Change an item, as it is known now; it is shown at once, and sent after the changes before. */
 export function alter(id, change) {
   const before = items.value.get(id), changes = change(before), turn = (turns.get(id) ?? 0) + 1;
-  const put = (item) => { if (turns.get(id) === turn) putItem(item); }; // else a later change is shown
+  const put = (item) => { if (turns.get(id) === turn) { putItem(item); altered(id); } }; // else a later change is shown
   turns.set(id, turn);
+  altering(id);
   putItem({ ...before, ...changes });
   sending = sending.then(() => call("PATCH", `/v1/library/${id}`, { body: changes })).then(put, (error) => { put(before); failed(error); });
 }

@@ -30,11 +30,11 @@ export const wantAll = () => want(ALL);
 export async function load(anew = false) {
   if (loading && !anew) return;
   loading?.abort();
-  const control = loading = new AbortController(), given = query(wanted.value), last = found.value.ids?.at(-1);
+  const control = loading = new AbortController(), given = query(wanted.value), last = found.value.ids?.at(-1), asked = performance.now();
   if (!anew && last) given.set("after", last);
   try {
     const page = await get(`/v1/library?${given}`, { signal: control.signal });
-    putItems(page.data);
+    putItems(page.data, asked);
     const ids = page.data.map(({ id }) => id);
     found.set((before) => ({ ids: anew ? ids : [...before.ids, ...ids], more: page.has_more }));
   } catch (error) {
@@ -46,8 +46,8 @@ export async function load(anew = false) {
 
 /** Bring in what is new: videos that were finished meanwhile. */
 export async function loadNew() {
-  const page = await get(`/v1/library?${query(wanted.value)}`);
-  putItems(page.data);
+  const asked = performance.now(), page = await get(`/v1/library?${query(wanted.value)}`);
+  putItems(page.data, asked);
   const fresh = page.data.map(({ id }) => id).filter((id) => !found.value.ids.includes(id));
   if (fresh.length) found.set((before) => ({ ...before, ids: [...fresh, ...before.ids] }));
 }
