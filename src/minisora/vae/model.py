@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from minisora.errors import UsageError
 from minisora.vae.codec import Strides
-from minisora.vae.layers import SpaceBlock, TimeBlock, cosines, fold_time, unfold_time, zeroed
+from minisora.vae.layers import SpaceBlock, TimeBlock, by_pieces, cosines, fold_time, unfold_time, zeroed
 
 GROUP = 4  # frames in a latent, the first latent apart
 STRIDE = 8  # pixels on a side of a latent cell
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
         features = unfold_time(features, len(frames)).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         merged = self.merge_one(features) if n == 1 else self.merge_group(features)
         pixels = frames.flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        direct = self.direct_one(pixels) if n == 1 else self.direct_group(pixels)
+        direct = by_pieces(self.direct_one if n == 1 else self.direct_group, pixels)
         mean, log_var = self.latent(merged).chunk(2, 1)
         # the mean over a block, not the sum: weights are about 1 and learn as fast as the others
         return torch.cat([mean + direct / (pixels.shape[1] * STRIDE**2), log_var], 1)
