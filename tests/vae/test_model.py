@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from minisora.bundle import load
 from minisora.errors import UsageError
+from minisora.vae.layers import PatchConv, PatchConvTranspose
 from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE, sample
 from tests.helpers.tiny import DEEPER_VAE as TINY
 
@@ -144,3 +145,28 @@ def test_latents_in_bf16_are_those_of_float32(frames: int):
         wide, narrow = vae.encode(pixels), vae.to(torch.bfloat16).encode(pixels.bfloat16()).float()
     for n in range(wide.shape[1]):
         assert (narrow[:, n] - wide[:, n]).norm() < 0.03 * wide[:, n].norm(), n
+
+
+@pytest.mark.parametrize("channels", [3, 12])
+@pytest.mark.parametrize("kind", [PatchConv, PatchConvTranspose])
+def test_patches_are_mapped_as_torch_convolves_them_in_bf16_too(kind: type[nn.Module], channels: int):
+    """Outputs and gradients, against float64."""
+    sizes, side = ((channels, 16), 32) if kind is PatchConv else ((16, channels), 4)
+    torch.manual_seed(0)
+    layer, x = kind(*sizes, 8), torch.randn(2, sizes[0], side, side)
+    theirs = nn.Conv2d(*sizes, 8, stride=8) if kind is PatchConv else nn.ConvTranspose2d(*sizes, 8, stride=8)
+    theirs.load_state_dict(layer.state_dict())
+    found = []
+    for one, dtype in ((theirs.double(), torch.float64), (layer, torch.float32), (layer, torch.bfloat16)):
+        given = x.to(dtype, copy=True).requires_grad_()
+        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+            out = one(given)
+        one.zero_grad()
+        out.backward(torch.ones_like(out) * torch.linspace(-1, 2, out.shape[-1]).to(out.dtype))
+        assert given.grad is not None
+        found.append(
+            [each.double() for each in (out.detach(), given.grad, *(p.grad.clone() for p in one.parameters()))]
+        )
+    for each, tolerance in zip(found[1:], (1e-5, 0.02), strict=True):
+        for ours, true in zip(each, found[0], strict=True):
+            assert ours.shape == true.shape and (ours - true).norm() < tolerance * true.norm()

@@ -73,16 +73,39 @@ class TimeBlock(nn.Module):
         return x + unfold_time(mixed, batch), line[:, time:]
 
 
-def by_pieces(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Compute conv(x), whose stride is the side of its kernel, as a linear map of each piece.
+class PatchConv(nn.Conv2d):
+    """Convolution whose stride is the side of its kernel: a linear map of each patch.
 
-    oneDNN's bf16 convolution of 12 channels by kernels of 8x8 is wrong on CPUs with AMX (its error
-    is as large as its output: torch 2.13).
+    (N, C, H, W) -> (N, E, H/side, W/side). As a matmul, because oneDNN's bf16 convolution by large
+    kernels of few channels is wrong on CPUs with AMX, by as much as its output (torch 2.13).
     """
-    side = conv.stride[0]
-    rows = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (N, C, H/side, side, W/side, side)
-    pieces = rows.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (N, H/side, W/side, C * side * side)
-    return F.linear(pieces, conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+
+    def __init__(self, channels: int, out: int, side: int) -> None:
+        super().__init__(channels, out, side, stride=side)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = x.unflatten(3, (-1, self.side)).unflatten(2, (-1, self.side))  # (N, C, rows, side, columns, side)
+        patches = cells.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (N, rows, columns, C * side * side)
+        return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+class PatchConvTranspose(nn.ConvTranspose2d):
+    """The transpose of PatchConv, whose gradient is such a convolution.
+
+    (N, E, H/side, W/side) -> (N, C, H, W)
+    """
+
+    def __init__(self, channels: int, out: int, side: int) -> None:
+        super().__init__(channels, out, side, stride=side)
+        self.side = side
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        patches = F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1).mT)  # (N, rows, columns, C * side * side)
+        cells = patches.unflatten(3, (-1, self.side, self.side)).permute(0, 3, 1, 4, 2, 5)
+        assert self.bias is not None
+        out: Tensor = cells.flatten(4).flatten(2, 3) + self.bias[:, None, None]
+        return out
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:

@@ -28,7 +28,16 @@ from torch.nn import functional as F
 
 from minisora.errors import UsageError
 from minisora.vae.codec import Strides
-from minisora.vae.layers import SpaceBlock, TimeBlock, by_pieces, cosines, fold_time, unfold_time, zeroed
+from minisora.vae.layers import (
+    PatchConv,
+    PatchConvTranspose,
+    SpaceBlock,
+    TimeBlock,
+    cosines,
+    fold_time,
+    unfold_time,
+    zeroed,
+)
 
 GROUP = 4  # frames in a latent, the first latent apart
 STRIDE = 8  # pixels on a side of a latent cell
@@ -70,8 +79,8 @@ class Encoder(nn.Module):
             *(SpaceBlock(config.latent_width) for _ in range(config.latent_blocks)),
             zeroed(nn.Conv2d(config.latent_width, 2 * config.latent_channels, 1)),
         )
-        self.direct_one = nn.Conv2d(3, config.latent_channels, STRIDE, stride=STRIDE)
-        self.direct_group = nn.Conv2d(GROUP * 3, config.latent_channels, STRIDE, stride=STRIDE)
+        self.direct_one = PatchConv(3, config.latent_channels, STRIDE)
+        self.direct_group = PatchConv(GROUP * 3, config.latent_channels, STRIDE)
         with torch.no_grad():
             # noise as large as the signal would hide it from the decoder for thousands of steps
             self.latent[-1].bias[config.latent_channels :] = -6.0  # type: ignore[operator]
@@ -86,7 +95,7 @@ class Encoder(nn.Module):
         features = unfold_time(features, len(frames)).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         merged = self.merge_one(features) if n == 1 else self.merge_group(features)
         pixels = frames.flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        direct = by_pieces(self.direct_one if n == 1 else self.direct_group, pixels)
+        direct = self.direct_one(pixels) if n == 1 else self.direct_group(pixels)
         mean, log_var = self.latent(merged).chunk(2, 1)
         # the mean over a block, not the sum: weights are about 1 and learn as fast as the others
         return torch.cat([mean + direct / (pixels.shape[1] * STRIDE**2), log_var], 1)
@@ -116,8 +125,8 @@ class Decoder(nn.Module):
             zeroed(nn.Conv2d(half, 12, 3, padding=1)),
             nn.PixelShuffle(2),
         )
-        self.direct_one = nn.ConvTranspose2d(config.latent_channels, 3, STRIDE, stride=STRIDE)
-        self.direct_group = nn.ConvTranspose2d(config.latent_channels, GROUP * 3, STRIDE, stride=STRIDE)
+        self.direct_one = PatchConvTranspose(config.latent_channels, 3, STRIDE)
+        self.direct_group = PatchConvTranspose(config.latent_channels, GROUP * 3, STRIDE)
         for direct, time in ((self.direct_one, 1), (self.direct_group, GROUP)):
             direct.weight.data.copy_(cosines(config.latent_channels, time, STRIDE)[1].flatten(1, 2))
             nn.init.zeros_(direct.bias)  # type: ignore[arg-type]  # it has one
