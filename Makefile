@@ -5,13 +5,16 @@
 # Each sets up what it needs in .venv and can be run first. A torch that is already in .venv is kept as it is.
 # TORCH_INDEX=<address> fetches torch from another package index, such as PyTorch's own for CPUs.
 # PYTHON=<command> names the Python to build .venv with.
+# WORKERS=<number> is how many processes run the tests, each with one thread.
 
 PYTHON ?= python3
+WORKERS ?= 2
 TORCH_INDEX ?=
 PROMPT ?= a small red ball rolls to the left past a green cube, the camera orbits right
 
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: demo test test-all clean
@@ -25,10 +28,10 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src
-	$(BIN)/pytest -m "not long"
+	$(PYTEST) -m "not long"
 
 test-all: test
-	$(BIN)/pytest -m long
+	$(PYTEST) -m long
 
 $(VENV)/.made:
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))" || \
