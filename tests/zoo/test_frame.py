@@ -51,6 +51,7 @@ def test_a_paper_is_trained_once_and_measured_row_by_row(few, monkeypatch):
     assert done["rows"]["one"] == first and done["figures"] == {"seed": 0.0}
     other = done["rows"]["other"]
     assert other["evaluations"] == 1 and other["samples"] == 4 * train.FEWEST_STEPS
+    assert other["seconds"] != done["stages"]["few"]["seconds"]  # of a sample, not of the training
     assert other["parameters"] == sum(p.numel() for p in ddpm.EpsilonNet(TINY).parameters())
     low, high = done["bounds"]["few"]["floor"], done["bounds"]["few"]["ceiling"]
     assert high["score"] > 0.9 > low["score"] and high["frechet"] < low["frechet"]

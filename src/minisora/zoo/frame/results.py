@@ -81,10 +81,10 @@ def samples_of(entry: Entry, *, seed: int = 0, budget: Budget = TABLE, count: in
 
 
 def _cost(row: Row, done: Result) -> Result:
-    """Parameters, FLOPs and samples of all stages behind a row."""
+    """Parameters, FLOPs and samples of all stages behind a row; the last one's loss."""
     stages = [done["stages"][stage.name] for stage in with_needs(row.stages)]
     return {
-        **{key: sum(each[key] for each in stages) for key in ("parameters", "flops", "samples", "seconds")},
+        **{key: sum(each[key] for each in stages) for key in ("parameters", "flops", "samples")},
         "loss": stages[-1]["loss"],
     }
 
