@@ -55,7 +55,7 @@ from minisora.zoo.videoldm import (
 LIGHT = list(FIELDS).index("light")
 LIGHTS = FIELDS["light"]
 NIGHT = LIGHTS.index("night")
-PERSONAL_BATCH = 32  # pictures of a step of fine-tuning, drawn from those at night in its batch
+PERSONAL_BATCH = 16  # pictures of a step of fine-tuning, drawn from those at night in its batch
 MEASURED = 128  # clips for each of the figures
 
 
@@ -156,7 +156,7 @@ MODULE = Stage(
     loss=ddpm.loss,
     needs=(PICTURES,),
     share=0.7,
-    batch_size=32,
+    batch_size=16,
 )
 
 ENTRY = Entry(

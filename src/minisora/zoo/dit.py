@@ -8,7 +8,7 @@ shift of its norms, with gates that begin at zero (adaLN-Zero). It is the networ
 house's own (dit/) is its grandchild. Before it: latent diffusion (latent_diffusion.py), and U-ViT
 (uvit.py), which kept skip connections. After it: SiT (sit.py), FiT (fit.py), Latte (latte.py).
 
-Smaller here: latents of 64x64 pictures, 8x8x16, of the house's VAE, and 4 million parameters for
+Smaller here: latents of 64x64 pictures, 8x8x16, of the house's VAE, and 1.9 million parameters for
 the 33 to 675 of the paper. The four ways to tell the network (section 3.2, Figure 5) are trained on
 a share of the budget each, the best on all of it.
 
@@ -38,7 +38,7 @@ from minisora.zoo.nets.guidance import guided
 from minisora.zoo.nets.transformer import Block, Head, mlp, patches, pictures, positions
 
 Conditioning = Literal["in-context", "cross-attention", "adaLN", "adaLN-Zero"]
-WIDTH, DEPTH, HEADS = 192, 8, 6
+WIDTH, DEPTH, HEADS = 128, 6, 4
 STEPS = 20
 GUIDANCE = 2.0
 DROPPED = 0.1  # share of the samples that are shown no class, for guidance

@@ -218,7 +218,7 @@ def flops(net: nn.Module, side: int) -> float:
 
 
 def _stage(name: str, net: Callable[[], nn.Module]) -> Stage:
-    return Stage(name=name, toy=PICTURES_64, build=lambda models: Denoiser(net()), loss=loss, share=0.5)
+    return Stage(name=name, toy=PICTURES_64, build=lambda models: Denoiser(net()), loss=loss, share=0.5, batch_size=16)
 
 
 HDIT = _stage("hdit", HDiT)

@@ -193,7 +193,7 @@ REFINE = Stage(
     build=lambda models: ClipTransformer(SIDE, CHANNELS, depth=6),
     loss=refine_loss,
     share=0.8,
-    batch_size=32,
+    batch_size=16,
 )
 
 ENTRY = Entry(

@@ -212,9 +212,9 @@ def _stage(name: str, build: Callable[[], nn.Module], loss: Loss, share: float, 
     )
 
 
-BASE = _stage("base", lambda: VideoUNet(BASE_UNET, partial(TimeAttention, head_width=32)), base_loss, 0.6, 32)
+BASE = _stage("base", lambda: VideoUNet(BASE_UNET, partial(TimeAttention, head_width=32)), base_loss, 0.6, 16)
 TSR = _stage("tsr", lambda: VideoUNet(TSR_UNET, TimeConv), tsr_loss, 0.4, 16)
-SSR = _stage("ssr", lambda: VideoUNet(SSR_UNET, TimeConv), ssr_loss, 0.4, 32)
+SSR = _stage("ssr", lambda: VideoUNet(SSR_UNET, TimeConv), ssr_loss, 0.4, 16)
 
 ENTRY = Entry(
     name="imagen_video",

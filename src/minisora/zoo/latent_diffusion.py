@@ -179,7 +179,7 @@ def _latent(kind: Regularisation) -> Stage:
         loss=latent_loss,
         needs=(FIRST[kind],),
         share=LATENT_SHARE,
-        batch_size=32,
+        batch_size=16,
     )
 
 
@@ -193,7 +193,7 @@ PIXELS = Stage(
     build=lambda models: LatentDiffusion(PIXEL_UNET, lambda x: x),
     loss=latent_loss,
     share=FIRST_SHARE + LATENT_SHARE,
-    batch_size=32,
+    batch_size=16,
 )
 
 ENTRY = Entry(

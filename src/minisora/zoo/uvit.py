@@ -36,7 +36,7 @@ from minisora.zoo.nets.embed import ClassEmbedding, TimeEmbedding
 from minisora.zoo.nets.transformer import patches, pictures
 
 WIDTH, HEADS = dit.WIDTH, dit.HEADS
-DEPTH = 9  # odd: four blocks, a middle one, four that read the skips of the first
+DEPTH = 7  # odd: three blocks, a middle one, three that read the skips of the first
 
 
 @dataclass(frozen=True, kw_only=True)

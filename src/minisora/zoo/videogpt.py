@@ -215,7 +215,7 @@ def perplexity(codes: Tensor) -> float:
 
 
 VQ_STAGE = Stage(
-    name="videogpt-vqvae", toy=CLIPS_32, build=lambda models: VQVAE(), loss=vq_loss, share=0.6, batch_size=32
+    name="videogpt-vqvae", toy=CLIPS_32, build=lambda models: VQVAE(), loss=vq_loss, share=0.6, batch_size=16
 )
 GPT_STAGE = Stage(
     name="videogpt",
@@ -224,7 +224,7 @@ GPT_STAGE = Stage(
     loss=loss,
     needs=(VQ_STAGE,),
     share=0.8,
-    batch_size=32,
+    batch_size=16,
 )
 
 ENTRY = Entry(

@@ -172,7 +172,7 @@ PICTURES = Stage(
     share=0.4,
 )
 VIDEO = Stage(
-    name="videoldm", toy=LATENT_CLIPS_64, build=_frozen, loss=ddpm.loss, needs=(PICTURES,), share=0.5, batch_size=32
+    name="videoldm", toy=LATENT_CLIPS_64, build=_frozen, loss=ddpm.loss, needs=(PICTURES,), share=0.5, batch_size=16
 )
 PICTURES_LONGER = Stage(
     name="videoldm-pictures-longer",
@@ -188,7 +188,7 @@ FROM_NOTHING = Stage(
     build=lambda models: VideoModel(PictureModel()),
     loss=ddpm.loss,
     share=0.9,
-    batch_size=32,
+    batch_size=16,
 )
 
 ENTRY = Entry(

@@ -183,7 +183,7 @@ STAGE = Stage(
     build=lambda models: VideoPoet(tokenizer(models)),
     loss=loss,
     needs=(VQ_STAGE,),
-    batch_size=32,
+    batch_size=16,
 )
 
 ENTRY = Entry(

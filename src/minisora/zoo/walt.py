@@ -141,7 +141,9 @@ def figures(models: Models, seed: int) -> dict[str, float]:
 
 
 def _stage(name: str, second: Toy | None) -> Stage:
-    return Stage(name=name, toy=LATENT_CLIPS_64, second=second, build=lambda models: WALT(), loss=loss, share=0.8)
+    return Stage(
+        name=name, toy=LATENT_CLIPS_64, second=second, build=lambda models: WALT(), loss=loss, share=0.8, batch_size=16
+    )
 
 
 WALT_STAGE, ALONE = _stage("walt", LATENT_PICTURES_64), _stage("walt-clips-alone", None)

@@ -50,7 +50,7 @@ class Stage:
     needs: tuple[Stage, ...] = ()
     second: Toy | None = None
     share: float = 1.0
-    batch_size: int = 64
+    batch_size: int = 32  # few samples and more steps: better at equal FLOPs (docs/log.md)
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
