@@ -201,20 +201,20 @@ TSR_UNET = UNetConfig(in_channels=2 * CHANNELS, widths=(32, 64), blocks=1, atten
 SSR_UNET = UNetConfig(in_channels=2 * CHANNELS, widths=(32, 32), blocks=1, attention=())
 
 
-def _stage(name: str, build: Callable[[], nn.Module], loss: Loss, share: float, batch_size: int) -> Stage:
+def _stage(name: str, build: Callable[[], nn.Module], loss: Loss, share: float) -> Stage:
     return Stage(
         name=f"imagen-video-{name}",
         toy=CLIPS_32,
         build=lambda models: build(),
         loss=loss,
         share=share,
-        batch_size=batch_size,
+        batch_size=16,
     )
 
 
-BASE = _stage("base", lambda: VideoUNet(BASE_UNET, partial(TimeAttention, head_width=32)), base_loss, 0.6, 16)
-TSR = _stage("tsr", lambda: VideoUNet(TSR_UNET, TimeConv), tsr_loss, 0.4, 16)
-SSR = _stage("ssr", lambda: VideoUNet(SSR_UNET, TimeConv), ssr_loss, 0.4, 16)
+BASE = _stage("base", lambda: VideoUNet(BASE_UNET, partial(TimeAttention, head_width=32)), base_loss, 0.6)
+TSR = _stage("tsr", lambda: VideoUNet(TSR_UNET, TimeConv), tsr_loss, 0.4)
+SSR = _stage("ssr", lambda: VideoUNet(SSR_UNET, TimeConv), ssr_loss, 0.4)
 
 ENTRY = Entry(
     name="imagen_video",

@@ -15,7 +15,7 @@ from tests.helpers.studio import Client, File, add_tokens, clip, studio
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-LONG_STEPS = "400"
+LONG_STEPS = "1000"  # more than are done before Cancel, however fast the machine
 
 
 def plays(page: Page) -> bool:
@@ -42,7 +42,7 @@ def test_a_prompt_becomes_a_video_that_plays(client: Client, opened: Open):
 def test_previews_are_watched_and_cancel_answers_at_once(client: Client, opened: Open):
     page = opened(client.port)
     write(page, "a red ball rolls to the left")
-    setting(page, "steps", "1000")  # more than are done before Cancel, however fast the machine
+    setting(page, "steps", LONG_STEPS)
     make(page)
     frames: list[str] = []
     page.locator("[data-state=running]").wait_for()
