@@ -6,8 +6,8 @@ What was new: the loss of DDPM (ddpm.py) depends on the marginals q(x_t | x_0) a
 processes share them. One family of them, with a free sigma, has the same trained network and
 another sampler; at sigma = 0 it draws no noise at all, so that a tenth or a fiftieth of the steps
 will do, a latent x_T determines its picture, and the steps can be walked backwards (inversion).
-After it come the view of the steps as an ODE (score_sde.py, edm.py) and its fast solvers, which
-every sampler of minisora is.
+Section 4.3 already reads the steps as those of an ODE; on that view build score_sde.py, edm.py and
+the fast solvers, which every sampler of minisora is.
 
 Smaller here: the network is that of ddpm.py, trained once for both.
 

@@ -10,9 +10,9 @@ fewer steps (ddim.py), the view in continuous time (score_sde.py), guidance
 (guided_diffusion.py), better preconditioning (edm.py).
 
 Smaller here: 32x32 pictures of one thing, a U-Net of 2.7 million parameters for 35.7, minutes for
-days; the class is given, so that a score can be read. The 1000 steps of training stay; sampling
-them all would take an hour, so it visits every tenth or fiftieth, with the variances of the shorter
-chain (Nichol and Dhariwal 2021, arXiv:2102.09672, section 4).
+the 10.6 hours of eight TPU cores; the class is given, so that a score can be read. The 1000 steps
+of training stay; sampling them all would take an hour, so it visits every tenth or fiftieth, with
+the variances of the shorter chain (Nichol and Dhariwal 2021, arXiv:2102.09672, section 4).
 
 In the paper's symbols x_0 is data, x_T noise and t a step in 1..T; here it counts from 0.
 """

@@ -8,7 +8,7 @@ discriminator that sees each pixel of each frame would cost too much, so two sha
 sees k whole frames, one by one, D_T sees the clip at half the resolution. After it: codes and a
 language model, without a game (videogpt.py); diffusion (video_diffusion.py).
 
-Smaller here: 16x32x32 for up to 48x256x256, batches of 16 for 512, GRUs at 4x4 and 8x8 alone, one
+Smaller here: 16x32x32 for up to 48x128x128, batches of 16 for 512, GRUs at 4x4 and 8x8 alone, one
 residual block after each for two, k = 4 for 8. The class is colour, shape and motion. All networks
 move at once by one optimizer (paper: two steps of D, at another rate, for one of G), and spectral
 norms are in the discriminators alone, as the averaged weights that are sampled from would need

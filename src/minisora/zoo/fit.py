@@ -6,8 +6,8 @@ What was new: a picture is not a grid of a fixed size but a sequence of tokens, 
 a longest one, each with its row and column. Pictures are not cropped to one square in training,
 and sampling may ask for sizes that training never had. For that DiT (dit.py) was given rotary
 positions in two axes, attention with a mask over padding, and SwiGLU. Before it: NaViT (navit.py),
-the same for classifiers. After it: FiTv2, Lumina and minisora's packs, in all of which every video
-has a size of its own.
+the same for classifiers. After it: FiTv2, Lumina and minisora's packs, in all of which every
+sample has a size of its own.
 
 Smaller here: latents of 64x64 pictures, 8x8x16. The set has one size, so the network is trained on
 windows of them, 4x4 to 6x8 and at most LONGEST tokens, where the paper shrinks whole pictures; a

@@ -3,17 +3,17 @@
 Dhariwal and Nichol 2021, arXiv:2105.05233.
 
 What was new: two things. A better U-Net (ADM): attention at several resolutions with more heads,
-the step and the class as scale and shift of group norms (AdaGN). And classifier guidance: a
-classifier that was trained on noisy pictures pulls the samples towards a class by its gradient, and
-a scale on that gradient trades variety for quality, as truncation does for GANs. Before it: DDPM
-(ddpm.py), and the same gradient in Sohl-Dickstein et al. 2015 and Song et al. (score_sde.py).
-After it: guidance without a classifier (Ho and Salimans 2022, arXiv:2207.12598; dit.py), which
-nearly all that followed use.
+the step and the class as scale and shift of group norms (AdaGN, of their paper before). And
+classifier guidance: a classifier that was trained on noisy pictures pulls the samples towards a
+class by its gradient, and a scale on that gradient trades variety for quality, as truncation does
+for GANs. Before it: DDPM (ddpm.py), and the same gradient in Sohl-Dickstein et al. 2015 and Song et
+al. (score_sde.py). After it: guidance without a classifier (Ho and Salimans 2022, arXiv:2207.12598;
+dit.py), which nearly all that followed use.
 
 Smaller here: 32x32 pictures, 2.9 million parameters for 296 (ImageNet 64x64). Half of the training
 samples are shown no class, so one network is both the unconditional and the conditional one of
-Table 4. Fixed variances for learned ones (section 2.1), and no BigGAN-like resampling within the
-residual blocks.
+Table 4 (as arXiv has it). Fixed variances for learned ones (section 2.1), and no BigGAN-like
+resampling within the residual blocks.
 
 In the paper's symbols p_phi(y | x_t) is the classifier and s the gradient scale; samples are of
 Algorithm 2, which guides DDIM.

@@ -7,11 +7,13 @@ number and not with its square. It is an hourglass: tokens are merged four to on
 as a U-Net (ddpm.py) halves and doubles; only the coarsest level sees the whole picture, the finer
 ones attend to a neighbourhood. No latents, no cascade. Before it: DiT (dit.py), which needs latents
 to keep its tokens few, and the hourglass of language models (Nawrot et al. 2021). After it, most
-kept the latents, and its block (rotary positions, normalised queries and keys, gated MLP) spread.
+kept the latents, and blocks like its own (rotary positions, normalised queries and keys, gated MLP)
+became usual.
 
-Smaller here: 64x64 pictures in patches of 2, three levels as in the paper with 32x32, 16x16 and 8x8
-tokens, neighbourhoods of 5x5 for 7x7, one block in the mapping network for two. Next to it stands
-dit.py on the same pixels in patches of 4, for as many FLOPs, half of the budget each.
+Smaller here: 64x64 pictures in patches of 2, three levels as in its model for ImageNet at 256x256,
+with 32x32, 16x16 and 8x8 tokens, neighbourhoods of 5x5 for 7x7, one block in the mapping network
+for two. Next to it stands dit.py on the same pixels in patches of 4, for as many FLOPs, half of the
+budget each.
 
 Training is that of Karras et al. 2022 (edm.py), with the loss weighted by soft-min-SNR.
 """

@@ -16,7 +16,8 @@ all tokens of a clip. The semantic vector is made by a network trained along, fo
 the paper. The picture in detail and the frame's number are concatenated to every frame; in the
 official code (ali-vilab/VGen) to the first and to the others, and a transformer along time spreads
 them. As there, both stages are told the caption: nobody can tell from a picture how its thing will
-move. Its refinement begins at step 700 of 1000 of another schedule, ours at 600 of DDPM's.
+move. The refinement in that code (configs/sr600_infer.yaml) begins at step 700 of 1000 of
+another schedule, ours at 600 of DDPM's.
 
 In a row of the table the picture itself is made from the caption, by the picture model of
 videoldm.py. In the figures it is one of the held-out clips' first frames.

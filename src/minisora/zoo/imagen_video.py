@@ -10,7 +10,7 @@ conditioning with noise of a random, told amount, so that it forgives the flaws 
 it (noise conditioning augmentation, Ho et al. 2021, arXiv:2106.15282); and networks predict v,
 which is stable at every noise (Salimans and Ho 2022, arXiv:2202.00512). Before it: video diffusion
 with one model (video_diffusion.py). After it came cascades of latents (videoldm.py), then
-Sora, which needs none.
+Sora, whose report speaks of none.
 
 Smaller here: three models, 8x16x16 to 16x16x16 to 16x32x32; captions in the words of the toy set
 for those of T5. As in the paper the base attends along time and the upsamplers convolve, so that

@@ -4,9 +4,10 @@ Ma, Wang, Chen, Jia, Liu, Li, Chen and Qiao 2024, arXiv:2401.03048.
 
 What was new: DiT (dit.py) for clips, and an answer to where time belongs in it. Latents of all
 frames become tokens; attention over all of them would be dear, so four variants (section 3)
-factorise it, as ViViT (vivit.py) did for classifiers. The paper finds the first best; Open-Sora's
-and CogVideo's transformers began from it. Before it video diffusion was made of U-Nets with layers
-of time (video_diffusion.py); W.A.L.T (walt.py) came in the same weeks.
+factorise it, as ViViT (vivit.py) did for classifiers. The paper finds the first best; Open-Sora
+Plan was built on its code, and Open-Sora's first blocks are its third variant. Before it video
+diffusion was made of U-Nets with layers of time (video_diffusion.py); W.A.L.T (walt.py) came in the
+same weeks.
 
 Smaller here: latents of 17 frames of 64x64 pixels, 5x8x8x16, of the house's causal VAE, where the
 paper encodes each frame alone; two million parameters for 32 to 674 million; eps alone is learnt,

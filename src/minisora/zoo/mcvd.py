@@ -4,8 +4,8 @@ Voleti, Jolicoeur-Martineau and Pal 2022, arXiv:2205.09853.
 
 What was new: one model for four tasks. It denoises a block of a few frames, told the frames before
 and after it; in training either is hidden at random, so that the same network predicts the future
-(or the past), generates from nothing, and interpolates. Long clips come block by block. It came in
-the same weeks as video_diffusion.py, which conditions a model that was never trained for it; masks
+(or the past), generates from nothing, and interpolates. Long clips come block by block. It came six
+weeks after video_diffusion.py, which conditions a model that was never trained for it; masks
 over frames are how Sora's successors, and minisora itself, take pictures and clips to extend.
 
 Smaller here: blocks of 4 frames of 32x32 pixels between 2 past and 2 future ones, and the U-Net of

@@ -47,7 +47,7 @@ Packing = Callable[[Sequence[int]], list[list[int]]]  # tokens of each picture -
 
 
 def greedy(lengths: Sequence[int]) -> list[list[int]]:
-    """Each picture goes into the first sequence with room (section 2.3), here the longest first."""
+    """Each picture, the longest first, goes into the first sequence with room (section 2.3)."""
     sequences: list[list[int]] = []
     room: list[int] = []
     for picture in sorted(range(len(lengths)), key=lambda n: -lengths[n]):

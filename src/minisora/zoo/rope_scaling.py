@@ -15,7 +15,8 @@ to map longer contexts onto known angles, for s times the length:
                    slowed by s, a ramp between; and sharper attention (Peng et al. 2023,
                    arXiv:2309.00071)
 
-After it: fine-tuning with them on few samples (entropy_abf.py), and on a million tokens (lwm.py).
+In the same week: fine-tuning with a larger base on few samples (entropy_abf.py); after it: a
+million tokens (lwm.py).
 Here they are applied to what this house makes: video. Its own networks count time in seconds by the
 same rotation (dit/rope.py), and so meet the question whenever a video is longer than a window.
 

@@ -8,12 +8,12 @@ is given layers over time and trained on pictures and clips together; what it is
 of each frame, estimated and blurred by a known amount (structure), and the CLIP embedding of a
 frame (content). A clip can then be drawn again in the look of a text or a picture, and the blur
 says how closely its shapes are kept. A second guidance scale, between the model with and without
-its layers over time, says how smooth the result is. It was the first such model that people could
-use in a browser; Gen-2 left structure out and began with a text or a picture, which is what
+its layers over time, says how smooth the result is. It was among the first such models that people
+could use in a browser; Gen-2 left structure out and began with a text or a picture, which is what
 "image to video" has meant since. Before it: SDEdit (arXiv:2108.01073), Tune-A-Video
-(arXiv:2212.11565), models of pictures with frozen spatial layers. After it: AnimateDiff, I2VGen-XL
-and Stable Video Diffusion in the open, and Sora (sora.py), which animates, extends and edits with
-one network.
+(arXiv:2212.11565), CogVideo (arXiv:2205.15868) on a frozen model of pictures. After it:
+AnimateDiff, I2VGen-XL and Stable Video Diffusion in the open, and Sora (sora.py), which animates,
+extends and edits with one network.
 
 Where it stands here:
 

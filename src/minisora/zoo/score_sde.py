@@ -35,9 +35,9 @@ from minisora.zoo.frame.entry import Ask, Entry, Models, Paper, Row, Stage
 from minisora.zoo.frame.sets import PICTURES_32, ToyBatch, batch_of
 from minisora.zoo.nets.unet import UNetConfig
 
-SIGMA_MIN, SIGMA_MAX = 0.01, 50.0  # VE, appendix C
+SIGMA_MIN, SIGMA_MAX = 0.01, 50.0  # VE: appendix C, and the authors' code for CIFAR-10
 BETA_MIN, BETA_MAX = 0.1, 20.0  # VP, appendix C: DDPM's, times its 1000 steps
-SNR = 0.16  # r of the corrector, appendix G: that of Table 5 for VE; for VP it has 0.01
+SNR = 0.16  # r of the corrector, appendix G; Table 5: 0.16 or 0.17 for VE, 0.01 for VP
 Score = Callable[[Tensor, Tensor], Tensor]  # x, t () -> grad_x log p_t(x)
 Moment = Callable[[Tensor], Tensor]
 

@@ -11,7 +11,7 @@ and shape train one model, which then makes any. Each of these was known, and is
 zoo; what was not known was that a minute of coherent video comes out, and with it things that
 nobody put in: space that stays when the camera moves, things that come back after they were hidden,
 strokes of a brush that remain. Hence the report's title, and its list of failures: glass that does
-not break, bites that leave no mark. Its size, data and cost were never told.
+not break, food that is eaten and stays whole. Its size, data and cost were never told.
 
 Which paper each claim goes back to, and where it stands in minisora:
 

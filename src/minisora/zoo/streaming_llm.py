@@ -7,10 +7,11 @@ What was new: a look at what breaks. A model with a cache of the last tokens alo
 moment at which the first token leaves it, although nothing that the token says is missed: softmax
 must put its weight somewhere, and heads that have nothing to look for learn to put it on the first
 token, which every later one sees (an "attention sink"). So the cache keeps the first few tokens and
-the last ones, and counts positions inside the cache, not in the text; nothing is trained. Before
-it came windowed attention (Longformer, arXiv:2004.05150) and rotary positions. After it: models
-trained with a token that is meant as a sink (section 3.3), and its kin in vision, registers (Darcet
-et al. 2023, arXiv:2309.16588). Sliding windows of video models keep their first frames alike.
+the last ones, and counts positions inside the cache, not in the text; nothing is trained. Before it
+came windowed attention (Longformer, arXiv:2004.05150) and rotary positions. Its kin in vision, of
+the same days, are registers (Darcet et al. 2023, arXiv:2309.16588). After it: models trained with a
+token that is meant as a sink (section 3.3). Sliding windows of video models keep their first frames
+alike.
 
 Smaller here: a model of 0.8 million parameters that was trained on streams of 128 tokens, and one
 cache of 120. Its streams all begin with the same token, START, as the paper advises, so one sink

@@ -7,8 +7,8 @@ factorised over space and time: its convolutions and attentions stay within a fr
 attention over a frame's pixels comes one over the frames at a pixel. Masked, the latter lets a
 batch train on clips and on single pictures together. And a model of 16 frames extends its own clips
 by reconstruction guidance, with no training for it. After it: imagen_video.py, a cascade of such
-models; make it in latents, on a frozen picture model, and it is videoldm.py; mcvd.py, of the same
-weeks, is trained for conditions.
+models; make it in latents, on a frozen picture model, and it is videoldm.py; mcvd.py, six weeks
+later, is trained for conditions.
 
 Smaller here: 16 frames of 32x32 pixels, which enter in squares of 2x2, and narrow widths, so that
 more than ten thousand clips are seen; the 1000 steps and the eps of ddpm.py stand for the paper's

@@ -7,8 +7,8 @@ and sound are one sequence; a task is a token and what is known, the prefix, whi
 both directions; the rest is written token by token, and the loss is on that alone (sections 3.2 and
 4.1). Text to video, picture to video, prediction, inpainting and outpainting are then one network.
 Before it: VideoGPT (videogpt.py) with one task; MAGVIT (Yu et al. 2022, arXiv:2212.05199), many
-tasks with masked tokens. After it, the same breadth in a diffusion transformer: Sora (sora.py),
-whose clean frames on the canvas stand for the prefix.
+tasks with masked tokens. After it, the same breadth in a diffusion transformer: Sora (sora.py);
+in minisora clean frames on the canvas stand for the prefix.
 
 Smaller here: no sound and no super-resolution, seven words for the text, and the codes of
 videogpt.py, trained once for both, instead of MAGVIT-v2's. Those are not causal: each sees frames

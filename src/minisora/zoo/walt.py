@@ -8,7 +8,7 @@ blocks see windows: in turn a frame (spatial), and a box of all frames and some 
 columns (spatiotemporal), where a picture passes by an identity mask. Scale and shift of the norms
 come from one MLP and a low-rank part for each block (adaLN-LoRA). Before it: DiT (dit.py), and
 video_diffusion.py, which trained on pictures too; latte.py came in the same weeks. Sora's
-"transformer on spacetime patches" of pictures and clips is next of kin.
+transformer on spacetime patches of pictures and clips is next of kin.
 
 Smaller here: the house's causal VAE, latents 5x8x8x16 of clips and 8x8x16 of pictures, and a
 width of 128; eps for the paper's v, no self-conditioning, no relative positions in windows. Trained

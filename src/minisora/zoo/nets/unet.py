@@ -1,9 +1,9 @@
 """The U-Net of the diffusion papers: residual blocks at falling resolution, skip connections.
 
-Ho et al. 2020 (arXiv:2006.11239, appendix B) took it from PixelCNN++; Dhariwal and Nichol 2021
-(arXiv:2105.05233, section 3) added what `adm` switches on: the time as scale and shift of a norm,
-attention at several resolutions, resampling inside residual blocks. Rombach et al. 2021
-(arXiv:2112.10752, section 3.3) added cross-attention to `context`.
+Ho et al. 2020 (arXiv:2006.11239, appendix B) took it from PixelCNN++; Nichol and Dhariwal 2021
+(arXiv:2102.09672) made the time the scale and shift of a norm, which `adm` switches on; Dhariwal
+and Nichol 2021 (arXiv:2105.05233, section 3) put attention at several resolutions. Rombach et al.
+2021 (arXiv:2112.10752, section 3.3) added cross-attention to `context`.
 """
 
 from __future__ import annotations
