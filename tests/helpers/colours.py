@@ -36,10 +36,16 @@ def frame_of(planes, pixel_format, *, primaries=2, transfer=2, matrix=2, full=Fa
 
 
 def write(path: Path, frames, *, codec="ffv1", options=None, rotation=None, rate=25) -> Path:
-    """Write frames with the tags of the first."""
-    frames = list(frames)
+    """Write frames with the tags of the first.
+
+    x265 uses no B-frames: for fewer frames than its delay (2) it gives decoding times from
+    memory that it never set.
+    """
+    frames, options = list(frames), dict(options or {})
+    if codec == "libx265":
+        options["x265-params"] = f"{options.get('x265-params', 'log-level=none')}:bframes=0"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, frames[0].format.name
         if rotation is not None:
             stream.set_display_rotation(rotation)
