@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -17,7 +18,7 @@ from minisora.errors import UsageError
 from minisora.generate import deliver, fitting
 from minisora.generate.canvas import Condition, Shape
 from minisora.generate.deliver import Resampling, delivered, own_size, reduced, side_seen, with_upscaler, working
-from minisora.generate.frames import Sampling
+from minisora.generate.frames import Sampling, looped
 from minisora.generate.model import Model
 from minisora.generate.schedule import Schedule
 from minisora.generate.verbs import Generate, Image, Reverse
@@ -123,6 +124,20 @@ def test_a_region_holds_where_all_of_a_small_pixel_holds(larger):
             assert covered.all() or not small.region[row, column]
     with pytest.raises(UsageError, match="does not fit a video of 150x100"):
         reduced(larger, [Condition(picture(9, 20, 29))], ASKED)
+
+
+def test_an_enlarged_loop_has_no_seam(bundle):
+    """Enlarged as one round of many: with the frames that come before and after."""
+    torch.manual_seed(0)
+    upscaler = Upscaler(TINY).requires_grad_(False)
+    for parameter in upscaler.parameters():
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    factor, small = upscaler.factor, Shape(num_frames=8, height=24, width=24, fps=8.0)
+    shape = replace(small, height=factor * 24, width=factor * 24)
+    large = replace(bundle, upscaler=upscaler, sampling=replace(bundle.sampling, size=(24, 24)))
+    made = sampled(partial(looped, bundle, small, "a ball", settings()))
+    rounds = upscaler.upscale(torch.cat([made] * 3))
+    assert torch.equal(sampled(partial(looped, large, shape, "a ball", settings())), rounds[8:16])
 
 
 def test_frames_are_enlarged_then_resampled(larger):

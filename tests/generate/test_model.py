@@ -215,6 +215,8 @@ def test_interpolate_keeps_the_rate_of_the_file_times_n(model):
     given = clip(4, fps=5.0)
     video = model.interpolate(given, "a ball", times=3, **FEW)
     assert video.fps == 15.0 and torch.equal(video.frames[::3], given.frames)
+    with pytest.raises(UsageError, match="the clip has one frame, and nothing lies between"):
+        model.interpolate(clip(1), "a ball")
 
 
 def test_pictures_at_several_moments(model):
@@ -223,6 +225,8 @@ def test_pictures_at_several_moments(model):
     assert torch.equal(video.frames[0], first) and torch.equal(video.frames[8], last) and len(video.frames) == 9
     with pytest.raises(UsageError, match=r"at 1.5: give a moment above 0, within 1 s"):
         model.animate(first, "a ball", at={1.5: last}, seconds=1.0)
+    with pytest.raises(UsageError, match=r"the picture at 50 s: the video's last frame is at .* s. Ask for more"):
+        model.animate(first, "a ball", at={50.0: last})
     with pytest.raises(UsageError, match=r"at 0: give a moment above 0, within 1 s"):
         model.animate(first, "a ball", at={0: last}, seconds=1.0)
     with pytest.raises(UsageError, match="overlap"):

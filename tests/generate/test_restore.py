@@ -18,7 +18,7 @@ def values(pieces) -> list[int]:
     return [int(frame[0, 0, 0]) for piece in pieces for frame in piece]
 
 
-@pytest.mark.parametrize("sizes", [[13], [1, 4, 8], [5, 4, 4], [5, 8]])
+@pytest.mark.parametrize("sizes", [[13], [1, 4, 8], [5, 4, 4], [5, 8], [1] * 13, [3, 3, 3, 4], [5, 3, 5]])
 def test_what_was_lost_fades_on_both_sides_however_the_frames_come(sizes):
     """The VAE makes all frames darker by 15; frame 6 is given."""
     decoded = level(*[100] * 13)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from minisora.dit.model import DiT
 from minisora.generate.canvas import Condition, Shape, build
 from minisora.generate.window import encode_prompt, sample, tiles
 from minisora.progress import Watch
@@ -32,6 +33,16 @@ def test_parts_cover_every_token_and_overlap(bundle, side):
     seen = [set((cells[index] // 5).tolist()) for index, _ in tiles(canvas, side)]
     tops = sorted({min(rows) for rows in seen})
     assert all(later - earlier < side for earlier, later in pairwise(tops))
+
+
+@pytest.mark.parametrize("text_pad", [0, 8])
+def test_a_prompt_alone_is_told_as_beside_the_null_text(bundle, text_pad):
+    dit = DiT(replace(bundle.dit.config, text_pad=text_pad))
+    prompt = encode_prompt(replace(bundle, dit=dit), "a ball")
+    apart = dit.context(prompt.tokens[: prompt.lengths[0]], prompt.lengths[:1])
+    assert prompt.prompt_alone.lengths == apart.lengths
+    torch.testing.assert_close(prompt.prompt_alone.keys, apart.keys)
+    torch.testing.assert_close(prompt.prompt_alone.values, apart.values)
 
 
 def test_what_is_not_larger_is_one_part_in_order(bundle):

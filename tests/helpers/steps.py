@@ -17,19 +17,21 @@ from minisora.data.pack import Pack
 from minisora.data.patch import grid_positions
 from minisora.dit.model import DiT, DiTConfig
 from minisora.train.config import OptimConfig, RunConfig
+from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.parallel import Layout, joined, prepare, whole
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VAEConfig, VideoVAE
+from minisora.worlds.playroom.hints import HINTS, NOTHING
 
 ROOT = Path(__file__).parents[2]
 PACKS = 4
 TINY = DiTConfig(width=32, depth=2, num_heads=4, mlp_width=48, text_width=12, latent_channels=4, time_width=16)
 
 
-def network() -> DiT:
+def network(kind: type[DiT] = DiT) -> DiT:
     """With every branch open: at its own start most gradients are zero."""
-    dit = DiT(TINY)
+    dit = kind(TINY)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in dit.parameters():
@@ -56,9 +58,16 @@ def batch(number: int) -> LatentBatch:
     return LatentBatch(pack, torch.rand(total, generator=draw) < 0.8, 1e6)
 
 
+def hinted(number: int) -> LatentBatch:
+    """The same with hints of every token."""
+    draw, plain = torch.Generator().manual_seed(number), batch(number)
+    hints = [torch.randint(NOTHING, len(answers), (plain.tokens,), generator=draw) for answers in HINTS.values()]
+    return replace(plain, hints=torch.stack(hints, 1))
+
+
 def gradients(layout: Layout, *, float8: bool = False) -> dict[str, Tensor]:
     with joined(layout) as ranks:
-        dit = network()
+        dit = network(HintedDiT)
         prepare(dit, ranks, float8=float8)
         if dit.across is not None:  # what must be decided alike, by the first of those that share a pack
             mine = torch.tensor([ranks.rank])
@@ -67,7 +76,7 @@ def gradients(layout: Layout, *, float8: bool = False) -> dict[str, Tensor]:
         own = ranks.share(PACKS)
         total = 0.0
         for n in own:
-            loss = dit_loss(dit, batch(n), torch.Generator().manual_seed(n))["loss"]
+            loss = hinted_loss(dit, hinted(n), torch.Generator().manual_seed(n))["loss"]
             (loss * layout.context / len(own)).backward()
             total += float(loss.detach()) / PACKS
         grads = {name: whole(p.grad) for name, p in dit.named_parameters() if p.grad is not None}

@@ -210,6 +210,13 @@ def test_a_run_that_was_cooled_down_goes_on_from_the_uncooled_weights(tmp_path, 
     assert cooled == [f"cooldown-from-000000{step}" for step in (20, 26, 40)]
 
 
+def test_a_run_longer_than_asked_for_is_cooled_down_from_where_it_is(tmp_path, capsys):
+    run(replace(COOLED, steps=40), tmp_path, stop_at=35)
+    run(COOLED, tmp_path, cool_now=True)
+    assert "cool-down: step 35 of 43" in capsys.readouterr().err
+    assert (tmp_path / "cooldown-from-00000035" / "step-00000043").is_dir()
+
+
 def test_a_cool_down_may_have_batches_of_its_own(tmp_path):
     seen: list[tuple[str, int]] = []
 

@@ -19,6 +19,7 @@ from minisora.dit.ulysses import Across
 from minisora.errors import UsageError
 from minisora.train import loop
 from minisora.train.config import on_meta
+from minisora.train.hints import HintedDiT, hinted_loss
 from minisora.train.parallel import (
     KEPT,
     Layout,
@@ -32,7 +33,7 @@ from minisora.train.parallel import (
 from minisora.train.velocity import dit_loss
 from minisora.vae.loss import VAELoss
 from minisora.vae.model import VideoVAE
-from tests.helpers.steps import CONFIG, PACKS, TINY, VAE, VAE_RUN, batch, crops, gradients, network, start
+from tests.helpers.steps import CONFIG, PACKS, TINY, VAE, VAE_RUN, batch, crops, gradients, hinted, network, start
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +106,10 @@ def test_a_vae_is_trained_on_two_processes_as_on_one(tmp_path, monkeypatch):
 
 def test_activation_checkpointing_gives_the_same_gradients(alone):
     with joined(Layout(recompute=True)) as ranks:
-        dit = network()
+        dit = network(HintedDiT)
         prepare(dit, ranks)
     for n in range(PACKS):
-        (dit_loss(dit, batch(n), torch.Generator().manual_seed(n))["loss"] / PACKS).backward()
+        (hinted_loss(dit, hinted(n), torch.Generator().manual_seed(n))["loss"] / PACKS).backward()
     for name, p in dit.named_parameters():
         assert p.grad is not None and torch.allclose(p.grad, alone[name], atol=1e-7), name
 
@@ -134,10 +135,10 @@ def test_checkpointed_blocks_are_compiled_too(alone):
     """One graph for every pack, with the same gradients; on a GPU attention still breaks it."""
     torch._dynamo.reset()
     counters.clear()
-    dit = network()
+    dit = network(HintedDiT)
     prepare(dit, Ranks(Layout(recompute=True)), compiled=True)
     for n in range(PACKS):
-        (dit_loss(dit, batch(n), torch.Generator().manual_seed(n))["loss"] / PACKS).backward()
+        (hinted_loss(dit, hinted(n), torch.Generator().manual_seed(n))["loss"] / PACKS).backward()
     for name, p in dit.named_parameters():
         assert p.grad is not None and torch.allclose(p.grad, alone[name], atol=1e-6), name
     assert not counters["graph_break"] and counters["stats"]["unique_graphs"] <= 2

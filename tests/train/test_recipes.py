@@ -25,7 +25,7 @@ from minisora.runs.estimate import largest_batch
 from minisora.runs.known import known
 from minisora.train.loop import State
 from minisora.train.parallel import Ranks
-from minisora.vae.model import GROUP, STRIDE, VideoVAE
+from minisora.vae.model import GROUP, STRIDE, VAEConfig, VideoVAE
 from minisora.video import read_image
 from tests.helpers.tiny import DIT, VAE, Words
 
@@ -140,8 +140,8 @@ def test_with_a_base_latents_and_bundle_are_of_its_vae(tmp_path):
 
 def test_a_run_says_which_weights_it_begins_with(tmp_path):
     """Other clips under a known name would go unnoticed; a run from scratch says nothing."""
-    fresh = (recipes.toybox_pictures, recipes.vae_toybox, recipes.captioner_playroom, recipes.toybox_upscale)
-    assert [recipe().origin + recipe().content for recipe in fresh] == [""] * 4
+    fresh = (recipes.vae_toybox, recipes.captioner_playroom)
+    assert [recipe().origin + recipe().content for recipe in fresh] == [""] * 2
     save(tmp_path / "base", bundle := Bundle("base", trained_vae(), DiT(transformer.DIT), Words(), Sampling()))
     captioner = copytree(captioner_files.EMBEDDED, tmp_path / "captioner")
     begun = (
@@ -159,6 +159,16 @@ def test_a_run_says_which_weights_it_begins_with(tmp_path):
     next(network.parameters()).add_(1.0)
     save_captioner(network, captioner, network.trained)
     assert all(now != was for now, was in zip([recipe().content for recipe in begun], before, strict=True))
+
+
+@pytest.mark.parametrize("recipe", [recipes.toybox_pictures, recipes.toybox, recipes.toybox_upscale])
+def test_another_vae_is_another_run(recipe):
+    """Its latents are others: a run that goes on with them would go unnoticed."""
+    before = recipe().content
+    own = Path(".cache/runs/vae-toybox/vae.safetensors")
+    own.parent.mkdir(parents=True)
+    save_part(VideoVAE(VAEConfig()), own)
+    assert recipe().content != before
 
 
 def test_clips_begin_with_the_pictures_that_are_there():

@@ -159,12 +159,15 @@ def fitted(
 def conditions_of(pictures: Mapping[float, Video], shape: Shape) -> tuple[tuple[Condition, ...], list[str]]:
     """Conditions from pictures by second, fitted to the video's size; and notes for the user.
 
-    Raises UsageError for two at one frame.
+    Raises UsageError for two at one frame, and for one after the last.
     """
     conditions, notes = list[Condition](), list[str]()
     for at, picture in sorted(pictures.items()):
         name = display_name(picture, "the picture")
         notes += fit_notes(name, picture.frames.shape[1:3], (shape.height, shape.width))
+        if round(at * shape.fps) >= shape.num_frames:
+            last = (shape.num_frames - 1) / shape.fps
+            raise UsageError(f"{name} at {at:g} s: the video's last frame is at {last:g} s. Ask for more seconds.")
         conditions.append(Condition(fit(picture.frames, shape.height, shape.width)[0], at=round(at * shape.fps)))
     check_apart(conditions)
     return tuple(conditions), notes

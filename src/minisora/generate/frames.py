@@ -266,8 +266,9 @@ def looped(bundle: Bundle, shape: Shape, text: str, settings: Settings, watch: W
         tokens = sample(bundle, canvas, encode_prompt(bundle, text), settings, watch, around=around)
     latents = canvas.latents(tokens)
     before = torch.cat([latents] * -(-WARM_UP // count), 1)[:, -WARM_UP:]
-    frames = torch.cat(list(decode(bundle, [before, latents], made, watch, first_alone=False)))
-    yield torch.cat(list(delivered(bundle, [frames], shape, watch)))[WARM_UP * bundle.vae.strides.frames :]
+    after, skipped = latents[:, :1], WARM_UP * bundle.vae.strides.frames  # an upscaler looks ahead
+    frames = torch.cat(list(decode(bundle, [before, latents, after], made, watch, first_alone=False)))
+    yield torch.cat(list(delivered(bundle, [frames], shape, watch)))[skipped : skipped + shape.num_frames]
 
 
 @torch.no_grad()

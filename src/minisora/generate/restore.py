@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from minisora.generate.canvas import Condition
 
-FADE = 4  # frames on each side of exact ones; at most the length of the shortest piece after the first
+FADE = 4  # frames on each side of exact ones
 EDGE = 4  # pixels inside a generated region; farther in, detail from outside no longer applies
 MOST_LOST = 16.0  # of 255, mean: a larger difference is not loss of the VAE but another picture
 MOST_APART = 16.0  # of 255, mean of the colours: pixels that differ more show another object
@@ -40,7 +40,7 @@ class Lost:
 
 
 def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> Iterator[Tensor]:
-    """Restore conditioning frames in decoded pieces; each piece waits for the next.
+    """Restore conditioning frames in decoded pieces; FADE frames or more wait for the next.
 
     pieces: (n, H, W, 3) uint8
     """
@@ -49,7 +49,7 @@ def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> I
     lost: dict[int, Lost] = {}  # by frame
     waiting: Tensor | None = None
     start = 0
-    for piece in pieces:
+    for piece in _joined(pieces):
         if waiting is not None:
             first = start + len(waiting)
             lost.update(_lost(piece, first, whole))
@@ -61,6 +61,18 @@ def hold_exactly(pieces: Iterable[Tensor], conditions: Sequence[Condition]) -> I
         waiting = piece
     if waiting is not None:
         yield _finished(waiting, start, held, lost)
+
+
+def _joined(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Join pieces so that all but the last have FADE frames or more."""
+    held: list[Tensor] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(map(len, held)) >= FADE:
+            yield torch.cat(held)
+            held = []
+    if held:
+        yield torch.cat(held)
 
 
 def _lost(frames: Tensor, start: int, conditions: Sequence[Condition]) -> dict[int, Lost]:

@@ -317,6 +317,8 @@ class Interpolate(Sampled):
     def plan(self, bundle: Bundle) -> Plan:
         video, fit_notes = fitting.fitted(bundle, media.clip(self.clip), self.size, None, "the clip")
         clip, fps = video.frames, self.times * video.fps
+        if len(clip) < 2:
+            raise UsageError("the clip has one frame, and nothing lies between: give two or more, or `animate` it.")
         seconds = (len(clip) - 1) / video.fps
         shape, prompt = fitting.shape_of(bundle, seconds, video.size, fps), Schedule.parse(self.prompt)
         notes = fitting.checked(bundle, prompt, shape)

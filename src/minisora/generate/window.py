@@ -124,7 +124,8 @@ def encode_prompt(bundle: Bundle, prompt: str) -> EncodedPrompt:
     text = bundle.text.encode([prompt, ""])
     length, null_length = text.lengths
     both = bundle.dit.context(text.tokens, (length, null_length))
-    alone = Context(tuple(k[:length] for k in both.keys), tuple(v[:length] for v in both.values), (length,))
+    own = both.lengths[0]  # more than `length` where text is padded
+    alone = Context(tuple(k[:own] for k in both.keys), tuple(v[:own] for v in both.values), (own,))
     return EncodedPrompt(text.tokens, (length, null_length), both, alone)
 
 

@@ -100,7 +100,7 @@ def toybox_pictures(steps: int = 3300, base: str | Path | None = None) -> RunCon
         build=lambda: HintedDiT(DIT) if weights is None else filled(HintedDiT(DIT), weights),
         base=base,
         origin=f"from {base}" if base else "",
-        content="" if weights is None else content_of(weights, vae_weights(base)),
+        content=content_of(*([] if weights is None else [weights]), vae_weights(base)),
         sampling=replace(SAMPLING, seconds=0.0),
         tokens=(1, *TOKENS[1:]),
         averages_at=(500,),

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from minisora.device import working_dtype
-from minisora.recipes.vae import trained_vae
-from minisora.train.config import OptimConfig, RunConfig, split
+from minisora.recipes.vae import trained_vae, vae_weights
+from minisora.train.config import OptimConfig, RunConfig, content_of, split
 from minisora.upscale.files import save_upscaler
 from minisora.upscale.model import Upscaler, UpscalerConfig
 from minisora.upscale.train import PairBatches, UpscaleLoss, playroom_pairs
@@ -58,4 +58,5 @@ def toybox_upscale(steps: int = 6000) -> RunConfig:
         prefetch=1,
         preview=preview,
         preview_every=500,
+        content=content_of(vae_weights()),
     )

@@ -27,7 +27,7 @@ WEIGHT = 0.25  # of each hint's cross-entropy, relative to the flow loss
 class HintedDiT(DiT):
     """A DiT that keeps its logits of the hints for the last pack in `answers`.
 
-    answers: (L, classes of all HINTS)
+    answers: (L, classes of all HINTS), of this process's tokens
     """
 
     answers: Tensor | None = None
@@ -58,11 +58,12 @@ def hinted_loss(dit: HintedDiT, batch: LatentBatch, noise: torch.Generator) -> d
     losses = dit_loss(dit, batch, noise)
     if batch.hints is None:
         return losses
-    assert dit.answers is not None
+    logits = dit.answers
+    assert logits is not None
+    if dit.across is not None:
+        logits = dit.across.whole(logits, len(batch.hints))
     losses["flow"] = losses["loss"].detach()
-    for n, (name, answers) in enumerate(
-        zip(HINTS, dit.answers.float().split([*map(len, HINTS.values())], -1), strict=True)
-    ):
+    for n, (name, answers) in enumerate(zip(HINTS, logits.float().split([*map(len, HINTS.values())], -1), strict=True)):
         known = batch.hints[:, n] != NOTHING
         true = batch.hints[known, n]
         wrong = F.cross_entropy(answers[known], true, reduction="sum") / known.sum().clamp(min=1)

@@ -199,7 +199,7 @@ def _run(config: RunConfig, folder: Path, ranks: Ranks, stop_at: int | None, coo
         stable = Phase(folder=folder, stop=0 if cool_now else min(last, config.steps), batch=config.batch)
         stopped = _train(config, stable, state, ranks, interrupt, peak)
         start, steps = state.step, config.cooldown_steps
-        if steps and last > start and not stopped and (cool_now or start >= config.steps):
+        if steps and not stopped and (stop_at is None or stop_at > start) and (cool_now or start >= config.steps):
             cooled = Phase(
                 folder=folder / f"cooldown-from-{start:08d}",
                 stop=start + steps if stop_at is None else min(start + steps, stop_at),
