@@ -367,6 +367,7 @@ WRONG = [
     ("panda70m", "x.csv", PANDA + "a,b,\"[['0:00:01', 'x']]\",\"['a']\",\n", r"x\.csv:2: 'x' is not a time"),
     ("panda70m", "x.csv", PANDA + "a,b\n", r"x\.csv:2: expected 5 cells as in the first row, found 2"),
     ("panda70m", "x.csv", PANDA + "a,b,__import__('os').abort(),[],\n", "expected a list in 'timestamp'"),
+    ("panda70m", "x.csv", PANDA + 'a,b,"[{{1}, {2}}]",[],\n', "expected a list in 'timestamp'"),
     ("panda70m", "x.csv", "", "is empty"),
     ("panda70m", "x.json", "[]", "expected an object of lists of spans by video"),
     ("youku", "x.csv", "video_id,title\na.mp4,b\n", r"x\.csv:2: expected video_id:FILE or clip_name:FILE"),

@@ -59,6 +59,14 @@ def test_shots_after_each_other():
     )
 
 
+def test_spaces_without_end_are_read_at_once():
+    """A pattern with two neighbours that take spaces would need hours."""
+    many = 16_000 * " "
+    for text in (f"0{many}-{many}x", f"0{many}x", f"0-1{many}s{many}x", f"0-{many}:{many}"):
+        assert Schedule.parse(text).first == text.strip()
+    assert Schedule.parse(f"0{many}s{many}-{many}2{many}s{many}: a ball |{many}2-: a cube").parts[1].text == "a cube"
+
+
 @pytest.mark.parametrize("empty", ["", "  "])
 def test_an_empty_prompt_is_refused(empty):
     with pytest.raises(UsageError, match=r"the prompt is empty\. Say what to show"):

@@ -151,6 +151,8 @@ def test_a_waiting_job_is_paused_edited_moved_and_copied(client: Client, tmp_pat
     assert edited["minisora"]["request"] | {"prompt": 0, "seconds": 0, "steps": 0, "seed": 0} == second["minisora"][
         "request"
     ] | {"prompt": 0, "seconds": 0, "steps": 0, "seed": 0}
+    for given in ({"num_inference_steps": 3}, {"num_frames": 17}, {"width": 64, "height": 64}):  # as others say it
+        assert client.call("PATCH", path, data=given).status == 200
     assert client.call("PATCH", path, data={"seconds": -1}).error["param"] == "seconds"
     assert client.call("PATCH", path, data={"verb": "image"}).status == 400
     assert client.post(f"{path}/move", data={"before": first["id"]}).status == 200

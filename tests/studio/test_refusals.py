@@ -236,6 +236,18 @@ def test_json_inside_a_form_is_checked_as_well(client: Client, words: str):
     assert_refused(client.post("/v1/videos/storyboard", form={"board": board}), 400)
 
 
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize(
+    ("board", "param"),
+    [
+        ({"size": "8192x8192", "shots": [{"prompt": "x", "seconds": 1}]}, "size"),
+        ({"shots": [{"prompt": "x", "seconds": 0.1}] * 201}, "board"),
+    ],
+)
+def test_storyboards_out_of_bounds(client: Client, board: dict[str, Any], param: str):
+    assert_refused(client.post("/v1/videos/storyboard", data={"board": board}), 400, param=param)
+
+
 def test_an_unknown_field_names_the_nearest(client: Client):
     assert "seed" in client.post("/v1/videos", data={**PROMPT, "sed": 5}).error["message"]
 

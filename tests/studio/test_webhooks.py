@@ -145,6 +145,21 @@ def test_a_failed_delivery_is_repeated_as_it_was(tmp_path: Path, receiver: Recei
         assert len(receiver.heard) == 8
 
 
+def test_a_delivery_that_fails_in_the_server_is_a_failed_one(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    def failing(*_: object, **__: object) -> None:
+        raise OverflowError("unforeseen")
+
+    monkeypatch.setattr(Outgoing, "call", failing)
+    monkeypatch.setattr(deliveries.Deliveries.__init__, "__defaults__", ((0.05, 0.1),))
+    with studio(tmp_path, OPEN) as client:
+        client.post("/v1/webhooks", data={"url": receiver.url})
+        client.post("/v1/videos", data={"prompt": "a ball"})
+        until(lambda: client.get("/v1/webhooks").json()["data"][0]["last_outcome"] == "the call failed in this server")
+        until(lambda: client.get("/v1/webhooks").json()["data"][0]["pending"] == 0)  # it is given up
+
+
 def test_a_day_of_growing_pauses():
     assert list(deliveries.PAUSES[:-1]) == sorted(deliveries.PAUSES[:-1]) and 80_000 < sum(deliveries.PAUSES) < 100_000
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from minisora.errors import UsageError
 from minisora.outside import check_text
 
-_MOMENT = r"(\d+(?:\.\d+)?)\s*s?"
-_PART = re.compile(rf"^\s*{_MOMENT}\s*-\s*(?:{_MOMENT})?\s*:\s*(.*\S)\s*$", re.DOTALL)
+_MOMENT = r"(\d+(?:\.\d+)?)\s*(?:s\s*)?"  # no two neighbours take spaces: many would take cubic time
+_PART = re.compile(rf"{_MOMENT}-\s*(?:{_MOMENT})?:\s*(\S.*)", re.DOTALL)  # of a stripped piece
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,20 @@ class Schedule:
         check_text(prompt, "the prompt")
         if not prompt.strip():
             raise UsageError('the prompt is empty. Say what to show, such as "a red ball rolls to the left".')
-        pieces = prompt.split("|")
+        whole, pieces = prompt.strip(), [piece.strip() for piece in prompt.split("|")]
         matches = [_PART.match(piece) for piece in pieces]
         if not any(matches):
-            return cls((Part(0.0, prompt.strip()),))
+            return cls((Part(0.0, whole),))
         if (only := matches[0]) and len(pieces) == 1 and (float(only[1]) > 0 or (only[2] and float(only[2]) == 0)):
             raise UsageError(
-                f'"{prompt[: only.start(3)].strip()}" was read as a time, and none such begins a prompt: parts are '
-                f'from 0 s on. If it is to be shown, write "0-: {prompt.strip()}".'
+                f'"{whole[: only.start(3)].strip()}" was read as a time, and none such begins a prompt: parts are '
+                f'from 0 s on. If it is to be shown, write "0-: {whole}".'
             )
         found: list[Part] = []
         end: float | None = 0.0
         for piece, match in zip(pieces, matches, strict=True):
             if match is None:
-                text = piece.strip()
-                raise UsageError(f'the part "{text}" of the prompt has no times. Write it as "4-6s: {text}".')
+                raise UsageError(f'the part "{piece}" of the prompt has no times. Write it as "4-6s: {piece}".')
             start, stop = float(match[1]), None if match[2] is None else float(match[2])
             if end is None or start != end:
                 before = "the part before it has no end" if end is None else f"the one before ends at {end:g} s"

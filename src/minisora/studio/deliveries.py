@@ -106,6 +106,9 @@ class Deliveries:
                 return f"status {answer.status_code}", 200 <= answer.status_code < 300
         except (AddressRefused, Unreachable) as error:
             return str(error), False
+        except Exception:  # the event would be due at once, for ever
+            _log.exception("webhook %s: event %s could not be sent", webhook.id, delivery.id)
+            return "the call failed in this server", False
 
 
 def new_secret() -> str:

@@ -149,6 +149,8 @@ def parsed(address: str) -> httpx2.URL:
         url = httpx2.URL(address) if len(address) <= MOST_LETTERS else None
     except (httpx2.InvalidURL, UnicodeError):
         url = None
+    if url is not None and not 0 < (url.port or 80) < 2**16:
+        url = None
     if url is None or url.scheme not in ("http", "https") or not url.host or url.userinfo or url.fragment:
         raise AddressRefused(
             f"an address is http://HOST/... or https://HOST/..., without user and fragment, of {MOST_LETTERS} "

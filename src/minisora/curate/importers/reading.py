@@ -68,5 +68,5 @@ def others(record: dict[str, Any], used: Collection[str]) -> dict[str, Any]:
 def _literal(text: str) -> object:
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None

@@ -15,7 +15,7 @@ from minisora.studio.api.errors import invalid
 from minisora.studio.api.settings import VideoBounds
 
 _LENGTHS = ("seconds", "after", "before")
-MOST_CANDIDATES, MOST_TIMES = 64, 64
+MOST_CANDIDATES, MOST_TIMES, MOST_SHOTS = 64, 64, 200
 EXPANDERS = ("auto", "grammar", "smollm2")  # a fourth way is an address, which only the operator may name
 
 
@@ -25,8 +25,9 @@ def check_bounds(request: Request, bounds: VideoBounds, fps: float, clip_seconds
     fps:          the model's own
     clip_seconds: length of all clips of the request
     """
-    for name in ("size", "to"):
-        if (size := getattr(request, name, None)) is not None and size[0] * size[1] > bounds.pixels:
+    board = getattr(request, "board", None)
+    for of, name in ((request, "size"), (request, "to"), (board, "size")):
+        if (size := getattr(of, name, None)) is not None and size[0] * size[1] > bounds.pixels:
             raise invalid(f"{name} has more than {bounds.pixels:,} pixels. Ask for a smaller one.", name)
     for name, most in (("candidates", MOST_CANDIDATES), ("times", MOST_TIMES)):
         if (getattr(request, name, None) or 0) > most:
@@ -39,7 +40,9 @@ def check_bounds(request: Request, bounds: VideoBounds, fps: float, clip_seconds
     for text in ("prompt", "source", "typed", "typed_source"):
         if len(getattr(request, text, None) or "") > bounds.prompt_letters:
             raise invalid(f"{text} has more than {bounds.prompt_letters:,} characters.", text)
-    shots = getattr(getattr(request, "board", None), "shots", ())
+    shots = getattr(board, "shots", ())
+    if len(shots) > MOST_SHOTS:
+        raise invalid(f"a storyboard has {MOST_SHOTS} shots at most.", "board")
     if any(len(text or "") > bounds.prompt_letters for shot in shots for text in (shot.prompt, shot.typed)):
         raise invalid(f"a shot's prompt has more than {bounds.prompt_letters:,} characters.", "board")
     _check_length(request, shots, bounds, fps, clip_seconds)

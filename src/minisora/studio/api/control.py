@@ -19,6 +19,7 @@ from minisora.studio.api.bounds import check_bounds
 from minisora.studio.api.errors import Refusal, invalid
 from minisora.studio.api.form import read_form
 from minisora.studio.api.media import Media
+from minisora.studio.api.requests import with_own_names
 from minisora.studio.api.schema import errors, json_body
 from minisora.studio.api.state import Facts, Known, Parts
 from minisora.studio.api.submit import Draft, submit
@@ -91,8 +92,9 @@ async def _again(job: Job, fields: dict[str, Any], media: Media, facts: Facts) -
 async def _changed(job: Job, fields: dict[str, Any], media: Media, facts: Facts) -> Draft:
     """Draft of a job's verb: its own fields, and those that are given in their place."""
     old = objects.shown_request(dict(job.request), job.client.get("media", {}))
-    kept = {name: value for name, value in old.items() if value is not None and name not in fields}
-    return await compose(_kind(job), {**kept, **fields}, media, facts)
+    given = with_own_names(_kind(job), fields, media, float(old.get("fps") or facts.fps))
+    kept = {name: value for name, value in old.items() if value is not None and name not in given}
+    return await compose(_kind(job), {**kept, **given}, media, facts)
 
 
 def _kind(job: Job) -> type[Request]:

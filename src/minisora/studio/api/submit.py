@@ -150,7 +150,10 @@ async def check_quota(studio: Studio, caller: Caller, more_bytes: int, jobs: int
         return
     usage = await studio.store.usage(caller.owner, time.time())
     if usage.size_bytes + more_bytes > token.bytes_kept:
-        message = f"your token keeps {token.bytes_kept:,} bytes, and has {usage.size_bytes:,}. Delete something."
+        message = (
+            f"your token keeps {token.bytes_kept:,} bytes, and has {usage.size_bytes:,}. Delete something: "
+            "it counts for a day more, as long as it can be restored."
+        )
         raise Refusal(403, message, "quota_exceeded")
 
 

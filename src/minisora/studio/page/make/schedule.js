@@ -1,9 +1,9 @@
 /** Prompts that change along the time, as the server writes them: "0-2: a ball rolls | 2-: it bounces". */
-const PART = /^\s*(\d+(?:\.\d+)?)\s*s?\s*-\s*(?:(\d+(?:\.\d+)?)\s*s?)?\s*:\s*([\s\S]*\S)\s*$/;
+const PART = /^(\d+(?:\.\d+)?)\s*(?:s\s*)?-\s*(?:(\d+(?:\.\d+)?)\s*(?:s\s*)?)?:\s*(\S[\s\S]*)$/; // of a trimmed piece
 
 /** Parts { start, text } of a prompt; one part if it has no times, or times that do not fit. */
 export function parsed(prompt) {
-  const found = prompt.split("|").map((piece) => PART.exec(piece));
+  const found = prompt.split("|").map((piece) => PART.exec(piece.trim()));
   const joined = found.every((each, n) => each && Number(each[1]) === Number(n ? found[n - 1][2] : 0));
   if (!joined) return [{ start: 0, text: prompt }];
   return found.map((each) => ({ start: Number(each[1]), text: each[3] }));
