@@ -87,7 +87,10 @@ def far(tmp_path: Path) -> Iterator[Far]:
     """A server that makes a video at once."""
     script = {
         "POST /v1/videos": [Said(body={"id": "v1", "status": "queued"})],
-        "GET /v1/videos/v1": [Said(body={"status": "processing", "progress": float("nan")}), Said(body={"status": "succeeded"})],
+        "GET /v1/videos/v1": [
+            Said(body={"status": "processing", "progress": float("nan")}),
+            Said(body={"status": "succeeded"}),
+        ],
         "GET /v1/videos/v1/content": [Said(body=clip(tmp_path, 9))],
         "DELETE /v1/videos/v1": [Said(body={"id": "v1", "deleted": True})],
     }

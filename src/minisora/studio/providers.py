@@ -21,7 +21,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
-from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -295,8 +294,7 @@ class Errand:
 
     def _show(self, video: Mapping[str, Any]) -> None:
         progress = video.get("progress")
-        known = isinstance(progress, int | float) and isfinite(progress)
-        done = min(100, max(0, int(progress))) if known else 0
+        done = int(min(100, max(0, progress))) if isinstance(progress, int | float) else 0  # NaN is 0
         event, ours = Event(self._server.alias, done, 100), video.get("minisora")
         stage = ours.get("stage") if isinstance(ours, Mapping) else None
         if isinstance(stage, Mapping) and all(isinstance(stage.get(name), int) for name in ("done", "total")):
