@@ -77,6 +77,12 @@ def test_imports_go_one_way(path):
     assert not later, f"{part(path)} may not import {sorted(later)}"
 
 
+def test_the_design_lists_the_parts_in_their_order():
+    rows = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").split("| place |")[1].split("\n\n")[0]
+    listed = [name.strip("/") for row in rows.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert listed == ORDER[:-1]
+
+
 def test_the_reader_of_imports_sees_them_all():
     text = """
 import minisora.vae

@@ -90,9 +90,9 @@ class Evaluate:
 def evaluate(asked: Evaluate) -> None:
     """Score a model by its videos, between shuffled captions (floor) and real renders (ceiling).
 
-    Stickers are judged too, if they were fetched. Each of the two worlds gets a table; so do the
-    other verbs, three aspects, and world consistency: objects return, stay in place, and move as in
-    the simulator.
+    Stickers are judged too, if they were fetched. The playroom and the stickers get a table each;
+    so do the other verbs, three aspects, and world consistency: objects return, stay in place, and
+    move as in the simulator.
     """
     from minisora.eval import command
     from minisora.eval import folder as folders

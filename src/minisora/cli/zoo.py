@@ -12,7 +12,7 @@ from minisora.cli.options import with_home
 from minisora.cli.produce import Force
 from minisora.errors import UsageError
 
-zoo = typer.Typer(invoke_without_command=True, no_args_is_help=False, help=__doc__)
+zoo = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
 Name = Annotated[str, typer.Argument(help="A paper's name, such as ddpm.")]
 Seed = Annotated[int, typer.Option(help="Of the training and of the samples.")]

@@ -241,7 +241,7 @@ class Sampled(Request):
         ]
         | None
     ) = None
-    sampler: Annotated[str, option("A name in diffusion.SAMPLERS; dpmpp_2m if not given.")] | None = None
+    sampler: Annotated[str, option("euler, heun, dpmpp_2m or unipc; dpmpp_2m if not given.")] | None = None
     expand: Expand | None = None
     typed: Typed | None = None
     context_noise: Annotated[float, option("Noise on frames that condition the network, 0 to 1.", ge=0, le=1)] = 0.0

@@ -151,7 +151,7 @@ async def change(item_id: str, call: Call, studio: Parts, caller: Known) -> Resp
 
 @router.delete("/{item_id}", response_model=objects.LibraryItem)
 async def delete(item_id: str, studio: Parts, caller: Known) -> Response:
-    """Delete an item, with the job that made it; `restore` undoes it for some days."""
+    """Delete an item, with the job that made it; `restore` undoes it for a day."""
     item = await studio.store.library.delete(_checked(item_id), caller.sees)
     return JSONResponse(objects.item(item).model_dump())
 
