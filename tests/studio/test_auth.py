@@ -197,6 +197,20 @@ def test_metrics(clients: Clients):
     assert "video_" not in text.replace("{video_id}", "")
 
 
+def test_calls_without_files_write_none_to_the_disk(clients: Clients):
+    """A file's content would have been written before its sender was known."""
+    for client, path in (
+        (clients.none, "/v1/login"),
+        *((clients.admin, path) for path in ("/v1/login", "/v1/tokens", "/v1/webhooks", "/v1/expand")),
+    ):
+        answer = client.post(path, form={"file": File(b"x")})
+        assert_refused(answer, 413, "too_large")
+        assert "takes 0 files" in answer.error["message"]
+    for length in (4097, 4 << 20):
+        assert_refused(clients.none.post("/v1/login", data={"token": "x" * length}), 413, "too_large")
+    assert_refused(clients.admin.post("/v1/tokens", body=b" " * ((4 << 20) + 1)), 413, "too_large")
+
+
 def test_wrong_tokens_are_slowed_down(clients: Clients):
     """The last test: it spends what an address has for a minute."""
     answers = [

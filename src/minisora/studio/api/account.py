@@ -6,7 +6,7 @@ Here: routes. Not here: recognising callers (auth.py).
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -23,6 +23,7 @@ from minisora.studio.jobs import Token
 
 router = APIRouter(prefix="/v1", tags=["account"], responses=errors(400, 401, 403, 404, 429))
 LOGIN_SECONDS = 30 * 24 * 3600
+LOGIN_BYTES = 4096  # of a body whose sender is not known yet
 DAY_SECONDS = 24 * 3600.0
 
 
@@ -47,7 +48,8 @@ class NewToken(BaseModel):
 @router.post("/login", status_code=204, response_class=Response, openapi_extra=json_body(Login.model_json_schema()))
 async def login(call: Call, studio: Parts) -> Response:
     """Log a page in: its token goes into a cookie that scripts cannot read."""
-    given = await read_model(call, studio.incoming, studio.settings, Login)
+    narrow = replace(studio.settings, body=replace(studio.settings.body, text_bytes=LOGIN_BYTES))
+    given = await read_model(call, studio.incoming, narrow, Login)
     await studio.access.caller(call, given.token)
     answer = Response(status_code=204)
     secure = call.headers.get("origin", "").startswith("https:")  # a proxy may end TLS before us

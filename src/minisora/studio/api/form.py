@@ -22,7 +22,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import parse_qsl
@@ -69,7 +69,7 @@ class Form:
     def writer(self, name: str) -> Writer:
         """Open a new file. Raises Refusal for too many."""
         if len(self._paths) >= self._settings.body.files:
-            raise _too_large(f"a call takes {self._settings.body.files} files at most.")
+            raise _too_large(f"this call takes {self._settings.body.files} files at most.")
         path = self._folder / secrets.token_hex(16)
         self._paths.append(path)
         return Writer(path, display_name(name), self._settings.upload.size_bytes)
@@ -155,7 +155,8 @@ async def read_model(request: Request, folder: Path, settings: Settings, kind: t
 
     Raises Refusal as `read_form` does, and for a value that the model does not take.
     """
-    async with read_form(request, folder, settings) as form:
+    bounds = replace(settings.body, files=0, size_bytes=settings.body.text_bytes)
+    async with read_form(request, folder, replace(settings, body=bounds)) as form:
         try:
             return kind.model_validate(form.fields)
         except ValidationError as error:
