@@ -108,6 +108,24 @@ def test_a_wrong_token_is_said_and_the_channel_closed(client: Client, message: s
             socket.recv(timeout=30)
 
 
+def test_a_revoked_tokens_channel_is_closed_at_once(client: Client, secrets: dict[str, Any]):
+    admin = client.with_token(secrets["admin"])
+    revoked = admin.post("/v1/tokens", data={"name": "dismissed", "is_admin": True}).json()
+    with (
+        channel(client, additional_headers={"Authorization": f"Bearer {revoked['secret']}"}) as socket,
+        channel(client, additional_headers={"Authorization": f"Bearer {secrets['admin']}"}) as other,
+    ):
+        assert json.loads(socket.recv(timeout=30))["type"] == json.loads(other.recv(timeout=30))["type"] == "hello"
+        assert admin.call("DELETE", f"/v1/tokens/{revoked['id']}").status == 200
+        while (answer := json.loads(socket.recv(timeout=30)))["type"] == "video":
+            pass  # of jobs that other tests left
+        assert answer["type"] == "error" and answer["error"]["code"] == "invalid_api_key"
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=30)
+        job = admin.post("/v1/videos", data=JOB).json()["id"]
+        messages_until_done(other, job)
+
+
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}])
 def test_pages_of_other_sites_get_no_channel(client: Client, secrets: dict[str, Any], headers: dict[str, str]):
     with (

@@ -6,6 +6,8 @@ jobs (store.py), the files (blobs.py).
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -131,6 +133,7 @@ class Tokens:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._revoked = defaultdict[str, asyncio.Event](asyncio.Event)
 
     async def add(self, token: Token, secret_sha256: str) -> Token:
         """Keep a token."""
@@ -160,7 +163,12 @@ class Tokens:
         await self._database.write(change)
         if not (found := await self._found(same)):
             raise NotFound(f"there is no token {token_id!r}.")
+        self._revoked[token_id].set()
         return found[0]
+
+    async def until_revoked(self, token_id: str) -> None:
+        """Wait until a token that is valid now is revoked."""
+        await self._revoked[token_id].wait()
 
     async def _found(self, *conditions: ColumnElement[bool]) -> list[Token]:
         columns = [tokens.c[field.name] for field in fields(Token)]

@@ -7,7 +7,7 @@
 
 The server sends {"type": "hello"}, then {"type": "video", "video": {...}, "preview": "data:..."}:
 first every unfinished job, then each change. A client that is slow misses progress and previews,
-never a change of state.
+never a change of state. When its token is revoked, it gets {"type": "error", ...} and the end.
 
 Here: the channel. Not here: what changes (dispatch.py), the video object (objects.py).
 """
@@ -40,27 +40,33 @@ UNFINISHED = (State.WAITING, State.PAUSED, State.RUNNING)
 
 @router.websocket("/v1/live")
 async def live(socket: WebSocket, studio: Parts) -> None:
-    """Send changes until the client leaves."""
+    """Send changes until the client leaves, or its token is revoked."""
     offered = socket.scope.get("subprotocols", [])
     await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
     try:
         caller = await _caller(socket, studio, offered)
     except Refusal as refusal:
-        await socket.send_json({"type": "error", **body(refusal.status, refusal.message, refusal.code)})
-        await socket.close(_REFUSED)
+        await _refuse(socket, refusal)
         return
     except WebSocketDisconnect:
         return
-    sending = asyncio.create_task(_send(socket, studio, caller))
-    leaving = asyncio.create_task(_until_left(socket))
+    revoked = asyncio.create_task(studio.store.tokens.until_revoked(caller.owner))
+    tasks = {revoked, asyncio.create_task(_send(socket, studio, caller)), asyncio.create_task(_until_left(socket))}
     try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (sending, leaving):
+        for task in tasks:
             task.cancel()
-        for error in await asyncio.gather(sending, leaving, return_exceptions=True):
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
                 log.write_error(error)
+    if ended == {revoked}:
+        await _refuse(socket, Refusal(401, "this token was revoked.", "invalid_api_key"))
+
+
+async def _refuse(socket: WebSocket, refusal: Refusal) -> None:
+    await socket.send_json({"type": "error", **body(refusal.status, refusal.message, refusal.code)})
+    await socket.close(_REFUSED)
 
 
 async def _caller(socket: WebSocket, studio: Studio, offered: list[str]) -> Caller:
