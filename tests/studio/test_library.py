@@ -178,6 +178,32 @@ def test_a_job_with_media_is_retried_with_the_same(client: Client, tmp_path: Pat
     assert client.done(again["id"])["status"] == "completed"
 
 
+def test_a_waiting_job_that_gets_another_clip_names_it(client: Client, tmp_path: Path):
+    running = client.busy()
+    uploads = [upload(client, clip(tmp_path, num_frames=num_frames), "a.mp4")["id"] for num_frames in (9, 17)]
+    form = {"prompt": "it goes on", "steps": 2, "after": 1, "clip": {"id": uploads[0]}}
+    job = client.post("/v1/videos/extend", data=form).json()
+    path = f"/v1/videos/{job['id']}"
+    changed = client.call("PATCH", path, data={"clip": {"id": uploads[1]}}).json()
+    assert changed["minisora"]["request"]["clip"]["id"] == uploads[1]
+    assert float(changed["seconds"]) == float(job["seconds"]) + 1
+    assert client.call("PATCH", path, data={"prompt": "it ends"}).json()["prompt"] == "it ends"
+    again = client.post(f"{path}/retry").json()
+    assert again["minisora"]["request"]["clip"]["id"] == uploads[1]
+    for each in (running, job["id"], again["id"]):
+        client.post(f"/v1/videos/{each}/cancel")
+
+
+def test_a_waiting_job_that_gets_another_video_is_of_that_one(client: Client):
+    first, second = (client.done(client.post("/v1/videos", data=JOB).json()["id"])["id"] for _ in range(2))
+    running = client.busy()
+    job = client.post("/v1/videos/extend", data={"prompt": "on", "after": 1, "clip": {"id": first}}).json()
+    changed = client.call("PATCH", f"/v1/videos/{job['id']}", data={"clip": {"id": second}}).json()
+    assert (job["minisora"]["parent"], changed["minisora"]["parent"]) == (first, second)
+    for each in (running, job["id"]):
+        client.post(f"/v1/videos/{each}/cancel")
+
+
 def test_states_are_filtered(client: Client):
     running = client.busy()
     assert [one["id"] for one in client.get("/v1/videos?state=waiting&state=running").json()["data"]] == [running]

@@ -201,10 +201,14 @@ class Dispatcher:
         """Let a paused job wait again, at its own place. Raises WrongState for any other."""
         return await self._whole(self._changed(job_id, owner, [State.PAUSED], {"state": State.WAITING}))
 
-    async def edit(self, job_id: str, owner: str | None, request: Request) -> Job:
-        """Replace the request of a waiting or paused job; errors as of `submit`, and WrongState."""
+    async def edit(self, job_id: str, owner: str | None, request: Request, **about: Any) -> Job:
+        """Replace the request of a waiting or paused job; errors as of `submit`, and WrongState.
+
+        about: `parent` and `client`, if they change with it
+        """
         await self._check(request)
-        return await self._whole(self._changed(job_id, owner, [State.WAITING, State.PAUSED], {"request": request}))
+        changes = {"request": request, **about}
+        return await self._whole(self._changed(job_id, owner, [State.WAITING, State.PAUSED], changes))
 
     async def _changed(
         self, job_id: str, owner: str | None, states: Collection[State], changes: Mapping[str, Any]

@@ -141,7 +141,7 @@ class Store:
         return await self._database.read(lambda connection: _newest(connection, same))
 
     async def change(self, job_id: str, expected: Collection[State], **changes: Any) -> Job:
-        """Change fields of a job (`state`, `position`, `request`) if its state is an expected one.
+        """Change `state`, `request`, `parent` or `client` of a job if its state is an expected one.
 
         Raises WrongState otherwise, NotFound.
         """

@@ -71,7 +71,8 @@ async def edit(video_id: str, call: Call, studio: Parts, caller: Known) -> Respo
         if media.new:
             raise Refusal(400, "a waiting job takes media by id: POST /v1/library keeps a file.", "invalid_value")
         check_bounds(draft.request, studio.settings.video, facts.fps, media.clip_seconds)
-        return await answer(studio, await studio.dispatcher.edit(job.id, caller.sees, draft.request))
+        about = {"parent": draft.parent, "client": {**job.client, **draft.client, "media": media.ids}}
+        return await answer(studio, await studio.dispatcher.edit(job.id, caller.sees, draft.request, **about))
 
 
 @router.post("/retry", response_model=objects.Video, openapi_extra=json_body({"type": "object"}))
