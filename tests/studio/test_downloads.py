@@ -15,7 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+from minisora.studio.api.downloads import Downloads
 from minisora.studio.api.settings import DownloadBounds, Settings
+from minisora.studio.blobs import Blobs
 from minisora.studio.names import disposition
 from minisora.video import Video, read_frames
 from minisora.video.read import read_comment
@@ -205,3 +207,13 @@ def test_what_takes_too_much_is_refused_and_leaves_nothing(tmp_path, bounds):
         assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "not_converted", "format")
         assert str(tmp_path) not in answer.error["message"] and "gif" in answer.error["message"]
         assert kept_in(tmp_path) == {}
+
+
+def test_two_sweeps_at_once_do_not_meet(tmp_path):
+    downloads = Downloads(tmp_path / "downloads", Blobs(tmp_path / "files"), DownloadBounds(kept_bytes=1000))
+    for number in range(2000):  # of items that are gone
+        (tmp_path / "downloads" / f"{number:064x}.gif").write_bytes(b"x")
+    with ThreadPoolExecutor(2) as threads:
+        for each in [threads.submit(downloads.sweep) for _ in range(2)]:
+            each.result()
+    assert kept_in(tmp_path) == {}

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class Downloads:
         self._folder, self._blobs, self._bounds = folder, blobs, bounds
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by name: one for all who ask for the same
         self._free = asyncio.Semaphore(MOST_PROCESSES)
+        self._sweeping = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"*{_PART}"):  # of a server that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -102,12 +104,13 @@ class Downloads:
 
     def sweep(self) -> None:
         """Remove files of items that are gone, and those used longest ago if there are too many."""
-        used = {path: path.stat() for path in self._folder.iterdir() if path.suffix != _PART}
-        total = 0
-        for path in sorted(used, key=lambda path: used[path].st_atime_ns, reverse=True):
-            total += used[path].st_size
-            if total > self._bounds.kept_bytes or self._blobs.find(path.name[:64]) is None:
-                path.unlink(missing_ok=True)
+        with self._sweeping:
+            used = {path: path.stat() for path in self._folder.iterdir() if path.suffix != _PART}
+            total = 0
+            for path in sorted(used, key=lambda path: used[path].st_atime_ns, reverse=True):
+                total += used[path].st_size
+                if total > self._bounds.kept_bytes or self._blobs.find(path.name[:64]) is None:
+                    path.unlink(missing_ok=True)
 
     async def _convert(self, item: Item, path: Path, at: float) -> None:
         blob, part = self._blobs.find(item.sha256), self._folder / f"{secrets.token_hex(16)}{_PART}"
