@@ -88,6 +88,21 @@ def test_a_sweep_takes_what_is_old_and_not_named(tmp_path):
     assert blobs.put(io.BytesIO(b"old")).path.read_bytes() == b"old"
 
 
+def test_a_sweep_goes_on_after_what_somebody_else_removed(tmp_path, monkeypatch):
+    blobs = Blobs(tmp_path / "files")
+    paths = [blobs.put(io.BytesIO(content)).path for content in (b"1", b"2")]
+    glob = type(tmp_path).glob
+
+    def listed(folder, pattern):
+        found = list(glob(folder, pattern))
+        paths[0].unlink()
+        return found
+
+    monkeypatch.setattr(type(tmp_path), "glob", listed)
+    assert blobs.sweep(set(), older_than=time.time() + 60) == 1
+    assert left(tmp_path / "files") == []
+
+
 def test_what_a_killed_server_left_is_removed_at_the_start(tmp_path):
     Blobs(tmp_path / "files")
     (tmp_path / "files" / "0123.part").write_bytes(b"half")

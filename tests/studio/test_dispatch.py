@@ -15,7 +15,7 @@ import pytest
 from minisora.errors import UsageError
 from minisora.generate.media import Named
 from minisora.generate.verbs import Animate, Generate, Image
-from minisora.studio import running
+from minisora.studio import dispatch, running
 from minisora.studio.blobs import Blobs
 from minisora.studio.dispatch import Limits
 from minisora.studio.jobs import NotFound, QueueFull, State, StorageFull, WrongState
@@ -461,6 +461,27 @@ def test_purging_removes_files_that_nothing_names_any_more(tmp_path):
             assert blobs.find(shas[0]) is not None and blobs.find(shas[1]) is None
 
     asyncio.run(go())
+
+
+def test_housekeeping_goes_on_after_an_error_which_is_logged(tmp_path, monkeypatch, caplog):
+    sweep, tries, again = Blobs.sweep, [], threading.Event()
+
+    def broken(self, *args, **more):
+        tries.append(args)
+        if len(tries) == 1:
+            raise PermissionError("not yours")
+        again.set()
+        return sweep(self, *args, **more)
+
+    async def go():
+        async with dispatching(tmp_path):
+            return await asyncio.to_thread(again.wait, 30)
+
+    monkeypatch.setattr(dispatch, "_PURGE_SECONDS", 0.05)
+    monkeypatch.setattr(Blobs, "sweep", broken)
+    with caplog.at_level("ERROR", "minisora.studio"):
+        assert asyncio.run(go())
+    assert "PermissionError" in caplog.text
 
 
 def test_the_server_loads_no_torch():

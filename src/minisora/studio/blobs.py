@@ -15,7 +15,7 @@ import re
 import secrets
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -100,7 +100,7 @@ class Blobs:
         """Remove blobs that are not named and were put before a Unix time; returns how many."""
         count = 0
         for path in self._folder.glob("*/*"):
-            with self._lock:
+            with self._lock, suppress(FileNotFoundError):  # a call that failed takes its own back
                 if path.name not in named and path.stat().st_mtime < older_than:
                     path.unlink()
                     count += 1

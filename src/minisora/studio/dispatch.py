@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from math import inf, isfinite
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from minisora.errors import UsageError
 from minisora.generate.request import Request
+from minisora.studio.api import log
 from minisora.studio.blobs import Blobs
 from minisora.studio.jobs import (
     Job,
@@ -30,8 +31,6 @@ from minisora.studio.jobs import (
     Outlook,
     QueueFull,
     State,
-    StorageFull,
-    Unavailable,
     Update,
     WrongState,
     format_for,
@@ -369,8 +368,10 @@ class Dispatcher:
     async def _keep_house(self) -> None:
         """Purge what was deleted long enough ago, again and again."""
         while True:
-            with suppress(StorageFull, Unavailable):
+            try:
                 await self.purge(time.time() - KEPT_SECONDS)
+            except Exception as error:  # the next time may do better
+                log.write_error(error, at="purge")
             await asyncio.sleep(_PURGE_SECONDS)
 
     async def purge(self, before: float) -> None:

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 import minisora
 from minisora.errors import UsageError
-from minisora.studio.api import account, control, expand, library, live, models, page, verbs, videos, webhooks
+from minisora.studio.api import account, control, expand, library, live, log, models, page, verbs, videos, webhooks
 from minisora.studio.api.auth import Access
 from minisora.studio.api.downloads import Downloads
 from minisora.studio.api.errors import MESSAGES, Refusal, body, invalid, refused
@@ -112,8 +112,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _sweep(studio: Studio) -> None:
     """Remove thumbnails and downloads of files that are gone, again and again."""
     while True:
-        await asyncio.to_thread(studio.uploads.sweep)
-        await asyncio.to_thread(studio.downloads.sweep)
+        for sweep in (studio.uploads.sweep, studio.downloads.sweep):
+            try:
+                await asyncio.to_thread(sweep)
+            except Exception as error:  # the next time may do better
+                log.write_error(error, at="sweep")
         await asyncio.sleep(SWEEP_SECONDS)
 
 
