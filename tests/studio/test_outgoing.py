@@ -7,14 +7,17 @@ import ipaddress
 import socket
 import ssl
 import subprocess
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minisora.errors import UsageError
+from minisora.studio import outgoing as outgoing_module
 from minisora.studio.outgoing import (
     PRIVATE,
     AddressRefused,
@@ -134,18 +137,17 @@ def test_private_addresses_are_refused_unless_allowed():
 def test_a_name_is_resolved_once(monkeypatch: pytest.MonkeyPatch):
     """A name that turns to another address after it was checked: the first one is called."""
     answers: list[str] = []
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, port: Any, *args: Any, **more: Any) -> Any:
+        if host != "rebinding.example":
+            return real(host, port, *args, **more)
+        answers.append("127.0.0.1" if not answers else "127.0.0.9")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers[-1], port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
     async def check() -> None:
-        loop = asyncio.get_running_loop()
-        real: Callable[..., object] = loop.getaddrinfo
-
-        async def resolve(host: str, port: int, **more: object) -> object:
-            if host != "rebinding.example":
-                return await real(host, port, **more)  # type: ignore[misc]
-            answers.append("127.0.0.1" if not answers else "127.0.0.9")
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers[-1], port))]
-
-        monkeypatch.setattr(loop, "getaddrinfo", resolve)
         async with listener(OK) as (port, heard):
             assert await get(Outgoing([network("127.0.0.1")]), f"http://rebinding.example:{port}/") == (200, b"ok")
             assert answers == ["127.0.0.1"] and b"rebinding.example" in heard[0]
@@ -154,6 +156,28 @@ def test_a_name_is_resolved_once(monkeypatch: pytest.MonkeyPatch):
             assert len(heard) == 1
 
     asyncio.run(check())
+
+
+def test_slow_names_leave_the_servers_threads_alone(monkeypatch: pytest.MonkeyPatch):
+    """Their threads go on after the time-out."""
+    answered = threading.Event()
+
+    def slow(*args: object, **more: object) -> None:
+        answered.wait(60)
+        raise socket.gaierror("no answer")
+
+    async def go() -> int:
+        outgoing = Outgoing()
+        checks = (outgoing.check(f"http://slow{number}.example/") for number in range(40))
+        refused = await asyncio.gather(*checks, return_exceptions=True)
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(answered.set)
+        await outgoing.close()
+        return sum(isinstance(each, AddressRefused) for each in refused)
+
+    monkeypatch.setattr(outgoing_module, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    assert asyncio.run(go()) == 40
 
 
 def test_redirects_are_handed_back_and_proxies_ignored(monkeypatch: pytest.MonkeyPatch):

@@ -16,7 +16,9 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -35,6 +37,7 @@ PRIVATE = tuple(
 CONNECT_SECONDS = 5.0
 MOST_LETTERS = 2000  # of an address
 _MOST_TRIED = 4  # addresses of one name
+_MOST_NAMES = 4  # resolved at once
 _EMBEDDING = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96")  # NAT64; IPv4-compatible
 
 
@@ -58,6 +61,7 @@ class Outgoing:
 
     def __init__(self, allowed: Sequence[Network] = (), verify: ssl.SSLContext | None = None) -> None:
         self._allowed = allowed
+        self._resolving = ThreadPoolExecutor(_MOST_NAMES)  # a slow name holds its thread after the time-out too
         self._client = httpx2.AsyncClient(
             verify=True if verify is None else verify,
             trust_env=False,
@@ -104,6 +108,7 @@ class Outgoing:
             raise Unreachable(f"{url.host} gave no answer that can be read ({type(error).__name__}).") from None
 
     async def close(self) -> None:
+        self._resolving.shutdown(wait=False, cancel_futures=True)
         await self._client.aclose()
 
     async def _connected(
@@ -126,8 +131,8 @@ class Outgoing:
         """Addresses of a name that may be called. Raises AddressRefused, Unreachable."""
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(url.raw_host.decode("ascii"), port, type=socket.SOCK_STREAM)
+            ask = partial(socket.getaddrinfo, url.raw_host.decode("ascii"), port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(self._resolving, ask)
         except (OSError, UnicodeError):
             raise Unreachable(f"the name {url.host!r} does not resolve.") from None
         known = dict.fromkeys(ipaddress.ip_address(str(where[0]).partition("%")[0]) for *_, where in found)
