@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,11 +210,26 @@ def test_what_takes_too_much_is_refused_and_leaves_nothing(tmp_path, bounds):
         assert kept_in(tmp_path) == {}
 
 
-def test_two_sweeps_at_once_do_not_meet(tmp_path):
-    downloads = Downloads(tmp_path / "downloads", Blobs(tmp_path / "files"), DownloadBounds(kept_bytes=1000))
-    for number in range(2000):  # of items that are gone
+def test_sweeps_take_turns(tmp_path):
+    """One that has listed the files would miss those that another removes."""
+    inside, together = set[int](), list[int]()
+
+    class Watched(Blobs):
+        def find(self, sha256: str) -> Path | None:
+            inside.add(threading.get_ident())
+            together.append(len(inside))
+            time.sleep(0.02)
+            return super().find(sha256)
+
+    downloads = Downloads(tmp_path / "downloads", Watched(tmp_path / "files"), DownloadBounds())
+    for number in range(10):  # of items that are gone
         (tmp_path / "downloads" / f"{number:064x}.gif").write_bytes(b"x")
+
+    def sweep() -> None:
+        downloads.sweep()
+        inside.discard(threading.get_ident())
+
     with ThreadPoolExecutor(2) as threads:
-        for each in [threads.submit(downloads.sweep) for _ in range(2)]:
+        for each in [threads.submit(sweep) for _ in range(2)]:
             each.result()
-    assert kept_in(tmp_path) == {}
+    assert set(together) == {1} and kept_in(tmp_path) == {}
