@@ -68,6 +68,30 @@ def test_a_lost_connection_is_said_and_nothing_is_lost(client: Client, opened: O
     assert len(client.get("/v1/videos").json()["data"]) == 1
 
 
+def test_a_proxy_whose_server_is_away_loses_nothing(client: Client, opened: Open):
+    page = opened(client.port)
+    page.route("**/v1/videos/*", lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"))
+    write(page, "a red ball rolls to the left")
+    page.locator(".send button.main").click()
+    page.get_by_text("The server does not answer").wait_for()
+    page.get_by_text("On its way to the server").wait_for()
+    page.unroute("**/v1/videos/*")
+    page.get_by_role("button", name="Try now").click()
+    page.locator("[data-state=done]").wait_for()
+    assert len(client.get("/v1/videos").json()["data"]) == 1
+
+
+def test_trying_a_job_again_has_a_key(client: Client, opened: Open):
+    """Sent again because its answer was lost, it would make two."""
+    job = client.busy()
+    client.post(f"/v1/videos/{job}/cancel")
+    page = opened(client.port)
+    page.goto(f"http://127.0.0.1:{client.port}/#queue")
+    with page.expect_request("**/retry") as sent:
+        page.get_by_role("button", name="Try again").first.click()
+    assert sent.value.header_value("idempotency-key")
+
+
 def test_a_login_that_ended_while_a_file_is_sent(opened: Open, tmp_path: Path):
     secret = add_tokens(tmp_path, ann={})["ann"]
     with studio(tmp_path, Settings(needs_token=True)) as client:

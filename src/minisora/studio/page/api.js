@@ -30,23 +30,30 @@ export async function call(method, path, { body, key, signal, range, language } 
   if (key) headers["Idempotency-Key"] = key;
   const options = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
   for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
-    let answer, text;
+    let answer, found, none;
     try {
       answer = await fetch(path, options);
-      text = await answer.text();
+      found = parsed(await answer.text());
+      none = isNone(answer.status, found);
     } catch (error) {
       if (signal?.aborted) throw error;
-      lost.set(true);
+      none = true;
+    }
+    lost.set(none);
+    if (none) {
       await pause(wait);
       continue;
     }
-    lost.set(false);
-    const found = parsed(text);
     if (answer.ok) return found;
     const failure = new Failure(answer.status, found?.error, Number(answer.headers.get("retry-after")) || null);
     if (answer.status !== 401) throw failure;
     await loggedIn(failure.message);
   }
+}
+
+/** Whether an answer counts as none: of a proxy whose server is away, or of a server whose database is. */
+function isNone(status, found) {
+  return [502, 503, 504].includes(status) && [undefined, "unavailable"].includes(found?.error?.code);
 }
 
 export const get = (path, options) => call("GET", path, options);
@@ -71,6 +78,7 @@ export function upload(file, onProgress, signal, tries = TRIES) {
       const found = parsed(request.responseText);
       if (request.status < 300) resolve(found);
       else if (request.status === 401) anew(loggedIn(found?.error?.message), tries);
+      else if (isNone(request.status, found)) request.onerror();
       else reject(new Failure(request.status, found?.error));
     };
     signal?.addEventListener("abort", () => request.abort());

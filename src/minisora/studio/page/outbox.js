@@ -52,7 +52,7 @@ export async function sendAll() {
 /** Ask for the same as a job that came to nothing; whoever followed it follows the new one. */
 export async function again(id) {
   try {
-    const video = await post(`/v1/videos/${id}/retry`, {});
+    const video = await post(`/v1/videos/${id}/retry`, {}, newKey());
     putJob(video);
     sent.set((before) => new Map(before).set(id, video.id));
   } catch (error) {
