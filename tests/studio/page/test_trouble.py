@@ -81,6 +81,25 @@ def test_a_proxy_whose_server_is_away_loses_nothing(client: Client, opened: Open
     assert len(client.get("/v1/videos").json()["data"]) == 1
 
 
+def test_two_tabs_keep_what_each_has_sent(client: Client, opened: Open):
+    """The server is away; one tab is closed, then the other: a third sends both requests."""
+    first = opened(client.port)
+    second = first.context.new_page()
+    second.goto(first.url)
+    for page, prompt in ((first, "a red ball"), (second, "a blue cube")):
+        page.route("**/v1/videos/*", lambda route: route.abort())
+        write(page, prompt)
+        page.locator(".send button.main").click()
+        page.get_by_text("On its way to the server").wait_for()
+    third = first.context.new_page()
+    first.close()
+    second.close()
+    third.goto(f"http://127.0.0.1:{client.port}/")
+    until(lambda: len(client.get("/v1/videos").json()["data"]) == 2)
+    assert {job["prompt"] for job in client.get("/v1/videos").json()["data"]} == {"a red ball", "a blue cube"}
+    until(lambda: not third.evaluate("Object.keys(localStorage).filter(name => name.includes('outbox')).length"))
+
+
 def test_trying_a_job_again_has_a_key(client: Client, opened: Open):
     """Sent again because its answer was lost, it would make two."""
     job = client.busy()

@@ -3,17 +3,17 @@
  * with its key, so that neither a lost connection nor a reload loses one or makes it twice.
  */
 import { call, newKey, post, tryAgain } from "./api.js";
-import { cell, kept } from "./cell.js";
+import { cell, keptApart } from "./cell.js";
 import { putJob } from "./store.js";
 import { failed } from "./toasts.js";
 
-export const outbox = kept("minisora.outbox", []); // { key, verb, body }, the oldest first
+export const outbox = keptApart("minisora.outbox"); // { key, at, verb, body }, the oldest first
 export const sent = cell(new Map()); // ids of the jobs, by key; by the id of a job, that of the one made in its place
 let sending = null; // { key, control } of the request that is on its way
 
 /** Send requests of a verb, one after the other. Returns their keys. */
 export function send(verb, bodies) {
-  const added = bodies.map((body) => ({ key: newKey(), verb, body }));
+  const added = bodies.map((body, n) => ({ key: newKey(), at: Date.now() + n, verb, body }));
   outbox.set((before) => [...before, ...added]);
   sendAll();
   return added.map(({ key }) => key);
