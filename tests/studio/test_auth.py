@@ -119,7 +119,9 @@ def test_quotas(clients: Clients, tmp_path: Path):
     clients.narrow.done(running)
     picture = clip(tmp_path, 1, 200, 200, ".png")
     upload = File(picture + bytes(20_000 - len(picture) + 1), "a.png")
-    assert_refused(clients.narrow.post("/v1/library", form={"file": upload}), 403, "quota_exceeded")
+    refused = clients.narrow.post("/v1/library", form={"file": upload})
+    assert_refused(refused, 403, "quota_exceeded")
+    assert "Delete something: it counts for a day more" in refused.error["message"]
     me = clients.narrow.get("/v1/me").json()
     assert me["token"]["jobs_waiting"] == 1 and me["usage"]["unfinished"] == 0 and me["usage"]["bytes"] < 20_000
     assert "secret" not in str(me["token"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -16,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from minisora.studio.api import app
 from minisora.studio.api.downloads import Downloads
 from minisora.studio.api.settings import DownloadBounds, Settings
 from minisora.studio.blobs import Blobs
@@ -208,6 +211,28 @@ def test_what_takes_too_much_is_refused_and_leaves_nothing(tmp_path, bounds):
         assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "not_converted", "format")
         assert str(tmp_path) not in answer.error["message"] and "gif" in answer.error["message"]
         assert kept_in(tmp_path) == {}
+
+
+def test_the_hourly_sweep_goes_on_after_an_error(monkeypatch):
+    swept = list[str]()
+
+    def broken() -> None:
+        swept.append("thumbnails")
+        raise PermissionError("not yours")
+
+    async def go() -> None:
+        parts: Any = SimpleNamespace(
+            uploads=SimpleNamespace(sweep=broken), downloads=SimpleNamespace(sweep=lambda: swept.append("downloads"))
+        )
+        task = asyncio.create_task(app._sweep(parts))
+        async with asyncio.timeout(30):
+            while len(swept) < 4:
+                await asyncio.sleep(0.01)
+        task.cancel()
+
+    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
+    asyncio.run(go())
+    assert swept[:4] == 2 * ["thumbnails", "downloads"]
 
 
 def test_sweeps_take_turns(tmp_path):

@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from minisora.studio.api import log
 from minisora.studio.jobs import Delivery, StorageFull, Unavailable, Webhook
 from minisora.studio.outgoing import AddressRefused, Outgoing, Unreachable
 from minisora.studio.webhooks import Webhooks
@@ -106,8 +107,8 @@ class Deliveries:
                 return f"status {answer.status_code}", 200 <= answer.status_code < 300
         except (AddressRefused, Unreachable) as error:
             return str(error), False
-        except Exception:  # the event would be due at once, for ever
-            _log.exception("webhook %s: event %s could not be sent", webhook.id, delivery.id)
+        except Exception as error:  # the event would be due at once, for ever
+            log.write_error(error, at="webhook", webhook=webhook.id, event_id=delivery.id)
             return "the call failed in this server", False
 
 
